@@ -1,0 +1,1 @@
+"""The embedded IPFS content store."""

@@ -1,0 +1,1 @@
+"""Words that every room shares: errors, verdicts, events, configuration, limits, status, safe text. Pure."""

@@ -1,0 +1,319 @@
+"""Configuration: what the owner may set, with defaults and bounds. Pure; reading files is `node`'s work.
+
+Order of precedence: defaults < file < MESHCONSOLE_SECTION_KEY environment < `--set section.key=value`.
+All problems are collected and named (source, key, reason) before anything is refused.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from meshconsole.core.errors import Fatal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+PerformanceMode = Literal["saver", "balanced", "full"]
+Percent = Annotated[int, Meta(ge=0, le=100)]
+Natural = Annotated[int, Meta(ge=0, le=1 << 40)]
+Positive = Annotated[int, Meta(ge=1, le=1 << 40)]
+Rate = Annotated[float, Meta(ge=0, le=1e6)]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class NodeSection(Section, frozen=True):
+    """This node."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64)] = "unnamed"
+    listen: str = "0.0.0.0:7447"
+    """HOST:PORT for the relay and for links. Port 0 takes a free one."""
+
+
+class CapabilitiesSection(Section, frozen=True):
+    """What this node offers to others."""
+
+    nostr_relay: bool = True
+    ipfs_node: bool = True
+    webrtc_hub: bool = True
+
+
+class RelaySection(Section, frozen=True):
+    """The embedded Nostr relay."""
+
+    enable: bool = True
+    rate_limits: bool = True
+    """Off: no limit on events or requests per connection."""
+    events_per_second: Positive = 50
+    max_event_bytes: Annotated[int, Meta(ge=1024, le=1 << 20)] = 131_072
+    max_subscriptions: Positive = 64
+    max_filters: Positive = 32
+    max_limit: Positive = 1000
+
+
+class ContentSection(Section, frozen=True):
+    """The embedded IPFS content store."""
+
+    backend: Literal["flat"] = "flat"
+    min_replicas: Annotated[int, Meta(ge=1, le=100)] = 1
+
+
+class LimitsSection(Section, frozen=True):
+    """What the owner opted in to. 0 means unlimited, except for storage."""
+
+    max_connections: Positive = 64
+    max_storage_mb: Positive = 512
+    max_bandwidth_mbps: Rate = 8.0
+    """In each direction, all links and clients together, in megabits (10^6) per second."""
+    max_memory_mb: Natural = 0
+    performance_mode: PerformanceMode = "balanced"
+
+
+class PrivacySection(Section, frozen=True):
+    """Who may read and write."""
+
+    share_with_team_only: bool = True
+    allow_public_discovery: bool = False
+    require_authentication: bool = True
+
+
+class NatSection(Section, frozen=True):
+    """Servers that help links through NAT. Empty: host candidates only."""
+
+    stun_servers: tuple[str, ...] = ()
+    turn_servers: tuple[str, ...] = ()
+    relay_fallback: bool = True
+
+
+class DiscoverySection(Section, frozen=True):
+    """The rungs of the discovery ladder."""
+
+    mdns: bool = True
+    invite: bool = True
+    qr: bool = True
+    cached_peers: bool = True
+    dht: bool = False
+
+
+class CryptoSection(Section, frozen=True):
+    """Which library computes ML-KEM and ML-DSA."""
+
+    provider: Literal["auto", "openssl", "liboqs"] = "auto"
+
+
+class ConsoleSection(Section, frozen=True):
+    """How the console looks. Each console may override it with flags."""
+
+    theme: str = "field-dark"
+    glyphs: Literal["auto", "unicode", "console", "ascii"] = "auto"
+    frames_per_second: Annotated[float, Meta(ge=0.1, le=10)] = 4.0
+
+
+class LogSection(Section, frozen=True):
+    """The node's log."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything the owner may set. Sections are replaced whole by `with_values`."""
+
+    node: NodeSection = NodeSection()
+    capabilities: CapabilitiesSection = CapabilitiesSection()
+    relay: RelaySection = RelaySection()
+    content: ContentSection = ContentSection()
+    limits: LimitsSection = LimitsSection()
+    privacy: PrivacySection = PrivacySection()
+    nat: NatSection = NatSection()
+    discovery: DiscoverySection = DiscoverySection()
+    crypto: CryptoSection = CryptoSection()
+    console: ConsoleSection = ConsoleSection()
+    log: LogSection = LogSection()
+
+
+RELOADABLE = frozenset(
+    {
+        "limits.max_connections",
+        "limits.max_storage_mb",
+        "limits.max_bandwidth_mbps",
+        "limits.max_memory_mb",
+        "limits.performance_mode",
+        "privacy.share_with_team_only",
+        "privacy.require_authentication",
+        "relay.rate_limits",
+        "relay.events_per_second",
+        "relay.max_subscriptions",
+        "relay.max_filters",
+        "relay.max_limit",
+        "console.theme",
+        "console.glyphs",
+        "console.frames_per_second",
+        "log.level",
+    }
+)
+"""Keys that a running node applies at once; the others wait for its next start."""
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One thing that is wrong: where it was set, which key, and why."""
+
+    source: str
+    key: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.key}: {self.reason}" if self.key else f"{self.source}: {self.reason}"
+
+
+class ConfigError(Fatal):
+    """Raised with every problem found, not just the first."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(
+            "The configuration has problems:\n" + "\n".join(f"  {problem}" for problem in problems),
+            hint="\nCorrect them, then check with: meshconsole config check",
+            exit_code=2,
+        )
+        self.problems = problems
+
+
+Values = dict[str, dict[str, Any]]
+"""Raw values by section and key, before they are typed."""
+
+
+def build_config(layers: Iterable[tuple[str, Values]]) -> Config:
+    """Types and merges the layers, later ones winning. Raises ConfigError with all problems."""
+    problems: list[Problem] = []
+    merged: Values = {}
+    for source, values in layers:
+        for section, entries in values.items():
+            for key, value in entries.items():
+                typed = _typed(source, section, key, value, problems)
+                if typed is not None:
+                    merged.setdefault(section, {})[key] = typed
+    if problems:
+        raise ConfigError(problems)
+    return msgspec.convert(merged, Config)
+
+
+def parse_toml(source: str, text: str) -> tuple[Values, list[Problem]]:
+    """A file's values and what is wrong with its shape. Values are typed later, by build_config."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        return {}, [Problem(source, "", f"is not valid TOML: {error}")]
+    problems = [
+        Problem(source, name, "stands outside of a [section]")
+        for name, value in data.items()
+        if not isinstance(value, dict)
+    ]
+    return {name: value for name, value in data.items() if isinstance(value, dict)}, problems
+
+
+def parse_environment(environment: Mapping[str, str]) -> Values:
+    """`MESHCONSOLE_LIMITS_MAX_STORAGE_MB=100` -> limits.max_storage_mb. Other names are left alone."""
+    values: Values = {}
+    for name, value in environment.items():
+        prefix, _, rest = name.partition("_")
+        section, _, key = rest.lower().partition("_")
+        if prefix == "MESHCONSOLE" and key and section in section_types():
+            values.setdefault(section, {})[key] = value
+    return values
+
+
+def parse_settings(settings: Iterable[str]) -> tuple[Values, list[Problem]]:
+    """`section.key=value` strings, as `--set` takes them."""
+    values: Values = {}
+    problems: list[Problem] = []
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        section, dot, key = name.strip().partition(".")
+        if not (equals and dot and key):
+            problems.append(Problem("--set", setting, "must be written section.key=value"))
+            continue
+        values.setdefault(section, {})[key] = value.strip()
+    return values, problems
+
+
+def with_values(config: Config, values: Values, source: str = "--set") -> Config:
+    """`config` with some values replaced. Raises ConfigError."""
+    return build_config([("configuration", to_values(config)), (source, values)])
+
+
+def to_values(config: Config) -> Values:
+    return {name: msgspec.to_builtins(getattr(config, name)) for name in section_types()}
+
+
+def section_types() -> dict[str, type[Section]]:
+    return dict(get_type_hints(Config))
+
+
+def field_types(section: type[Section]) -> dict[str, Any]:
+    return get_type_hints(section, include_extras=True)
+
+
+def changed_keys(old: Config, new: Config) -> set[str]:
+    """Names such as "limits.max_storage_mb"."""
+    before, after = to_values(old), to_values(new)
+    return {f"{s}.{k}" for s, entries in after.items() for k, v in entries.items() if before[s][k] != v}
+
+
+def _typed(source: str, section: str, key: str, value: object, problems: list[Problem]) -> object:
+    name = f"{section}.{key}"
+    sections = section_types()
+    if section not in sections:
+        reason = f"unknown section; the sections are {', '.join(sections)}"
+        problems.append(Problem(source, name, reason))
+        return None
+    fields = field_types(sections[section])
+    if key not in fields:
+        problems.append(Problem(source, name, f"unknown key; [{section}] has {', '.join(fields)}"))
+        return None
+    try:
+        typed: object = msgspec.convert(_from_text(value, fields[key]), fields[key])
+    except msgspec.ValidationError as error:
+        shown = value if isinstance(value, str | int | float | bool) else type(value).__name__
+        problems.append(Problem(source, name, f"{shown!r} does not fit: {_in_words(str(error))}"))
+        return None
+    return typed
+
+
+def _from_text(value: object, wanted: Any) -> object:  # noqa: ANN401 - a type expression
+    """Text from the environment or a flag (and on/off anywhere) as the wanted type."""
+    base = get_args(wanted)[0] if get_origin(wanted) is Annotated else wanted
+    if base is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, str):
+        return value
+    if base is bool:
+        return _BOOLEANS.get(value.lower(), value)
+    if base in (int, float):
+        try:
+            return base(value)
+        except ValueError:
+            return value
+    if get_origin(base) is tuple:
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+_BOOLEANS = {
+    "true": True,
+    "on": True,
+    "yes": True,
+    "1": True,
+    "false": False,
+    "off": False,
+    "no": False,
+    "0": False,
+}
+
+
+def _in_words(error: str) -> str:
+    return error.replace("`", "").replace("int", "whole number", 1).replace("str", "text", 1).lower()

@@ -1,0 +1,57 @@
+"""The names of things in a home: the folder that holds everything of one node. Pure (paths only)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Two nodes on one machine are two homes."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.toml"
+
+    @property
+    def keystore(self) -> Path:
+        return self.path / "keystore"
+
+    @property
+    def unlock_key(self) -> Path:
+        """The key file of a node that starts unattended without a passphrase."""
+        return self.path / "unlock.key"
+
+    @property
+    def database(self) -> Path:
+        return self.path / "node.db"
+
+    @property
+    def blobs(self) -> Path:
+        return self.path / "blobs"
+
+    @property
+    def audit_log(self) -> Path:
+        return self.path / "audit.log"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "node.log"
+
+    @property
+    def control_socket(self) -> Path:
+        return self.path / "control.sock"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "node.lock"
+
+    @property
+    def themes(self) -> Path:
+        return self.path / "themes"

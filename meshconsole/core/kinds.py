@@ -1,0 +1,53 @@
+"""Event kinds that meshconsole gives a meaning to, and their names in words. Pure.
+
+The numbers from 4201, 24201 and 34201 on are meshconsole's own (docs/protocol.md).
+"""
+
+from __future__ import annotations
+
+METADATA = 0
+TEXT_NOTE = 1
+DELETION = 5
+GIFT_WRAP = 1059
+VANISH = 62
+CLIENT_AUTH = 22242
+
+ROSTER_ENTRY = 4201
+TEAM_NOTE = 4202
+FILE_MANIFEST = 4203
+CHECKPOINT = 4204
+SIGNAL = 24201
+KEY_BUNDLE = 34201
+EPOCH_GRANT = 34202
+
+CONTROL_KINDS = frozenset({ROSTER_ENTRY, KEY_BUNDLE, EPOCH_GRANT, CHECKPOINT})
+"""Signed twice (hybrid), evicted last, replicated first."""
+
+TEAM_KINDS = CONTROL_KINDS | {TEAM_NOTE, FILE_MANIFEST, SIGNAL}
+"""Kinds that only enrolled nodes exchange."""
+
+_WORDS = {
+    METADATA: "profile",
+    TEXT_NOTE: "note",
+    3: "contacts",
+    4: "old DM",
+    DELETION: "deletion",
+    6: "repost",
+    7: "reaction",
+    VANISH: "vanish",
+    GIFT_WRAP: "gift wrap",
+    10002: "relay list",
+    CLIENT_AUTH: "auth",
+    ROSTER_ENTRY: "roster",
+    TEAM_NOTE: "team note",
+    FILE_MANIFEST: "file",
+    CHECKPOINT: "checkpoint",
+    SIGNAL: "signal",
+    KEY_BUNDLE: "key bundle",
+    EPOCH_GRANT: "key grant",
+    30023: "article",
+}
+
+
+def kind_in_words(kind: int) -> str:
+    return _WORDS.get(kind) or f"kind {kind}"

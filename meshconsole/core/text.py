@@ -1,0 +1,45 @@
+"""The one chokepoint for text that came from outside. Pure.
+
+A terminal obeys what it is sent: ESC starts an escape sequence, OSC 52 writes the clipboard, C1
+bytes do the same in eight bits, bidirectional overrides reorder what is read. Every string that a
+peer, a client or a file could have chosen passes through `safe()` before it is drawn or logged.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+_FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+_SAFE_ASCII = frozenset(range(0x20, 0x7F))
+
+
+def safe(text: str, limit: int = 0) -> str:
+    """`text` on one line with every control, format, surrogate and private character replaced.
+
+    Newlines and tabs become spaces. With `limit` > 0 the result has at most that many characters,
+    the last one "~" if something was cut. The result is plain text: callers draw it without markup.
+    """
+    if limit and len(text) > 4 * limit:
+        text = text[: 4 * limit]
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(_safe_char(c) for c in text)
+    if limit and len(text) > limit:
+        text = text[: limit - 1] + "~"
+    return text
+
+
+def safe_lines(text: str, limit: int = 0) -> list[str]:
+    """Each line of `text` made safe; for the full view of a message."""
+    return [safe(line, limit) for line in text.splitlines()]
+
+
+def _safe_char(char: str) -> str:
+    if ord(char) in _SAFE_ASCII:
+        return char
+    if char in "\n\r\t":
+        return " "
+    if unicodedata.category(char) in _FORBIDDEN_CATEGORIES:
+        return REPLACEMENT
+    return char

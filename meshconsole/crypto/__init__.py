@@ -1,0 +1,1 @@
+"""Keys, hybrid signatures, HPKE wraps, sealed boxes, TLS for links, keystore, encrypted database."""

@@ -1,0 +1,1 @@
+"""Finding peers, linking up by whatever works, and staying in sync."""

@@ -1,0 +1,1 @@
+"""One Link over two pipes: WebSocket and WebRTC data channel."""

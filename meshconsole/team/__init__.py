@@ -1,0 +1,1 @@
+"""Who belongs: the roster (a signed DAG), roles, epochs, invites, sealed notes and files. Pure."""
