@@ -1,0 +1,378 @@
+"""What node and console say to each other over the control socket. Pure.
+
+The law: a frozen snapshot or a command with a verdict, never a secret, except a passphrase on its
+way in (`Unlock`). A connection begins with `Hello` and `Welcome` (or `Bye`); then the client sends
+`Request`s, each answered by exactly one `Answer`, perhaps after some `Progress`; pushes come in
+between once the client has sent `Subscribe`. Framing is in `frames.py`.
+
+Times are seconds since the epoch, sizes bytes. Every string may have been chosen by a stranger:
+whoever draws one passes it through `core.text.safe` first.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from meshconsole.core.errors import MeshconsoleError, Refused
+from meshconsole.core.status import (  # noqa: TC001 - msgspec reads the annotations
+    BlobView,
+    EventView,
+    NodeStatus,
+    Severity,
+)
+from meshconsole.core.verdict import ACCEPTED, Code, Verdict
+
+PROTOCOL = 1
+"""Raised when a message changes its meaning. Both sides must agree; there is no negotiation."""
+
+MAX_LISTED = 10_000
+"""Most rows that one answer carries."""
+
+Text = Annotated[str, Meta(max_length=65_536)]
+AbsolutePath = Annotated[str, Meta(min_length=1, max_length=4096)]
+"""An absolute path on the machine of the node; the node's rights decide what it may open."""
+Cid = Annotated[str, Meta(min_length=1, max_length=256)]
+RequestId = Annotated[int, Meta(ge=0, lt=1 << 53)]
+Role = Literal["admin", "member", "observer", "relay"]
+
+
+class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
+    """Base of everything that is told apart by its tag."""
+
+
+# --- Commands -------------------------------------------------------------------------------------
+
+
+class GetStatus(Message, frozen=True):
+    """Answered with `StatusData`."""
+
+
+class ListEvents(Message, frozen=True):
+    """The newest events, oldest first. `filter` keeps rows whose text holds it, "!" first inverts."""
+
+    limit: Annotated[int, Meta(ge=1, le=MAX_LISTED)] = 200
+    filter: Annotated[str, Meta(max_length=256)] = ""
+
+
+class ListBlobs(Message, frozen=True):
+    """Answered with `BlobsData`."""
+
+
+class SendNote(Message, frozen=True):
+    """To the team, sealed. Answered with `EventsData` holding the one event."""
+
+    text: Text
+
+
+class AddBlob(Message, frozen=True):
+    """Adds a file to the team's store. Answered with `BlobsData` holding the one file."""
+
+    path: AbsolutePath
+
+
+class GetBlob(Message, frozen=True):
+    """Fetches a file and writes it, opened, to `destination`: a file, or a folder that exists."""
+
+    cid: Cid
+    destination: AbsolutePath
+
+
+class Pin(Message, frozen=True):
+    """Keeps a file on this node whatever the store's pressure."""
+
+    cid: Cid
+
+
+class Unpin(Message, frozen=True):
+    """Lets the store drop a file when it needs the room."""
+
+    cid: Cid
+
+
+class Invite(Message, frozen=True):
+    """Opens an invite. Empty `addresses`: the node names its own. Answered with `InviteData`."""
+
+    addresses: Annotated[tuple[str, ...], Meta(max_length=8)] = ()
+    lifetime_s: Annotated[int, Meta(ge=60, le=30 * 86_400)] = 3600
+    role: Role = "member"
+
+
+class JoinTeam(Message, frozen=True):
+    """Uses an invite's text. Only for a node without a team."""
+
+    invite: Annotated[str, Meta(max_length=1024)]
+
+
+class CreateTeam(Message, frozen=True):
+    """Founds a team with this node as its root. Only for a node without a team."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class SetRole(Message, frozen=True):
+    npub: str
+    role: Role
+
+
+class RemoveMember(Message, frozen=True):
+    """Removes a device and turns the team's key in the same entry."""
+
+    npub: str
+
+
+class RotateKey(Message, frozen=True):
+    """Starts a new epoch."""
+
+
+class Import(Message, frozen=True):
+    """Reads events from a JSONL file on the node's machine. Answered with `CountsData`."""
+
+    path: AbsolutePath
+
+
+class ImportLines(Message, frozen=True):
+    """The same for lines that only the client can read, such as its standard input."""
+
+    lines: Annotated[tuple[bytes, ...], Meta(max_length=10_000)]
+
+
+class Export(Message, frozen=True):
+    """Writes every event that may be carried to a JSONL file. Answered with `CountsData`."""
+
+    path: AbsolutePath
+
+
+class GetConfig(Message, frozen=True):
+    """Answered with `ConfigData`."""
+
+
+class SetConfig(Message, frozen=True):
+    """Changes and saves some values. Answered with `ConfigData`; refused as a whole or not at all."""
+
+    values: dict[str, dict[str, Any]]
+
+
+class AuditTail(Message, frozen=True):
+    """The newest lines of the audit log, oldest first. Answered with `LinesData`."""
+
+    limit: Annotated[int, Meta(ge=1, le=MAX_LISTED)] = 100
+
+
+class Subscribe(Message, frozen=True):
+    """Asks for pushes, at most `fps` times a second. Replaces an earlier subscription."""
+
+    fps: Annotated[float, Meta(ge=0.1, le=10)] = 4.0
+    events: bool = True
+    blobs: bool = True
+
+
+class Unlock(Message, frozen=True):
+    """Opens a home that waits for its passphrase."""
+
+    passphrase: Annotated[str, Meta(max_length=1024)]
+
+    def __repr__(self) -> str:
+        return "Unlock(passphrase=…)"
+
+
+class Stop(Message, frozen=True):
+    """Stops the node in good order, after the answer."""
+
+
+Command = (
+    GetStatus
+    | ListEvents
+    | ListBlobs
+    | SendNote
+    | AddBlob
+    | GetBlob
+    | Pin
+    | Unpin
+    | Invite
+    | JoinTeam
+    | CreateTeam
+    | SetRole
+    | RemoveMember
+    | RotateKey
+    | Import
+    | ImportLines
+    | Export
+    | GetConfig
+    | SetConfig
+    | AuditTail
+    | Subscribe
+    | Unlock
+    | Stop
+)
+
+READING = (GetStatus, ListEvents, ListBlobs, GetConfig, AuditTail, Subscribe)
+"""Commands that change nothing; the only ones a console sends with --read-only."""
+
+
+# --- Answers --------------------------------------------------------------------------------------
+
+
+class StatusData(Message, frozen=True):
+    status: NodeStatus
+
+
+class EventsData(Message, frozen=True):
+    events: tuple[EventView, ...]
+
+
+class BlobsData(Message, frozen=True):
+    blobs: tuple[BlobView, ...]
+
+
+class InviteData(Message, frozen=True):
+    """`text` is what the other device types or scans."""
+
+    text: str
+    expires: int
+    addresses: tuple[str, ...]
+
+
+class ConfigData(Message, frozen=True):
+    """All values by section and key, and those that wait for the node's next start."""
+
+    values: dict[str, dict[str, Any]]
+    waiting: tuple[str, ...] = ()
+
+
+class CountsData(Message, frozen=True):
+    """What became of many things, in words: {"new": 12, "already here": 3, "refused": 0}."""
+
+    counts: dict[str, int]
+
+
+class LinesData(Message, frozen=True):
+    lines: tuple[str, ...]
+
+
+Data = StatusData | EventsData | BlobsData | InviteData | ConfigData | CountsData | LinesData
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """The verdict on a command. `verdict.sentence` is for the person, also when the answer is yes."""
+
+    verdict: Verdict = ACCEPTED
+    data: Data | None = None
+    hint: str = ""
+
+    @property
+    def accepted(self) -> bool:
+        return self.verdict.accepted
+
+    def or_raise(self) -> Reply:
+        """Itself if accepted. Raises Refused."""
+        if not self.verdict.accepted:
+            raise Refused(self.verdict.code, self.verdict.sentence, hint=self.hint)
+        return self
+
+
+def done(sentence: str = "", data: Data | None = None) -> Reply:
+    return Reply(Verdict(True, "", sentence), data)
+
+
+def refused(code: Code, sentence: str, hint: str = "") -> Reply:
+    return Reply(Verdict(False, code, sentence), hint=hint)
+
+
+def refused_by(error: MeshconsoleError) -> Reply:
+    """The reply for an error that a command ended with."""
+    code: Code = "error"
+    if isinstance(error, Refused):
+        try:
+            code = msgspec.convert(error.code, Code)
+        except msgspec.ValidationError:
+            code = "error"
+    return refused(code or "error", error.sentence, error.hint)
+
+
+# --- Frames ---------------------------------------------------------------------------------------
+
+
+class Hello(msgspec.Struct, frozen=True, tag=True):
+    """The client's first frame. This one and `Welcome` and `Bye` may only ever grow."""
+
+    protocol: int
+    version: str
+    client: Annotated[str, Meta(max_length=64)] = ""
+
+
+class Request(Message, frozen=True):
+    """`command` stays raw here, so that one command that does not fit costs an answer, not the link."""
+
+    id: RequestId
+    command: msgspec.Raw
+
+
+class Cancel(Message, frozen=True):
+    """Stops a request that is still running. Its answer comes all the same."""
+
+    id: RequestId
+
+
+class Welcome(msgspec.Struct, frozen=True, tag=True):
+    protocol: int
+    version: str
+    pid: int = 0
+
+
+class Bye(msgspec.Struct, frozen=True, tag=True):
+    """The node closes the connection, and says why."""
+
+    sentence: str
+    hint: str = ""
+
+
+class Answer(Message, frozen=True):
+    id: RequestId
+    reply: Reply
+
+
+class Progress(Message, frozen=True):
+    """How far a request has come. `total` is None while unknown."""
+
+    id: RequestId
+    have: int
+    total: int | None
+    words: str = ""
+
+
+class StatusPush(Message, frozen=True):
+    status: NodeStatus
+
+
+class EventsPush(Message, frozen=True):
+    """New events, oldest first. `dropped` counts those left out since the last push."""
+
+    events: tuple[EventView, ...]
+    dropped: int = 0
+
+
+class BlobsPush(Message, frozen=True):
+    """Files that are new or changed; others are as they were."""
+
+    blobs: tuple[BlobView, ...]
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """One thing that the operator should know."""
+
+    at: float
+    severity: Severity
+    text: str
+    remedy: str = ""
+
+
+class NoticesPush(Message, frozen=True):
+    notices: tuple[Notice, ...]
+
+
+ClientFrame = Hello | Request | Cancel
+Push = StatusPush | EventsPush | BlobsPush | NoticesPush
+ServerFrame = Welcome | Bye | Answer | Progress | Push
