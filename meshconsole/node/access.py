@@ -1,0 +1,49 @@
+"""Who may read and write this node's relay: the owner's privacy settings joined with the roster.
+
+Two questions, asked with the public keys that a plain client has proven by NIP-42. Enrolled nodes
+come over links and are checked there. `require_authentication` off together with
+`share_with_team_only` off makes the relay public.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from meshconsole.core.config import PrivacySection
+    from meshconsole.team.state import Team
+
+
+class TeamAccess:
+    """Implements the relay's `Access`. Holds no copy: settings and roster are asked each time."""
+
+    def __init__(self, privacy: Callable[[], PrivacySection], team: Callable[[], Team | None]) -> None:
+        self._privacy = privacy
+        self._team = team
+
+    def public(self) -> bool:
+        privacy = self._privacy()
+        return not privacy.share_with_team_only and not privacy.require_authentication
+
+    def may_write(self, npubs: Collection[str]) -> Verdict:
+        return self._check(npubs, "publish", lambda team, npub: team.may_write(npub))
+
+    def may_read(self, npubs: Collection[str]) -> Verdict:
+        return self._check(npubs, "read", lambda team, npub: team.may_read(npub))
+
+    def _check(self, npubs: Collection[str], verb: str, allowed: Callable[[Team, str], bool]) -> Verdict:
+        privacy = self._privacy()
+        if self.public():
+            return ACCEPTED
+        if not npubs:
+            return refuse("auth-required", f"this relay wants to know who you are before you {verb}")
+        if not privacy.share_with_team_only:
+            return ACCEPTED
+        team = self._team()
+        if team is not None and any(allowed(team, npub) for npub in npubs):
+            return ACCEPTED
+        return refuse("restricted", f"only members of this node's team may {verb} here")

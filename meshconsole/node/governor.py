@@ -1,0 +1,231 @@
+"""The governor: the limits the owner opted in to, held against real use.
+
+Four promises: connections, storage, bandwidth, memory. Each refusal has its NIP-01 code and a
+sentence, and is counted by reason. Measurement is by `sample()`, called every two seconds; what
+happens between two samples is reserved first, so that the quota holds to the byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psutil
+
+from meshconsole.core.errors import Refused
+from meshconsole.core.limits import TokenBucket
+from meshconsole.core.status import LimitsStatus, StorageStatus
+from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from meshconsole.core.config import Config
+
+MEGABYTE = 1_000_000
+DISK_RESERVE_BYTES = 32 * MEGABYTE
+"""Left free on the disk: a database that fills its disk cannot even delete."""
+
+BURST_S = 0.25
+"""How much of a second's bandwidth may be used at once after a silence."""
+
+
+@dataclass(slots=True)
+class Use:
+    """What the rooms say they use now."""
+
+    events_bytes: int = 0
+    events_count: int = 0
+    blocks_bytes: int = 0
+    blocks_count: int = 0
+    pinned_bytes: int = 0
+    connections: int = 0
+
+
+class Bandwidth:
+    """One token bucket per direction for all links and clients together. Waits rather than drops."""
+
+    def __init__(self, mbps: float) -> None:
+        rate = mbps * MEGABYTE / 8
+        self._out = TokenBucket(rate, rate * BURST_S)
+        self._in = TokenBucket(rate, rate * BURST_S)
+        self.bytes_out = 0
+        self.bytes_in = 0
+
+    def set_limit(self, mbps: float) -> None:
+        rate = mbps * MEGABYTE / 8
+        self._out.set_rate(rate, rate * BURST_S)
+        self._in.set_rate(rate, rate * BURST_S)
+
+    async def wait_out(self, count: int) -> None:
+        """Before sending `count` bytes."""
+        self.bytes_out += count
+        await self._wait(self._out, count)
+
+    async def wait_in(self, count: int) -> None:
+        """After receiving `count` bytes and before reading more: TCP slows the sender down."""
+        self.bytes_in += count
+        await self._wait(self._in, count)
+
+    async def _wait(self, bucket: TokenBucket, count: int) -> None:
+        now = time.monotonic()
+        delay = bucket.delay(now)
+        bucket.take(count, now)
+        if delay:
+            await asyncio.sleep(delay)
+
+
+class StorageQuota:
+    """Bytes of events and blocks together, never above the limit."""
+
+    def __init__(self, folder: Path, limit_bytes: int) -> None:
+        self._folder = folder
+        self.limit_bytes = limit_bytes
+        self._measured = 0
+        self._reserved = 0
+        self.disk_free_bytes = shutil.disk_usage(folder).free
+        self.refusing = ""
+
+    @property
+    def used_bytes(self) -> int:
+        return self._measured + self._reserved
+
+    def measured(self, used_bytes: int) -> None:
+        """Real use, read from the stores; replaces what was reserved since the last time."""
+        self._measured, self._reserved = used_bytes, 0
+        self.disk_free_bytes = shutil.disk_usage(self._folder).free
+        if self.refusing and self._why_not(1) is None:
+            self.refusing = ""
+
+    def reserve(self, count: int) -> None:
+        """Before `count` bytes are written. Raises Refused("restricted", ...)."""
+        reason = self._why_not(count)
+        if reason is not None:
+            self.refusing = reason
+            raise Refused("restricted", reason)
+        self._reserved += count
+
+    def release(self, count: int) -> None:
+        """After bytes were deleted, or when reserved ones were not written after all."""
+        if count <= self._reserved:
+            self._reserved -= count
+        else:
+            self._measured = max(0, self._measured - (count - self._reserved))
+            self._reserved = 0
+
+    def _why_not(self, count: int) -> str | None:
+        if self.used_bytes + count > self.limit_bytes:
+            limit = self.limit_bytes // MEGABYTE
+            return f"storage quota of {limit} MB is full; raise limits.max_storage_mb or delete something"
+        if self.disk_free_bytes - self._reserved - count < DISK_RESERVE_BYTES:
+            return f"the disk is full: {DISK_RESERVE_BYTES // MEGABYTE} MB must stay free; make room on it"
+        return None
+
+
+class Governor:
+    """Holds the limits, counts the refusals, and says what is used of what is allowed."""
+
+    def __init__(self, config: Config, folder: Path, use: Callable[[], Use]) -> None:
+        self._limits = config.limits
+        self._use = use
+        self.bandwidth = Bandwidth(config.limits.max_bandwidth_mbps)
+        self.quota = StorageQuota(folder, config.limits.max_storage_mb * MEGABYTE)
+        self.refusals: Counter[str] = Counter()
+        self._process = psutil.Process()
+        self._memory_bytes = 0
+        self._cpu_percent = 0.0
+        self._rate_in = self._rate_out = 0.0
+        self._growth = 0.0
+        self._last: tuple[float, int, int, int] | None = None
+
+    def apply(self, config: Config) -> None:
+        """New limits at run time; what is over them drains, nothing is cut off in mid-write."""
+        self._limits = config.limits
+        self.bandwidth.set_limit(config.limits.max_bandwidth_mbps)
+        self.quota.limit_bytes = config.limits.max_storage_mb * MEGABYTE
+
+    def admit(self, kind: str, remote: str) -> Verdict:
+        """May one more connection be opened? `kind` is "client", "link" or "join"."""
+        del remote
+        allowed = self._limits.max_connections
+        if self._use().connections >= allowed:
+            return self.refuse("restricted", f"all {allowed} connections are in use; try again later")
+        if self._over_memory() and kind != "link":
+            return self.refuse("restricted", "this node is short of memory; try again later")
+        return ACCEPTED
+
+    def refuse(self, code: str, sentence: str) -> Verdict:
+        self.count_refusal(code, sentence)
+        return refuse(code, sentence)  # type: ignore[arg-type]
+
+    def count_refusal(self, code: str, sentence: str) -> None:
+        reason = sentence.split(";")[0].split(":")[0]
+        if len(self.refusals) < 200 or f"{code}: {reason}" in self.refusals:
+            self.refusals[f"{code}: {reason}"] += 1
+
+    def sample(self, now: float) -> None:
+        """Measures the process and the stores. `now` is monotonic, in seconds."""
+        use = self._use()
+        stored = use.events_bytes + use.blocks_bytes
+        self.quota.measured(stored)
+        self._memory_bytes = self._process.memory_info().rss
+        self._cpu_percent = self._process.cpu_percent()
+        current = (now, self.bandwidth.bytes_in, self.bandwidth.bytes_out, stored)
+        if self._last is not None and now > self._last[0]:
+            elapsed = now - self._last[0]
+            self._rate_in = (current[1] - self._last[1]) / elapsed
+            self._rate_out = (current[2] - self._last[2]) / elapsed
+            self._growth = (current[3] - self._last[3]) / elapsed
+        self._last = current
+
+    def limits_status(self) -> LimitsStatus:
+        degraded = []
+        if self.quota.refusing:
+            degraded.append(f"refusing writes: {self.quota.refusing}")
+        if self._use().connections >= self._limits.max_connections:
+            degraded.append("refusing connections: all are in use")
+        if self._over_memory():
+            degraded.append("refusing clients: memory limit reached")
+        return LimitsStatus(
+            connections=self._use().connections,
+            max_connections=self._limits.max_connections,
+            rate_in_bps=self._rate_in,
+            rate_out_bps=self._rate_out,
+            max_rate_bps=self._limits.max_bandwidth_mbps * MEGABYTE / 8,
+            memory_bytes=self._memory_bytes,
+            max_memory_bytes=self._limits.max_memory_mb * MEGABYTE,
+            cpu_percent=self._cpu_percent,
+            performance_mode=self._limits.performance_mode,
+            degraded=tuple(degraded),
+            refusals=dict(self.refusals),
+        )
+
+    def storage_status(self) -> StorageStatus:
+        use = self._use()
+        return StorageStatus(
+            quota_bytes=self.quota.limit_bytes,
+            events_bytes=use.events_bytes,
+            blocks_bytes=use.blocks_bytes,
+            events_count=use.events_count,
+            blocks_count=use.blocks_count,
+            pinned_bytes=use.pinned_bytes,
+            disk_free_bytes=self.quota.disk_free_bytes,
+            growth_bps=self._growth,
+            refusing=bool(self.quota.refusing),
+        )
+
+    def _over_memory(self) -> bool:
+        allowed = self._limits.max_memory_mb * MEGABYTE
+        return bool(allowed) and self._memory_bytes > allowed
+
+
+def lower_priority(mode: str) -> None:
+    """`saver` yields the CPU to whatever else the machine does."""
+    if mode == "saver":
+        os.nice(10)

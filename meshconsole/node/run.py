@@ -1,0 +1,120 @@
+"""Running a node in this process until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import logging.handlers
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from meshconsole.core.errors import Fatal, MeshconsoleError
+from meshconsole.node.config_file import load_config
+from meshconsole.node.governor import lower_priority
+from meshconsole.node.lock import HomeLock
+from meshconsole.node.setup import open_keystore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from meshconsole.core.config import Config
+    from meshconsole.core.home import Home
+    from meshconsole.crypto.keystore import Secrets
+
+log = logging.getLogger(__name__)
+
+LOG_BYTES = 1_000_000
+SWITCH_INTERVAL_S = 0.001
+"""Verification threads must not wait for the default 5 ms each time they need the interpreter."""
+
+
+def run_node(
+    home: Home,
+    *,
+    passphrase: str | None,
+    settings: list[str],
+    listen: str | None = None,
+    ready_fd: int | None = None,
+    log_to_file: bool = False,
+    on_ready: Callable[[], None] | None = None,
+) -> int:
+    """0 after a clean stop. Raises MeshconsoleError before the node serves.
+
+    `ready_fd` gets one line, "ready ADDRESS", once the node serves; `on_ready` is called then too.
+    """
+    if listen is not None:
+        settings = [*settings, f"node.listen={listen}"]
+    if not home.path.is_dir():
+        raise Fatal(f"There is no node in {home.path}.", hint="Create one with 'meshconsole init'.")
+    config = load_config(home, settings)
+    _set_up_logging(home, config, log_to_file)
+    with HomeLock(home):
+        unlocked = open_keystore(home, passphrase)
+        lower_priority(config.limits.performance_mode)
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        try:
+            return asyncio.run(_serve(home, config, unlocked, ready_fd, on_ready))
+        except BaseExceptionGroup as group:
+            raise _first_cause(group) from group
+
+
+async def _serve(
+    home: Home,
+    config: Config,
+    unlocked: Secrets,
+    ready_fd: int | None,
+    on_ready: Callable[[], None] | None,
+) -> int:
+    from meshconsole.node.node import Node
+
+    node = Node(home, config, unlocked)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, node.request_stop, signal.Signals(number).name)
+
+    def ready() -> None:
+        gc.collect()
+        gc.freeze()
+        log.info("serving on %s", ", ".join(node.addresses))
+        if ready_fd is not None:
+            with open(ready_fd, "w") as pipe:
+                print("ready", *node.addresses, file=pipe)
+        if on_ready is not None:
+            on_ready()
+
+    await node.run(ready)
+    log.info("stopped")
+    return 0
+
+
+def _set_up_logging(home: Home, config: Config, to_file: bool) -> None:
+    handler: logging.Handler
+    if to_file:
+        handler = logging.handlers.RotatingFileHandler(home.log, maxBytes=LOG_BYTES, backupCount=1)
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("meshconsole").setLevel(config.log.level.upper())
+
+
+def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error of ours in a group, else its first error: a sentence instead of a tree."""
+    flat: list[BaseException] = []
+
+    def collect(error: BaseException) -> None:
+        if isinstance(error, BaseExceptionGroup):
+            for part in error.exceptions:
+                collect(part)
+        else:
+            flat.append(error)
+
+    collect(group)
+    for error in flat:
+        if isinstance(error, MeshconsoleError):
+            return error
+    return flat[0]

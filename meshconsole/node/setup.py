@@ -1,0 +1,115 @@
+"""Making a home: keystore, database, configuration and, if asked for, a new team.
+
+A home appears whole or not at all: it is built in a folder beside its place and then renamed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from meshconsole.core.errors import Fatal
+from meshconsole.core.home import Home
+from meshconsole.crypto.identity import Identity
+from meshconsole.crypto.keystore import Keystore, Secrets
+from meshconsole.crypto.provider import choose_provider
+from meshconsole.crypto.suites import MC1
+from meshconsole.node.config_file import render_config, write_private
+from meshconsole.relay.sqlite import SqliteEventStore
+from meshconsole.team.state import Team
+
+if TYPE_CHECKING:
+    from meshconsole.core.event import Event
+    from meshconsole.core.setup import FirstRun
+
+
+def create_home(home: Home, first_run: FirstRun, passphrase: str | None) -> None:
+    """Without a passphrase the keystore opens with a key file in the home (unattended start).
+
+    Raises Fatal when the home holds a node already or cannot be written.
+    """
+    if home.keystore.exists():
+        raise Fatal(
+            f"{home.path} already holds a node.",
+            hint="Start it with 'meshconsole', or choose another --home.",
+        )
+    try:
+        home.path.parent.mkdir(parents=True, exist_ok=True)
+        if home.path.exists() and any(home.path.iterdir()):
+            raise Fatal(
+                f"{home.path} is not empty and holds no node.", hint="Choose an empty folder with --home."
+            )
+        building = Home(Path(tempfile.mkdtemp(dir=home.path.parent, prefix=f".{home.path.name}.")))
+    except OSError as error:
+        raise Fatal(
+            f"Cannot create {home.path}: {error.strerror}.",
+            hint="Choose a folder that this user may write, with --home.",
+        ) from error
+    try:
+        _fill(building, first_run, passphrase)
+        if home.path.exists():
+            home.path.rmdir()
+        os.rename(building.path, home.path)
+    except OSError as error:
+        raise Fatal(f"Cannot create {home.path}: {error.strerror}.", hint="Check the free space.") from error
+    finally:
+        shutil.rmtree(building.path, ignore_errors=True)
+
+
+def open_keystore(home: Home, passphrase: str | None) -> Secrets:
+    """Raises Fatal: no node here, no passphrase where one is needed, or a wrong one."""
+    if not home.keystore.exists():
+        raise Fatal(f"There is no node in {home.path}.", hint="Create one with 'meshconsole init'.")
+    if passphrase is not None:
+        return Keystore.unlock(home.keystore, passphrase)
+    if home.unlock_key.exists():
+        return Keystore.unlock(home.keystore, None, keyfile=home.unlock_key)
+    raise Fatal(
+        "This node's keystore needs its passphrase.",
+        hint="Set MESHCONSOLE_PASSPHRASE, or give --passphrase-file.",
+        exit_code=4,
+    )
+
+
+def needs_passphrase(home: Home) -> bool:
+    return home.keystore.exists() and not home.unlock_key.exists()
+
+
+def make_identity(unlocked: Secrets, provider_setting: str) -> Identity:
+    return Identity(unlocked.seed, MC1, choose_provider(provider_setting))
+
+
+def open_store(home: Home, unlocked: Secrets) -> SqliteEventStore:
+    return SqliteEventStore(home.database, unlocked.database_key, unlocked.derive("tag-hash"))
+
+
+def _fill(home: Home, first_run: FirstRun, passphrase: str | None) -> None:
+    config = first_run.config
+    if passphrase is None:
+        write_private(home.unlock_key, secrets.token_bytes(32))
+        unlocked = Keystore.create(home.keystore, None, keyfile=home.unlock_key)
+    else:
+        unlocked = Keystore.create(home.keystore, passphrase)
+    write_private(home.config, render_config(config).encode())
+    home.blobs.mkdir(mode=0o700)
+    store = open_store(home, unlocked)
+    try:
+        if first_run.team == "create":
+            identity = make_identity(unlocked, config.crypto.provider)
+            _, events = Team.found(
+                identity, first_run.team_name, first_run.name, int(time.time()), identity.provider
+            )
+            _store_all(store, events)
+    finally:
+        store.close()
+
+
+def _store_all(store: SqliteEventStore, events: list[Event]) -> None:
+    for verdict in store.add(events):
+        if not verdict.accepted:
+            raise Fatal(f"The new team could not be stored: {verdict.message}.")

@@ -1,0 +1,55 @@
+"""Keeps the node's own loops running: restarts one that failed, with backoff, and says so."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from meshconsole.core.status import HealthItem
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+
+
+class Supervisor:
+    """Runs each loop in one TaskGroup. A loop's failure is a health item until it runs again."""
+
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        self._group = group
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failed: dict[str, str] = {}
+
+    def keep(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+        self._tasks.append(self._group.create_task(self._run(name, loop), name=name))
+
+    def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    def health(self) -> tuple[HealthItem, ...]:
+        return tuple(
+            HealthItem(
+                "loop-failed", "critical", f"{name} failed and is being restarted: {why}", "See the log."
+            )
+            for name, why in self._failed.items()
+        )
+
+    async def _run(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+        pause = FIRST_PAUSE_S
+        while True:
+            try:
+                await loop()
+            except Exception as error:
+                log.exception("%s failed; next try in %.0f s", name, pause)
+                self._failed[name] = str(error) or type(error).__name__
+            else:
+                self._failed.pop(name, None)
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_S)

@@ -1,0 +1,42 @@
+"""One listener's failure is not another's."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import pytest
+
+from meshconsole.node.bus import Bus
+
+
+@dataclass(frozen=True)
+class Rang:
+    times: int
+
+
+@dataclass(frozen=True)
+class Stopped:
+    pass
+
+
+def test_listeners_hear_their_kind_only() -> None:
+    bus, heard = Bus(), list[int]()
+    bus.listen(Rang, lambda rang: heard.append(rang.times))
+    bus.publish(Rang(3))
+    bus.publish(Stopped())
+    assert heard == [3]
+
+
+def test_a_failing_listener_is_reported_and_the_next_one_hears(caplog: pytest.LogCaptureFixture) -> None:
+    bus, heard = Bus(), list[int]()
+
+    def broken(rang: Rang) -> None:
+        raise ValueError(rang.times)
+
+    bus.listen(Rang, broken)
+    bus.listen(Rang, lambda rang: heard.append(rang.times))
+    with caplog.at_level(logging.ERROR):
+        bus.publish(Rang(1))
+    assert heard == [1]
+    assert "a listener failed on Rang" in caplog.text

@@ -1,0 +1,84 @@
+"""The limits hold, refuse with a sentence, and are counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from meshconsole.core.config import Config, LimitsSection
+from meshconsole.core.errors import Refused
+from meshconsole.node.governor import MEGABYTE, Governor, StorageQuota, Use
+
+
+def test_the_quota_refuses_before_the_limit_is_passed(tmp_path: Path) -> None:
+    quota = StorageQuota(tmp_path, 10 * MEGABYTE)
+    quota.measured(4 * MEGABYTE)
+    quota.reserve(6 * MEGABYTE)
+    with pytest.raises(Refused, match="quota of 10 MB is full") as caught:
+        quota.reserve(1)
+    assert caught.value.code == "restricted"
+    assert quota.used_bytes == 10 * MEGABYTE
+    assert quota.refusing
+
+
+def test_released_bytes_may_be_used_again(tmp_path: Path) -> None:
+    quota = StorageQuota(tmp_path, 10 * MEGABYTE)
+    quota.measured(6 * MEGABYTE)
+    quota.reserve(4 * MEGABYTE)
+    quota.release(5 * MEGABYTE)
+    assert quota.used_bytes == 5 * MEGABYTE
+    quota.reserve(5 * MEGABYTE)
+
+
+def test_refusing_ends_when_there_is_room_again(tmp_path: Path) -> None:
+    quota = StorageQuota(tmp_path, MEGABYTE)
+    with pytest.raises(Refused):
+        quota.reserve(2 * MEGABYTE)
+    quota.measured(1000)
+    assert not quota.refusing
+
+
+def test_a_full_disk_is_told_apart_from_a_full_quota(tmp_path: Path) -> None:
+    quota = StorageQuota(tmp_path, 1 << 60)
+    quota.disk_free_bytes = 33 * MEGABYTE
+    with pytest.raises(Refused, match="disk is full"):
+        quota.reserve(2 * MEGABYTE)
+
+
+def test_connections_are_refused_at_the_limit_and_counted(tmp_path: Path) -> None:
+    use = Use()
+    governor = Governor(Config(limits=LimitsSection(max_connections=2)), tmp_path, lambda: use)
+    assert governor.admit("client", "192.0.2.1").accepted
+    use.connections = 2
+    verdict = governor.admit("client", "192.0.2.1")
+    assert (verdict.accepted, verdict.code) == (False, "restricted")
+    assert "2 connections" in verdict.sentence
+    assert sum(governor.refusals.values()) == 1
+    assert governor.limits_status().degraded == ("refusing connections: all are in use",)
+
+
+def test_new_limits_apply_at_once(tmp_path: Path) -> None:
+    governor = Governor(Config(), tmp_path, Use)
+    governor.apply(Config(limits=LimitsSection(max_storage_mb=1, max_connections=1)))
+    with pytest.raises(Refused):
+        governor.quota.reserve(2 * MEGABYTE)
+    assert governor.limits_status().max_connections == 1
+
+
+def test_rates_are_bytes_per_second_between_two_samples(tmp_path: Path) -> None:
+    governor = Governor(Config(), tmp_path, Use)
+    governor.sample(100.0)
+    governor.bandwidth.bytes_in += 500
+    governor.bandwidth.bytes_out += 1500
+    governor.sample(102.0)
+    status = governor.limits_status()
+    assert (status.rate_in_bps, status.rate_out_bps) == (250.0, 750.0)
+    assert status.memory_bytes > 0
+
+
+def test_refusal_reasons_are_bounded(tmp_path: Path) -> None:
+    governor = Governor(Config(), tmp_path, Use)
+    for number in range(1000):
+        governor.count_refusal("blocked", f"reason {number}")
+    assert len(governor.refusals) == 200
