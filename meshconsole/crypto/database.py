@@ -1,0 +1,170 @@
+"""Encrypted SQLite: every database of a home is opened here and nowhere else.
+
+SQLCipher encrypts and authenticates each page under a raw 32-byte key, WAL and journal included.
+That it really does is asserted at each open, because a library without a cipher takes the key
+statement as a no-op and writes plain pages.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from sqlcipher3 import dbapi2 as sqlcipher
+
+from meshconsole.core.errors import CorruptData, Fatal, LocalError, MeshconsoleError, Unavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY_LEN = 32
+BUSY_TIMEOUT_MS = 5000
+CACHE_KIB = 2048
+
+_PLAIN_HEADER = b"SQLite format 3\0"
+
+SqlcipherError: type[Exception] = sqlcipher.Error
+DatabaseErrors = (SqlcipherError, sqlite3.Error)
+"""Both families: sqlcipher3's exceptions do not descend from sqlite3's, and sqlite_utils raises either."""
+
+
+def open_database(path: Path, key: bytes, *, readonly: bool = False, create: bool = True) -> Any:  # noqa: ANN401
+    """A `sqlcipher3` connection: WAL, synchronous=FULL, temporary tables in memory, autocommit.
+
+    It may move between threads but be used by one at a time. Writers begin with BEGIN IMMEDIATE.
+    A new file gets mode 0600. Raises CorruptData for a wrong key or damage, Fatal for what the owner
+    must repair, Unavailable for what may pass.
+    """
+    if len(key) != KEY_LEN:
+        raise LocalError("A database key must have 32 bytes.")
+    try:
+        _check_file(path, create=create and not readonly)
+        return _connect(path, key, readonly=readonly)
+    except (SqlcipherError, sqlite3.Error, OSError) as error:
+        raise translate(error, path) from error
+
+
+def translate(error: Exception, path: Path | None = None) -> MeshconsoleError:
+    """The error of ours for one that SQLite, SQLCipher or the file system raised."""
+    name = path.name if path else "The database"
+    if isinstance(error, MeshconsoleError):
+        return error
+    if isinstance(error, OSError):
+        return _of_os_error(error, name)
+    code = getattr(error, "sqlite_errorcode", None)
+    kind = code & 0xFF if isinstance(code, int) else _code_from_text(str(error))
+    if kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return _corrupt(name, kind)
+    if kind == sqlite3.SQLITE_FULL:
+        return _disk_full(name)
+    if kind in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return Unavailable(f"{name} is in use by another process.", hint="Try again in a moment.")
+    if kind == sqlite3.SQLITE_INTERRUPT:
+        return Unavailable("The query took longer than it may.", hint="Ask for less.")
+    if kind in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN):
+        return _no_permission(name)
+    if kind == sqlite3.SQLITE_IOERR:
+        return Fatal(f"{name} cannot be read or written.", hint="Check the disk or card for faults.")
+    if kind == sqlite3.SQLITE_NOMEM:
+        return Unavailable("There is not enough memory for the database.")
+    return LocalError(f"The database refused a statement: {error}")
+
+
+def _check_file(path: Path, *, create: bool) -> None:
+    """Creates an empty file readable by its owner alone, or looks at the first bytes of one that exists."""
+    if create:
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            pass
+        else:
+            return
+    with path.open("rb") as file:
+        if file.read(len(_PLAIN_HEADER)) == _PLAIN_HEADER:
+            raise Fatal(
+                f"{path.name} is a plain SQLite file, not an encrypted one.",
+                hint="Move it away; meshconsole neither reads nor overwrites it.",
+            )
+
+
+def _connect(path: Path, key: bytes, *, readonly: bool) -> Any:  # noqa: ANN401
+    mode = "ro" if readonly else "rw"
+    conn = sqlcipher.connect(
+        f"file:{quote(str(path.absolute()))}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=BUSY_TIMEOUT_MS / 1000,
+    )
+    try:
+        conn.execute("PRAGMA cipher_log_level = NONE")  # else it writes to standard error
+        conn.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
+        _assert_cipher(conn)
+        conn.execute("SELECT count(*) FROM sqlite_master").fetchone()  # the first read tries the key
+        conn.execute("PRAGMA temp_store = MEMORY")
+        conn.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        conn.execute("PRAGMA cell_size_check = ON")
+        conn.execute("PRAGMA trusted_schema = OFF")
+        if not readonly:
+            conn.execute("PRAGMA journal_mode = WAL")
+            conn.execute("PRAGMA synchronous = FULL")
+            _check_file(path, create=False)
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def _assert_cipher(conn: Any) -> None:  # noqa: ANN401
+    version = conn.execute("PRAGMA cipher_version").fetchone()
+    status = conn.execute("PRAGMA cipher_status").fetchone()
+    if not version or not version[0] or not status or str(status[0]) != "1":
+        raise Fatal(
+            "The SQLite library in use does not encrypt.",
+            hint="Reinstall the package sqlcipher3.",
+        )
+
+
+def _code_from_text(text: str) -> int:
+    """For errors that carry no code: those the module raises by itself."""
+    if "unable to open" in text:
+        return sqlite3.SQLITE_CANTOPEN
+    if "readonly" in text:
+        return sqlite3.SQLITE_READONLY
+    return sqlite3.SQLITE_ERROR
+
+
+def _of_os_error(error: OSError, name: str) -> MeshconsoleError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _disk_full(name)
+    if isinstance(error, FileNotFoundError):
+        return Fatal(f"{name} does not exist.", hint="Check the home folder (--home).")
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        return _no_permission(name)
+    return Fatal(f"{name} cannot be opened: {error.strerror}.")
+
+
+def _corrupt(name: str, kind: int) -> CorruptData:
+    if kind == sqlite3.SQLITE_NOTADB:
+        return CorruptData(
+            f"{name} does not open: its key is another one, or its first page is damaged.",
+            hint="Restore keystore and database from the same backup.",
+        )
+    return CorruptData(
+        f"{name} is damaged: a page fails its integrity check.",
+        hint="Restore it from a backup, or move it away and let the team fill a new one.",
+    )
+
+
+def _disk_full(name: str) -> Unavailable:
+    return Unavailable(f"There is no space left to write {name}.", hint="Free some space on the disk.")
+
+
+def _no_permission(name: str) -> Fatal:
+    return Fatal(
+        f"{name} cannot be opened for writing.",
+        hint="Check the owner and the permissions of the home folder, and that its disk is not read-only.",
+    )
