@@ -1,0 +1,62 @@
+# meshconsole. `make run` and `make test` do all set-up themselves; Python 3.11 and make are enough.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+BIN := $(VENV)/bin
+SETUP := $(PYTHON) scripts/bootstrap.py
+
+# Locks may not name a registry, and must serve every machine: hence --no-emit-index-url, --universal.
+COMPILE := .venv-lock/bin/uv --quiet pip compile --universal --generate-hashes --no-emit-index-url \
+	--no-header --python-version 3.11 --override requirements/overrides.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench demo pictures soak lock lock-check clean product dev
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: product ## the console; without a terminal, a headless node and its log
+	@exec $(BIN)/meshconsole run $(ARGS)
+
+test: dev ## every test but the soak
+	@exec $(BIN)/python -m pytest -m "not soak" $(ARGS)
+
+check: dev ## style, types and architecture
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest -q tests/architecture
+
+bench: dev ## figures: memory, CPU, latency, throughput
+	@exec $(BIN)/python -m bench $(ARGS)
+
+demo: product ## two nodes on this machine found a team and exchange a note and a file
+	@exec $(BIN)/python scripts/demo.py $(ARGS)
+
+pictures: dev ## draw docs/pictures again
+	@exec $(BIN)/python scripts/pictures.py $(ARGS)
+
+soak: dev ## the tests that run for minutes
+	@exec $(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)
+
+lock: ## resolve requirements/*.in again into hashed locks (UPGRADE=1 for newer versions)
+	@$(SETUP) lock --venv .venv-lock
+	@for name in product dev lock; do \
+		$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/$$name.in -o requirements/$$name.txt >/dev/null || exit 1; \
+	done
+
+lock-check: dev ## ask the index whether every pin has wheels for x86-64 and ARM
+	@exec $(BIN)/python scripts/lock_check.py
+
+clean: ## remove the set-up and every cache
+	@find . -maxdepth 1 -name '.venv*' -type l -delete
+	@rm -rf .venvs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+product:
+	@$(SETUP) product --venv $(VENV)
+
+dev:
+	@$(SETUP) dev --venv $(VENV)
