@@ -1,0 +1,191 @@
+"""How a file becomes blocks: chunks, then a balanced tree of links over them. Pure.
+
+All leaves are at one depth, so a lone last child still gets its own parent on each level
+("balanced", not "balanced-packed"). The two profiles are those of IPIP-499; equal bytes under one
+profile give equal CIDs with every other writer of that profile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from meshconsole.content.block import Block
+from meshconsole.content.cid import DAG_PB, RAW, Cid
+from meshconsole.content.dagpb import Link, Node, encode_node
+from meshconsole.content.unixfs import Kind, UnixFs, encode_unixfs
+from meshconsole.core.errors import LocalError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The choices that decide a file's CID."""
+
+    name: str
+    chunk_bytes: int
+    max_links: int
+    raw_leaves: bool
+    cid_version: int
+
+    def leaf(self, chunk: bytes) -> Leaf:
+        """The leaf block of one chunk; hashes it."""
+        if self.raw_leaves:
+            block = Block.of(RAW, chunk)
+        else:
+            message = UnixFs(Kind.FILE, data=chunk or None, filesize=len(chunk))
+            block = self.node(Node(data=encode_unixfs(message)))
+        return Leaf(block, len(chunk))
+
+    def node(self, node: Node) -> Block:
+        encoded = encode_node(node)
+        return Block.of(DAG_PB, encoded) if self.cid_version else Block.v0(encoded)
+
+
+UNIXFS_V1_2025 = Profile("unixfs-v1-2025", 1 << 20, 1024, raw_leaves=True, cid_version=1)
+UNIXFS_V0_2015 = Profile("unixfs-v0-2015", 256 << 10, 174, raw_leaves=False, cid_version=0)
+PROFILES = {profile.name: profile for profile in (UNIXFS_V1_2025, UNIXFS_V0_2015)}
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A leaf block and how many bytes of the file it holds."""
+
+    block: Block
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Child:
+    cid: Cid
+    size: int
+    tsize: int
+
+
+@dataclass(slots=True)
+class Tree:
+    """Grows from the left, one leaf at a time; keeps only links, at most `max_links` per level.
+
+    After each `push`, call `fold` (it encodes and hashes, so off the event loop) while `is_full`.
+    `finish` gives the root. Blocks come out children first.
+    """
+
+    profile: Profile
+    size: int = 0
+    _levels: list[list[_Child]] = field(default_factory=lambda: [[]])
+
+    def push(self, cid: Cid, size: int, block_bytes: int) -> None:
+        """Appends the leaf `cid`, which holds `size` bytes of the file in `block_bytes` of block."""
+        if self.is_full:
+            raise LocalError("A full tree must be folded before it grows.")
+        self.size += size
+        self._levels[0].append(_Child(cid, size, block_bytes))
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._levels[0]) >= self.profile.max_links
+
+    def fold(self) -> list[Block]:
+        """Replaces each full level by one link on the level above."""
+        blocks: list[Block] = []
+        level = 0
+        while level < len(self._levels) and len(self._levels[level]) >= self.profile.max_links:
+            blocks.append(self._fold(level))
+            level += 1
+        return blocks
+
+    def finish(self) -> tuple[Cid, list[Block]]:
+        """The root and the last blocks. Raises LocalError if no leaf was pushed."""
+        blocks: list[Block] = []
+        level = 0
+        while not self._is_root(level):
+            if self._levels[level]:
+                blocks.append(self._fold(level))
+            elif level == len(self._levels) - 1:
+                raise LocalError("A file has at least one leaf, an empty one if it is empty.")
+            level += 1
+        return self._levels[level][0].cid, blocks
+
+    def pending(self) -> Iterator[Cid]:
+        """The blocks that no block links to yet."""
+        for level in self._levels:
+            for child in level:
+                yield child.cid
+
+    def _is_root(self, level: int) -> bool:
+        return len(self._levels[level]) == 1 and not any(self._levels[level + 1 :])
+
+    def _fold(self, level: int) -> Block:
+        children = self._levels[level]
+        message = UnixFs(
+            Kind.FILE,
+            filesize=sum(child.size for child in children),
+            blocksizes=tuple(child.size for child in children),
+        )
+        links = tuple(Link(child.cid, "", child.tsize) for child in children)
+        block = self.profile.node(Node(links, encode_unixfs(message)))
+        if level + 1 == len(self._levels):
+            self._levels.append([])
+        tsize = len(block.data) + sum(child.tsize for child in children)
+        self._levels[level + 1].append(_Child(block.cid, message.filesize or 0, tsize))
+        children.clear()
+        return block
+
+
+def chunked(pieces: Iterable[bytes], chunk_bytes: int) -> Iterator[bytes]:
+    """The same bytes in pieces of `chunk_bytes`, the last one shorter; one empty piece if there are none."""
+    chunker = Chunker(chunk_bytes)
+    for piece in pieces:
+        yield from chunker.push(piece)
+    yield from chunker.finish()
+
+
+@dataclass(slots=True)
+class Chunker:
+    """Cuts a stream into chunks of exactly `chunk_bytes`. Holds less than one chunk between calls."""
+
+    chunk_bytes: int
+    _parts: list[bytes | memoryview] = field(default_factory=list)
+    _held: int = 0
+    _cut: bool = False
+
+    def push(self, piece: bytes) -> Iterator[bytes]:
+        if not self._held and len(piece) == self.chunk_bytes:
+            self._cut = True
+            yield bytes(piece)
+            return
+        view = memoryview(piece)
+        while len(view) >= self.chunk_bytes - self._held:
+            room = self.chunk_bytes - self._held
+            chunk = b"".join((*self._parts, view[:room]))
+            view = view[room:]
+            self._parts.clear()
+            self._held = 0
+            self._cut = True
+            yield chunk
+        if view:
+            # A copy: a view would keep the whole piece alive, and a caller may reuse its buffer.
+            self._parts.append(bytes(view))
+            self._held += len(view)
+
+    def finish(self) -> Iterator[bytes]:
+        if self._held or not self._cut:
+            self._cut = True
+            yield b"".join(self._parts)
+            self._parts.clear()
+            self._held = 0
+
+
+def build(pieces: Iterable[bytes], profile: Profile = UNIXFS_V1_2025) -> Iterator[Block]:
+    """All blocks of a file, children first and the root last."""
+    tree = Tree(profile)
+    for chunk in chunked(pieces, profile.chunk_bytes):
+        leaf = profile.leaf(chunk)
+        yield leaf.block
+        tree.push(leaf.block.cid, leaf.size, len(leaf.block.data))
+        if tree.is_full:
+            yield from tree.fold()
+    _, blocks = tree.finish()
+    yield from blocks
