@@ -1,0 +1,38 @@
+"""A bounded memory of event ids, the oldest forgotten first. Pure.
+
+Forgetting is harmless: it costs an offer of 36 bytes, never an event and never a second copy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(slots=True)
+class KnownIds:
+    """Ids are 32 bytes."""
+
+    limit: int = 4096
+    _ids: dict[bytes, None] = field(default_factory=dict)
+
+    def __contains__(self, event_id: bytes) -> bool:
+        return event_id in self._ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def add(self, event_id: bytes) -> None:
+        ids = self._ids
+        if event_id in ids:
+            return
+        ids[event_id] = None
+        if len(ids) > self.limit:
+            del ids[next(iter(ids))]
+
+    def update(self, event_ids: Iterable[bytes]) -> None:
+        for event_id in event_ids:
+            self.add(event_id)

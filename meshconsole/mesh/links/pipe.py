@@ -1,0 +1,45 @@
+"""Pipes: how the bytes of a link travel. Untrusted; the link's TLS session runs inside.
+
+A pipe carries messages of at most PIPE_MESSAGE bytes, in order and without loss while it lives. The
+link treats them as one stream of bytes; where messages begin and end means nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from meshconsole.core.errors import Unavailable
+
+if TYPE_CHECKING:
+    from meshconsole.core.status import PathName
+
+
+class PipeClosed(Unavailable):
+    """The pipe is no more; the sentence says why, as far as this side knows."""
+
+
+class Pipe(Protocol):
+    """The laws every pipe keeps:
+
+    - `send` hands the message over before it waits for anything, and then waits until the pipe has room
+      again: cancelling it never loses or doubles a message.
+    - `send` and `receive` raise PipeClosed once the pipe has ended, whoever ended it.
+    - `close` never raises, may be called twice, and takes at most a second.
+    """
+
+    @property
+    def path(self) -> PathName: ...
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT of the other end, for people."""
+
+    @property
+    def channel(self) -> str:
+        """The data channel's label; "" where there is none."""
+
+    async def send(self, message: bytes) -> None: ...
+
+    async def receive(self) -> bytes: ...
+
+    async def close(self, reason: str) -> None: ...

@@ -1,0 +1,175 @@
+"""What two nodes say to each other inside a link: msgpack arrays, tagged, every field bounded. Pure.
+
+Channel 0 (control) carries Hello, Ping, Pong, Bye and Lost; channel 1 (events) the messages of the sync
+machine (`peer.py`); channel 3 (signals) the descriptions of data channels. Channel 2 carries bitswap
+messages, which are the content room's own.
+
+Structs are arrays on the wire, and a reader ignores elements it does not know: fields are only ever
+added at the end, with a default.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from meshconsole.core.errors import RemoteError
+from meshconsole.core.text import safe
+
+PROTOCOL_VERSION = 1
+
+Word = Annotated[str, Meta(max_length=32)]
+Address = Annotated[str, Meta(max_length=80)]
+LinkId = Annotated[bytes, Meta(min_length=8, max_length=8)]
+Seq = Annotated[int, Meta(ge=0, le=(1 << 62))]
+Number = Annotated[int, Meta(ge=0, le=(1 << 62))]
+Raw = Annotated[bytes, Meta(max_length=(1 << 20) + 4096)]
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True):
+    pass
+
+
+class Hello(Message, frozen=True, tag="hello"):
+    """The first message of each side."""
+
+    version: Number
+    boot: LinkId
+    """Random per process: tells a restarted peer from a stale link."""
+    log_id: Annotated[str, Meta(max_length=128)]
+    head: Seq
+    """The newest seq of the sender's log."""
+    capabilities: Annotated[tuple[Word, ...], Meta(max_length=16)] = ()
+    listen: Annotated[tuple[Address, ...], Meta(max_length=16)] = ()
+    dropped: Annotated[tuple[LinkId, ...], Meta(max_length=16)] = ()
+    """Links to this very peer that the sender has closed or lost."""
+
+
+class Ping(Message, frozen=True, tag="ping"):
+    number: Number
+    heard: Number
+    """The newest ping of the other side that the sender has heard."""
+    head: Seq = 0
+    """The newest seq of the sender's log, for the other's lag."""
+
+
+class Pong(Message, frozen=True, tag="pong"):
+    number: Number
+
+
+class Bye(Message, frozen=True, tag="bye"):
+    """The link ends; both sides log the reason."""
+
+    reason: Annotated[str, Meta(max_length=200)]
+
+
+class Lost(Message, frozen=True, tag="lost"):
+    """Said on a link that lives: the sender has lost that other link to the same peer."""
+
+    link: LinkId
+
+
+Control = Hello | Ping | Pong | Bye | Lost
+
+
+class Want(Message, frozen=True, tag="want"):
+    """Stream your log to me from behind `after`, on the link that brings this. Ends earlier streams."""
+
+    stream: Number
+    log_id: Annotated[str, Meta(max_length=128)]
+    after: Seq
+
+
+OFFER = 36
+"""Bytes of one offered event: its id, then its size as u32."""
+
+
+class Batch(Message, frozen=True, tag="batch"):
+    """Rows of the log up to `upto`: some in full, some offered by id."""
+
+    stream: Number
+    number: Number
+    upto: Seq
+    head: Seq
+    pushed: Annotated[tuple[Raw, ...], Meta(max_length=4096)] = ()
+    offered: Annotated[bytes, Meta(max_length=OFFER * 4096)] = b""
+
+
+class Need(Message, frozen=True, tag="need"):
+    """Send these offers of that batch in full; positions in ascending order."""
+
+    stream: Number
+    number: Number
+    positions: Annotated[tuple[Annotated[int, Meta(ge=0, lt=4096)], ...], Meta(min_length=1, max_length=4096)]
+
+
+class Fill(Message, frozen=True, tag="fill"):
+    """What was needed. An event that the sender no longer has is b""."""
+
+    stream: Number
+    number: Number
+    events: Annotated[tuple[tuple[Annotated[int, Meta(ge=0, lt=4096)], Raw], ...], Meta(max_length=4096)]
+
+
+class Ack(Message, frozen=True, tag="ack"):
+    """Everything up to batch `number` is stored durably, or was refused for good."""
+
+    stream: Number
+    number: Number
+
+
+class Live(Message, frozen=True, tag="live"):
+    """Events outside of the log's order: ephemeral ones, and fresh ones that overtake a backlog."""
+
+    events: Annotated[tuple[Raw, ...], Meta(min_length=1, max_length=1024)]
+
+
+Sync = Want | Batch | Need | Fill | Ack | Live
+
+
+class Describe(Message, frozen=True, tag="describe"):
+    """One half of the description exchange of a data channel."""
+
+    attempt: LinkId
+    kind: Annotated[str, Meta(max_length=8)]
+    """"offer", "answer" or "refuse"."""
+    text: Annotated[str, Meta(max_length=32 * 1024)]
+    """SDP, or the reason of a refusal."""
+
+
+encode = msgspec.msgpack.Encoder().encode
+_control: msgspec.msgpack.Decoder[Control] = msgspec.msgpack.Decoder(Control)
+_sync: msgspec.msgpack.Decoder[Sync] = msgspec.msgpack.Decoder(Sync)
+_describe = msgspec.msgpack.Decoder(Describe)
+
+
+def decode_control(payload: bytes) -> Control:
+    """Raises RemoteError."""
+    try:
+        return _control.decode(payload)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _malformed("control", error) from None
+
+
+def decode_sync(payload: bytes) -> Sync:
+    """Raises RemoteError."""
+    try:
+        return _sync.decode(payload)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _malformed("events", error) from None
+
+
+def decode_signal(payload: bytes) -> Describe:
+    """Raises RemoteError."""
+    try:
+        return _describe.decode(payload)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _malformed("signals", error) from None
+
+
+def _malformed(channel: str, error: Exception) -> RemoteError:
+    # The decoder quotes what it found, which the peer chose.
+    found = safe(str(error), 120)
+    return RemoteError("bad-message", f"The peer sent a malformed {channel} message: {found}")

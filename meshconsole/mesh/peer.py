@@ -1,0 +1,97 @@
+"""The sync machine of one peer: serve this node's log to it, take over its log, follow live. Pure.
+
+The two halves (`serving.py`, `taking.py`) are independent streams, each bound to one link: the taker
+chooses the link by saying `Want` on it, and chooses anew when that link goes. So a pair that loses a
+link goes on over the other without a common decision, and without losing an event.
+
+A stream follows the log's order and moves the durable cursor. Beside it, `Live` carries what has no
+place in the log (ephemeral events) or should not wait for a backlog (fresh ones); the log brings the
+latter again, by offer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from meshconsole.core.kinds import GIFT_WRAP, TEAM_KINDS
+from meshconsole.mesh.known import KnownIds
+from meshconsole.mesh.messages import Ack, Batch, Fill, Live, Need, Sync, Want
+from meshconsole.mesh.serving import ReadControl, ReadRows, Row, Serving
+from meshconsole.mesh.taking import FindMissing, SaveCursor, Store, StoreLive, Taking
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+Ask = ReadControl | ReadRows | FindMissing | Store | StoreLive | SaveCursor
+
+CIPHERTEXT_KINDS = TEAM_KINDS | {GIFT_WRAP}
+"""All that a device of role "relay" is sent: a captured one must yield ciphertext."""
+
+
+@dataclass(slots=True)
+class PeerSync:
+    """Both halves. The shell moves what is in the outboxes and answers what is in the asks."""
+
+    serving: Serving
+    taking: Taking
+    known: KnownIds
+    live_outbox: list[Live]
+
+    @classmethod
+    def make(cls, log_id: str, head: int, settled: KnownIds, may_have: Callable[[int], bool]) -> PeerSync:
+        known = KnownIds()
+        return cls(Serving(log_id, head, known, may_have), Taking(known, settled), known, [])
+
+    def receive(self, message: Sync, now: float) -> None:
+        """Raises RemoteError if the peer breaks the protocol."""
+        match message:
+            case Want():
+                self.serving.want(message, now)
+            case Need():
+                self.serving.need(message)
+            case Ack():
+                self.serving.ack(message, now)
+            case Batch():
+                self.taking.batch(message)
+            case Fill():
+                self.taking.fill(message)
+            case Live():
+                self.taking.live(message)
+
+    def send_live(self, events: Iterable[Row]) -> None:
+        """Ephemeral events, or fresh ones while a backlog is being sent. Droppable by the shell.
+
+        A fresh event that is sent here is not counted as known to the peer: if its store refuses it for
+        now, only the log brings it again.
+        """
+        fresh = tuple(
+            row.raw for row in events if row.id not in self.known and self.serving.may_have(row.kind)
+        )
+        if fresh:
+            self.live_outbox.append(Live(fresh))
+
+    def stored(self, head: int, now: float) -> None:
+        """This node's log has grown."""
+        self.serving.stored(head, now)
+
+    def take_asks(self) -> list[Ask]:
+        asks: list[Ask] = [*self.serving.asks, *self.taking.asks]
+        self.serving.asks.clear()
+        self.taking.asks.clear()
+        return asks
+
+    def next_timer(self) -> float | None:
+        timers = [t for t in (self.serving.next_timer(), self.taking.next_timer()) if t is not None]
+        return min(timers, default=None)
+
+    def handle_timer(self, now: float) -> None:
+        self.serving.handle_timer(now)
+        self.taking.handle_timer(now)
+
+
+def kinds_for(role: str) -> Callable[[int], bool]:
+    """Which kinds a device of that role is sent."""
+    if role == "relay":
+        return CIPHERTEXT_KINDS.__contains__
+    return lambda _kind: True

@@ -1,0 +1,291 @@
+"""The serving half of the sync machine: streams this node's log to one peer. Pure.
+
+The peer says `Want(after)`; from then on it is sent every row behind `after`, in the order of the log,
+first what is there and then what comes. The laws:
+
+1. Before the backlog the control events (roster, bundles, grants) are offered, whatever their place in
+   the log: a removal must arrive before the thousand notes that precede it.
+2. Rows that the peer is known to have, or may not have, are left out; `upto` passes over them.
+3. Rows made here are pushed in full. Rows that came from elsewhere are offered by id, a little later:
+   in a full mesh most of them have arrived at the peer by then, and an offer costs 36 bytes.
+4. At most WINDOW_BYTES in WINDOW_BATCHES are on their way without an `Ack`; they are held until then,
+   so that a `Need` is answered without another read.
+5. A new `Want` ends everything before it. What was not acknowledged is sent again: nothing is lost
+   with a link, and the peer's store knows what it has.
+
+Happenings are put into `asks` for the shell, messages for the peer into `outbox`. Times are seconds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from meshconsole.core.errors import RemoteError
+from meshconsole.core.kinds import CONTROL_KINDS
+from meshconsole.mesh.messages import OFFER, Ack, Batch, Fill, Need, Sync, Want
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from meshconsole.mesh.known import KnownIds
+
+BATCH_BYTES = 64 * 1024
+BATCH_ROWS = 1024
+WINDOW_BYTES = 512 * 1024
+WINDOW_BATCHES = 64
+READ_ROWS = 128
+OFFER_DELAY_S = 0.05
+ADVANCE_DELAY_S = 1.0
+"""A batch that only moves the peer's cursor may wait this long for something better to say."""
+
+
+@dataclass(slots=True, frozen=True)
+class Row:
+    """One event of the log. `push`: it was made here, so that the peer cannot have it yet."""
+
+    seq: int
+    id: bytes
+    kind: int
+    raw: bytes
+    push: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class ReadControl:
+    """Ask: the control events of the store, answered with `Serving.control`."""
+
+    epoch: int
+
+
+@dataclass(slots=True, frozen=True)
+class ReadRows:
+    """Ask: the rows behind `after`, oldest first, answered with `Serving.rows`."""
+
+    epoch: int
+    after: int
+    limit: int
+
+
+@dataclass(slots=True)
+class _Flight:
+    number: int
+    rows: list[Row]
+    offered: list[Row]
+    size: int
+
+
+@dataclass(slots=True)
+class Serving:
+    log_id: str
+    head: int
+    """The newest seq of this node's log."""
+    known: KnownIds
+    may_have: Callable[[int], bool]
+    """Whether the peer may be sent events of a kind."""
+    asks: list[ReadControl | ReadRows] = field(default_factory=list)
+    outbox: list[Sync] = field(default_factory=list)
+    stream: int | None = None
+    sent_events: int = 0
+    _epoch: int = 0
+    """Counts streams on this side: the peer's own number may come again when it restarts."""
+    _number: int = 0
+    _position: int = 0
+    """Rows up to here have been read."""
+    _said: int = 0
+    """The newest `upto` the peer was told."""
+    _pending: deque[Row] = field(default_factory=deque)
+    _flights: deque[_Flight] = field(default_factory=deque)
+    _flying: set[bytes] = field(default_factory=set)
+    _held: int = 0
+    _reading: bool = False
+    _catching_up: bool = False
+    _wait_until: float | None = None
+
+    def want(self, want: Want, now: float) -> None:
+        """Raises RemoteError if it wants another log than this."""
+        if want.log_id != self.log_id:
+            raise RemoteError("wrong-log", "The peer asked for a log that is not this node's.")
+        self.stop()
+        self._epoch += 1
+        self.stream = want.stream
+        # A cursor beyond the head was made before this node's database was restored from a backup:
+        # from the start, then. What the peer still has it will not need.
+        self._position = self._said = want.after if want.after <= self.head else 0
+        self._catching_up = True
+        if self._position < self.head:
+            self._reading = True
+            self.asks.append(ReadControl(self._epoch))
+        else:
+            self._proceed(now)
+
+    def stop(self) -> None:
+        """The link of the stream is gone, or the stream is replaced."""
+        self.stream = None
+        self._number = self._held = 0
+        self._pending.clear()
+        self._flights.clear()
+        self._flying.clear()
+        self._reading = False
+        self._wait_until = None
+        self.outbox.clear()
+
+    def control(self, epoch: int, rows: Iterable[Row], now: float) -> None:
+        """Answers ReadControl. The rows' seq does not matter: they do not move the cursor."""
+        if epoch != self._epoch or self.stream is None:
+            return
+        self._reading = False
+        # Their place is the cursor's, so that sending them does not move it.
+        self._pending.extend(
+            Row(self._position + 1, row.id, row.kind, row.raw) for row in rows if row.kind in CONTROL_KINDS
+        )
+        self._proceed(now)
+
+    def rows(self, epoch: int, rows: Sequence[Row], now: float) -> None:
+        """Answers ReadRows. Nothing behind `after` is an empty answer."""
+        if epoch != self._epoch or self.stream is None:
+            return
+        self._reading = False
+        if rows:
+            self._position = rows[-1].seq
+            self.head = max(self.head, self._position)
+            self._pending.extend(rows)
+        else:
+            # The log may have lost its last rows; its head is where it ends.
+            self.head = self._position
+        self._proceed(now)
+
+    def stored(self, head: int, now: float) -> None:
+        """This node's log has grown."""
+        self.head = max(self.head, head)
+        if self.stream is not None:
+            self._proceed(now)
+
+    def ack(self, ack: Ack, now: float) -> None:
+        if ack.stream != self.stream:
+            return
+        if ack.number > self._number:
+            raise RemoteError("bad-ack", "The peer acknowledged a batch that was never sent.")
+        while self._flights and self._flights[0].number <= ack.number:
+            flight = self._flights.popleft()
+            self._held -= flight.size
+            self.known.update(row.id for row in flight.rows)
+            self._flying.difference_update(row.id for row in flight.rows)
+        self._proceed(now)
+
+    def need(self, need: Need) -> None:
+        """Answers from what is held. Raises RemoteError for positions that were not offered."""
+        if need.stream != self.stream:
+            return
+        flight = next((f for f in self._flights if f.number == need.number), None)
+        if flight is None or need.positions[-1] >= len(flight.offered):
+            raise RemoteError("bad-need", "The peer asked for an event that was not offered.")
+        events: list[tuple[int, bytes]] = []
+        size = 0
+        for position in need.positions:
+            if position >= len(flight.offered):
+                raise RemoteError("bad-need", "The peer asked for an event that was not offered.")
+            raw = flight.offered[position].raw
+            if events and size + len(raw) > BATCH_BYTES:
+                self.outbox.append(Fill(need.stream, need.number, tuple(events)))
+                events, size = [], 0
+            events.append((position, raw))
+            size += len(raw)
+            self.sent_events += 1
+        self.outbox.append(Fill(need.stream, need.number, tuple(events)))
+
+    @property
+    def is_following(self) -> bool:
+        """Everything in the log has been sent: what comes next goes out at once."""
+        return self.stream is not None and not self._pending and self._position >= self.head
+
+    def next_timer(self) -> float | None:
+        return self._wait_until
+
+    def handle_timer(self, now: float) -> None:
+        if self._wait_until is not None and now >= self._wait_until:
+            self._wait_until = None
+            self._send_pending()
+            self._proceed(now)
+
+    def _proceed(self, now: float) -> None:
+        """Sends and reads as far as the window allows."""
+        if self.stream is None:
+            return
+        self._drop_unwanted()
+        if self._pending:
+            if self._has_room() and self._must_hurry():
+                self._send_pending()
+                self._drop_unwanted()
+            elif self._has_room():
+                self._wait(now + OFFER_DELAY_S)
+        if not self._pending and self._position < self.head and not self._reading:
+            self._reading = True
+            self.asks.append(ReadRows(self._epoch, self._position, READ_ROWS))
+        elif not self._pending and self._position >= self.head:
+            if self._catching_up:
+                self._catching_up = False
+                self._send([], self._position)
+            elif self._said < self._position and self._has_room():
+                self._wait(now + ADVANCE_DELAY_S)
+
+    def _wait(self, until: float) -> None:
+        self._wait_until = until if self._wait_until is None else min(until, self._wait_until)
+
+    def _must_hurry(self) -> bool:
+        return self._catching_up or len(self._pending) >= READ_ROWS or any(row.push for row in self._pending)
+
+    def _has_room(self) -> bool:
+        return self._held < WINDOW_BYTES and len(self._flights) < WINDOW_BATCHES
+
+    def _drop_unwanted(self) -> None:
+        while self._pending and not self._is_wanted(self._pending[0]):
+            self._pending.popleft()
+
+    def _is_wanted(self, row: Row) -> bool:
+        return row.id not in self.known and row.id not in self._flying and self.may_have(row.kind)
+
+    def _send_pending(self) -> None:
+        """Batches of the pending rows while there is room."""
+        while self._pending and self._has_room():
+            rows: list[Row] = []
+            size = held = 0
+            while self._pending and len(rows) < BATCH_ROWS:
+                row = self._pending[0]
+                cost = len(row.raw) if row.push else OFFER
+                if rows and (size + cost > BATCH_BYTES or self._held + held > WINDOW_BYTES):
+                    break
+                self._pending.popleft()
+                if self._is_wanted(row):
+                    rows.append(row)
+                    size += cost
+                    held += len(row.raw)
+            upto = self._pending[0].seq - 1 if self._pending else self._position
+            if rows:
+                self._send(rows, upto)
+        if not self._pending and self._said < self._position and self._has_room():
+            self._send([], self._position)
+
+    def _send(self, rows: list[Row], upto: int) -> None:
+        if self.stream is None:
+            return
+        self._number += 1
+        self._said = max(self._said, upto)
+        pushed = [row for row in rows if row.push]
+        offered = [row for row in rows if not row.push]
+        size = sum(len(row.raw) for row in rows)
+        self._flights.append(_Flight(self._number, rows, offered, size))
+        self._flying.update(row.id for row in rows)
+        self._held += size
+        self.sent_events += len(pushed)
+        self.outbox.append(
+            Batch(
+                self.stream,
+                self._number,
+                self._said,
+                self.head,
+                tuple(row.raw for row in pushed),
+                b"".join(row.id + len(row.raw).to_bytes(4, "big") for row in offered),
+            )
+        )

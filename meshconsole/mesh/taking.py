@@ -1,0 +1,334 @@
+"""The taking half of the sync machine: takes over one peer's log, and never loses its place. Pure.
+
+The laws:
+
+1. Store, then move the cursor, then acknowledge: the cursor on disk is never ahead of the store.
+2. Batches are finished in their order. One that waits for a `Fill` holds up those behind it, and so,
+   through the peer's window, the peer.
+3. Offered events that are here already are not asked for.
+4. What the store refuses for good (a bad signature, a newer version is here) is counted, remembered and
+   passed over. What it refuses for now (no room) is tried again: the cursor waits, the peer waits.
+5. At most NEED_BYTES are asked for at once; a peer that sends what was not asked for, or more than the
+   window, breaks the protocol.
+
+Asks for the shell are in `asks`, messages for the peer in `outbox`. Times are seconds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from meshconsole.core.errors import RemoteError
+from meshconsole.mesh.messages import OFFER, Ack, Batch, Fill, Live, Need, Sync, Want
+from meshconsole.mesh.serving import WINDOW_BATCHES, WINDOW_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from meshconsole.core.verdict import Verdict
+    from meshconsole.mesh.known import KnownIds
+
+NEED_BYTES = 256 * 1024
+STORE_BYTES = 256 * 1024
+RETRY_FIRST_S = 2.0
+RETRY_LAST_S = 60.0
+_LARGEST_EVENT = (1 << 20) + 4096
+
+TEMPORARY = frozenset({"error", "rate-limited", "restricted"})
+"""Codes of verdicts that may change with time: the disk is full, the quota is reached."""
+
+
+@dataclass(slots=True, frozen=True)
+class FindMissing:
+    """Ask: which of these ids are not in the store? Answered with `Taking.missing`."""
+
+    stream: int
+    number: int
+    ids: tuple[bytes, ...]
+
+
+@dataclass(slots=True, frozen=True)
+class Store:
+    """Ask: store these events durably, answered with `Taking.stored`, a verdict for each."""
+
+    stream: int
+    events: tuple[bytes, ...]
+
+
+@dataclass(slots=True, frozen=True)
+class StoreLive:
+    """Ask: take these events in if they are new; nothing is answered."""
+
+    events: tuple[bytes, ...]
+
+
+@dataclass(slots=True, frozen=True)
+class SaveCursor:
+    """Ask: put the cursor on disk, answered with `Taking.saved`."""
+
+    stream: int
+    log_id: str
+    seq: int
+
+
+class _Id(msgspec.Struct):
+    id: str
+
+
+_decode_id = msgspec.json.Decoder(_Id).decode
+
+
+def claimed_id(raw: bytes) -> bytes | None:
+    """The id an event says it has; None if it says nothing usable. To be believed only by the store."""
+    try:
+        event_id = bytes.fromhex(_decode_id(raw).id)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+    return event_id if len(event_id) == 32 else None
+
+
+@dataclass(slots=True)
+class _Incoming:
+    number: int
+    upto: int
+    events: list[bytes]
+    offers: list[tuple[bytes, int]]
+    """Id and size."""
+    to_ask: deque[int]
+    awaited: set[int]
+    is_checked: bool
+
+    @property
+    def is_whole(self) -> bool:
+        return self.is_checked and not self.to_ask and not self.awaited
+
+
+@dataclass(slots=True)
+class Taking:
+    known: KnownIds
+    """Ids the peer has; shared with the serving half."""
+    settled: KnownIds
+    """Ids that went through the store lately, whatever it said; shared by all peers."""
+    asks: list[FindMissing | Store | StoreLive | SaveCursor] = field(default_factory=list)
+    outbox: list[Sync] = field(default_factory=list)
+    log_id: str = ""
+    cursor: int = 0
+    head: int = 0
+    """The newest seq of the peer's log, as far as it was announced."""
+    is_active: bool = False
+    accepted: int = 0
+    duplicates: int = 0
+    refused: int = 0
+    trouble: str = ""
+    """Why nothing is taken over at the moment."""
+    _stream: int = 0
+    _expected: int = 1
+    _queue: deque[_Incoming] = field(default_factory=deque)
+    _held: int = 0
+    _asked_bytes: int = 0
+    _storing: list[_Incoming] = field(default_factory=list)
+    _saving: bool = False
+    _retry_at: float | None = None
+    _retry_s: float = RETRY_FIRST_S
+
+    def start(self, log_id: str, head: int, cursor: int) -> None:
+        """A link is up, or another one is to carry the stream: asks for everything behind `cursor`."""
+        self.stop()
+        self._stream += 1
+        self.is_active = True
+        self.log_id, self.head, self.cursor = log_id, head, cursor
+        self.outbox.append(Want(self._stream, log_id, cursor))
+
+    def stop(self) -> None:
+        """The link of the stream is gone."""
+        self.is_active = False
+        self._expected = 1
+        self._held = self._asked_bytes = 0
+        self._queue.clear()
+        self._storing = []
+        self._saving = False
+        self._retry_at = None
+        self._retry_s = RETRY_FIRST_S
+        self.trouble = ""
+        self.outbox.clear()
+
+    @property
+    def lag(self) -> int:
+        """Rows of the peer's log that have not been taken over; 0 exactly when none are left."""
+        return max(0, self.head - self.cursor)
+
+    def announced(self, head: int) -> None:
+        """The peer says how long its log is."""
+        self.head = max(self.head, head)
+
+    def batch(self, batch: Batch) -> None:
+        """Raises RemoteError for what breaks order, window or form."""
+        if not self.is_active or batch.stream != self._stream:
+            return
+        newest = self._queue[-1].upto if self._queue else 0
+        if batch.number != self._expected or batch.upto < newest or len(batch.offered) % OFFER:
+            raise RemoteError("bad-batch", "The peer sent a batch out of order.")
+        self._expected += 1
+        self.head = max(batch.head, batch.upto)
+        self._held += sum(len(raw) for raw in batch.pushed)
+        if len(self._queue) >= 2 * WINDOW_BATCHES or self._held > 2 * WINDOW_BYTES + _LARGEST_EVENT:
+            raise RemoteError("window", "The peer sent more than its window allows.")
+        for raw in batch.pushed:
+            self._peer_has(claimed_id(raw))
+        offers: list[tuple[bytes, int]] = []
+        for start in range(0, len(batch.offered), OFFER):
+            event_id = batch.offered[start : start + 32]
+            size = int.from_bytes(batch.offered[start + 32 : start + OFFER], "big")
+            if size > _LARGEST_EVENT:
+                raise RemoteError("too-big", f"The peer offered an event of {size} bytes.")
+            self.known.add(event_id)
+            offers.append((event_id, size))
+        unknown = tuple(event_id for event_id, _ in offers if event_id not in self.settled)
+        incoming = _Incoming(
+            batch.number, batch.upto, list(batch.pushed), offers, deque(), set(), is_checked=not unknown
+        )
+        self._queue.append(incoming)
+        if unknown:
+            self.asks.append(FindMissing(self._stream, batch.number, unknown))
+        self._proceed()
+
+    def missing(self, stream: int, number: int, missing: set[bytes]) -> None:
+        """Answers FindMissing."""
+        incoming = self._find(stream, number)
+        if incoming is None:
+            return
+        incoming.is_checked = True
+        incoming.to_ask.extend(
+            position for position, (event_id, _) in enumerate(incoming.offers) if event_id in missing
+        )
+        self._proceed()
+
+    def fill(self, fill: Fill) -> None:
+        """Raises RemoteError for events that were not asked for, or are larger than offered."""
+        if not self.is_active or fill.stream != self._stream:
+            return
+        incoming = self._find(fill.stream, fill.number)
+        for position, raw in fill.events:
+            if incoming is None or position not in incoming.awaited:
+                raise RemoteError("unasked", "The peer sent an event that was not asked for.")
+            size = incoming.offers[position][1]
+            if len(raw) > size:
+                raise RemoteError("too-big", "The peer sent an event larger than it had offered.")
+            incoming.awaited.discard(position)
+            self._asked_bytes -= size
+            if raw:
+                incoming.events.append(raw)
+                self._held += len(raw)
+        self._proceed()
+
+    def live(self, live: Live) -> None:
+        for raw in live.events:
+            self._peer_has(claimed_id(raw))
+        self.asks.append(StoreLive(live.events))
+
+    def stored(self, stream: int, verdicts: Sequence[Verdict], now: float) -> None:
+        """Answers Store."""
+        if stream != self._stream or not self._storing:
+            return
+        reasons = [v for v in verdicts if not v.accepted and v.code in TEMPORARY]
+        if reasons:
+            self.trouble = reasons[0].sentence
+            self._storing = []
+            self._retry_at = now + self._retry_s
+            self._retry_s = min(2 * self._retry_s, RETRY_LAST_S)
+            return
+        self.trouble = ""
+        self._retry_s = RETRY_FIRST_S
+        raws = (raw for incoming in self._storing for raw in incoming.events)
+        for raw, verdict in zip(raws, verdicts, strict=True):
+            self._count(verdict)
+            event_id = claimed_id(raw)
+            if event_id is not None and verdict.code != "invalid":
+                self.settled.add(event_id)
+        self._save()
+
+    def saved(self, stream: int) -> None:
+        """Answers SaveCursor: now, and not before, the peer hears of it."""
+        if stream != self._stream or not self._saving:
+            return
+        self._saving = False
+        last = self._storing[-1]
+        for incoming in self._storing:
+            self._queue.popleft()
+            self._held -= sum(len(raw) for raw in incoming.events)
+        self._storing = []
+        self.cursor = last.upto
+        self.outbox.append(Ack(self._stream, last.number))
+        self._proceed()
+
+    def next_timer(self) -> float | None:
+        return self._retry_at
+
+    def handle_timer(self, now: float) -> None:
+        if self._retry_at is not None and now >= self._retry_at:
+            self._retry_at = None
+            self._proceed()
+
+    def _proceed(self) -> None:
+        self._ask()
+        if self._storing or self._retry_at is not None:
+            return
+        size = 0
+        for incoming in self._queue:
+            if not incoming.is_whole or size > STORE_BYTES:
+                break
+            self._storing.append(incoming)
+            size += sum(len(raw) for raw in incoming.events)
+        if not self._storing:
+            return
+        events = tuple(raw for incoming in self._storing for raw in incoming.events)
+        if events:
+            self.asks.append(Store(self._stream, events))
+        else:
+            self._save()
+
+    def _ask(self) -> None:
+        """Needs in the order of the batches, as far as NEED_BYTES allow."""
+        for incoming in self._queue:
+            positions: list[int] = []
+            while incoming.to_ask and self._asked_bytes < NEED_BYTES:
+                position = incoming.to_ask.popleft()
+                event_id, size = incoming.offers[position]
+                if event_id in self.settled:
+                    continue
+                positions.append(position)
+                incoming.awaited.add(position)
+                self._asked_bytes += size
+            if positions:
+                self.outbox.append(Need(self._stream, incoming.number, tuple(positions)))
+            if incoming.to_ask:
+                return
+
+    def _save(self) -> None:
+        self._saving = True
+        upto = self._storing[-1].upto
+        if upto == self.cursor:
+            self.saved(self._stream)
+        else:
+            self.asks.append(SaveCursor(self._stream, self.log_id, upto))
+
+    def _find(self, stream: int, number: int) -> _Incoming | None:
+        if stream != self._stream:
+            return None
+        return next((incoming for incoming in self._queue if incoming.number == number), None)
+
+    def _peer_has(self, event_id: bytes | None) -> None:
+        if event_id is not None:
+            self.known.add(event_id)
+
+    def _count(self, verdict: Verdict) -> None:
+        if not verdict.accepted:
+            self.refused += 1
+        elif verdict.code == "duplicate":
+            self.duplicates += 1
+        else:
+            self.accepted += 1

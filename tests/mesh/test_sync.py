@@ -1,0 +1,351 @@
+"""The sync machine: two of them, driven by hand, with every kind of bad luck."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from meshconsole.core.errors import RemoteError
+from meshconsole.core.kinds import EPOCH_GRANT, ROSTER_ENTRY, TEAM_NOTE, TEXT_NOTE
+from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
+from meshconsole.mesh.messages import OFFER, Ack, Batch, Fill, Need, Want, decode_sync
+from meshconsole.mesh.serving import WINDOW_BYTES, Row
+from meshconsole.mesh.taking import FindMissing, Store
+from tests.mesh.sync_pair import MemoryStore, Pair, Side, id_of, make_event, make_pair, refuse_label
+
+
+def fill_store(side: Side, label: str, count: int, *, local: bool = True, size: int = 0) -> None:
+    for number in range(count):
+        side.store.add(make_event(f"{label}{number}", size=size), local=local)
+
+
+def test_a_fresh_peer_takes_over_everything_once() -> None:
+    pair = make_pair()
+    fill_store(pair.a, "a", 700)
+    fill_store(pair.b, "b", 300)
+    pair.connect()
+    pair.settle()
+    assert pair.a.store.ids == pair.b.store.ids
+    assert len(pair.a.store.ids) == 1000
+    assert pair.a.store.offered_again == pair.b.store.offered_again == 0
+    assert pair.a.sync.taking.lag == pair.b.sync.taking.lag == 0
+
+
+def test_control_events_arrive_before_the_backlog() -> None:
+    pair = make_pair()
+    fill_store(pair.a, "note", 400)
+    pair.a.store.add(make_event("removal", ROSTER_ENTRY))
+    pair.a.store.add(make_event("grant", EPOCH_GRANT))
+    pair.connect()
+    pair.settle()
+    first_two = [raw for _, raw in pair.b.store.rows[:2]]
+    assert set(first_two) == {make_event("removal", ROSTER_ENTRY), make_event("grant", EPOCH_GRANT)}
+    assert pair.b.store.offered_again == 0
+    assert pair.b.store.ids == pair.a.store.ids
+
+
+def test_following_live_sends_each_event_once_and_echoes_none() -> None:
+    pair = make_pair()
+    pair.connect()
+    pair.settle()
+    before = pair.bytes_carried
+    raw = make_event("hello", size=400)
+    pair.a.write(raw, pair.now)
+    pair.settle()
+    assert pair.b.store.ids == {id_of(raw)}
+    assert pair.a.store.offered_again == 0
+    assert pair.bytes_carried - before < len(raw) + 200
+    assert pair.a.sync.taking.lag == 0, "B's cursor of its own log passed over the echo"
+
+
+def test_many_live_events_both_ways() -> None:
+    pair = make_pair()
+    pair.connect()
+    for number in range(200):
+        pair.a.write(make_event(f"a{number}"), pair.now)
+        pair.b.write(make_event(f"b{number}"), pair.now)
+        if number % 7 == 0:
+            pair.step()
+    pair.settle()
+    assert pair.a.store.ids == pair.b.store.ids
+    assert len(pair.a.store.ids) == 400
+    assert pair.a.store.offered_again == pair.b.store.offered_again == 0
+
+
+def test_events_that_came_from_elsewhere_are_offered_not_pushed() -> None:
+    pair = make_pair()
+    for number in range(500):
+        raw = make_event(f"shared{number}", size=1000)
+        pair.a.store.add(raw)
+        pair.b.store.add(raw)
+    pair.a.store.add(make_event("only-a", size=1000))
+    pair.connect()
+    pair.settle()
+    assert len(pair.b.store.ids) == 501
+    assert pair.b.store.offered_again == 0
+    assert pair.bytes_carried < 2 * 501 * OFFER + 3000, "two offers a row and one event in full"
+
+
+@pytest.mark.parametrize("cut_after", range(0, 240, 3))
+def test_a_link_lost_at_any_step_loses_nothing(cut_after: int) -> None:
+    pair = make_pair()
+    fill_store(pair.a, "a", 40, size=5000)
+    fill_store(pair.b, "b", 40, local=False, size=5000)
+    pair.connect()
+    for _ in range(cut_after):
+        pair.step()
+    pair.cut()
+    pair.a.write(make_event("while-apart"), pair.now)
+    pair.connect()
+    pair.settle()
+    assert pair.a.store.ids == pair.b.store.ids
+    assert len(pair.a.store.ids) == 81
+    assert pair.a.sync.taking.lag == pair.b.sync.taking.lag == 0
+
+
+@pytest.mark.parametrize("cut_after", range(0, 200, 9))
+def test_a_restart_at_any_step_goes_on_from_the_cursor(cut_after: int) -> None:
+    pair = make_pair()
+    fill_store(pair.a, "a", 60, size=8000)
+    pair.connect()
+    for _ in range(cut_after):
+        pair.step()
+    pair.cut()
+    pair.b.reset()
+    saved = pair.b.store.cursors.get("log-a", 0)
+    taken = len(pair.b.store.ids)
+    assert taken >= saved, "the cursor is never ahead of the store"
+    pair.connect()
+    want = pair.b.sync.taking.outbox[0]
+    assert isinstance(want, Want)
+    assert want.after == saved
+    pair.settle()
+    assert pair.b.store.ids == pair.a.store.ids
+
+
+def test_random_cuts_restarts_and_writes_end_in_equal_stores() -> None:
+    for seed in range(25):
+        rng = random.Random(seed)
+        pair = make_pair()
+        pair.connect()
+        written = 0
+        for _ in range(400):
+            action = rng.random()
+            if action < 0.25:
+                side = rng.choice((pair.a, pair.b))
+                raw = make_event(f"{seed}/{written}", rng.choice((TEXT_NOTE, ROSTER_ENTRY)), 200)
+                side.store.add(raw, local=True, gap=rng.randrange(3))
+                side.sync.stored(side.store.head, pair.now)
+                written += 1
+            elif action < 0.28:
+                pair.cut()
+                if rng.random() < 0.5:
+                    rng.choice((pair.a, pair.b)).reset()
+                pair.connect()
+            else:
+                pair.step()
+        pair.settle()
+        assert pair.a.store.ids == pair.b.store.ids, seed
+        assert len(pair.a.store.ids) == written
+        assert pair.a.sync.taking.lag == pair.b.sync.taking.lag == 0
+
+
+def test_lag_counts_down_to_zero_and_no_further() -> None:
+    pair = make_pair()
+    fill_store(pair.a, "a", 300, size=2000)
+    pair.connect()
+    lags = [pair.b.sync.taking.lag]
+    while pair.step():
+        lags.append(pair.b.sync.taking.lag)
+    assert lags[0] == 300
+    assert lags[-1] == 0
+    assert sorted(lags, reverse=True) == lags
+
+
+def test_a_refused_event_is_counted_once_and_never_asked_for_again() -> None:
+    pair = make_pair()
+    fill_store(pair.a, "good", 20, local=False)
+    pair.a.store.add(make_event("forged"))
+    fill_store(pair.a, "more", 20, local=False)
+    pair.b.store.judge = refuse_label("forged")
+    pair.connect()
+    pair.settle()
+    assert pair.b.sync.taking.refused == 1
+    assert len(pair.b.store.ids) == 40
+    assert pair.b.sync.taking.lag == 0
+    carried = pair.bytes_carried
+    pair.cut()
+    pair.connect()
+    pair.settle()
+    assert pair.b.sync.taking.refused == 1
+    assert pair.bytes_carried - carried < 2500, "only the offers of the other direction"
+
+
+def test_a_full_disk_stops_the_stream_and_freed_space_resumes_it() -> None:
+    pair = make_pair()
+    fill_store(pair.a, "a", 50)
+    is_full = True
+
+    def judge(_raw: bytes) -> Verdict:
+        if is_full and len(pair.b.store.ids) >= 10:
+            return refuse("restricted", "the storage quota is used up")
+        return ACCEPTED
+
+    pair.b.store.judge = judge
+    pair.connect()
+    for _ in range(500):
+        pair.step()
+    taking = pair.b.sync.taking
+    assert taking.trouble == "the storage quota is used up"
+    assert pair.b.store.cursors.get("log-a", 0) == 0, "nothing that was refused may be passed over"
+    is_full = False
+    pair.settle()
+    assert pair.b.store.ids == pair.a.store.ids
+    assert taking.trouble == ""
+    assert taking.lag == 0
+
+
+def test_a_relay_is_sent_ciphertext_only() -> None:
+    pair = make_pair(role_of_b="relay")
+    pair.a.store.add(make_event("sealed", TEAM_NOTE), local=True)
+    pair.a.store.add(make_event("plain", TEXT_NOTE), local=True)
+    pair.a.store.add(make_event("roster", ROSTER_ENTRY), local=True)
+    pair.connect()
+    pair.settle()
+    kinds = {raw for _, raw in pair.b.store.rows}
+    assert kinds == {make_event("sealed", TEAM_NOTE), make_event("roster", ROSTER_ENTRY)}
+    assert pair.b.sync.taking.lag == 0
+    pair.a.sync.send_live([Row(0, b"x" * 32, TEXT_NOTE, b"{}")])
+    assert pair.a.sync.live_outbox == []
+
+
+def test_the_window_bounds_what_is_under_way() -> None:
+    pair = make_pair()
+    fill_store(pair.a, "a", 500, size=10_000)
+    pair.connect()
+    pair.flush(pair.b, pair.to_a)
+    while pair.to_a:
+        pair.a.sync.receive(decode_sync(pair.to_a.popleft()), pair.now)
+    while pair.a.answer_one(pair.now):
+        pair.flush(pair.a, pair.to_b)
+    waiting = sum(len(data) for data in pair.to_b)
+    assert WINDOW_BYTES // 2 < waiting <= WINDOW_BYTES + 20_000, "B answers nothing, so A stops"
+
+
+def test_a_restored_database_with_a_shorter_log_starts_over() -> None:
+    pair = make_pair()
+    fill_store(pair.a, "a", 5)
+    pair.b.store.cursors["log-a"] = 900
+    pair.connect()
+    pair.settle()
+    assert pair.b.store.ids == pair.a.store.ids
+    assert pair.b.store.cursors["log-a"] == 5
+
+
+def test_live_events_do_not_move_the_cursor() -> None:
+    pair = make_pair()
+    pair.connect()
+    pair.settle()
+    raw = make_event("ephemeral", 24201)
+    pair.a.sync.send_live([Row(0, id_of(raw), 24201, raw)])
+    pair.settle()
+    assert pair.b.live == [raw]
+    assert pair.b.store.cursors.get("log-a", 0) == 0
+    pair.b.sync.send_live([Row(0, id_of(raw), 24201, raw)])
+    assert pair.b.sync.live_outbox == [], "the peer it came from has it"
+
+
+def started() -> Side:
+    side = Side(MemoryStore("mine"))
+    side.sync.taking.start("theirs", 100, 0)
+    side.sync.taking.outbox.clear()
+    return side
+
+
+def offer(raw: bytes) -> bytes:
+    return id_of(raw) + len(raw).to_bytes(4, "big")
+
+
+def test_batches_out_of_order_break_the_protocol() -> None:
+    side = started()
+    with pytest.raises(RemoteError, match="out of order"):
+        side.sync.receive(Batch(1, 2, 10, 10), 0.0)
+
+
+def test_a_batch_that_goes_backwards_breaks_the_protocol() -> None:
+    side = started()
+    raw = make_event("x")
+    side.sync.receive(Batch(1, 1, 10, 10, offered=offer(raw)), 0.0)
+    with pytest.raises(RemoteError, match="out of order"):
+        side.sync.receive(Batch(1, 2, 9, 10), 0.0)
+
+
+def test_an_offer_of_odd_length_breaks_the_protocol() -> None:
+    with pytest.raises(RemoteError, match="out of order"):
+        started().sync.receive(Batch(1, 1, 10, 10, offered=b"x" * 35), 0.0)
+
+
+def test_a_peer_that_ignores_the_window_is_cut_off() -> None:
+    side = started()
+    flood = (Batch(1, number, number, 1000, (b"x" * 60_000,)) for number in range(1, 1000))
+    with pytest.raises(RemoteError, match="window"):
+        list(map(side.sync.taking.batch, flood))
+
+
+def test_fills_that_were_not_asked_for_break_the_protocol() -> None:
+    side = started()
+    raw = make_event("x")
+    side.sync.receive(Batch(1, 1, 10, 10, offered=offer(raw)), 0.0)
+    with pytest.raises(RemoteError, match="not asked"):
+        side.sync.receive(Fill(1, 1, ((0, raw),)), 0.0)
+
+
+def test_a_fill_larger_than_its_offer_breaks_the_protocol() -> None:
+    side = started()
+    raw = make_event("x")
+    side.sync.receive(Batch(1, 1, 10, 10, offered=offer(raw)), 0.0)
+    side.collect()
+    assert isinstance(side.asks[0], FindMissing)
+    side.answer_one(0.0)
+    assert side.sync.taking.outbox == [Need(1, 1, (0,))]
+    with pytest.raises(RemoteError, match="larger"):
+        side.sync.receive(Fill(1, 1, ((0, raw + b" "),)), 0.0)
+
+
+def test_messages_of_an_ended_stream_are_ignored() -> None:
+    side = started()
+    side.sync.taking.start("theirs", 100, 0)
+    side.sync.receive(Batch(1, 7, 10, 10, (make_event("late"),)), 0.0)
+    side.sync.receive(Ack(9, 9), 0.0)
+    side.collect()
+    assert not any(isinstance(ask, Store) for ask in side.asks)
+
+
+def test_wanting_another_log_and_inventing_acks_or_needs_break_the_protocol() -> None:
+    side = Side(MemoryStore("mine"))
+    with pytest.raises(RemoteError, match="not this node's"):
+        side.sync.receive(Want(1, "other", 0), 0.0)
+    side.sync.receive(Want(1, "mine", 0), 0.0)
+    with pytest.raises(RemoteError, match="never sent"):
+        side.sync.receive(Ack(1, 50), 0.0)
+    with pytest.raises(RemoteError, match="not offered"):
+        side.sync.receive(Need(1, 1, (0,)), 0.0)
+
+
+def test_a_line_of_three_passes_everything_on() -> None:
+    a, b1 = Side(MemoryStore("a")), Side(MemoryStore("b"))
+    b2, c = Side(b1.store), Side(MemoryStore("c"))
+    left, right = Pair(a, b1), Pair(b2, c)
+    fill_store(a, "a", 30)
+    fill_store(c, "c", 30)
+    left.connect()
+    right.connect()
+    for _ in range(6):
+        left.settle()
+        b2.sync.stored(b2.store.head, right.now)
+        right.settle()
+        b1.sync.stored(b1.store.head, left.now)
+    assert a.store.ids == b1.store.ids == c.store.ids
+    assert len(a.store.ids) == 60
+    assert max(s.store.offered_again for s in (a, b1, c)) == 0
