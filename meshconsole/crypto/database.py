@@ -7,7 +7,6 @@ statement as a no-op and writes plain pages.
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from urllib.parse import quote
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from meshconsole.core.errors import CorruptData, Fatal, LocalError, MeshconsoleError, Unavailable
+from meshconsole.crypto.private_file import as_our_error
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +53,7 @@ def translate(error: Exception, path: Path | None = None) -> MeshconsoleError:
     if isinstance(error, MeshconsoleError):
         return error
     if isinstance(error, OSError):
-        return _of_os_error(error, name)
+        return as_our_error(error, name)
     code = getattr(error, "sqlite_errorcode", None)
     kind = code & 0xFF if isinstance(code, int) else _code_from_text(str(error))
     if kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
@@ -135,16 +135,6 @@ def _code_from_text(text: str) -> int:
     if "readonly" in text:
         return sqlite3.SQLITE_READONLY
     return sqlite3.SQLITE_ERROR
-
-
-def _of_os_error(error: OSError, name: str) -> MeshconsoleError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return _disk_full(name)
-    if isinstance(error, FileNotFoundError):
-        return Fatal(f"{name} does not exist.", hint="Check the home folder (--home).")
-    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-        return _no_permission(name)
-    return Fatal(f"{name} cannot be opened: {error.strerror}.")
 
 
 def _corrupt(name: str, kind: int) -> CorruptData:
