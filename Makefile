@@ -32,7 +32,7 @@ check: dev ## style, types and architecture
 bench: dev ## figures: memory, CPU, latency, throughput
 	@exec $(BIN)/python -m bench $(ARGS)
 
-demo: product ## two nodes on this machine found a team and exchange a note and a file
+demo: dev ## two nodes on this machine found a team and exchange a note and a file
 	@exec $(BIN)/python scripts/demo.py $(ARGS)
 
 pictures: dev ## draw docs/pictures again
