@@ -1,1 +1,1 @@
-"""The embedded Nostr relay."""
+"""The embedded Nostr relay: protocol machines, policies, event store, live index and server."""

@@ -1,0 +1,38 @@
+"""The JSON arrays that relay and client exchange (NIP-01, NIP-42), built as bytes. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from meshconsole.core.verdict import Verdict
+
+_encode = msgspec.json.Encoder().encode
+
+
+def ok(event_id: str, verdict: Verdict) -> bytes:
+    return _encode(("OK", event_id, verdict.accepted, verdict.message))
+
+
+def event_prefix(subscription_id: str) -> bytes:
+    """What comes before the event's own bytes and a closing bracket in an EVENT message."""
+    return b'["EVENT",%b,' % _encode(subscription_id)
+
+
+def eose(subscription_id: str) -> bytes:
+    return _encode(("EOSE", subscription_id))
+
+
+def closed(subscription_id: str, message: str) -> bytes:
+    """`message` is "code: sentence"."""
+    return _encode(("CLOSED", subscription_id, message))
+
+
+def notice(sentence: str) -> bytes:
+    return _encode(("NOTICE", sentence))
+
+
+def auth(challenge: str) -> bytes:
+    return _encode(("AUTH", challenge))

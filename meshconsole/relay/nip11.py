@@ -1,0 +1,53 @@
+"""NIP-11: what this relay tells about itself over HTTP. Pure. Only what works, only true limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from meshconsole import __version__
+from meshconsole.relay.event import MAX_TAGS
+from meshconsole.relay.session import MAX_SUBSCRIPTION_ID, max_message_bytes
+
+if TYPE_CHECKING:
+    from meshconsole.core.config import RelaySection
+
+SUPPORTED_NIPS = (1, 9, 11, 40, 42, 70)
+MEDIA_TYPE = "application/nostr+json"
+CORS = (
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Allow-Headers", "*"),
+    ("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS"),
+)
+
+
+def document(config: RelaySection, *, name: str, npub: str, public: bool) -> bytes:
+    """The JSON object. `npub` (64 hex digits, or "") is the administrative contact."""
+    information: dict[str, object] = {
+        "name": name,
+        "description": "A team's own relay, part of a meshconsole node.",
+        "supported_nips": SUPPORTED_NIPS,
+        "version": __version__,
+        "limitation": {
+            "max_message_length": max_message_bytes(config),
+            "max_subscriptions": config.max_subscriptions,
+            "max_filters": config.max_filters,
+            "max_limit": config.max_limit,
+            "default_limit": config.max_limit,
+            "max_subid_length": MAX_SUBSCRIPTION_ID,
+            "max_event_tags": MAX_TAGS,
+            "min_pow_difficulty": 0,
+            "auth_required": not public,
+            "payment_required": False,
+            "restricted_writes": not public,
+        },
+    }
+    if npub:
+        information["pubkey"] = npub
+    return msgspec.json.encode(information)
+
+
+def wants_document(accept: str) -> bool:
+    """Whether an Accept header asks for the document; media types may carry parameters."""
+    return any(part.partition(";")[0].strip().lower() == MEDIA_TYPE for part in accept.split(","))

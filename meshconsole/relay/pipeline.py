@@ -1,0 +1,239 @@
+"""The life of an event in the relay: offered -> checked -> judged -> committed -> answered.
+
+One loop tick gathers what all connections offered. Duplicates are set aside, the rest is read and
+its signatures are verified in batches off the loop; what the policies let through is committed in
+groups by one writer thread. Nothing is answered or passed on before its commit is durable.
+
+Order is kept: batches are checked side by side but leave the check in the order they entered it.
+An offer whose id is under way already waits for the first one's fate: a forgery must not be able to
+shadow the genuine event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from meshconsole.core.errors import MeshconsoleError, Refused
+from meshconsole.core.event import is_ephemeral
+from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict, refuse
+from meshconsole.relay.event import MAX_EVENT_BYTES, ReadEvent, check_event, expiration, read_event
+from meshconsole.relay.policy import judge_event
+from meshconsole.relay.store import Entry
+from meshconsole.relay.verify import has_valid_signature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from meshconsole.core.event import Event
+    from meshconsole.relay.policy import Client
+    from meshconsole.relay.store import EventStore, Written
+
+log = logging.getLogger(__name__)
+
+INLINE = 8
+"""Up to this many events are checked on the loop itself, in well under a millisecond: handing a few
+to a thread costs more than checking them."""
+
+CHUNK = 128
+MAX_COMMIT = 1024
+RECENT = 4096
+
+STOPPING = refuse("error", "this relay is shutting down")
+BROKEN = refuse("error", "an internal error; the event was not stored")
+FORGED = refuse("invalid", "the signature is not the author's")
+
+
+@dataclass(slots=True, eq=False)
+class Offer:
+    """An event somebody wants published. `answer` is called exactly once, on the loop."""
+
+    data: bytes | Event
+    claimed: str
+    client: Client
+    via: str
+    answer: Callable[[Verdict], None]
+    max_bytes: int = MAX_EVENT_BYTES
+    read: ReadEvent | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    offers: list[Offer]
+    checked: list[ReadEvent | Verdict] | None = None
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Later offers of an id that is under way."""
+
+    others: list[Offer] = field(default_factory=list)
+
+
+class Pipeline:
+    """`happened(offer, verdict, seq)` is called after the answer, for everything but duplicates."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        happened: Callable[[Offer, Verdict, int], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._happened = happened
+        self._clock = clock
+        self._inbox: list[Offer] = []
+        self._ticking = False
+        self._under_way: dict[str, _Waiting] = {}
+        self._recent: dict[str, None] = {}
+        self._batches: deque[_Batch] = deque()
+        self._ready: list[Offer] = []
+        self._writing = False
+        self._open_offers = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stopping = False
+        self._loop = asyncio.get_running_loop()
+        workers = max(1, (os.cpu_count() or 1) - 1)
+        self._checkers = ThreadPoolExecutor(min(workers, 4), thread_name_prefix="relay-verify")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="relay-write")
+
+    def offer(self, offer: Offer) -> None:
+        if self._stopping:
+            offer.answer(STOPPING)
+            return
+        self._open_offers += 1
+        self._idle.clear()
+        self._inbox.append(offer)
+        self._schedule()
+
+    async def stop(self) -> None:
+        """Lets what was offered run to its end, then ends the threads."""
+        self._stopping = True
+        await self._idle.wait()
+        self._checkers.shutdown()
+        self._writer.shutdown()
+
+    def _schedule(self) -> None:
+        if not self._ticking:
+            self._ticking = True
+            self._loop.call_soon(self._tick)
+
+    def _tick(self) -> None:
+        self._ticking = False
+        inbox, self._inbox = self._inbox, []
+        fresh = [offer for offer in inbox if self._is_fresh(offer)]
+        if not fresh:
+            return
+        if len(fresh) <= INLINE and not self._batches:
+            self._leave_check(_Batch(fresh, _check(self._store, fresh)))
+            return
+        for start in range(0, len(fresh), CHUNK):
+            batch = _Batch(fresh[start : start + CHUNK])
+            self._batches.append(batch)
+            future = self._loop.run_in_executor(self._checkers, _check, self._store, batch.offers)
+            future.add_done_callback(lambda done, batch=batch: self._checked(batch, done))  # type: ignore[misc]
+
+    def _is_fresh(self, offer: Offer) -> bool:
+        if not offer.claimed:
+            return True
+        if offer.claimed in self._recent:
+            self._settle(offer, DUPLICATE, 0)
+            return False
+        waiting = self._under_way.get(offer.claimed)
+        if waiting is None:
+            self._under_way[offer.claimed] = _Waiting()
+            return True
+        waiting.others.append(offer)
+        return False
+
+    def _checked(self, batch: _Batch, done: asyncio.Future[list[ReadEvent | Verdict]]) -> None:
+        error = done.exception()
+        if error is not None:
+            log.error("checking events failed", exc_info=error)
+            batch.checked = [BROKEN] * len(batch.offers)
+        else:
+            batch.checked = done.result()
+        while self._batches and self._batches[0].checked is not None:
+            self._leave_check(self._batches.popleft())
+
+    def _leave_check(self, batch: _Batch) -> None:
+        now = self._clock()
+        for offer, checked in zip(batch.offers, batch.checked or (), strict=True):
+            if isinstance(checked, Verdict):
+                self._settle(offer, checked, 0)
+                continue
+            offer.read = checked
+            verdict = judge_event(checked.event, offer.client)
+            if not verdict.accepted:
+                self._settle(offer, verdict, 0)
+            elif is_ephemeral(checked.event.kind):
+                expires = expiration(checked.event)
+                expired = expires is not None and expires <= now
+                self._settle(offer, refuse("invalid", "the event has expired") if expired else ACCEPTED, 0)
+            else:
+                self._ready.append(offer)
+        self._write()
+
+    def _write(self) -> None:
+        if self._writing or not self._ready:
+            return
+        self._writing = True
+        group, self._ready = self._ready[:MAX_COMMIT], self._ready[MAX_COMMIT:]
+        entries = [Entry(offer.read.event, offer.read.raw) for offer in group if offer.read is not None]
+        future = self._loop.run_in_executor(self._writer, self._store.write, entries)
+        future.add_done_callback(lambda done: self._written(group, done))
+
+    def _written(self, group: Sequence[Offer], done: asyncio.Future[list[Written]]) -> None:
+        self._writing = False
+        error = done.exception()
+        if error is not None:
+            log.error("writing events failed", exc_info=error)
+            for offer in group:
+                self._settle(offer, BROKEN, 0)
+        else:
+            for offer, written in zip(group, done.result(), strict=True):
+                self._settle(offer, written.verdict, written.seq)
+        self._write()
+
+    def _settle(self, offer: Offer, verdict: Verdict, seq: int) -> None:
+        """The one place where an offer ends."""
+        waiting = self._under_way.pop(offer.claimed, None) if offer.claimed else None
+        if verdict.accepted and offer.claimed:
+            self._recent[offer.claimed] = None
+            if len(self._recent) > RECENT:
+                del self._recent[next(iter(self._recent))]
+        offer.answer(verdict)
+        if verdict is not DUPLICATE:
+            self._happened(offer, verdict, seq)
+        if waiting is not None and waiting.others:
+            self._inbox += waiting.others
+            self._schedule()
+        self._open_offers -= 1
+        if not self._open_offers:
+            self._idle.set()
+
+
+def _check(store: EventStore, offers: Sequence[Offer]) -> list[ReadEvent | Verdict]:
+    """Runs in a thread, or on the loop for a few."""
+    try:
+        known = store.known([offer.claimed for offer in offers if offer.claimed])
+    except MeshconsoleError:
+        known = set()  # the write that follows will say what is wrong with the store
+    return [DUPLICATE if offer.claimed in known else _check_one(offer) for offer in offers]
+
+
+def _check_one(offer: Offer) -> ReadEvent | Verdict:
+    try:
+        if isinstance(offer.data, bytes):
+            read = read_event(offer.data, offer.max_bytes)
+        else:
+            read = check_event(offer.data, offer.max_bytes)
+    except Refused as refused:
+        return refuse("invalid", refused.sentence)
+    return read if has_valid_signature(read) else FORGED

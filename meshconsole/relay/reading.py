@@ -1,0 +1,205 @@
+"""How filters become walks over the store's indexes, newest first.
+
+A filter is answered by *walks*: statements that each yield row keys downwards from one place of one
+index (a tag value, an author's kind, a kind, the whole time line). Walks are merged as far as the
+limit needs and no further, so a filter with ten authors costs ten seeks and not a sort of all they
+ever wrote. Where there would be too many walks, one statement sorts instead. Only narrow rows are
+touched here; the events' bytes are fetched afterwards, in slices that fit the connection.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, NamedTuple
+
+from meshconsole.core.event import decode_event
+from meshconsole.relay.filter import matches
+from meshconsole.relay.keys import KeyedHash, key_range, short_id
+from meshconsole.relay.writing import CHUNK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from meshconsole.relay.dbapi import Connection
+    from meshconsole.relay.filter import Filter
+    from meshconsole.relay.writing import Authors
+
+MAX_WALKS = 64
+MAX_KINDS_OF_AUTHOR = 32
+
+
+class Walk(NamedTuple):
+    """`where` limits to one place of the index of `source`; `more` are conditions on what is found."""
+
+    sql: str
+    parameters: tuple[int, ...]
+
+
+class Reading:
+    """Answers filters on one connection, inside one read transaction."""
+
+    def __init__(
+        self, connection: Connection, hashes: KeyedHash, authors: Authors, *, now: int, expiring: bool
+    ) -> None:
+        self._db = connection
+        self._hashes = hashes
+        self._authors = authors
+        self._now = now
+        self._expiring = expiring
+        """Whether any stored event may have expired by now; usually none has."""
+
+    def keys(self, wanted: Filter, limit: int) -> list[int]:
+        """At most `limit` row keys of matching events, highest (newest) first."""
+        if limit <= 0 or wanted.impossible:
+            return []
+        if wanted.ids is not None:
+            return self._by_ids(wanted, limit)
+        walks = self._walks(wanted, limit)
+        if len(walks) == 1:
+            return [row[0] for row in self._db.execute(*walks[0])]
+        cursors = [self._db.execute(*walk) for walk in walks]
+        found: list[int] = []
+        last = -1
+        for (key,) in heapq.merge(*cursors, reverse=True):
+            if key != last:  # an event may be on several walks
+                found.append(key)
+                last = key
+                if len(found) == limit:
+                    break
+        for cursor in cursors:
+            cursor.close()
+        return found
+
+    def _by_ids(self, wanted: Filter, limit: int) -> list[int]:
+        found: list[int] = []
+        ids = sorted(wanted.ids or ())
+        for start in range(0, len(ids), CHUNK):
+            numbers = ",".join(str(short_id(event_id)) for event_id in ids[start : start + CHUNK])
+            rows = self._db.execute(
+                "select e.key, b.raw from events e join bodies b on b.key = e.key"
+                f" where e.short_id in ({numbers}){self._alive('e')}"
+            )
+            found.extend(key for key, raw in rows if matches(wanted, decode_event(raw)))
+        return sorted(found, reverse=True)[:limit]
+
+    def _walks(self, wanted: Filter, limit: int) -> list[Walk]:
+        bounds = key_range(wanted.since, wanted.until)
+        if wanted.tags:
+            return self._tag_walks(wanted, bounds, limit)
+        if wanted.authors is not None:
+            return self._author_walks(wanted, bounds, limit)
+        hidden = _not_in("kind", wanted)
+        if wanted.kinds is not None:
+            return self._split("kind", sorted(wanted.kinds - wanted.hidden), "", bounds, limit)
+        alive = self._alive("e")
+        sql = f"select key from events e where key between ? and ?{hidden}{alive} order by key desc limit ?"
+        return [Walk(sql, (*bounds, limit))]
+
+    def _tag_walks(self, wanted: Filter, bounds: tuple[int, int], limit: int) -> list[Walk]:
+        """Walks along the tag with the fewest values; the other conditions are tested on each row."""
+        first, *others = sorted(wanted.tags, key=lambda pair: len(pair[1]))
+        more = _not_in("t.kind", wanted) + self._alive("t")
+        if wanted.kinds is not None:
+            more += f" and t.kind in ({_numbers(wanted.kinds)})"
+        for letter, values in others:
+            hashes = _numbers(self._hashes.tag(letter, value) for value in values)
+            more += f" and exists (select 1 from tags x where x.hash in ({hashes}) and x.key = t.key)"
+        if wanted.authors is not None:
+            authors = self._author_numbers(wanted.authors)
+            if not authors:
+                return []
+            more += f" and (select e.author from events e where e.key = t.key) in ({_numbers(authors)})"
+        hashed = [self._hashes.tag(first[0], value) for value in first[1]]
+        if len(hashed) > MAX_WALKS:
+            sql = (
+                f"select distinct t.key from tags t where t.hash in ({_numbers(hashed)})"
+                f" and t.key between ? and ?{more} order by t.key desc limit ?"
+            )
+            return [Walk(sql, (*bounds, limit))]
+        sql = (
+            f"select t.key from tags t where t.hash = ? and t.key between ? and ?{more}"
+            " order by t.key desc limit ?"
+        )
+        return [Walk(sql, (value, *bounds, limit)) for value in hashed]
+
+    def _author_walks(self, wanted: Filter, bounds: tuple[int, int], limit: int) -> list[Walk]:
+        authors = self._author_numbers(wanted.authors or ())
+        pairs: list[tuple[int, int]] = []
+        for author in authors:
+            kinds = self._kinds_of(author) if wanted.kinds is None else sorted(wanted.kinds)
+            pairs += ((author, kind) for kind in kinds if kind not in wanted.hidden)
+            if len(kinds) > MAX_KINDS_OF_AUTHOR or len(pairs) > MAX_WALKS:
+                return [self._sorted_authors(wanted, authors, bounds, limit)]
+        alive = self._alive("e")
+        sql = (
+            f"select key from events e where author = ? and kind = ? and key between ? and ?{alive}"
+            " order by key desc limit ?"
+        )
+        return [Walk(sql, (author, kind, *bounds, limit)) for author, kind in pairs]
+
+    def _sorted_authors(
+        self, wanted: Filter, authors: Sequence[int], bounds: tuple[int, int], limit: int
+    ) -> Walk:
+        more = _not_in("kind", wanted) + self._alive("e")
+        if wanted.kinds is not None:
+            more += f" and kind in ({_numbers(wanted.kinds)})"
+        # The plus keeps SQLite from walking the whole time line instead of the index of authors.
+        sql = (
+            f"select key from events e where author in ({_numbers(authors)}) and key between ? and ?{more}"
+            " order by +key desc limit ?"
+        )
+        return Walk(sql, (*bounds, limit))
+
+    def _split(
+        self, column: str, values: Sequence[int], more: str, bounds: tuple[int, int], limit: int
+    ) -> list[Walk]:
+        alive = self._alive("e")
+        if len(values) > MAX_WALKS:
+            sql = (
+                f"select key from events e where {column} in ({_numbers(values)}) and key between ? and ?"
+                f"{more}{alive} order by +key desc limit ?"
+            )
+            return [Walk(sql, (*bounds, limit))]
+        sql = (
+            f"select key from events e where {column} = ? and key between ? and ?{more}{alive}"
+            " order by key desc limit ?"
+        )
+        return [Walk(sql, (value, *bounds, limit)) for value in values]
+
+    def _kinds_of(self, author: int) -> list[int]:
+        """The author's kinds, by one seek each; stops one beyond what is useful."""
+        kinds: list[int] = []
+        kind = -1
+        while len(kinds) <= MAX_KINDS_OF_AUTHOR:
+            row = self._db.execute(
+                "select min(kind) from events where author = ? and kind > ?", (author, kind)
+            ).fetchone()
+            if row[0] is None:
+                break
+            kind = row[0]
+            kinds.append(kind)
+        return kinds
+
+    def _author_numbers(self, pubkeys: frozenset[str] | tuple[()]) -> list[int]:
+        numbers = (self._authors.number(self._db, pubkey) for pubkey in pubkeys)
+        return sorted(number for number in numbers if number is not None)
+
+    def _alive(self, table: str) -> str:
+        """NIP-40: what has expired is not served, whether it was purged yet or not."""
+        if not self._expiring:
+            return ""
+        return (
+            f" and not exists (select 1 from expirations q where q.key = {table}.key"
+            f" and q.expires <= {self._now})"
+        )
+
+
+def _numbers(values: Iterator[int] | frozenset[int] | Sequence[int]) -> str:
+    """Integers need no escaping."""
+    return ",".join(map(str, values))
+
+
+def _not_in(column: str, wanted: Filter) -> str:
+    if not wanted.hidden or (wanted.kinds is not None and not wanted.kinds & wanted.hidden):
+        return ""
+    return f" and {column} not in ({_numbers(sorted(wanted.hidden))})"

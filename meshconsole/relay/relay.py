@@ -1,0 +1,327 @@
+"""The relay as a service: sessions, the pipeline of events, stored queries and live delivery."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
+
+import msgspec
+
+from meshconsole.core.config import RelaySection
+from meshconsole.core.errors import MeshconsoleError
+from meshconsole.core.event import Event
+from meshconsole.core.status import RelayStatus
+from meshconsole.core.verdict import Verdict, refuse
+from meshconsole.relay.event import claimed_id, readable_id
+from meshconsole.relay.live import LiveIndex
+from meshconsole.relay.pipeline import Offer, Pipeline
+from meshconsole.relay.policy import Access, Client, may_ask
+from meshconsole.relay.session import Closed, Offered, Opened, Session, Subscription
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from meshconsole.relay.filter import Filter
+    from meshconsole.relay.store import EventStore, FeedRow, Selection
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PAGE_BYTES = 256 * 1024
+"""Stored events are read and sent in pages of about this size, so that memory stays bounded."""
+
+PAGE_KEYS = 64
+PURGE_EVERY_S = 300.0
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """An event was taken in, after its durable commit. `seq` is 0 for ephemeral ones, which are not
+    kept. `received_at` is in seconds since the epoch, `size` in bytes."""
+
+    event: Event
+    seq: int
+    via: str
+    received_at: float
+    size: int
+
+
+class RefusedEvent(msgspec.Struct, frozen=True):
+    """An event was turned away. `event` is None when it could not even be read."""
+
+    event: Event | None
+    id: str
+    via: str
+    received_at: float
+    size: int
+    verdict: Verdict
+
+
+class Port(Protocol):
+    """The connection under a session."""
+
+    def wake(self) -> None:
+        """The session has something to send."""
+
+    async def drained(self) -> None:
+        """Returns when the connection can take more."""
+
+
+class Relay:
+    """`access` answers for plain clients; `emit` hears Stored and RefusedEvent, on the loop."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        *,
+        access: Access,
+        emit: Callable[[Stored | RefusedEvent], None],
+        config: RelaySection | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.store = store
+        self.config = config or RelaySection()
+        self.access = access
+        self.address = ""
+        self._emit = emit
+        self._clock = clock
+        self._local = Client(access, trusted=True)
+        self._live: LiveIndex[Subscription] = LiveIndex()
+        self._ports: dict[Session, Port] = {}
+        self._pages: set[asyncio.Task[None]] = set()
+        self._events_in = 0
+        self._events_out = 0
+        self._pipeline: Pipeline | None = None
+        self._reading: ThreadPoolExecutor | None = None
+        self._purging: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._pipeline = Pipeline(self.store, self._happened, self._clock)
+        self._reading = ThreadPoolExecutor(2, thread_name_prefix="relay-read")
+        self._purging = asyncio.create_task(self._purge(), name="relay-purge")
+
+    async def stop(self) -> None:
+        """What was offered is committed and answered first. The store stays open: it is not ours."""
+        tasks = [*self._pages, *([self._purging] if self._purging else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._pipeline is not None:
+            await self._pipeline.stop()
+        if self._reading is not None:
+            self._reading.shutdown()
+
+    def apply(self, config: RelaySection) -> None:
+        """New limits, for open sessions too."""
+        self.config = config
+        for session in self._ports:
+            session.apply(config)
+
+    def status(self, addresses: Sequence[str] = ()) -> RelayStatus:
+        """`addresses` are where it can be reached, if the caller knows better than its server."""
+        return RelayStatus(
+            enabled=self.config.enable,
+            address=", ".join(addresses) or self.address,
+            public=self.access.public(),
+            clients=len(self._ports),
+            subscriptions=len(self._live),
+            events_in=self._events_in,
+            events_out=self._events_out,
+        )
+
+    async def publish(self, raw: bytes | Event, *, via: str = "local", trusted: bool = False) -> Verdict:
+        """Verified, judged, durably stored and delivered live when this returns an accepting verdict.
+
+        `trusted` says that it came over an enrolled node's link, which `via` names; "local" events
+        are this node's own. For both, the gates for plain clients do not apply.
+        """
+        return (await self.publish_many([raw], via=via, trusted=trusted))[0]
+
+    async def publish_many(
+        self, events: Sequence[bytes | Event], *, via: str = "local", trusted: bool = False
+    ) -> list[Verdict]:
+        """In order, as one batch."""
+        loop = asyncio.get_running_loop()
+        client = self._local if trusted or via == "local" else Client(self.access)
+        answers: list[asyncio.Future[Verdict]] = []
+        for event in events:
+            answer: asyncio.Future[Verdict] = loop.create_future()
+            claimed = event.id if isinstance(event, Event) else claimed_id(event)
+            self._running.offer(Offer(event, claimed, client, via, _setter(answer)))
+            answers.append(answer)
+        return [await answer for answer in answers]
+
+    async def query(self, filters: Sequence[Filter], limit: int | None = None) -> list[bytes]:
+        """Canonical events, newest first. `limit` caps each filter; default is the owner's limit."""
+        cap = self.config.max_limit if limit is None else limit
+        return await self._read(self.store.query, filters, cap)
+
+    async def feed(self, after_seq: int, limit: int) -> list[FeedRow]:
+        return await self._read(self.store.feed, after_seq, limit)
+
+    def connect(self, port: Port, *, trusted: bool = False) -> Session:
+        """A session for a connection; feed it through `receive` and end it with `disconnect`."""
+        client = Client(self.access, trusted=trusted)
+        session = Session(client, self.config, secrets.token_hex(16), port.wake)
+        self._ports[session] = port
+        return session
+
+    def receive(self, session: Session, message: bytes, via: str = "client") -> None:
+        """One text message from the session's client."""
+        for happening in session.receive(message, time.monotonic()):
+            if isinstance(happening, Offered):
+                self._offer(session, happening, via)
+            elif isinstance(happening, Opened):
+                self._open(happening.subscription)
+            elif isinstance(happening, Closed):
+                self._live.remove(happening.subscription)
+
+    def disconnect(self, session: Session) -> None:
+        del self._ports[session]
+        for subscription in session.end():
+            self._live.remove(subscription)
+
+    def _offer(self, session: Session, offered: Offered, via: str) -> None:
+        data, claimed = offered
+
+        def answer(verdict: Verdict) -> None:
+            session.answer(claimed or readable_id(data), verdict)
+
+        limit = self.config.max_event_bytes
+        self._running.offer(Offer(data, claimed, session.client, via, answer, limit))
+
+    def _open(self, subscription: Subscription) -> None:
+        self._live.add(subscription, subscription.filters)
+        filters = [wanted for wanted in subscription.filters if wanted.limit != 0 and not wanted.impossible]
+        if not filters:
+            subscription.session.finish(subscription, 0)
+            return
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self._reading, self._first_page, filters, self.config.max_limit)
+        future.add_done_callback(lambda done: self._opened(subscription, done))
+
+    def _opened(
+        self, subscription: Subscription, done: asyncio.Future[tuple[Selection, list[bytes], int]]
+    ) -> None:
+        session = subscription.session
+        error = done.exception()
+        if error is not None:
+            self._give_up(subscription, error)
+            return
+        selection, raws, taken = done.result()
+        self._send_stored(subscription, raws)
+        if taken == len(selection.keys):
+            session.finish(subscription, selection.head_seq)
+        elif not subscription.closed:
+            rest = selection.keys[taken:]
+            task = asyncio.create_task(self._send_rest(subscription, rest, selection.head_seq))
+            self._pages.add(task)
+            task.add_done_callback(self._pages.discard)
+
+    async def _send_rest(self, subscription: Subscription, keys: Sequence[int], head_seq: int) -> None:
+        try:
+            while keys and not subscription.closed:
+                port = self._ports.get(subscription.session)
+                if port is None:
+                    return
+                await port.drained()
+                raws, taken = await self._read(self._page, keys)
+                self._send_stored(subscription, raws)
+                keys = keys[taken:]
+        except MeshconsoleError as error:
+            self._give_up(subscription, error)
+            return
+        subscription.session.finish(subscription, head_seq)
+
+    def _send_stored(self, subscription: Subscription, raws: Sequence[bytes]) -> None:
+        if not subscription.closed:
+            subscription.session.stored(subscription, raws)
+            self._events_out += len(raws)
+
+    def _give_up(self, subscription: Subscription, error: BaseException) -> None:
+        if isinstance(error, MeshconsoleError):
+            verdict = refuse("error", str(error))
+        else:
+            log.error("a query failed", exc_info=error)
+            verdict = refuse("error", "an internal error; ask again")
+        self._live.remove(subscription)
+        subscription.session.fail(subscription, verdict)
+
+    def _first_page(self, filters: Sequence[Filter], cap: int) -> tuple[Selection, list[bytes], int]:
+        selection = self.store.select(filters, cap)
+        raws, taken = self._page(selection.keys)
+        return selection, raws, taken
+
+    def _page(self, keys: Sequence[int]) -> tuple[list[bytes], int]:
+        """About PAGE_BYTES of events, and how many of the keys that took."""
+        raws: list[bytes] = []
+        size = taken = 0
+        while taken < len(keys) and size < PAGE_BYTES:
+            more = self.store.fetch(keys[taken : taken + PAGE_KEYS])
+            taken += min(PAGE_KEYS, len(keys) - taken)
+            raws += more
+            size += sum(map(len, more))
+        return raws, taken
+
+    def _happened(self, offer: Offer, verdict: Verdict, seq: int) -> None:
+        """An event reached its end in the pipeline: pass it on, and tell the node."""
+        now = self._clock()
+        if offer.read is None or not verdict.accepted:
+            event = offer.data if isinstance(offer.data, Event) else None
+            size = len(offer.data) if isinstance(offer.data, bytes) else 0
+            if offer.read is not None:
+                event, size = offer.read.event, len(offer.read.raw)
+            self._emit(RefusedEvent(event, offer.claimed, offer.via, now, size, verdict))
+            return
+        event, raw, _ = offer.read
+        self._events_in += 1
+        may_hear: dict[Session, bool] = {}
+        for subscription in self._live.wanted_by(event):
+            session = subscription.session
+            if session not in may_hear:
+                may_hear[session] = may_ask(session.client).accepted
+            if may_hear[session]:
+                session.deliver(subscription, seq, raw)
+                self._events_out += 1
+            else:
+                session.fail(subscription, may_ask(session.client))
+            if subscription.closed:
+                self._live.remove(subscription)
+        self._emit(Stored(event, seq, offer.via, now, len(raw)))
+
+    async def _purge(self) -> None:
+        while True:
+            try:
+                purged = await self._read(self.store.purge_expired)
+            except MeshconsoleError as error:
+                log.warning("expired events could not be removed: %s", error)
+                purged = 0
+            if not purged:
+                await asyncio.sleep(PURGE_EVERY_S)
+
+    @property
+    def _running(self) -> Pipeline:
+        if self._pipeline is None:
+            raise MeshconsoleError("The relay was not started.")
+        return self._pipeline
+
+    async def _read(self, function: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> T:
+        """Runs a blocking read of the store in the reading threads."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reading, partial(function, *arguments, **named))
+
+
+def _setter(answer: asyncio.Future[Verdict]) -> Callable[[Verdict], None]:
+    """The publisher may have been cancelled in the meantime; the event is stored all the same."""
+
+    def set_once(verdict: Verdict) -> None:
+        if not answer.done():
+            answer.set_result(verdict)
+
+    return set_once

@@ -1,0 +1,280 @@
+"""The relay's door: one TCP port for Nostr clients, NIP-11, and the routes that other rooms hang in.
+
+A client's messages go through its `Session`; what the session wants to send is gathered for a loop
+tick and written at once. Bandwidth is paid before it is used, and a connection that does not take
+what it is sent stops being read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Protocol
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed, InvalidState
+from websockets.http11 import Response
+
+from meshconsole import __version__
+from meshconsole.core.errors import Fatal
+from meshconsole.relay import nip11
+from meshconsole.relay.session import max_message_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from websockets.http11 import Request
+
+    from meshconsole.core.verdict import Verdict
+    from meshconsole.relay.relay import Relay
+    from meshconsole.relay.session import Session
+
+log = logging.getLogger(__name__)
+
+WRITE_BYTES = 64 * 1024
+"""One write to the socket; also the grain in which bandwidth is waited for."""
+
+MAX_OFFERED = 256
+"""Events of one connection that wait for their OK; beyond it the connection is not read."""
+
+MAX_READING = 8
+"""Stored queries of one connection under way at the same time."""
+
+
+class Meter(Protocol):
+    """The owner's bandwidth. Both wait until the bytes may pass."""
+
+    async def wait_out(self, count: int, /) -> None: ...
+
+    async def wait_in(self, count: int, /) -> None: ...
+
+
+class RelayServer:
+    """`routes` are paths that get the raw connection, e.g. "/mesh"; every other path is Nostr.
+
+    `admit(kind, remote_ip)` is asked for each WebSocket; kind is "client" or the route's name.
+    """
+
+    def __init__(
+        self,
+        relay: Relay,
+        *,
+        host: str,
+        port: int,
+        routes: Mapping[str, Callable[[ServerConnection], Awaitable[None]]] | None = None,
+        admit: Callable[[str, str], Verdict] | None = None,
+        meter: Meter | None = None,
+        name: str = "meshconsole",
+        npub: str = "",
+    ) -> None:
+        self._relay = relay
+        self._host = host
+        self._port = port
+        self._routes = dict(routes or {})
+        self._admit = admit
+        self._meter = meter
+        self._name = name
+        self._npub = npub
+        self._server: Server | None = None
+        self.addresses: tuple[str, ...] = ()
+        """ "host:port" of each listening socket."""
+
+    async def start(self) -> None:
+        """Raises Fatal when the port cannot be taken."""
+        try:
+            self._server = await serve(
+                self._handle,
+                self._host or None,
+                self._port,
+                process_request=self._before_upgrade,
+                create_connection=_Connection,
+                compression=None,  # costs up to 87 KiB per connection and 20 us per message
+                max_size=2 * max_message_bytes(self._relay.config),
+                write_limit=WRITE_BYTES,
+                server_header=f"meshconsole/{__version__}",
+            )
+        except OSError as error:
+            raise _cannot_listen(self._host, self._port, error) from error
+        names = [socket.getsockname() for socket in self._server.sockets]
+        self.addresses = tuple(_host_port(name[0], name[1]) for name in names)
+        self._relay.address = self.addresses[0] if self.addresses else ""
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+    @property
+    def connections(self) -> int:
+        """Open WebSockets of every kind."""
+        return len(self._server.connections) if self._server is not None else 0
+
+    def _before_upgrade(self, connection: ServerConnection, request: Request) -> Response | None:
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            return self._plain_http(request)
+        kind = self._kind(request)
+        if self._admit is not None:
+            verdict = self._admit(kind, remote_ip(connection))
+            if not verdict.accepted:
+                return _response(
+                    HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", f"{verdict.sentence}\n".encode()
+                )
+        return None
+
+    def _plain_http(self, request: Request) -> Response:
+        if nip11.wants_document(",".join(request.headers.get_all("Accept"))):
+            body = nip11.document(
+                self._relay.config, name=self._name, npub=self._npub, public=self._relay.access.public()
+            )
+            return _response(HTTPStatus.OK, nip11.MEDIA_TYPE, body)
+        text = "This is a Nostr relay of a meshconsole node. Point a Nostr client at it.\n"
+        return _response(HTTPStatus.UPGRADE_REQUIRED, "text/plain", text.encode())
+
+    def _kind(self, request: Request | None) -> str:
+        path = request.path.partition("?")[0] if request is not None else "/"
+        return path.strip("/") if path in self._routes else "client"
+
+    async def _handle(self, connection: ServerConnection) -> None:
+        kind = self._kind(connection.request)
+        if kind != "client":
+            await self._routes[f"/{kind}"](connection)
+        elif isinstance(connection, _Connection):
+            await _ClientPort(self._relay, connection, self._meter).run()
+
+
+class _Connection(ServerConnection):
+    """Tells when its write buffer is above its mark, through asyncio's own callbacks."""
+
+    def __init__(self, *arguments: object, **named: object) -> None:
+        super().__init__(*arguments, **named)  # type: ignore[arg-type]
+        self.writable = asyncio.Event()
+        self.writable.set()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.writable.set()
+
+
+class _ClientPort:
+    """One client: a reader that feeds its session and a writer that sends what the session says."""
+
+    def __init__(self, relay: Relay, connection: _Connection, meter: Meter | None) -> None:
+        self._relay = relay
+        self._connection = connection
+        self._meter = meter
+        self._more = asyncio.Event()
+        self._sent = asyncio.Event()
+        self._sent.set()
+        self._session: Session = relay.connect(self)
+        self._via = f"client {remote_ip(connection)}"
+
+    def wake(self) -> None:
+        self._more.set()
+        self._sent.clear()
+
+    async def drained(self) -> None:
+        await self._sent.wait()
+
+    async def run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                writer = group.create_task(self._write())
+                await self._read()
+                writer.cancel()
+        finally:
+            self._relay.disconnect(self._session)
+            self._sent.set()
+
+    async def _read(self) -> None:
+        session = self._session
+        try:
+            while True:
+                message = await self._connection.recv(decode=False)
+                if self._meter is not None:
+                    await self._meter.wait_in(len(message))
+                self._relay.receive(session, message, self._via)
+                while session.offered >= MAX_OFFERED or session.reading >= MAX_READING:
+                    self._sent.clear()
+                    await self._sent.wait()
+        except ConnectionClosed:
+            return
+
+    async def _write(self) -> None:
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            for data in self._frames(self._session.outbox()):
+                if self._meter is not None:
+                    await self._meter.wait_out(len(data))
+                await self._connection.writable.wait()
+                if self._connection.transport.is_closing():
+                    return
+                self._connection.transport.write(data)
+            await self._connection.writable.wait()
+            if not self._more.is_set():
+                self._sent.set()
+
+    def _frames(self, messages: list[bytes]) -> list[bytes]:
+        """The messages as frames, joined to pieces of about WRITE_BYTES."""
+        protocol = self._connection.protocol
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            for message in messages:
+                protocol.send_text(message)
+                size += len(message)
+                if size >= WRITE_BYTES:
+                    pieces.append(b"".join(protocol.data_to_send()))
+                    size = 0
+        except InvalidState:
+            return pieces  # the closing handshake has begun: nobody reads what is left
+        pieces.append(b"".join(protocol.data_to_send()))
+        return pieces
+
+
+def remote_ip(connection: ServerConnection) -> str:
+    """ "" when the connection is gone already."""
+    address = connection.remote_address
+    return str(address[0]) if address else ""
+
+
+def _response(status: HTTPStatus, media_type: str, body: bytes) -> Response:
+    headers = Headers(
+        (
+            ("Content-Type", media_type),
+            ("Content-Length", str(len(body))),
+            ("Connection", "close"),
+            *nip11.CORS,
+        )
+    )
+    return Response(status.value, status.phrase, headers, body)
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> Fatal:
+    where = _host_port(host or "*", port)
+    if error.errno == errno.EADDRINUSE:
+        return Fatal(
+            f"Cannot listen on {where}: another program uses this port.",
+            hint="Stop it, or set node.listen to another port; port 0 takes a free one.",
+        )
+    if error.errno == errno.EACCES:
+        return Fatal(
+            f"Cannot listen on {where}: this user may not use that port.",
+            hint="Set node.listen to a port above 1023.",
+        )
+    return Fatal(f"Cannot listen on {where}: {error.strerror or error}.", hint="Check node.listen.")
+
+
+def _host_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

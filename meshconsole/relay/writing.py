@@ -1,0 +1,304 @@
+"""One write transaction of the event store: NIP-01 replacement, NIP-09 deletion, NIP-40 expiry.
+
+Regular events are gathered and inserted together. Whatever depends on events before it (a
+replaceable event, a deletion) first lets those in, so that a batch ends as if its events had come
+one by one. Nothing here commits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshconsole.core.event import decode_event, is_addressable, is_ephemeral, is_replaceable
+from meshconsole.core.kinds import DELETION, GIFT_WRAP
+from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict, refuse
+from meshconsole.relay.event import address, expiration, indexed_tags, is_hex
+from meshconsole.relay.keys import KeyedHash, created_at_of, neighbours, row_key, short_id
+from meshconsole.relay.store import Entry, Written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from meshconsole.core.event import Event
+    from meshconsole.relay.dbapi import Connection
+
+FOR_EVER = (1 << 62) - 1
+CHUNK = 500
+"""Values in one IN list."""
+
+EXPIRED = refuse("invalid", "the event has expired")
+DELETED = refuse("blocked", "its author deleted this event")
+SUPERSEDED = refuse("duplicate", "replaced: a newer version of this event is already here")
+NOT_STORED = refuse("error", "ephemeral events are not stored")
+
+
+class Authors:
+    """Public keys as small integers. Only committed ones are remembered, and not too many."""
+
+    LIMIT = 8192
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+
+    def number(self, connection: Connection, pubkey: str) -> int | None:
+        found = self._known.get(pubkey)
+        if found is None:
+            row = connection.execute(
+                "select author from authors where pubkey = ?", (bytes.fromhex(pubkey),)
+            ).fetchone()
+            if row is None:
+                return None
+            found = row[0]
+            self.remember({pubkey: found})
+        return found
+
+    def remember(self, numbers: dict[str, int]) -> None:
+        if len(self._known) + len(numbers) > self.LIMIT:
+            self._known.clear()
+        self._known.update(numbers)
+
+
+class Writing:
+    """Use once, inside BEGIN IMMEDIATE; then read `head`, `added`, `removed`, `expires`, `new_authors`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        hashes: KeyedHash,
+        authors: Authors,
+        *,
+        head: int,
+        now: int,
+    ) -> None:
+        self.head = head
+        self.added = 0
+        self.removed = 0
+        self.expires: int | None = None
+        """The earliest expiry among the new events."""
+        self.new_authors: dict[str, int] = {}
+        self._db = connection
+        self._hashes = hashes
+        self._authors = authors
+        self._now = now
+        self._first = head
+        self._any_deletions = bool(
+            connection.execute("select exists (select 1 from deletions)").fetchone()[0]
+        )
+        self._taken: set[int] = set()
+        self._events: list[tuple[int, int, int, int, int]] = []
+        self._bodies: list[tuple[int, bytes]] = []
+        self._tags: list[tuple[int, int, int]] = []
+        self._expirations: list[tuple[int, int]] = []
+
+    def run(self, batch: Sequence[Entry]) -> list[Written]:
+        present = known_ids(self._db, [entry.event.id for entry in batch])
+        self._taken = self._occupied([row_key(entry.event) for entry in batch])
+        written = []
+        for entry in batch:
+            if entry.event.id in present:
+                written.append(Written(DUPLICATE, 0))
+                continue
+            verdict = self._add(entry)
+            written.append(Written(verdict, self.head if verdict is ACCEPTED else 0))
+            if verdict is ACCEPTED:
+                present.add(entry.event.id)
+        self._insert()
+        if self.head != self._first:
+            self._db.execute("update relay_state set value = ? where name = 'head_seq'", (str(self.head),))
+        return written
+
+    def remove(self, key: int) -> None:
+        """Takes an event out of every table. `key` must be in the tables, not among the gathered."""
+        row = self._db.execute("select raw from bodies where key = ?", (key,)).fetchone()
+        if row is None:
+            return
+        event = decode_event(row[0])
+        self._db.execute("delete from events where key = ?", (key,))
+        self._db.execute("delete from bodies where key = ?", (key,))
+        self._db.execute("delete from expirations where key = ?", (key,))
+        self._db.executemany(
+            "delete from tags where hash = ? and key = ?",
+            [(self._hashes.tag(letter, value), key) for letter, value in indexed_tags(event)],
+        )
+        if is_replaceable(event.kind) or is_addressable(event.kind):
+            place = self._hashes.address(address(event))
+            self._db.execute("delete from addresses where hash = ? and key = ?", (place, key))
+        self._taken.discard(key)
+        self.removed += 1
+
+    def forbid(self, hashed: int, until: int) -> None:
+        """Remembers a deletion, so that what it covers is refused whenever it comes."""
+        self._any_deletions = True
+        self._db.execute(
+            "insert into deletions (hash, until) values (?, ?)"
+            " on conflict (hash) do update set until = max(until, excluded.until)",
+            (hashed, until),
+        )
+
+    def _add(self, entry: Entry) -> Verdict:
+        event = entry.event
+        if is_ephemeral(event.kind):
+            return NOT_STORED
+        expires = expiration(event)
+        if expires is not None and expires <= self._now:
+            return EXPIRED
+        if self._any_deletions and self._is_deleted(event):
+            return DELETED
+        if is_replaceable(event.kind) or is_addressable(event.kind):
+            if not self._make_way(event):
+                return SUPERSEDED
+        elif event.kind == DELETION:
+            self._insert()
+            self._carry_out(event)
+        self._gather(entry, expires)
+        return ACCEPTED
+
+    def _gather(self, entry: Entry, expires: int | None) -> None:
+        event = entry.event
+        key = self._free_key(event)
+        self._taken.add(key)
+        self.head += 1
+        self.added += 1
+        self._events.append((key, short_id(event.id), self._author(event.pubkey), event.kind, self.head))
+        self._bodies.append((key, entry.raw))
+        for letter, value in indexed_tags(event):
+            self._tags.append((self._hashes.tag(letter, value), key, event.kind))
+        if expires is not None:
+            self._expirations.append((key, expires))
+            self.expires = expires if self.expires is None else min(self.expires, expires)
+        if is_replaceable(event.kind) or is_addressable(event.kind):
+            self._insert()
+            place = self._hashes.address(address(event))
+            self._db.execute("insert or replace into addresses (hash, key) values (?, ?)", (place, key))
+
+    def _insert(self) -> None:
+        if not self._events:
+            return
+        many = self._db.executemany
+        many("insert into events (key, short_id, author, kind, seq) values (?, ?, ?, ?, ?)", self._events)
+        many("insert into bodies (key, raw) values (?, ?)", self._bodies)
+        many("insert or ignore into tags (hash, key, kind) values (?, ?, ?)", self._tags)
+        many("insert into expirations (key, expires) values (?, ?)", self._expirations)
+        self._events, self._bodies, self._tags, self._expirations = [], [], [], []
+
+    def _author(self, pubkey: str) -> int:
+        number = self.new_authors.get(pubkey) or self._authors.number(self._db, pubkey)
+        if number is None:
+            cursor = self._db.execute("insert into authors (pubkey) values (?)", (bytes.fromhex(pubkey),))
+            number = self.new_authors[pubkey] = int(cursor.lastrowid)
+        return number
+
+    def _make_way(self, event: Event) -> bool:
+        """Removes the version that `event` replaces. False when that one stays (NIP-01)."""
+        self._insert()
+        row = self._db.execute(
+            "select a.key, substr(b.raw, 8, 64) from addresses a join bodies b on b.key = a.key"
+            " where a.hash = ?",
+            (self._hashes.address(address(event)),),
+        ).fetchone()
+        if row is None:
+            return True
+        old = created_at_of(row[0])
+        if event.created_at < old or (event.created_at == old and event.id > row[1].decode()):
+            return False
+        self.remove(row[0])
+        return True
+
+    def _is_deleted(self, event: Event) -> bool:
+        """NIP-09: by its author; a gift wrap also by those it is for. Deletions cannot be deleted."""
+        if event.kind == DELETION:
+            return False
+        owners = {event.pubkey}
+        if event.kind == GIFT_WRAP:
+            owners.update(value for letter, value in indexed_tags(event) if letter == "p")
+        if any(self._deleted_until(self._hashes.deleted_id(owner, event.id)) >= 0 for owner in owners):
+            return True
+        if not (is_replaceable(event.kind) or is_addressable(event.kind)):
+            return False
+        return event.created_at <= self._deleted_until(self._hashes.deleted_address(address(event)))
+
+    def _deleted_until(self, hashed: int) -> int:
+        row = self._db.execute("select until from deletions where hash = ?", (hashed,)).fetchone()
+        return -1 if row is None else int(row[0])
+
+    def _carry_out(self, deletion: Event) -> None:
+        for tag in deletion.tags:
+            if len(tag) < 2:
+                continue
+            if tag[0] == "e" and is_hex(tag[1], 64):
+                self.forbid(self._hashes.deleted_id(deletion.pubkey, tag[1]), FOR_EVER)
+                for key, event in self._named(tag[1]):
+                    if _may_delete(deletion, event):
+                        self.remove(key)
+            elif tag[0] == "a" and (target := _own_address(tag[1], deletion.pubkey)) is not None:
+                self.forbid(self._hashes.deleted_address(target), deletion.created_at)
+                place = self._hashes.address(target)
+                row = self._db.execute("select key from addresses where hash = ?", (place,)).fetchone()
+                if row is not None and created_at_of(row[0]) <= deletion.created_at:
+                    self.remove(row[0])
+
+    def _named(self, event_id: str) -> list[tuple[int, Event]]:
+        rows = self._db.execute(
+            "select e.key, b.raw from events e join bodies b on b.key = e.key where e.short_id = ?",
+            (short_id(event_id),),
+        ).fetchall()
+        found = ((key, decode_event(raw)) for key, raw in rows)
+        return [(key, event) for key, event in found if event.id == event_id]
+
+    def _free_key(self, event: Event) -> int:
+        """The event's own key, or the nearest free one that keeps the order of ids."""
+        key = row_key(event)
+        if key not in self._taken:
+            return key
+        self._insert()
+        row = self._db.execute("select substr(raw, 8, 64) from bodies where key = ?", (key,)).fetchone()
+        upwards = row is not None and event.id < row[0].decode()
+        for other in neighbours(key, upwards=upwards):
+            if other not in self._taken and not self._occupied([other]):
+                return other
+        return key
+
+    def _occupied(self, keys: Sequence[int]) -> set[int]:
+        found: set[int] = set()
+        for numbers in _in_lists(keys):
+            found.update(
+                row[0] for row in self._db.execute(f"select key from events where key in ({numbers})")
+            )
+        return found
+
+
+def known_ids(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Those ids that are in the tables. The whole id is compared, not only its first 8 bytes."""
+    found: set[str] = set()
+    for numbers in _in_lists([short_id(event_id) for event_id in ids]):
+        rows = connection.execute(f"select key from events where short_id in ({numbers})").fetchall()
+        for keys in _in_lists([row[0] for row in rows]):
+            bodies = connection.execute(f"select substr(raw, 8, 64) from bodies where key in ({keys})")
+            found.update(row[0].decode() for row in bodies)
+    return found.intersection(ids)
+
+
+def _in_lists(numbers: Sequence[int]) -> Iterator[str]:
+    """Integers as text, in chunks; integers need no escaping."""
+    for start in range(0, len(numbers), CHUNK):
+        yield ",".join(map(str, numbers[start : start + CHUNK]))
+
+
+def _may_delete(deletion: Event, event: Event) -> bool:
+    if event.kind == DELETION:
+        return False
+    if event.pubkey == deletion.pubkey:
+        return True
+    return event.kind == GIFT_WRAP and ("p", deletion.pubkey) in indexed_tags(event)
+
+
+def _own_address(value: str, pubkey: str) -> str | None:
+    """The canonical address that an `a` tag means, None unless it is the deleting author's own."""
+    kind, _, rest = value.partition(":")
+    author, _, d = rest.partition(":")  # d may hold colons
+    if author != pubkey or not kind.isascii() or not kind.isdigit() or len(kind) > 5:
+        return None
+    number = int(kind)
+    if is_replaceable(number):
+        return f"{number}:{pubkey}:"
+    return f"{number}:{pubkey}:{d}" if is_addressable(number) else None
