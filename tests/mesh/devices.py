@@ -1,0 +1,27 @@
+"""Devices with real keys, made once for all tests of this room: key generation is slow."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from meshconsole.crypto.identity import Identity
+from meshconsole.crypto.provider import default_provider
+from meshconsole.crypto.suites import MC1, MC2, Suite
+from meshconsole.crypto.tls import LinkCredentials
+
+
+@lru_cache(maxsize=32)
+def identity(name: str, suite: Suite = MC1) -> Identity:
+    return Identity(name.encode().ljust(32, b"."), suite, default_provider())
+
+
+@lru_cache(maxsize=32)
+def credentials(name: str, suite: Suite = MC1) -> LinkCredentials:
+    return LinkCredentials.make(identity(name, suite))
+
+
+def key_of(name: str, suite: Suite = MC1) -> bytes:
+    return identity(name, suite).mldsa_public
+
+
+__all__ = ["MC1", "MC2", "credentials", "identity", "key_of"]
