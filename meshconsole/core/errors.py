@@ -1,4 +1,4 @@
-"""The one map of errors. Third-party exceptions are translated into these at each room's border.
+"""The one map of errors. Third-party exceptions are translated into these at each room's border. Pure.
 
 MeshconsoleError
   LocalError          we broke a rule of our own: a bug

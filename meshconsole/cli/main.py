@@ -1,0 +1,210 @@
+"""The `meshconsole` command: finds the command's module, loads only that, and turns errors into sentences.
+
+Law: nothing that a user can do here ends in a traceback. An error of ours is printed as one sentence
+with its hint; anything else is a bug, whose details go to a file that the sentence names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol, TextIO, cast
+
+from meshconsole.core.errors import Fatal, LocalError, MeshconsoleError, Refused, RemoteError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXIT_USAGE = 2
+EXIT_REFUSED = 5
+EXIT_UNAVAILABLE = 69
+EXIT_BUG = 70
+EXIT_PROTOCOL = 76
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+
+class Group(Protocol):
+    """What a command group's module offers."""
+
+    def configure(self, command: str, parser: argparse.ArgumentParser) -> None:
+        """Adds the command's arguments and sets the default `run`, a function of the parsed arguments."""
+
+
+class Command(NamedTuple):
+    group: str
+    summary: str
+
+
+COMMANDS = {
+    "run": Command("console", "the console, or without a terminal a headless node (the default)"),
+    "init": Command("init", "make this device's home: keys, configuration and perhaps a team"),
+    "node": Command("node", "a headless node in the foreground"),
+    "attach": Command("console", "the console on a node that already runs"),
+    "stop": Command("node", "stop the node in good order"),
+    "status": Command("reading", "the node at a glance"),
+    "peers": Command("reading", "who is here, over which path"),
+    "events": Command("reading", "notes and records, newest last"),
+    "limits": Command("reading", "what is used and what is allowed"),
+    "audit": Command("reading", "what was done to this node"),
+    "blobs": Command("blobs", "the team's files: list, add, get, pin, unpin"),
+    "send": Command("notes", "send a note to the team"),
+    "import": Command("notes", "take over events from a JSONL file"),
+    "export": Command("notes", "write events to a JSONL file"),
+    "team": Command("team", "create, invite, join, members, role, remove, rotate"),
+    "config": Command("config", "show, check or set the configuration"),
+    "doctor": Command("doctor", "what works here, what does not, and what to do"),
+}
+
+DEFAULT_COMMAND = "run"
+
+EXAMPLES = """\
+first steps:
+  meshconsole                        the console; asks a few questions on the first start
+  meshconsole init --yes --name alpha --team Falcon
+  meshconsole team invite            prints an invite and its QR code
+  meshconsole team join INVITE       on the other device
+
+`meshconsole COMMAND --help` explains each command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code. 0 done, 1 failed, 2 wrong usage or configuration, 5 refused, 69 not available now."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    home: str | None = None
+    try:
+        parsed = _parse(given)
+        home = parsed.home
+        code = int(parsed.run(parsed) or 0)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        _silence(sys.stdout)
+        return EXIT_BROKEN_PIPE
+    except MeshconsoleError as error:
+        return _explain(error)
+    except Exception as error:
+        return _confess(error, home)
+
+
+def _parse(given: list[str]) -> argparse.Namespace:
+    """Reads the command's name first, so that only its own module is loaded."""
+    top = _Parser(
+        prog="meshconsole",
+        description="A terminal mesh console for teams who work together without internet.",
+        usage="meshconsole [--home FOLDER] [COMMAND ...]",
+        epilog=_list_of_commands() + "\n\n" + EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_home(top)
+    top.add_argument("--version", action="version", version=f"meshconsole {_version()}")
+    before, name, after = _split(given)
+    first, others = top.parse_known_args(before)
+    if name not in COMMANDS:
+        top.error(f"there is no command {name!r}{_closest(name)}")
+    command = COMMANDS[name]
+    parser = _Parser(prog=f"meshconsole {name}", description=_sentence(command.summary))
+    _add_home(parser)
+    group = cast("Group", import_module(f"meshconsole.cli.{command.group}"))
+    group.configure(name, parser)
+    parsed = parser.parse_args(others + after)
+    parsed.home = parsed.home or first.home
+    return parsed
+
+
+def _split(given: list[str]) -> tuple[list[str], str, list[str]]:
+    """What stands before the command's name, the name, and what follows it."""
+    at = 0
+    while at < len(given):
+        if not given[at].startswith("-"):
+            return given[:at], given[at], given[at + 1 :]
+        at += 2 if given[at] == "--home" else 1
+    return given, DEFAULT_COMMAND, []
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors in our form: one sentence, then where help is."""
+
+    def error(self, message: str) -> NoReturn:
+        sentence = message if message.endswith("?") else f"{message}."
+        print(f"meshconsole: {sentence} Try '{self.prog} --help'.", file=sys.stderr)
+        raise SystemExit(EXIT_USAGE)
+
+
+def _add_home(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--home", metavar="FOLDER", help="the node's home (default: $MESHCONSOLE_HOME, else the data folder)"
+    )
+
+
+def _list_of_commands() -> str:
+    width = max(map(len, COMMANDS))
+    return "commands:\n" + "\n".join(f"  {name:{width}}  {entry.summary}" for name, entry in COMMANDS.items())
+
+
+def _sentence(summary: str) -> str:
+    return summary[0].upper() + summary[1:] + "."
+
+
+def _closest(word: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, COMMANDS, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _version() -> str:
+    from meshconsole import __version__
+
+    return __version__
+
+
+def _explain(error: MeshconsoleError) -> int:
+    """Prints the error as the user should read it. Returns the exit code."""
+    from meshconsole.cli.output import printable
+
+    _flush_quietly()
+    print(f"meshconsole: {printable(str(error))}", file=sys.stderr)
+    match error:
+        case Fatal(exit_code=code):
+            return code
+        case Refused():
+            return EXIT_REFUSED
+        case Unavailable():
+            return EXIT_UNAVAILABLE
+        case RemoteError():
+            return EXIT_PROTOCOL
+        case LocalError():
+            return EXIT_BUG
+        case _:
+            return 1
+
+
+def _confess(error: Exception, home: str | None) -> int:
+    """A bug of ours: the details go to a file, one sentence to the user."""
+    from meshconsole.cli.bugs import write_details
+
+    _flush_quietly()
+    place = write_details(error, home)
+    print(
+        f"meshconsole: This should not have happened ({type(error).__name__}). "
+        f"The details are in {place}; please send them with what you did.",
+        file=sys.stderr,
+    )
+    return EXIT_BUG
+
+
+def _flush_quietly() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence(sys.stdout)
+
+
+def _silence(stream: TextIO) -> None:
+    """Points a broken stream at nothing, so that the interpreter's own last flush stays quiet."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

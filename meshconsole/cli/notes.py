@@ -1,0 +1,96 @@
+"""Notes and bundles: send, import, export."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from meshconsole.cli.ask import ask, ask_for
+from meshconsole.cli.home import home_of
+from meshconsole.cli.output import print_json, say
+from meshconsole.control.messages import CountsData, EventsData, Export, Import, ImportLines, SendNote
+from meshconsole.core.errors import Fatal
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from meshconsole.core.home import Home
+
+MAX_NOTE_BYTES = 65_536
+BATCH_LINES = 1000
+MAX_LINE_BYTES = 1 << 20
+
+
+def configure(command: str, parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the node's own structs")
+    parser.set_defaults(run={"send": send, "import": import_events, "export": export}[command])
+    if command == "send":
+        parser.add_argument("text", nargs="*", help="the note; - or nothing reads it from input")
+    elif command == "import":
+        parser.add_argument("file", help="one event on each line; - reads input")
+    else:
+        parser.add_argument("file", help="a file that does not exist yet")
+
+
+def send(parsed: argparse.Namespace) -> None:
+    text = " ".join(parsed.text)
+    if text in ("", "-"):
+        text = sys.stdin.read(MAX_NOTE_BYTES + 1).rstrip("\n")
+    if not text.strip():
+        raise Fatal("There is nothing to send: the note is empty.", exit_code=2)
+    reply = ask(home_of(parsed.home), SendNote(text))
+    if parsed.json:
+        print_json(reply.data.events if isinstance(reply.data, EventsData) else ())
+    else:
+        say(reply.verdict.sentence or "Sent.")
+
+
+def import_events(parsed: argparse.Namespace) -> None:
+    home = home_of(parsed.home)
+    if parsed.file == "-":
+        counts = _import_input(home)
+    else:
+        file = Path(parsed.file).absolute()
+        if not file.is_file():
+            raise Fatal(f"{parsed.file} is not a file.")
+        counts = ask_for(home, Import(str(file)), CountsData).counts
+    _report(parsed, counts)
+
+
+def _import_input(home: Home) -> dict[str, int]:
+    """In batches, because only this process can read its own input."""
+    total: dict[str, int] = {}
+    for batch in _batches():
+        for word, count in ask_for(home, ImportLines(batch), CountsData).counts.items():
+            total[word] = total.get(word, 0) + count
+    return total
+
+
+def _batches() -> Iterator[tuple[bytes, ...]]:
+    lines: list[bytes] = []
+    while line := sys.stdin.buffer.readline(MAX_LINE_BYTES + 1):
+        if len(line) > MAX_LINE_BYTES:
+            raise Fatal(f"A line has more than {MAX_LINE_BYTES >> 20} MiB: this is not a file of events.")
+        if line.strip():
+            lines.append(line.strip())
+        if len(lines) == BATCH_LINES:
+            yield tuple(lines)
+            lines = []
+    if lines:
+        yield tuple(lines)
+
+
+def export(parsed: argparse.Namespace) -> None:
+    file = Path(parsed.file).absolute()
+    if file.exists():
+        raise Fatal(f"{parsed.file} exists already.", hint="Choose another name, or remove it first.")
+    _report(parsed, ask_for(home_of(parsed.home), Export(str(file)), CountsData).counts)
+
+
+def _report(parsed: argparse.Namespace, counts: dict[str, int]) -> None:
+    if parsed.json:
+        print_json(counts)
+    else:
+        say(", ".join(f"{count} {word}" for word, count in counts.items()) or "nothing")

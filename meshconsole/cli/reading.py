@@ -1,0 +1,234 @@
+"""Commands that only read: status, peers, events, limits, audit. Each is a console pane in plain text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshconsole.cli.ask import ask_for, why_unavailable
+from meshconsole.cli.home import home_of
+from meshconsole.cli.output import print_facts, print_json, print_table, say
+from meshconsole.console.words import duration_in_words, moment_in_words, rate_in_words, size_in_words
+from meshconsole.control.messages import (
+    AuditTail,
+    EventsData,
+    EventsPush,
+    GetStatus,
+    LinesData,
+    ListEvents,
+    StatusData,
+    Subscribe,
+)
+from meshconsole.core.errors import Unavailable
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from meshconsole.core.home import Home
+    from meshconsole.core.status import EventView, LimitsStatus, NodeStatus, PeerStatus
+
+
+def configure(command: str, parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the node's own structs")
+    runs = {"status": status, "peers": peers, "events": events, "limits": limits, "audit": audit}
+    parser.set_defaults(run=runs[command])
+    if command == "events":
+        parser.add_argument("--limit", type=int, default=200, metavar="N", help="at most N (default 200)")
+        parser.add_argument(
+            "--filter", default="", metavar="TEXT", help="only rows that hold TEXT; !TEXT inverts"
+        )
+        parser.add_argument("--follow", action="store_true", help="go on with new ones until interrupted")
+    if command == "audit":
+        parser.add_argument("--limit", type=int, default=100, metavar="N", help="at most N (default 100)")
+
+
+def node_status(home: Home) -> NodeStatus:
+    return ask_for(home, GetStatus(), StatusData).status
+
+
+# --- status ---------------------------------------------------------------------------------------
+
+
+def status(parsed: argparse.Namespace) -> None:
+    now = node_status(home_of(parsed.home))
+    if parsed.json:
+        print_json(now)
+    else:
+        print_facts(_status_facts(now))
+
+
+def _status_facts(now: NodeStatus) -> Iterator[tuple[str, str]]:
+    yield "node", f"{now.name}, meshconsole {now.version}, up {duration_in_words(now.now - now.started)}"
+    yield "key", now.npub
+    yield "listens on", ", ".join(now.listen)
+    yield "relay", _relay_in_words(now)
+    if now.team is None:
+        yield "team", "none yet; make one with 'team create', or join with 'team join'"
+    else:
+        team = now.team
+        yield "team", f"{team.name}, {len(team.members)} members; this node is {team.role}"
+        yield "team key", f"epoch {team.epoch}, {team.suite}"
+    yield "peers", _peers_in_words(now.peers)
+    storage = now.storage
+    yield (
+        "storage",
+        (
+            f"{size_in_words(storage.used_bytes)} of {size_in_words(storage.quota_bytes)}: "
+            f"{storage.events_count} events, {storage.blocks_count} blocks"
+            + ("; refusing writes" if storage.refusing else "")
+        ),
+    )
+    yield "capabilities", ", ".join(now.capabilities)
+    yield "crypto", now.provider
+    for line in now.discovery:
+        yield "discovery", line
+    for degraded in now.limits.degraded:
+        yield "limited", degraded
+    for item in now.health:
+        yield item.severity, f"{item.text} {item.remedy}".strip()
+
+
+def _relay_in_words(now: NodeStatus) -> str:
+    relay = now.relay
+    if not relay.enabled:
+        return "off"
+    reach = "public" if relay.public else "team only"
+    return f"{relay.address}, {reach}, {relay.clients} clients, {relay.subscriptions} subscriptions"
+
+
+def _peers_in_words(peers: tuple[PeerStatus, ...]) -> str:
+    up = sum(peer.state == "up" for peer in peers)
+    return f"{up} of {len(peers)} up" if peers else "none known"
+
+
+# --- peers ----------------------------------------------------------------------------------------
+
+
+def peers(parsed: argparse.Namespace) -> None:
+    now = node_status(home_of(parsed.home))
+    if parsed.json:
+        print_json(now.peers)
+    elif not now.peers:
+        say(
+            "No peers yet. Invite one: meshconsole team invite"
+            if now.team
+            else "No peers: this node has no team yet."
+        )
+    else:
+        print_table(
+            ("name", "state", "role", "path", "rtt", "heard", "lag", "note"),
+            [_peer_row(peer, now.now) for peer in now.peers],
+            right=frozenset({4, 5, 6}),
+        )
+
+
+def _peer_row(peer: PeerStatus, now: float) -> tuple[str, ...]:
+    rtts = [link.rtt_ms for link in peer.links if link.rtt_ms is not None]
+    notes = [
+        "does not hear us" if peer.hears_us is False else "",
+        peer.last_error,
+        f"next try in {duration_in_words(peer.next_try - now)}"
+        if peer.next_try and peer.state != "up"
+        else "",
+    ]
+    return (
+        peer.name,
+        peer.state,
+        peer.role,
+        "+".join(link.path for link in peer.links) or "-",
+        f"{min(rtts):.0f} ms" if rtts else "-",
+        duration_in_words(now - peer.last_heard) if peer.last_heard is not None else "never",
+        "?" if peer.lag_events is None else str(peer.lag_events),
+        "; ".join(filter(None, notes)),
+    )
+
+
+# --- events ---------------------------------------------------------------------------------------
+
+
+def events(parsed: argparse.Namespace) -> None:
+    home = home_of(parsed.home)
+    limit = max(1, min(parsed.limit, 10_000))
+    if parsed.follow:
+        follow(home, parsed)
+        return
+    rows = ask_for(home, ListEvents(limit, parsed.filter), EventsData).events
+    if parsed.json:
+        print_json(rows)
+    elif not rows:
+        say("No events yet.")
+    else:
+        print_table(("time", "author", "kind", "verdict", "text"), [_event_row(row) for row in rows])
+
+
+def follow(home: Home, parsed: argparse.Namespace) -> None:
+    """Prints new events as they come, one line each (with --json: one JSON object each)."""
+    from meshconsole.control.blocking import stream
+
+    wanted, inverted = parsed.filter.removeprefix("!").casefold(), parsed.filter.startswith("!")
+    try:
+        for push in stream(home.control_socket, Subscribe(fps=4, events=True, blobs=False)):
+            if not isinstance(push, EventsPush):
+                continue
+            if push.dropped and not parsed.json:
+                print(f"({push.dropped} not shown: they came faster than this terminal reads)", flush=True)
+            for event in push.events:
+                row = _event_row(event)
+                if wanted and (wanted in " ".join(row).casefold()) == inverted:
+                    continue
+                print_json(event) if parsed.json else say("  ".join(row))
+            _flush()
+    except Unavailable as error:
+        raise why_unavailable(home, error) from error
+
+
+def _flush() -> None:
+    import sys
+
+    sys.stdout.flush()
+
+
+def _event_row(event: EventView) -> tuple[str, ...]:
+    verdict = "ok" if event.accepted and not event.verdict else event.verdict or "refused"
+    text = event.text or ("(sealed)" if event.sealed else "")
+    return moment_in_words(event.created_at), event.author or event.npub[:8], event.words, verdict, text
+
+
+# --- limits ---------------------------------------------------------------------------------------
+
+
+def limits(parsed: argparse.Namespace) -> None:
+    now = node_status(home_of(parsed.home))
+    if parsed.json:
+        print_json(now.limits)
+        return
+    print_table(("what", "used", "allowed"), _limit_rows(now), right=frozenset({1, 2}))
+    for degraded in now.limits.degraded:
+        say(f"limited: {degraded}")
+    for reason, count in sorted(now.limits.refusals.items()):
+        say(f"refused: {reason}, {count} since the start")
+
+
+def _limit_rows(now: NodeStatus) -> list[tuple[str, str, str]]:
+    limit: LimitsStatus = now.limits
+    rate = rate_in_words(limit.max_rate_bps) if limit.max_rate_bps else "no limit"
+    memory = size_in_words(limit.max_memory_bytes) if limit.max_memory_bytes else "no limit"
+    return [
+        ("connections", str(limit.connections), str(limit.max_connections or "no limit")),
+        ("storage", size_in_words(now.storage.used_bytes), size_in_words(now.storage.quota_bytes)),
+        ("bandwidth in", rate_in_words(limit.rate_in_bps), rate),
+        ("bandwidth out", rate_in_words(limit.rate_out_bps), rate),
+        ("memory", size_in_words(limit.memory_bytes), memory),
+        ("processor", f"{limit.cpu_percent:.1f} %", limit.performance_mode),
+    ]
+
+
+# --- audit ----------------------------------------------------------------------------------------
+
+
+def audit(parsed: argparse.Namespace) -> None:
+    lines = ask_for(home_of(parsed.home), AuditTail(max(1, min(parsed.limit, 10_000))), LinesData).lines
+    if parsed.json:
+        print_json(lines)
+    for line in () if parsed.json else lines:
+        say(line)

@@ -1,0 +1,76 @@
+"""What a process loads: seen from outside, in fresh interpreters, because imports cannot be taken back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = {"textual", "rich", "aiortc", "aioice", "av", "sqlcipher3", "websockets", "zeroconf", "cryptography"}
+
+_LIST_MODULES = (
+    "import json, sys; print('\\n' + json.dumps(sorted({n.partition('.')[0] for n in sys.modules})))"
+)
+
+
+def loaded_after(code: str) -> set[str]:
+    """The top-level packages in sys.modules of a new interpreter that has run `code`."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{_LIST_MODULES}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "80"},
+    )
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def running(*arguments: str) -> str:
+    """Code that runs a command of the command line to its end, whatever its exit code."""
+    return f"from meshconsole.cli.main import main\ntry: main({list(arguments)!r})\nexcept SystemExit: pass"
+
+
+def test_the_probe_sees_what_is_loaded() -> None:
+    assert "textual" in loaded_after("import textual")
+
+
+def test_help_loads_nothing_heavy() -> None:
+    assert not loaded_after(running("--help")) & (HEAVY | {"asyncio"})
+
+
+@pytest.mark.parametrize(
+    "command", ["run", "init", "node", "status", "events", "blobs", "team", "send", "config", "doctor"]
+)
+def test_help_of_a_command_loads_nothing_heavy(command: str) -> None:
+    assert not loaded_after(running(command, "--help")) & HEAVY
+
+
+def test_reading_from_a_node_loads_nothing_heavy(tmp_path: Path) -> None:
+    assert not loaded_after(running("status", "--json", "--home", str(tmp_path))) & HEAVY
+
+
+def test_control_loads_core_only() -> None:
+    loaded = loaded_after("import meshconsole.control.client, meshconsole.control.server")
+    assert not loaded & HEAVY
+
+
+@pytest.mark.parametrize("room", ["core", "control", "crypto", "team", "relay", "content", "mesh", "node"])
+def test_no_room_below_the_console_loads_textual(room: str) -> None:
+    code = (
+        "import importlib, pkgutil, meshconsole\n"
+        f"room = importlib.import_module('meshconsole.{room}')\n"
+        "for found in pkgutil.walk_packages(room.__path__, room.__name__ + '.'):\n"
+        "    importlib.import_module(found.name)"
+    )
+    assert not loaded_after(code) & {"textual", "rich"}
+
+
+def test_a_headless_node_loads_no_webrtc_before_it_is_needed() -> None:
+    loaded = loaded_after("import meshconsole.node.run, meshconsole.node.node")
+    assert not loaded & {"aiortc", "aioice", "av", "pylibsrtp", "textual", "rich"}

@@ -1,0 +1,277 @@
+"""A node's control socket with fixed answers, in a thread of its own: what the command line talks to."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING
+
+from meshconsole.control.messages import (
+    AddBlob,
+    AuditTail,
+    BlobsData,
+    Command,
+    ConfigData,
+    CountsData,
+    CreateTeam,
+    EventsData,
+    Export,
+    GetBlob,
+    GetConfig,
+    Import,
+    ImportLines,
+    Invite,
+    InviteData,
+    JoinTeam,
+    LinesData,
+    ListBlobs,
+    ListEvents,
+    RemoveMember,
+    Reply,
+    SendNote,
+    SetConfig,
+    SetRole,
+    Stop,
+    done,
+    refused,
+)
+from meshconsole.control.server import ControlServer
+from meshconsole.core.config import Config, changed_keys, to_values, with_values
+from meshconsole.core.status import (
+    BlobView,
+    EventView,
+    HealthItem,
+    LimitsStatus,
+    LinkStatus,
+    MemberStatus,
+    NodeStatus,
+    PeerStatus,
+    RelayStatus,
+    StorageStatus,
+    TeamStatus,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from meshconsole.control.server import Report
+
+NOW = 1_700_000_000.0
+ALPHA, BRAVO, CHARLIE = "a1" * 32, "b2" * 32, "c3" * 32
+INVITE = "MC1:ABCDEFGHJKLMNPQRSTUVWXYZ234567"
+HOSTILE = "mal\x1b]52;c;aGk=\x07lory\u202e[red]"
+CID = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
+
+STATUS = NodeStatus(
+    version="0.1.0",
+    name="alpha",
+    npub=ALPHA,
+    started=NOW - 7500,
+    now=NOW,
+    listen=("192.0.2.7:7447", "[2001:db8::7]:7447"),
+    relay=RelayStatus(True, "ws://192.0.2.7:7447", False, clients=2, subscriptions=5),
+    storage=StorageStatus(512_000_000, 1_200_000, 48_000_000, 1200, 48, pinned_bytes=48_000_000),
+    limits=LimitsStatus(
+        connections=3,
+        max_connections=64,
+        rate_in_bps=12_500,
+        rate_out_bps=250_000,
+        max_rate_bps=1_000_000,
+        memory_bytes=44_000_000,
+        max_memory_bytes=0,
+        cpu_percent=1.25,
+        performance_mode="balanced",
+        degraded=("replication waits: the bandwidth limit is reached",),
+        refusals={"rate-limited": 4, "restricted: quota": 1},
+    ),
+    peers=(
+        PeerStatus(
+            BRAVO,
+            "bravo",
+            "member",
+            "up",
+            links=(
+                LinkStatus("websocket", "192.0.2.8:7447", NOW - 60, 1.6, "X25519MLKEM768"),
+                LinkStatus("webrtc", "192.0.2.8:50123", NOW - 50, 2.4, channel="nostr-events"),
+            ),
+            hears_us=True,
+            last_heard=NOW - 2,
+            lag_events=0,
+        ),
+        PeerStatus(
+            CHARLIE,
+            HOSTILE,
+            "observer",
+            "down",
+            last_heard=NOW - 4000,
+            last_error="timed out",
+            next_try=NOW + 30,
+        ),
+    ),
+    team=TeamStatus(
+        "Falcon",
+        "fa" * 32,
+        "MC1",
+        3,
+        "root",
+        (
+            MemberStatus(ALPHA, "alpha", "root", "amber-otter-0421", me=True),
+            MemberStatus(BRAVO, "bravo", "member", "brass-heron-7719"),
+            MemberStatus(CHARLIE, HOSTILE, "observer", "coral-viper-1066"),
+        ),
+    ),
+    capabilities=("nostr_relay", "ipfs_node"),
+    provider="OpenSSL 4.0.3",
+    discovery=("mdns: 1 node seen", "cached: 2 addresses"),
+    health=(HealthItem("clock", "warning", "The clock was never set.", "Set it."),),
+)
+
+EVENTS = (
+    EventView(
+        1,
+        "01" * 32,
+        BRAVO,
+        "bravo",
+        1_699_999_000,
+        NOW,
+        4202,
+        "team note",
+        311,
+        True,
+        "",
+        "all set",
+        sealed=True,
+    ),
+    EventView(
+        2,
+        "02" * 32,
+        CHARLIE,
+        HOSTILE,
+        1_699_999_060,
+        NOW,
+        1,
+        "note",
+        402,
+        False,
+        "invalid: bad signature",
+        "\x9b31mred",
+    ),
+    EventView(
+        3,
+        "03" * 32,
+        BRAVO,
+        "bravo",
+        99_999_999_999_999,
+        NOW,
+        4202,
+        "team note",
+        311,
+        True,
+        "duplicate",
+        "",
+        sealed=True,
+    ),
+)
+
+BLOBS = (
+    BlobView(CID, "map.pdf", 1_234_567, 1_250_000, "alpha", NOW - 300, 1_250_000, "here", pinned=True),
+    BlobView(
+        CID.replace("gh2", "xx2"),
+        "写真.jpg",
+        48_000_000,
+        48_100_000,
+        "bravo",
+        NOW - 60,
+        12_025_000,
+        "partial",
+    ),
+)
+
+
+class ScriptedNode:
+    """Answers as a node with one team would, and remembers the commands."""
+
+    def __init__(self) -> None:
+        self.commands: list[Command] = []
+        self.config = Config()
+        self.stopping = threading.Event()
+
+    def status(self) -> NodeStatus:
+        return STATUS
+
+    async def handle(self, command: Command, report: Report) -> Reply:
+        self.commands.append(command)
+        match command:
+            case ListEvents(limit=limit, filter=wanted):
+                shown = [event for event in EVENTS if wanted in event.text]
+                return done(data=EventsData(tuple(shown[-limit:])))
+            case ListBlobs():
+                return done(data=BlobsData(BLOBS))
+            case SendNote(text=text) if len(text) > 1000:
+                return refused(
+                    "restricted", "The storage quota of 512 MB is used up.", "Raise it, or unpin files."
+                )
+            case SendNote():
+                return done(data=EventsData(EVENTS[:1]))
+            case AddBlob():
+                return done(data=BlobsData(BLOBS[:1]))
+            case GetBlob(cid=cid) if cid != CID:
+                return refused("invalid", "No file of the team has this CID.", "See: meshconsole blobs")
+            case GetBlob(destination=destination):
+                report(1, 2, "map.pdf")
+                return done(f"Wrote map.pdf into {destination}.")
+            case Invite(lifetime_s=lifetime):
+                return done(data=InviteData(INVITE, int(NOW) + lifetime, ("192.0.2.7:7447",)))
+            case JoinTeam(invite="MC1:USED"):
+                return refused("restricted", "This invite was used already.", "Ask for a new one.")
+            case JoinTeam():
+                return done("Joined Falcon as member.")
+            case Import() | ImportLines():
+                return done(data=CountsData({"new": 2, "already here": 1, "refused": 0}))
+            case Export():
+                return done(data=CountsData({"written": 1200}))
+            case GetConfig():
+                return done(data=ConfigData(to_values(self.config)))
+            case SetConfig(values=values):
+                old, self.config = self.config, with_values(self.config, values)
+                waiting = sorted(changed_keys(old, self.config) & {"node.listen", "node.name"})
+                return done(data=ConfigData(to_values(self.config), tuple(waiting)))
+            case AuditTail():
+                return done(
+                    data=LinesData(("1  2023-11-14 22:13:20  node started", f"2  ...  {HOSTILE} joined"))
+                )
+            case Stop():
+                self.stopping.set()
+                return done()
+            case CreateTeam() | SetRole() | RemoveMember():
+                return done()
+            case _:
+                return done("Done.")
+
+
+def serve(path: Path, node: ScriptedNode) -> Iterator[None]:
+    """Serves `node` on the socket until resumed, or until it is told to stop."""
+    ready, end = threading.Event(), threading.Event()
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        server = ControlServer(path, node, loop.time)
+        await server.start()
+        ready.set()
+        stopped = loop.run_in_executor(None, node.stopping.wait)
+        ended = loop.run_in_executor(None, end.wait)
+        await asyncio.wait([stopped, ended], return_when=asyncio.FIRST_COMPLETED)
+        await server.stop()
+        node.stopping.set()
+        await asyncio.gather(stopped, ended)
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join(10)
+        assert not thread.is_alive()
