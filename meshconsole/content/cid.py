@@ -174,10 +174,16 @@ class Cid:
 
 def multihash_matches(multihash: bytes, data: bytes) -> bool:
     """Whether `data` hashes to `multihash`. Raises RemoteError."""
-    hash_code, position = decode_varint(multihash)
-    length, position = decode_varint(multihash, position)
-    _check(1, RAW, hash_code, length)
-    return Cid(1, RAW, hash_code, multihash[position:]).matches(data)
+    return Cid.decode(bytes((1, RAW)) + multihash).matches(data)
+
+
+def is_supported_multihash(multihash: bytes) -> bool:
+    """Whether it is one, and blocks can be checked against it here."""
+    try:
+        cid = Cid.decode(bytes((1, RAW)) + multihash)
+    except RemoteError:
+        return False
+    return cid.prefix.is_supported
 
 
 def _check(version: int, codec: int, hash_code: int, length: int) -> None:

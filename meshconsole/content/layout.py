@@ -58,6 +58,14 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True)
+class Branch:
+    """An inner block and what it links to."""
+
+    block: Block
+    children: tuple[Cid, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Child:
     cid: Cid
     size: int
@@ -87,37 +95,31 @@ class Tree:
     def is_full(self) -> bool:
         return len(self._levels[0]) >= self.profile.max_links
 
-    def fold(self) -> list[Block]:
+    def fold(self) -> list[Branch]:
         """Replaces each full level by one link on the level above."""
-        blocks: list[Block] = []
+        branches: list[Branch] = []
         level = 0
         while level < len(self._levels) and len(self._levels[level]) >= self.profile.max_links:
-            blocks.append(self._fold(level))
+            branches.append(self._fold(level))
             level += 1
-        return blocks
+        return branches
 
-    def finish(self) -> tuple[Cid, list[Block]]:
-        """The root and the last blocks. Raises LocalError if no leaf was pushed."""
-        blocks: list[Block] = []
+    def finish(self) -> tuple[Cid, list[Branch]]:
+        """The root and the last inner blocks. Raises LocalError if no leaf was pushed."""
+        branches: list[Branch] = []
         level = 0
         while not self._is_root(level):
             if self._levels[level]:
-                blocks.append(self._fold(level))
+                branches.append(self._fold(level))
             elif level == len(self._levels) - 1:
                 raise LocalError("A file has at least one leaf, an empty one if it is empty.")
             level += 1
-        return self._levels[level][0].cid, blocks
-
-    def pending(self) -> Iterator[Cid]:
-        """The blocks that no block links to yet."""
-        for level in self._levels:
-            for child in level:
-                yield child.cid
+        return self._levels[level][0].cid, branches
 
     def _is_root(self, level: int) -> bool:
         return len(self._levels[level]) == 1 and not any(self._levels[level + 1 :])
 
-    def _fold(self, level: int) -> Block:
+    def _fold(self, level: int) -> Branch:
         children = self._levels[level]
         message = UnixFs(
             Kind.FILE,
@@ -131,7 +133,7 @@ class Tree:
         tsize = len(block.data) + sum(child.tsize for child in children)
         self._levels[level + 1].append(_Child(block.cid, message.filesize or 0, tsize))
         children.clear()
-        return block
+        return Branch(block, tuple(link.cid for link in links))
 
 
 def chunked(pieces: Iterable[bytes], chunk_bytes: int) -> Iterator[bytes]:
@@ -186,6 +188,6 @@ def build(pieces: Iterable[bytes], profile: Profile = UNIXFS_V1_2025) -> Iterato
         yield leaf.block
         tree.push(leaf.block.cid, leaf.size, len(leaf.block.data))
         if tree.is_full:
-            yield from tree.fold()
-    _, blocks = tree.finish()
-    yield from blocks
+            yield from (branch.block for branch in tree.fold())
+    _, branches = tree.finish()
+    yield from (branch.block for branch in branches)

@@ -155,17 +155,20 @@ def test_chunks_are_whole_but_the_last(pieces: list[bytes], chunk_bytes: int) ->
     assert 0 < len(chunks[-1]) <= chunk_bytes or chunks == [b""]
 
 
-def test_a_tree_knows_what_nothing_links_to() -> None:
+def test_a_full_tree_is_folded_before_it_grows() -> None:
     tree = Tree(SMALL_V1)
     cids = [Cid.of(RAW, bytes([i])) for i in range(4)]
     for cid in cids[:3]:
         tree.push(cid, 1, 1)
     with pytest.raises(LocalError):
         tree.push(cids[3], 1, 1)
-    (parent,) = tree.fold()
+    (branch,) = tree.fold()
+    assert branch.children == tuple(cids[:3])
     tree.push(cids[3], 1, 1)
-    assert set(tree.pending()) == {parent.cid, cids[3]}
     assert tree.size == 4
+    root, branches = tree.finish()
+    assert [last.children for last in branches] == [(cids[3],), (branch.block.cid, branches[0].block.cid)]
+    assert root == branches[-1].block.cid
 
 
 def test_a_tree_without_leaves_has_no_root() -> None:

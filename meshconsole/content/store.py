@@ -1,0 +1,361 @@
+"""Block files, their index and the quota as one, for the event loop.
+
+Laws:
+1. Bytes are reserved before they are written; what is not written after all is given back. When the
+   quota refuses, unpinned blocks make room, a few at a time, before the refusal is passed on.
+2. A block counts as here once its file and its name are synced and the index knows it (`commit`).
+3. Nothing is removed while it is in use: removal holds `_sweep`, and skips what `holds` names.
+
+All methods belong to one loop. Files are handled by a few threads, the index by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from meshconsole.content.blockstore import FlatBlockStore, footprint
+from meshconsole.content.happenings import BlockCorrupt, BlocksEvicted, IndexRebuilt, PresenceChanged
+from meshconsole.content.index import ABSENT, Entry, Index, Presence, Root, Totals
+from meshconsole.content.opening import open_index
+from meshconsole.core.errors import CorruptData, LocalError, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from meshconsole.content.block import Block
+    from meshconsole.content.cid import Cid
+
+T = TypeVar("T")
+
+FILE_THREADS = 3
+"""One hashes while others wait for the disk."""
+
+EVICT_BYTES = 16 << 20
+"""Removed at a time: finding garbage costs the same for one block as for many."""
+
+COMMIT_BLOCKS = 64
+
+
+class Quota(Protocol):
+    """Called on the loop, before a write and after a removal."""
+
+    def reserve(self, count: int) -> None:
+        """Raises Refused("restricted", ...)."""
+
+    def release(self, count: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    cid: Cid
+    size: int
+    is_new: bool
+
+
+class Store:
+    def __init__(
+        self,
+        path: Path,
+        key: bytes,
+        *,
+        quota: Quota,
+        emit: Callable[[object], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._path = path
+        self._key = key
+        self._quota = quota
+        self._emit = emit
+        self._clock = clock
+        self._files = FlatBlockStore(path)
+        self._index: Index | None = None
+        self._file_threads: ThreadPoolExecutor | None = None
+        self._index_thread: ThreadPoolExecutor | None = None
+        self._uncommitted: list[Entry] = []
+        self._used: dict[bytes, float] = {}
+        self._holds: list[set[bytes]] = []
+        self._sweep = asyncio.Lock()
+        self._committing = asyncio.Lock()
+        self._bytes = 0
+        self._blocks = 0
+        self._pinned_bytes = 0
+        self._quarantined_bytes = 0
+        self._presences: dict[str, Presence] = {}
+        self.roots: dict[str, Root] = {}
+        self.on_lost: Callable[[Cid], None] = _ignore
+        """Called with a block that was found altered, so that it can be fetched again."""
+
+    # Opening and closing
+
+    async def open(self) -> None:
+        """Raises CorruptData, Fatal, Unavailable."""
+        self._file_threads = ThreadPoolExecutor(FILE_THREADS, "content-file")
+        self._index_thread = ThreadPoolExecutor(1, "content-index")
+        opened = await self._on_index_thread(open_index, self._path, self._key, self._files, self._clock())
+        self._index = opened.index
+        if opened.rebuilt:
+            self._emit(IndexRebuilt(opened.found, opened.rebuilt))
+        for error in opened.corrupt:
+            self._emit(BlockCorrupt(error.block, error.sentence))
+        for root in await self._on_index_thread(self._index.roots):
+            self.roots[root.cid] = root
+            self._presences[root.cid] = await self._on_index_thread(self._index.presence, root.cid)
+        totals = await self._on_index_thread(self._index.totals)
+        self._bytes, self._blocks, self._pinned_bytes = totals.bytes, totals.blocks, totals.pinned_bytes
+        self._quarantined_bytes = await self.on_file_thread(self._files.quarantined_bytes)
+
+    async def close(self) -> None:
+        if self._index is not None:
+            await self.commit()
+            await self._on_index_thread(self._index.close)
+            self._index = None
+        for threads in (self._file_threads, self._index_thread):
+            if threads is not None:
+                threads.shutdown()
+
+    # Blocks
+
+    async def write(
+        self,
+        bound: int,
+        make: Callable[[], Block],
+        children: Iterable[Cid] = (),
+        hold: set[bytes] | None = None,
+    ) -> Written:
+        """Makes a block of at most `bound` bytes in a thread and writes it; `commit` makes it count.
+
+        Its multihash is put into `hold`, also when this is cancelled after it was written. Raises
+        Refused (quota), Unavailable (disk full), Fatal, and what `make` raises.
+        """
+        links = tuple(child.multihash for child in children)
+        while True:
+            reserved = footprint(bound)
+            await self._reserve(reserved)
+            work = asyncio.get_running_loop().run_in_executor(self._file_threads, self._make_and_put, make)
+            try:
+                await _to_its_end(work)
+            finally:
+                if work.cancelled() or work.exception() is not None:
+                    self._give_back(reserved)
+                else:
+                    block, is_new = work.result()
+                    size, multihash = len(block.data), block.cid.multihash
+                    self._give_back(reserved - footprint(size) if is_new else reserved)
+                    if is_new:
+                        self._register(Entry(multihash, size, links), hold)
+                        self._blocks += 1
+            if is_new:
+                return Written(block.cid, size, True)
+            # It was there already; then it may just be about to be removed.
+            async with self._sweep:
+                if await self.on_file_thread(self._files.size, multihash) is not None:
+                    self._register(Entry(multihash, size, links), hold)
+                    return Written(block.cid, size, False)
+
+    def _register(self, entry: Entry, hold: set[bytes] | None) -> None:
+        self._uncommitted.append(entry)
+        if hold is not None:
+            hold.add(entry.multihash)
+
+    @property
+    def must_commit(self) -> bool:
+        return len(self._uncommitted) >= COMMIT_BLOCKS
+
+    async def commit(self) -> None:
+        """On return, every registered block survives a power cut and is known to be here."""
+        async with self._committing:
+            entries, self._uncommitted = self._uncommitted, []
+            used, self._used = self._used, {}
+            if entries:
+                try:
+                    await self.on_file_thread(self._files.sync)
+                    await self._on_index_thread(self._the_index.record, entries, self._clock())
+                except BaseException:
+                    self._uncommitted[:0] = entries
+                    raise
+            if used:
+                await self._on_index_thread(self._the_index.touch, used.items())
+
+    async def read(self, cid: Cid) -> bytes | None:
+        """The block, checked; None if it is not here.
+
+        Raises CorruptData if it was altered on the disk; it counts as missing from then on.
+        """
+        multihash = cid.multihash
+        try:
+            data = await self.on_file_thread(self._files.get, multihash)
+        except CorruptData as error:
+            await self._lose(cid, error.sentence)
+            raise
+        if data is not None:
+            self._used[multihash] = self._clock()
+            if len(self._used) >= 4 * COMMIT_BLOCKS:
+                await self.commit()
+        elif await self.sizes([cid]):
+            await self._lose(cid, f"The file of block {cid} has vanished from the disk.")
+        return data
+
+    async def sizes(self, cids: Iterable[Cid]) -> dict[bytes, int]:
+        """Of the blocks that are here, by multihash."""
+        return await self._on_index_thread(self._the_index.sizes, [cid.multihash for cid in cids])
+
+    async def _lose(self, cid: Cid, sentence: str) -> None:
+        async with self._sweep:
+            sizes = await self.sizes([cid])
+            roots = await self._on_index_thread(self._the_index.lose, [cid.multihash])
+            self._blocks -= len(sizes)
+            self._give_back(sum(map(footprint, sizes.values())))
+            self._quarantined_bytes = await self.on_file_thread(self._files.quarantined_bytes)
+            await self._presence_changed(roots)
+        self._emit(BlockCorrupt(str(cid), sentence))
+        self.on_lost(cid)
+
+    # Roots
+
+    def presence(self, cid: str) -> Presence:
+        return self._presences.get(cid, ABSENT)
+
+    def set_presence(self, cid: str, presence: Presence) -> None:
+        """As a fetch finds out."""
+        self._presences[cid] = presence
+
+    async def put_root(self, root: Root, cid: Cid) -> None:
+        async with self._sweep:
+            await self._on_index_thread(self._the_index.put_root, root, cid.multihash)
+            self.roots[root.cid] = root
+            self._presences[root.cid] = await self._on_index_thread(self._the_index.presence, root.cid)
+            self._pinned_bytes = (await self._on_index_thread(self._the_index.totals)).pinned_bytes
+
+    async def drop_root(self, cid: str) -> None:
+        async with self._sweep:
+            await self._on_index_thread(self._the_index.drop_root, cid)
+            self.roots.pop(cid, None)
+            self._presences.pop(cid, None)
+            self._pinned_bytes = (await self._on_index_thread(self._the_index.totals)).pinned_bytes
+
+    @property
+    def totals(self) -> Totals:
+        """`bytes` counts what is reserved for blocks on their way, and blocks set aside, too."""
+        return Totals(self._bytes + self._quarantined_bytes, self._blocks, self._pinned_bytes)
+
+    # Room
+
+    @contextmanager
+    def holding(self, hold: set[bytes]) -> Iterator[None]:
+        """Blocks in the set, and what is below them, are not removed. The set may change meanwhile."""
+        self._holds.append(hold)
+        try:
+            yield
+        finally:
+            self._holds = [other for other in self._holds if other is not hold]
+
+    async def make_room(self, needed_bytes: int) -> int:
+        """Removes unpinned blocks, the least recently used first. Returns the bytes freed on the disk."""
+        async with self._sweep:
+            return await self._evict(needed_bytes)
+
+    async def _evict(self, needed_bytes: int) -> int:
+        await self.commit()
+        garbage = await self._on_index_thread(self._the_index.garbage, needed_bytes, self._held())
+        return await self._remove(garbage)
+
+    async def discard(self, tops: Iterable[bytes]) -> None:
+        """Removes those of the blocks, and of what is below them, that nothing keeps."""
+        async with self._sweep:
+            await self.commit()
+            garbage = await self._on_index_thread(self._the_index.garbage_below, list(tops), self._held())
+            await self._remove(garbage)
+
+    def _held(self) -> list[bytes]:
+        return [multihash for hold in self._holds for multihash in hold]
+
+    async def _remove(self, garbage: list[tuple[bytes, int]]) -> int:
+        if not garbage:
+            return 0
+        # The index forgets first: after a crash in between, the files are found again at the next start.
+        multihashes = [multihash for multihash, _ in garbage]
+        roots = await self._on_index_thread(self._the_index.forget, multihashes)
+        removed = await self.on_file_thread(self._unlink, garbage)
+        freed = sum(footprint(size) for size in removed)
+        self._give_back(freed)
+        self._blocks -= len(removed)
+        await self._presence_changed(roots)
+        self._emit(BlocksEvicted(len(removed), freed))
+        return freed
+
+    async def _reserve(self, count: int) -> None:
+        try:
+            self._take(count)
+        except Refused:
+            async with self._sweep:
+                await self._take_with_room(count)
+
+    async def _take_with_room(self, count: int) -> None:
+        while True:
+            try:
+                return self._take(count)
+            except Refused:
+                if not await self._evict(max(count, EVICT_BYTES)):
+                    raise
+
+    def _take(self, count: int) -> None:
+        self._quota.reserve(count)
+        self._bytes += count
+
+    def _give_back(self, count: int) -> None:
+        if count:
+            self._quota.release(count)
+            self._bytes -= count
+
+    async def _presence_changed(self, cids: list[str]) -> None:
+        for cid in cids:
+            presence = await self._on_index_thread(self._the_index.presence, cid)
+            self._presences[cid] = presence
+            root = self.roots[cid]
+            if not (presence.bytes or root.pinned or root.wanted):
+                await self._on_index_thread(self._the_index.drop_root, cid)
+                del self.roots[cid], self._presences[cid]
+            self._emit(PresenceChanged(cid))
+
+    # Threads
+
+    @property
+    def _the_index(self) -> Index:
+        if self._index is None:
+            raise LocalError("The content store is not open.")
+        return self._index
+
+    async def on_file_thread(self, function: Callable[..., T], *args: object) -> T:
+        """For blocking work that belongs to content."""
+        loop = asyncio.get_running_loop()
+        return await _to_its_end(loop.run_in_executor(self._file_threads, function, *args))
+
+    async def _on_index_thread(self, function: Callable[..., T], *args: object) -> T:
+        loop = asyncio.get_running_loop()
+        return await _to_its_end(loop.run_in_executor(self._index_thread, function, *args))
+
+    def _make_and_put(self, make: Callable[[], Block]) -> tuple[Block, bool]:
+        block = make()
+        return block, self._files.put(block)
+
+    def _unlink(self, garbage: list[tuple[bytes, int]]) -> list[int]:
+        return [size for multihash, size in garbage if self._files.remove(multihash)]
+
+
+async def _to_its_end(work: asyncio.Future[T]) -> T:
+    """The result. A cancellation is passed on only after the thread is done, so that no work is left over."""
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        while not work.done():
+            await asyncio.wait([work])
+        raise
+
+
+def _ignore(_: Cid) -> None:
+    return None

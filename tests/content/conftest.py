@@ -1,0 +1,81 @@
+"""A content store in a temporary folder, with a quota, a clock and an ear for what it tells."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+
+from meshconsole.content.service import Content
+from meshconsole.core.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+H = TypeVar("H")
+
+KEY = bytes(range(32))
+
+
+@dataclass
+class FakeQuota:
+    limit: int = 1 << 40
+    used: int = 0
+    highest: int = 0
+
+    def reserve(self, count: int) -> None:
+        assert count >= 0
+        if self.used + count > self.limit:
+            raise Refused("restricted", "quota: the test's storage is full")
+        self.used += count
+        self.highest = max(self.highest, self.used)
+
+    def release(self, count: int) -> None:
+        self.used -= count
+        assert self.used >= 0
+
+
+@dataclass
+class FakeClock:
+    now: float = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class World:
+    path: Path
+    quota: FakeQuota = field(default_factory=FakeQuota)
+    clock: FakeClock = field(default_factory=FakeClock)
+    heard: list[object] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def content(self) -> AsyncIterator[Content]:
+        content = Content(self.path, KEY, quota=self.quota, emit=self.heard.append, clock=self.clock)
+        async with AsyncExitStack() as stack:
+            await content.start()
+            stack.push_async_callback(content.stop)
+            yield content
+
+    def heard_of(self, kind: type[H]) -> list[H]:
+        return [happening for happening in self.heard if isinstance(happening, kind)]
+
+    def block_files(self) -> list[Path]:
+        return list((self.path / "blocks").glob("*/*"))
+
+    def file_with(self, data: bytes) -> Path:
+        (found,) = [file for file in self.block_files() if file.read_bytes() == data]
+        return found
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path / "blobs")
+
+
+async def read_whole(content: Content, cid: str) -> bytes:
+    return b"".join([piece async for piece in content.read(cid)])
