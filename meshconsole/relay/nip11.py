@@ -20,6 +20,10 @@ CORS = (
     ("Access-Control-Allow-Headers", "*"),
     ("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS"),
 )
+PREFLIGHT = "\r\n".join(
+    ["HTTP/1.1 204 No Content", *(f"{name}: {value}" for name, value in CORS), "Connection: close", "", ""]
+).encode()
+"""The whole answer to OPTIONS: browsers ask before they send a header of ours."""
 
 
 def document(config: RelaySection, *, name: str, npub: str, public: bool) -> bytes:

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 INLINE = 8
-"""Up to this many events are checked on the loop itself, in well under a millisecond: handing a few
-to a thread costs more than checking them."""
+INLINE_BYTES = 32 * 1024
+"""So little is checked on the loop itself, in well under a millisecond: handing it to a thread costs
+more. The store is not asked for duplicates then, since that could block; the write finds them."""
 
 CHUNK = 128
 MAX_COMMIT = 1024
@@ -130,8 +131,8 @@ class Pipeline:
         fresh = [offer for offer in inbox if self._is_fresh(offer)]
         if not fresh:
             return
-        if len(fresh) <= INLINE and not self._batches:
-            self._leave_check(_Batch(fresh, _check(self._store, fresh)))
+        if not self._batches and _is_little(fresh):
+            self._leave_check(_Batch(fresh, [_check_one(offer) for offer in fresh]))
             return
         for start in range(0, len(fresh), CHUNK):
             batch = _Batch(fresh[start : start + CHUNK])
@@ -220,12 +221,22 @@ class Pipeline:
 
 
 def _check(store: EventStore, offers: Sequence[Offer]) -> list[ReadEvent | Verdict]:
-    """Runs in a thread, or on the loop for a few."""
+    """Runs in a thread."""
     try:
         known = store.known([offer.claimed for offer in offers if offer.claimed])
     except MeshconsoleError:
         known = set()  # the write that follows will say what is wrong with the store
     return [DUPLICATE if offer.claimed in known else _check_one(offer) for offer in offers]
+
+
+def _is_little(offers: Sequence[Offer]) -> bool:
+    if len(offers) > INLINE:
+        return False
+    return sum(_size(offer.data) for offer in offers) <= INLINE_BYTES
+
+
+def _size(data: bytes | Event) -> int:
+    return len(data) if isinstance(data, bytes) else len(data.content) + 64 * len(data.tags)
 
 
 def _check_one(offer: Offer) -> ReadEvent | Verdict:

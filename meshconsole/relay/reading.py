@@ -77,7 +77,7 @@ class Reading:
             numbers = ",".join(str(short_id(event_id)) for event_id in ids[start : start + CHUNK])
             rows = self._db.execute(
                 "select e.key, b.raw from events e join bodies b on b.key = e.key"
-                f" where e.short_id in ({numbers}){self._alive('e')}"
+                f" where e.short_id in ({numbers}){self.alive('e')}"
             )
             found.extend(key for key, raw in rows if matches(wanted, decode_event(raw)))
         return sorted(found, reverse=True)[:limit]
@@ -91,14 +91,14 @@ class Reading:
         hidden = _not_in("kind", wanted)
         if wanted.kinds is not None:
             return self._split("kind", sorted(wanted.kinds - wanted.hidden), "", bounds, limit)
-        alive = self._alive("e")
+        alive = self.alive("e")
         sql = f"select key from events e where key between ? and ?{hidden}{alive} order by key desc limit ?"
         return [Walk(sql, (*bounds, limit))]
 
     def _tag_walks(self, wanted: Filter, bounds: tuple[int, int], limit: int) -> list[Walk]:
         """Walks along the tag with the fewest values; the other conditions are tested on each row."""
         first, *others = sorted(wanted.tags, key=lambda pair: len(pair[1]))
-        more = _not_in("t.kind", wanted) + self._alive("t")
+        more = _not_in("t.kind", wanted) + self.alive("t")
         if wanted.kinds is not None:
             more += f" and t.kind in ({_numbers(wanted.kinds)})"
         for letter, values in others:
@@ -130,7 +130,7 @@ class Reading:
             pairs += ((author, kind) for kind in kinds if kind not in wanted.hidden)
             if len(kinds) > MAX_KINDS_OF_AUTHOR or len(pairs) > MAX_WALKS:
                 return [self._sorted_authors(wanted, authors, bounds, limit)]
-        alive = self._alive("e")
+        alive = self.alive("e")
         sql = (
             f"select key from events e where author = ? and kind = ? and key between ? and ?{alive}"
             " order by key desc limit ?"
@@ -140,7 +140,7 @@ class Reading:
     def _sorted_authors(
         self, wanted: Filter, authors: Sequence[int], bounds: tuple[int, int], limit: int
     ) -> Walk:
-        more = _not_in("kind", wanted) + self._alive("e")
+        more = _not_in("kind", wanted) + self.alive("e")
         if wanted.kinds is not None:
             more += f" and kind in ({_numbers(wanted.kinds)})"
         # The plus keeps SQLite from walking the whole time line instead of the index of authors.
@@ -153,7 +153,7 @@ class Reading:
     def _split(
         self, column: str, values: Sequence[int], more: str, bounds: tuple[int, int], limit: int
     ) -> list[Walk]:
-        alive = self._alive("e")
+        alive = self.alive("e")
         if len(values) > MAX_WALKS:
             sql = (
                 f"select key from events e where {column} in ({_numbers(values)}) and key between ? and ?"
@@ -184,7 +184,7 @@ class Reading:
         numbers = (self._authors.number(self._db, pubkey) for pubkey in pubkeys)
         return sorted(number for number in numbers if number is not None)
 
-    def _alive(self, table: str) -> str:
+    def alive(self, table: str) -> str:
         """NIP-40: what has expired is not served, whether it was purged yet or not."""
         if not self._expiring:
             return ""

@@ -115,7 +115,7 @@ class Relay:
         if self._pipeline is not None:
             await self._pipeline.stop()
         if self._reading is not None:
-            self._reading.shutdown()
+            await asyncio.to_thread(self._reading.shutdown)
 
     def apply(self, config: RelaySection) -> None:
         """New limits, for open sessions too."""
@@ -191,7 +191,7 @@ class Relay:
         data, claimed = offered
 
         def answer(verdict: Verdict) -> None:
-            session.answer(claimed or readable_id(data), verdict)
+            session.answer(claimed or readable_id(data), len(data), verdict)
 
         limit = self.config.max_event_bytes
         self._running.offer(Offer(data, claimed, session.client, via, answer, limit))

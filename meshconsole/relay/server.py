@@ -7,20 +7,18 @@ what it is sent stops being read.
 
 from __future__ import annotations
 
-import asyncio
 import errno
-import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
-from websockets.exceptions import ConnectionClosed, InvalidState
 from websockets.http11 import Response
 
 from meshconsole import __version__
 from meshconsole.core.errors import Fatal
 from meshconsole.relay import nip11
+from meshconsole.relay.client import WRITE_BYTES, ClientConnection, ClientPort, Meter
 from meshconsole.relay.session import max_message_bytes
 
 if TYPE_CHECKING:
@@ -30,26 +28,6 @@ if TYPE_CHECKING:
 
     from meshconsole.core.verdict import Verdict
     from meshconsole.relay.relay import Relay
-    from meshconsole.relay.session import Session
-
-log = logging.getLogger(__name__)
-
-WRITE_BYTES = 64 * 1024
-"""One write to the socket; also the grain in which bandwidth is waited for."""
-
-MAX_OFFERED = 256
-"""Events of one connection that wait for their OK; beyond it the connection is not read."""
-
-MAX_READING = 8
-"""Stored queries of one connection under way at the same time."""
-
-
-class Meter(Protocol):
-    """The owner's bandwidth. Both wait until the bytes may pass."""
-
-    async def wait_out(self, count: int, /) -> None: ...
-
-    async def wait_in(self, count: int, /) -> None: ...
 
 
 class RelayServer:
@@ -90,10 +68,10 @@ class RelayServer:
                 self._host or None,
                 self._port,
                 process_request=self._before_upgrade,
-                create_connection=_Connection,
+                create_connection=ClientConnection,
                 compression=None,  # costs up to 87 KiB per connection and 20 us per message
                 max_size=2 * max_message_bytes(self._relay.config),
-                write_limit=WRITE_BYTES,
+                write_limit=2 * WRITE_BYTES,
                 server_header=f"meshconsole/{__version__}",
             )
         except OSError as error:
@@ -141,106 +119,8 @@ class RelayServer:
         kind = self._kind(connection.request)
         if kind != "client":
             await self._routes[f"/{kind}"](connection)
-        elif isinstance(connection, _Connection):
-            await _ClientPort(self._relay, connection, self._meter).run()
-
-
-class _Connection(ServerConnection):
-    """Tells when its write buffer is above its mark, through asyncio's own callbacks."""
-
-    def __init__(self, *arguments: object, **named: object) -> None:
-        super().__init__(*arguments, **named)  # type: ignore[arg-type]
-        self.writable = asyncio.Event()
-        self.writable.set()
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self.writable.clear()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self.writable.set()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self.writable.set()
-
-
-class _ClientPort:
-    """One client: a reader that feeds its session and a writer that sends what the session says."""
-
-    def __init__(self, relay: Relay, connection: _Connection, meter: Meter | None) -> None:
-        self._relay = relay
-        self._connection = connection
-        self._meter = meter
-        self._more = asyncio.Event()
-        self._sent = asyncio.Event()
-        self._sent.set()
-        self._session: Session = relay.connect(self)
-        self._via = f"client {remote_ip(connection)}"
-
-    def wake(self) -> None:
-        self._more.set()
-        self._sent.clear()
-
-    async def drained(self) -> None:
-        await self._sent.wait()
-
-    async def run(self) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                writer = group.create_task(self._write())
-                await self._read()
-                writer.cancel()
-        finally:
-            self._relay.disconnect(self._session)
-            self._sent.set()
-
-    async def _read(self) -> None:
-        session = self._session
-        try:
-            while True:
-                message = await self._connection.recv(decode=False)
-                if self._meter is not None:
-                    await self._meter.wait_in(len(message))
-                self._relay.receive(session, message, self._via)
-                while session.offered >= MAX_OFFERED or session.reading >= MAX_READING:
-                    self._sent.clear()
-                    await self._sent.wait()
-        except ConnectionClosed:
-            return
-
-    async def _write(self) -> None:
-        while True:
-            await self._more.wait()
-            self._more.clear()
-            for data in self._frames(self._session.outbox()):
-                if self._meter is not None:
-                    await self._meter.wait_out(len(data))
-                await self._connection.writable.wait()
-                if self._connection.transport.is_closing():
-                    return
-                self._connection.transport.write(data)
-            await self._connection.writable.wait()
-            if not self._more.is_set():
-                self._sent.set()
-
-    def _frames(self, messages: list[bytes]) -> list[bytes]:
-        """The messages as frames, joined to pieces of about WRITE_BYTES."""
-        protocol = self._connection.protocol
-        pieces: list[bytes] = []
-        size = 0
-        try:
-            for message in messages:
-                protocol.send_text(message)
-                size += len(message)
-                if size >= WRITE_BYTES:
-                    pieces.append(b"".join(protocol.data_to_send()))
-                    size = 0
-        except InvalidState:
-            return pieces  # the closing handshake has begun: nobody reads what is left
-        pieces.append(b"".join(protocol.data_to_send()))
-        return pieces
+        elif isinstance(connection, ClientConnection):
+            await ClientPort(self._relay, connection, self._meter, f"client {remote_ip(connection)}").run()
 
 
 def remote_ip(connection: ServerConnection) -> str:

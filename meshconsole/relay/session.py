@@ -92,6 +92,7 @@ class Session:
         self.client = client
         self.subscriptions: dict[str, Subscription] = {}
         self.offered = 0
+        self.offered_bytes = 0
         """Events that wait for their OK."""
         self._challenge = challenge
         self._challenged = False
@@ -138,14 +139,33 @@ class Session:
         """Subscriptions whose stored part is under way."""
         return sum(subscription.reading for subscription in self.subscriptions.values())
 
-    def outbox(self) -> list[bytes]:
-        """Takes what is to be sent, in order, one text message each."""
-        out, self._out, self._out_bytes = self._out, [], 0
+    @property
+    def unsent(self) -> int:
+        """Bytes in the outbox."""
+        return self._out_bytes
+
+    def outbox(self, limit: int | None = None) -> list[bytes]:
+        """Takes what is to be sent, in order, one text message each; about `limit` bytes of it."""
+        if limit is None or self._out_bytes <= limit:
+            out, self._out, self._out_bytes = self._out, [], 0
+            return out
+        size = count = 0
+        for message in self._out:
+            size += len(message)
+            count += 1
+            if size >= limit:
+                break
+        out, self._out = self._out[:count], self._out[count:]
+        self._out_bytes -= size
         return out
 
-    def answer(self, event_id: str | None, verdict: Verdict) -> None:
-        """The OK for an event that was Offered; a NOTICE when not even its id can be read."""
+    def answer(self, event_id: str | None, size: int, verdict: Verdict) -> None:
+        """The OK for `size` bytes that were Offered; a NOTICE when not even an id can be read."""
         self.offered -= 1
+        self.offered_bytes -= size
+        self._answer(event_id, verdict)
+
+    def _answer(self, event_id: str | None, verdict: Verdict) -> None:
         if verdict.code == "auth-required":
             self._challenge_once()
         self._send(messages.notice(verdict.message) if event_id is None else messages.ok(event_id, verdict))
@@ -204,11 +224,12 @@ class Session:
             self._send(messages.notice("invalid: EVENT takes exactly one event"))
             return []
         data = bytes(parts[1])
-        self.offered += 1
         verdict = self._may_offer(data, now)
         if verdict.accepted:
+            self.offered += 1
+            self.offered_bytes += len(data)
             return [Offered(data, claimed_id(data))]
-        self.answer(readable_id(data), verdict)
+        self._answer(readable_id(data), verdict)
         return []
 
     def _may_offer(self, data: bytes, now: float) -> Verdict:
@@ -302,9 +323,7 @@ class Session:
             self._send(messages.notice("invalid: AUTH takes exactly one event"))
             return []
         data = bytes(parts[1])
-        self.offered += 1
-        verdict = self._prove(data, now)
-        self.answer(readable_id(data), verdict)
+        self._answer(readable_id(data), self._prove(data, now))
         return []
 
     def _prove(self, data: bytes, now: float) -> Verdict:

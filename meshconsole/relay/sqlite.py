@@ -13,6 +13,7 @@ from meshconsole.core.verdict import refuse
 from meshconsole.crypto.database import DatabaseErrors, open_database, translate
 from meshconsole.relay import schema
 from meshconsole.relay.event import address
+from meshconsole.relay.filter import Filter
 from meshconsole.relay.keys import KeyedHash, created_at_of
 from meshconsole.relay.reading import Reading
 from meshconsole.relay.store import (
@@ -34,11 +35,11 @@ if TYPE_CHECKING:
     from meshconsole.core.event import Event
     from meshconsole.core.verdict import Verdict
     from meshconsole.relay.dbapi import Connection
-    from meshconsole.relay.filter import Filter
 
 WRITER_CACHE_KIB = 2048
 READER_CACHE_KIB = 1024
-MAX_READERS = 3
+MAX_IDLE_WAL_BYTES = 4 << 20
+MAX_READERS = 4
 QUERY_BUDGET_S = 2.0
 """A query that takes longer is broken off: it would keep others from theirs."""
 
@@ -73,6 +74,7 @@ class SqliteEventStore:
         self._writer = open_database(path, key)
         try:
             self._writer.execute(f"pragma cache_size = -{WRITER_CACHE_KIB}")
+            self._writer.execute(f"pragma journal_size_limit = {MAX_IDLE_WAL_BYTES}")
             schema.prepare(self._writer)
             state = dict(self._writer.execute("select name, value from relay_state").fetchall())
             self.log_id: str = state["log_id"]
@@ -140,15 +142,13 @@ class SqliteEventStore:
 
     def get(self, ids: Sequence[str]) -> list[bytes]:
         """Newest first. Expired events are left out."""
-        from meshconsole.relay.filter import Filter
-
         return self.query([Filter(ids=frozenset(ids))], len(ids))
 
     def feed(self, after_seq: int, limit: int) -> list[FeedRow]:
         rows: list[FeedRow] = []
         size = 0
         with self._reading() as connection:
-            alive = self._reader(connection)._alive("e")
+            alive = self._reader(connection).alive("e")
             cursor = connection.execute(
                 "select e.seq, e.kind, b.raw from events e join bodies b on b.key = e.key"
                 f" where e.seq > ?{alive} order by e.seq limit ?",

@@ -1,0 +1,292 @@
+"""A Nostr client's connection: frames in, one write per loop tick out.
+
+`ClientConnection` is a `ServerConnection` of the websockets library with a short way for what
+clients send nearly always: whole, unfragmented text frames. Everything else (control frames,
+fragments, violations) is given to the library, one complete frame at a time, so that its parser
+always stands at the start of a frame and its state stays the only truth about the connection. The
+short way is taken only while that state says "open, no fragmented message under way". What is
+used of the library's inside is held by a contract test; its minor version is pinned.
+
+`ClientPort` joins the connection to its session. It stops reading a client that has too much under
+way or does not take what it is sent, and pays for bandwidth in both directions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from websockets.asyncio.server import ServerConnection
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import State
+
+from meshconsole.relay.frames import NEED_MORE, next_frame, text_frames
+from meshconsole.relay.nip11 import PREFLIGHT
+
+if TYPE_CHECKING:
+    from websockets.http11 import Request, Response
+
+    from meshconsole.relay.relay import Relay
+    from meshconsole.relay.session import Session
+
+WRITE_BYTES = 64 * 1024
+"""One write to the socket; also the grain in which bandwidth is paid."""
+
+MAX_OFFERED = 256
+MAX_OFFERED_BYTES = 512 * 1024
+"""Events of one client that wait for their OK; beyond it the client is not read."""
+
+MAX_READING = 8
+"""Stored queries of one client under way at the same time."""
+
+MAX_UNPAID_BYTES = 128 * 1024
+"""Received bytes that the meter has not let pass yet; beyond it the client is not read."""
+
+
+class Meter(Protocol):
+    """The owner's bandwidth. Both wait until that many bytes may pass."""
+
+    async def wait_out(self, count: int, /) -> None: ...
+
+    async def wait_in(self, count: int, /) -> None: ...
+
+
+@runtime_checkable
+class EagerMeter(Protocol):
+    """A meter that can also say yes at once, which saves a task switch for each write."""
+
+    def try_out(self, count: int, /) -> bool:
+        """Takes the bytes if they may pass now."""
+
+
+class ClientConnection(ServerConnection):
+    """Also serves the routes of other rooms, and then behaves as the library made it."""
+
+    def __init__(self, *arguments: object, **named: object) -> None:
+        super().__init__(*arguments, **named)  # type: ignore[arg-type]
+        self.is_client = False
+        """Set before the handshake is answered, when the path is the relay's own."""
+        self._port: ClientPort | None = None
+        self._before_port: list[bytes] = []
+        self._fragments: list[bytes] = []
+        self._rest = b""
+        self._library_only: bool | None = None
+        self._held = False
+
+    @property
+    def is_open(self) -> bool:
+        return self.protocol.state is State.OPEN and not self.transport.is_closing()
+
+    def attach(self, port: ClientPort) -> None:
+        """From now on messages go to `port`; those that came before it go first."""
+        self._port = port
+        early, self._before_port = self._before_port, []
+        for message in early:
+            port.take(message)
+        self.go_on()
+
+    def data_received(self, data: bytes) -> None:
+        if self.request is None and data.startswith(b"OPTIONS "):
+            self.transport.write(PREFLIGHT)  # the library answers nothing but GET
+            self.transport.close()
+            return
+        if not self.is_client or self.protocol.state is not State.OPEN:
+            super().data_received(data)
+            return
+        if self._library_only is None:
+            # Bytes that came with the request itself are inside the library's parser already.
+            self._library_only = bool(self.protocol.reader.buffer)
+        if self._port is not None:
+            self._port.received(len(data))
+        if self._library_only:
+            super().data_received(data)
+        else:
+            self._feed(self._rest + data if self._rest else data)
+
+    def process_event(self, event: Request | Response | Frame) -> None:
+        """Frames that took the long way."""
+        if not self.is_client or not isinstance(event, Frame) or event.opcode not in _DATA:
+            super().process_event(event)
+            return
+        self._fragments.append(bytes(event.data))
+        if event.fin:
+            message = b"".join(self._fragments)
+            self._fragments.clear()
+            self._take(message)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._port is not None:
+            self._port.flush()
+
+    def go_on(self) -> None:
+        """Takes up reading again where `_feed` or the port stopped it."""
+        if not self._held or self.transport.is_closing():
+            return
+        self._held = False
+        rest, self._rest = self._rest, b""
+        self._feed(rest)
+        if not self._held:
+            self.transport.resume_reading()
+
+    def hold(self) -> None:
+        """Stops reading: TCP makes the client wait."""
+        if not self._held and not self.transport.is_closing():
+            self._held = True
+            self.transport.pause_reading()
+
+    def _feed(self, data: bytes) -> None:
+        protocol = self.protocol
+        start, limit = 0, protocol.max_message_size or len(data)
+        while start < len(data):
+            if self._held or self._must_wait():
+                self.hold()
+                break
+            frame = next_frame(data, start, limit)
+            if frame is NEED_MORE:
+                break
+            payload, end = frame
+            if payload is None or protocol.current_size is not None:
+                super().data_received(data[start:end])
+            elif payload.isascii() or _is_utf8(payload):
+                self._take(payload)
+            else:
+                self._refuse_text()
+            start = end
+            if protocol.state is not State.OPEN:
+                if start < len(data):
+                    super().data_received(data[start:])
+                return
+        self._rest = data[start:]
+
+    def _must_wait(self) -> bool:
+        return len(self._before_port) > MAX_OFFERED if self._port is None else self._port.full
+
+    def _take(self, message: bytes) -> None:
+        if self._port is None:
+            self._before_port.append(message)
+        else:
+            self._port.take(message)
+
+    def _refuse_text(self) -> None:
+        """RFC 6455 section 8.1."""
+        self.protocol.fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
+        self.send_data()
+
+
+_DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
+
+
+def _is_utf8(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+class ClientPort:
+    """One client at the relay. Implements the relay's `Port`."""
+
+    def __init__(self, relay: Relay, connection: ClientConnection, meter: Meter | None, via: str) -> None:
+        self._relay = relay
+        self._connection = connection
+        self._meter = meter
+        self._eager: EagerMeter | None = meter if isinstance(meter, EagerMeter) else None
+        self._via = via
+        self._loop = asyncio.get_running_loop()
+        self._flushing = False
+        self._piece = b""
+        """Written as soon as the meter lets it pass."""
+        self._to_pay_out = asyncio.Event()
+        self._unpaid_in = 0
+        self._to_pay_in = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._session: Session = relay.connect(self)
+
+    @property
+    def full(self) -> bool:
+        session = self._session
+        return (
+            session.offered >= MAX_OFFERED
+            or session.offered_bytes >= MAX_OFFERED_BYTES
+            or session.reading >= MAX_READING
+            or self._unpaid_in >= MAX_UNPAID_BYTES
+            or self._connection.paused  # it does not take what it is sent
+            or bool(self._piece)
+        )
+
+    async def run(self) -> None:
+        """Until the connection is closed."""
+        try:
+            self._connection.attach(self)
+            if self._meter is None:
+                await self._connection.wait_closed()
+                return
+            async with asyncio.TaskGroup() as group:
+                paying = [
+                    group.create_task(self._pay_out(self._meter)),
+                    group.create_task(self._pay_in(self._meter)),
+                ]
+                await self._connection.wait_closed()
+                for task in paying:
+                    task.cancel()
+        finally:
+            self._relay.disconnect(self._session)
+            self._empty.set()
+
+    def take(self, message: bytes) -> None:
+        self._relay.receive(self._session, message, self._via)
+
+    def received(self, count: int) -> None:
+        if self._meter is not None:
+            self._unpaid_in += count
+            self._to_pay_in.set()
+
+    def wake(self) -> None:
+        self._empty.clear()
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self.flush)
+
+    async def drained(self) -> None:
+        await self._empty.wait()
+
+    def flush(self) -> None:
+        """Writes what the session has, as far as the connection and the meter take it now."""
+        self._flushing = False
+        connection, session = self._connection, self._session
+        while session.unsent and not connection.paused and not self._piece:
+            if not connection.is_open:
+                session.outbox()  # nobody reads it any more
+                break
+            piece = text_frames(session.outbox(WRITE_BYTES))
+            if self._meter is None or (self._eager is not None and self._eager.try_out(len(piece))):
+                connection.transport.write(piece)
+            else:
+                self._piece = piece
+                self._to_pay_out.set()
+        if not session.unsent and not self._piece and not connection.paused:
+            self._empty.set()
+        if not self.full:
+            connection.go_on()
+
+    async def _pay_out(self, meter: Meter) -> None:
+        while True:
+            await self._to_pay_out.wait()
+            self._to_pay_out.clear()
+            await meter.wait_out(len(self._piece))
+            piece, self._piece = self._piece, b""
+            if self._connection.is_open:
+                self._connection.transport.write(piece)
+            self.flush()
+
+    async def _pay_in(self, meter: Meter) -> None:
+        while True:
+            await self._to_pay_in.wait()
+            self._to_pay_in.clear()
+            count, self._unpaid_in = self._unpaid_in, 0
+            await meter.wait_in(count)
+            if not self.full:
+                self._connection.go_on()
