@@ -24,6 +24,8 @@ from meshconsole.relay.frames import NEED_MORE, next_frame, text_frames
 from meshconsole.relay.nip11 import PREFLIGHT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from websockets.http11 import Request, Response
 
     from meshconsole.relay.relay import Relay
@@ -188,7 +190,15 @@ def _is_utf8(payload: bytes) -> bool:
 class ClientPort:
     """One client at the relay. Implements the relay's `Port`."""
 
-    def __init__(self, relay: Relay, connection: ClientConnection, meter: Meter | None, via: str) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        connection: ClientConnection,
+        *,
+        meter: Meter | None,
+        via: str,
+        is_own_url: Callable[[str], bool],
+    ) -> None:
         self._relay = relay
         self._connection = connection
         self._meter = meter
@@ -203,7 +213,7 @@ class ClientPort:
         self._to_pay_in = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._session: Session = relay.connect(self)
+        self._session: Session = relay.connect(self, is_own_url)
 
     @property
     def full(self) -> bool:

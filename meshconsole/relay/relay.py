@@ -165,10 +165,13 @@ class Relay:
     async def feed(self, after_seq: int, limit: int) -> list[FeedRow]:
         return await self._read(self.store.feed, after_seq, limit)
 
-    def connect(self, port: Port, *, trusted: bool = False) -> Session:
-        """A session for a connection; feed it through `receive` and end it with `disconnect`."""
+    def connect(self, port: Port, is_own_url: Callable[[str], bool], *, trusted: bool = False) -> Session:
+        """A session for a connection; feed it through `receive` and end it with `disconnect`.
+
+        `is_own_url` says whether the relay URL in a login (NIP-42) means this relay.
+        """
         client = Client(self.access, trusted=trusted)
-        session = Session(client, self.config, secrets.token_hex(16), port.wake)
+        session = Session(client, self.config, secrets.token_hex(16), port.wake, is_own_url)
         self._ports[session] = port
         return session
 

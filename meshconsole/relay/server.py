@@ -8,6 +8,7 @@ what it is sent stops being read.
 from __future__ import annotations
 
 import errno
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,11 @@ from meshconsole import __version__
 from meshconsole.core.errors import Fatal
 from meshconsole.relay import nip11
 from meshconsole.relay.client import WRITE_BYTES, ClientConnection, ClientPort, Meter
+from meshconsole.relay.names import names_this_machine
 from meshconsole.relay.session import max_message_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from websockets.http11 import Request
 
@@ -34,6 +36,8 @@ class RelayServer:
     """`routes` are paths that get the raw connection, e.g. "/mesh"; every other path is Nostr.
 
     `admit(kind, remote_ip)` is asked for each WebSocket; kind is "client" or the route's name.
+    `hosts` are names and addresses of this relay that the machine itself does not know (tunnels,
+    forwarded ports); logins (NIP-42) may name them.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class RelayServer:
         meter: Meter | None = None,
         name: str = "meshconsole",
         npub: str = "",
+        hosts: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._relay = relay
         self._host = host
@@ -56,6 +61,7 @@ class RelayServer:
         self._meter = meter
         self._name = name
         self._npub = npub
+        self._hosts = hosts
         self._server: Server | None = None
         self.addresses: tuple[str, ...] = ()
         """ "host:port" of each listening socket."""
@@ -120,7 +126,18 @@ class RelayServer:
         if kind != "client":
             await self._routes[f"/{kind}"](connection)
         elif isinstance(connection, ClientConnection):
-            await ClientPort(self._relay, connection, self._meter, f"client {remote_ip(connection)}").run()
+            await ClientPort(
+                self._relay,
+                connection,
+                meter=self._meter,
+                via=f"client {remote_ip(connection)}",
+                is_own_url=partial(self._is_own_url, connection),
+            ).run()
+
+    def _is_own_url(self, connection: ServerConnection, url: str) -> bool:
+        local = connection.local_address
+        reached_at = (str(local[0]),) if local else ()
+        return names_this_machine(url, (*self._hosts(), *reached_at))
 
 
 def remote_ip(connection: ServerConnection) -> str:

@@ -84,11 +84,20 @@ Happening = Offered | Opened | Closed
 
 
 class Session:
-    """`challenge` is fresh and unguessable; `wake` is called when the outbox stops being empty."""
+    """`challenge` is fresh and unguessable; `wake` is called when the outbox stops being empty.
+
+    `is_own_url` says whether a relay URL in a login means this relay.
+    """
 
     def __init__(
-        self, client: Client, config: RelaySection, challenge: str, wake: Callable[[], None]
+        self,
+        client: Client,
+        config: RelaySection,
+        challenge: str,
+        wake: Callable[[], None],
+        is_own_url: Callable[[str], bool],
     ) -> None:
+        self._is_own_url = is_own_url
         self.client = client
         self.subscriptions: dict[str, Subscription] = {}
         self.offered = 0
@@ -327,9 +336,8 @@ class Session:
         return []
 
     def _prove(self, data: bytes, now: float) -> Verdict:
-        """NIP-42. The challenge, made for this connection alone, is the proof of freshness: clocks
-        of a team without internet differ. One relay has many URLs (addresses, names, ports), so a
-        relay tag is required but not compared."""
+        """NIP-42. The challenge, made for this connection alone, is the proof of freshness, not
+        `created_at`: clocks of a team without internet differ."""
         if not self._requests.try_take(1, now):
             return refuse("rate-limited", "too many AUTH messages")
         try:
@@ -339,8 +347,8 @@ class Session:
         event = read.event
         if event.kind != CLIENT_AUTH:
             return refuse("invalid", f"AUTH takes an event of kind {CLIENT_AUTH}")
-        if not event.tag("relay"):
-            return refuse("invalid", "the AUTH event has no relay tag")
+        if not self._is_own_url(event.tag("relay") or ""):
+            return refuse("invalid", "the relay tag of the AUTH event does not name this relay")
         if not self._challenged or event.tag("challenge") != self._challenge:
             return refuse("invalid", "the challenge is not the one of this connection")
         if not has_valid_signature(read):

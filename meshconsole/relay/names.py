@@ -1,0 +1,61 @@
+"""Is that URL one of ours? NIP-42 logins name the relay they are meant for.
+
+The check keeps a hostile relay from passing a member's login on to this one. It is lenient in what
+does not matter for that: a relay of a team without internet has as many URLs as it has addresses,
+names, ports and tunnels, so only the host counts, and every host that can only mean this machine.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+def names_this_machine(url: str, extra: Collection[str] = ()) -> bool:
+    """`extra` are hosts that the owner or the connection vouch for. Never raises for a bad URL."""
+    host = host_of(url)
+    if host is None:
+        return False
+    address = _address(host)
+    if address is not None and (address.is_loopback or str(address) in _own_addresses()):
+        return True
+    return host in {"localhost", *own_names()} or host in {name.lower() for name in extra}
+
+
+def host_of(url: str) -> str | None:
+    """The host in lower case, without brackets, zone and final dot; None if there is none."""
+    try:
+        host = urlsplit(url.strip()).hostname
+    except ValueError:
+        return None
+    if not host:
+        return None
+    host = host.partition("%")[0].rstrip(".").lower()
+    address = _address(host)
+    return str(address) if address is not None else host
+
+
+def own_names() -> set[str]:
+    """This machine's name, bare and as mDNS announces it."""
+    name = socket.gethostname().rstrip(".").lower()
+    short = name.partition(".")[0]
+    return {name, short, f"{short}.local"}
+
+
+def _own_addresses() -> set[str]:
+    found = (item.address.partition("%")[0] for items in psutil.net_if_addrs().values() for item in items)
+    return {str(address) for text in found if (address := _address(text)) is not None}
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
