@@ -177,21 +177,20 @@ def _install(pip: list[str], lock: Path, lock_fd: int) -> None:
     command = [*pip, "install", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
     command += ["--no-warn-script-location", "--progress-bar", "off", "-r", str(lock)]
     log = BUILDS / "pip.log"
-    with (
-        log.open("w") as record,
-        subprocess.Popen(
+    with log.open("w") as record:
+        process = subprocess.Popen(
             command,
             env=_environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             pass_fds=[lock_fd],
-        ) as process,
-    ):
-        assert process.stdout is not None
-        for line in process.stdout:
-            record.write(line)
-            _show_progress(line)
+        )
+        with process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                record.write(line)
+                _show_progress(line)
     if process.returncode:
         raise SetupFailed(_diagnosis(log.read_text()) + f" pip's own words are in {log}.")
 
