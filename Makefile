@@ -33,7 +33,7 @@ bench: dev ## figures: memory, CPU, latency, throughput
 	@exec $(BIN)/python -m bench $(ARGS)
 
 demo: dev ## two nodes on this machine found a team and exchange a note and a file
-	@exec $(BIN)/python scripts/demo.py $(ARGS)
+	@exec $(BIN)/python -m scripts.demo $(ARGS)
 
 pictures: dev ## draw docs/pictures again
 	@exec $(BIN)/python scripts/pictures.py $(ARGS)

@@ -1,0 +1,127 @@
+"""One home and its node, driven from outside as a user would: commands, processes, the control socket.
+
+Shared by the demo, the benchmarks and the end-to-end tests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from meshconsole.control.blocking import stream
+from meshconsole.control.messages import EventsPush, StatusPush, Subscribe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+COMMAND = [sys.executable, "-m", "meshconsole"]
+PASSPHRASE = "a demo passphrase"
+WAIT_S = 30.0
+
+
+class Failure(Exception):
+    """A step did not do what it promises."""
+
+
+class Machine:
+    """One home and, while it runs, its node process."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name = name
+        self.home = folder / name
+        self.log = folder / f"{name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.address = ""
+
+    def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [*COMMAND, *arguments, "--home", str(self.home)],
+            env=os.environ | {"MESHCONSOLE_PASSPHRASE": PASSPHRASE},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if "Traceback" in done.stderr:
+            raise Failure(f"a traceback reached the user:\n{done.stderr}")
+        if check and done.returncode:
+            raise Failure(f"`meshconsole {' '.join(arguments)}` said: {done.stderr.strip()}")
+        return done
+
+    def json(self, *arguments: str) -> Any:  # noqa: ANN401 - whatever the command prints
+        return json.loads(self.command(*arguments, "--json").stdout)
+
+    def start(self, *settings: str) -> None:
+        read_end, write_end = os.pipe()
+        options = [option for setting in settings for option in ("--set", setting)]
+        where = ("--home", str(self.home), "--listen", "127.0.0.1:0")
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*COMMAND, "node", *where, *options, "--ready-fd", str(write_end)],
+                env=os.environ | {"MESHCONSOLE_PASSPHRASE": PASSPHRASE},
+                stdout=log,
+                stderr=log,
+                pass_fds=(write_end,),
+            )
+        os.close(write_end)
+        with open(read_end) as ready:
+            words = ready.readline().split()
+        if words[:1] != ["ready"]:
+            raise Failure(f"node {self.name} did not start:\n{self.log.read_text()}")
+        self.address = words[1]
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(timeout=10)
+            self.process = None
+
+    def peer_paths(self) -> dict[str, str]:
+        """Path -> key-exchange group of the live links to the first peer."""
+        peers = self.json("status")["peers"]
+        return {link["path"]: link["group"] or link["channel"] for peer in peers for link in peer["links"]}
+
+    def texts(self) -> list[str]:
+        return [event["text"] for event in self.json("events")]
+
+    def wait(self, what: str, ready: Callable[[dict[str, Any]], bool]) -> None:
+        """Until a pushed status satisfies `ready`."""
+        deadline = time.monotonic() + WAIT_S
+        for status in self._statuses():
+            if ready(status):
+                return
+            if time.monotonic() > deadline:
+                break
+        raise Failure(
+            f"{self.name}: {what} did not happen within {WAIT_S:.0f} s\n{self.log.read_text()[-3000:]}"
+        )
+
+    def _statuses(self) -> Iterator[dict[str, Any]]:
+        for push in stream(self.home / "control.sock", Subscribe(fps=10, events=False, blobs=False)):
+            if isinstance(push, StatusPush):
+                yield msgspec.to_builtins(push.status)
+
+
+class Listener:
+    """A console that is attached before a note is sent, so that arrival is timed, not polled."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._pushes = stream(machine.home / "control.sock", Subscribe(fps=10, events=True, blobs=False))
+        next(self._pushes)
+
+    def wait_for(self, text: str) -> None:
+        deadline = time.monotonic() + WAIT_S
+        for push in self._pushes:
+            if isinstance(push, EventsPush) and any(text in event.text for event in push.events):
+                return
+            if time.monotonic() > deadline:
+                break
+        raise Failure(f"{text!r} did not arrive")
