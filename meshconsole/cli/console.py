@@ -30,6 +30,8 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--glyphs", choices=("auto", "unicode", "console", "ascii"), help="this console's signs"
     )
+    parser.add_argument("--colour", choices=("true", "256", "16", "mono"), help="how many the terminal has")
+    parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
     parser.add_argument("--fps", type=float, metavar="N", help="at most N frames a second (0.1 to 10)")
     parser.add_argument("--read-only", action="store_true", help="look, but change nothing")
     if command == "run":
@@ -86,9 +88,18 @@ def _first_run(home: Home, parsed: argparse.Namespace) -> None:
 
 
 def _console(home: Home, parsed: argparse.Namespace) -> int:
-    from meshconsole.console.app import run_console
+    from meshconsole.console.run import ConsoleOptions, run_console
 
-    return run_console(home)
+    options = ConsoleOptions(
+        theme=parsed.theme,
+        glyphs=parsed.glyphs,
+        fps=parsed.fps,
+        colour=parsed.colour,
+        mouse=False if parsed.no_mouse else None,
+        read_only=parsed.read_only,
+        themes=home.themes,
+    )
+    return run_console(home.control_socket, options=options)
 
 
 def has_terminal() -> bool:

@@ -1,0 +1,44 @@
+"""What a headless node holds in memory before any WebRTC link, and what of that is its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import psutil
+
+from bench.figures import Figure, ratio
+from bench.nodes import one_node
+
+SETTLE_S = 5.0
+IDLE_S = 10.0
+
+
+def measure() -> list[Figure]:
+    with one_node("capabilities.webrtc_hub=false") as node:
+        process = psutil.Process(node.pid)
+        time.sleep(SETTLE_S)
+        held = process.memory_full_info()
+        before, began = process.cpu_times(), time.monotonic()
+        time.sleep(IDLE_S)
+        after, ended = process.cpu_times(), time.monotonic()
+        busy = after.user + after.system - before.user - before.system
+        return [
+            Figure("headless node, resident", held.rss / 1e6, "MB", "relay, store, files, mDNS; no WebRTC"),
+            Figure("headless node, its own (USS)", held.uss / 1e6, "MB"),
+            ratio("resident, to a bare interpreter", held.rss, _bare_interpreter(), "python -c pass is 1"),
+            Figure("headless node, start to ready", node.start_s, "s"),
+            Figure(
+                "headless node, idle processor", 100 * busy / (ended - began), "%", f"over {IDLE_S:.0f} s"
+            ),
+            Figure("threads", process.num_threads(), ""),
+        ]
+
+
+def _bare_interpreter() -> float:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as bare:
+        time.sleep(0.5)
+        held = float(psutil.Process(bare.pid).memory_info().rss)
+        bare.kill()
+    return held
