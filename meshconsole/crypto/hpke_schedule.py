@@ -24,15 +24,16 @@ class Schedule:
     hash_name: str
 
     def seal(self, shared_secret: bytes, info: bytes, plaintext: bytes) -> bytes:
-        key, nonce = self._key_and_nonce(shared_secret, info)
+        key, nonce = self.key_and_nonce(shared_secret, info)
         return AESGCM(key).encrypt(nonce, plaintext, b"")
 
     def open(self, shared_secret: bytes, info: bytes, ciphertext: bytes) -> bytes:
         """Raises cryptography.exceptions.InvalidTag."""
-        key, nonce = self._key_and_nonce(shared_secret, info)
+        key, nonce = self.key_and_nonce(shared_secret, info)
         return AESGCM(key).decrypt(nonce, ciphertext, b"")
 
-    def _key_and_nonce(self, shared_secret: bytes, info: bytes) -> tuple[bytes, bytes]:
+    def key_and_nonce(self, shared_secret: bytes, info: bytes) -> tuple[bytes, bytes]:
+        """The 32-byte AEAD key and the 12-byte nonce of the first message."""
         context = (
             _MODE_BASE + self._extract(b"", b"psk_id_hash", b"") + self._extract(b"", b"info_hash", info)
         )

@@ -277,7 +277,7 @@ def _read(path: Path) -> _File:
     raw = read_bounded(path, _MAX_FILE_LEN)
     try:
         file = msgspec.json.decode(raw, type=_File)
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise CorruptData(
             f"{path.name} is damaged or was written by a newer version.",
             hint="Restore it from a backup, or update meshconsole.",

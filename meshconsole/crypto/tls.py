@@ -2,7 +2,7 @@
 
 The pipe (a WebSocket, a data channel, whatever relays it) is not trusted. One key exchange group,
 hybrid or ML-KEM-1024 by suite; both sides show a self-signed ML-DSA certificate of which only the
-key counts, and `accept` decides on that key. No tickets, no resumption, no early data. The group
+key counts, and `accept` decides on that key. No resumption, no early data. The group
 is checked once more after the handshake, because there is no public call that sets it.
 
 Theory of operation: `start()`, then feed `receive()` with what the pipe brings and send what

@@ -1,0 +1,151 @@
+"""The self-test passes for a sound provider and catches each kind of wrong one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from meshconsole.core.errors import Fatal, Unavailable
+from meshconsole.crypto import liboqs_provider, provider
+from meshconsole.crypto.known_answers import check_provider
+from meshconsole.crypto.openssl_provider import OpensslProvider
+from meshconsole.crypto.provider import (
+    Provider,
+    choose_provider,
+    default_provider,
+    provider_reports,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from meshconsole.crypto.suites import Suite
+
+
+@pytest.fixture(autouse=True)
+def forget_choices() -> Iterator[None]:
+    provider._openssl.cache_clear()
+    provider._liboqs.cache_clear()
+    yield
+    provider._openssl.cache_clear()
+    provider._liboqs.cache_clear()
+
+
+def test_a_sound_provider_passes(provider: Provider) -> None:
+    assert check_provider(provider) == ""
+
+
+class OtherKeys(OpensslProvider):
+    def mldsa_public(self, suite: Suite, seed: bytes) -> bytes:
+        return super().mldsa_public(suite, bytes(32))
+
+
+class OtherKemKeys(OpensslProvider):
+    def kem_public(self, suite: Suite, seed: bytes) -> bytes:
+        return super().kem_public(suite, bytes(suite.kem_seed_len))
+
+
+class SaysYes(OpensslProvider):
+    def mldsa_verify(
+        self, suite: Suite, public: bytes, signature: bytes, message: bytes, context: bytes
+    ) -> bool:
+        return True
+
+
+class SaysNo(OpensslProvider):
+    def mldsa_verify(
+        self, suite: Suite, public: bytes, signature: bytes, message: bytes, context: bytes
+    ) -> bool:
+        return False
+
+
+class SignsElse(OpensslProvider):
+    def mldsa_sign(self, suite: Suite, seed: bytes, message: bytes, context: bytes) -> bytes:
+        return super().mldsa_sign(suite, seed, message + b"!", context)
+
+
+class OpensElse(OpensslProvider):
+    def hpke_open(self, suite: Suite, seed: bytes, info: bytes, ciphertext: bytes) -> bytes:
+        return bytes(32)
+
+
+class WrapsInClear(OpensslProvider):
+    def hpke_seal(self, suite: Suite, kem_public: bytes, info: bytes, plaintext: bytes) -> bytes:
+        return bytes(suite.enc_len) + plaintext + bytes(16)
+
+
+class Crashes(OpensslProvider):
+    def mldsa_sign(self, suite: Suite, seed: bytes, message: bytes, context: bytes) -> bytes:
+        raise AttributeError("undefined symbol")
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (OtherKeys, "derives a wrong key"),
+        (OtherKemKeys, "derives a wrong key"),
+        (SaysYes, "made in another context"),
+        (SaysNo, "refuses a good signature"),
+        (SignsElse, "refuses its own signature"),
+        (OpensElse, "opens a known wrap to a wrong secret"),
+        (WrapsInClear, "RemoteError"),
+        (Crashes, "AttributeError"),
+    ],
+)
+def test_a_broken_provider_fails(broken: type[OpensslProvider], reason: str) -> None:
+    assert reason in check_provider(broken())
+
+
+def test_openssl_is_chosen_by_name() -> None:
+    assert choose_provider("openssl").name == "openssl"
+    assert default_provider().name == "openssl"
+
+
+def test_a_broken_openssl_stops_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provider, "_OPENSSL", SaysYes())
+    with pytest.raises(Fatal, match="self-test") as caught:
+        choose_provider("openssl")
+    assert caught.value.hint
+    assert not provider_reports()[0].usable
+
+
+def refuse_to_load(_: type[liboqs_provider.LiboqsProvider]) -> liboqs_provider.LiboqsProvider:
+    raise Unavailable("no liboqs library is installed.")
+
+
+def test_without_liboqs_auto_takes_openssl(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(liboqs_provider.LiboqsProvider, "load", classmethod(refuse_to_load))
+    assert choose_provider("auto").name == "openssl"
+    report = provider_reports()[1]
+    assert (report.name, report.usable, report.reason) == (
+        "liboqs",
+        False,
+        "no liboqs library is installed.",
+    )
+
+
+def test_without_liboqs_asking_for_it_is_fatal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(liboqs_provider.LiboqsProvider, "load", classmethod(refuse_to_load))
+    with pytest.raises(Fatal, match="no liboqs library is installed") as caught:
+        choose_provider("liboqs")
+    assert "crypto.provider" in caught.value.hint
+
+
+def test_a_broken_liboqs_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(SaysYes):
+        version = "liboqs 0.16.0"
+
+    monkeypatch.setattr(liboqs_provider.LiboqsProvider, "load", classmethod(lambda _: Broken()))
+    assert choose_provider("auto").name == "openssl"
+    with pytest.raises(Fatal, match="self-test"):
+        choose_provider("liboqs")
+
+
+def test_liboqs_is_preferred_when_it_is_sound(liboqs: Provider) -> None:
+    assert liboqs.name == "liboqs"
+    assert choose_provider("auto").name == "liboqs"
+    assert [(report.name, report.usable) for report in provider_reports()] == [
+        ("openssl", True),
+        ("liboqs", True),
+    ]
