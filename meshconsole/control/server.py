@@ -183,6 +183,7 @@ class _Client:
         self._writing = asyncio.Lock()
         self._running: dict[int, asyncio.Task[None]] = {}
         self.task: asyncio.Task[None] | None = None
+        self._leaving = False
         writer.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
 
     async def run(self) -> None:
@@ -201,12 +202,17 @@ class _Client:
             await self._farewell(str(group.exceptions[0]))
         except* (ConnectionError, TimeoutError, EOFError):
             log.debug("control: a client went away")
+        except* asyncio.CancelledError:
+            # asyncio's streams take a cancelled handler for a fault of it.
+            if not self._leaving:
+                raise
         finally:
             self.writer.transport.abort()
 
     async def leave(self, reason: str) -> None:
         """Last words, then the end, whether they were read or not."""
         await self._farewell(reason)
+        self._leaving = True
         if self.task is not None and self.task is not asyncio.current_task():
             self.task.cancel()
         self.writer.transport.abort()

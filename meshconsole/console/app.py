@@ -1,0 +1,71 @@
+"""The console application: a shell, a session with the node, and the desk."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from meshconsole.console.model import Model
+from meshconsole.console.screens.desk import Desk
+from meshconsole.console.session import Session
+from meshconsole.console.shell import Shell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from meshconsole.console.model import LinkState
+    from meshconsole.console.profile import Profile
+    from meshconsole.control.messages import Push
+    from meshconsole.core.status import BlobView, EventView, NodeStatus
+
+
+class Console(Shell):
+    """`clock` gives seconds since the epoch."""
+
+    TITLE = "meshconsole"
+
+    def __init__(
+        self,
+        socket_path: Path,
+        profile: Profile,
+        *,
+        theme: str,
+        folders: Sequence[Path] = (),
+        read_only: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(profile, theme=theme, folders=folders)
+        self.session = Session(socket_path, self, fps=profile.fps, read_only=read_only)
+        self.desk = Desk(Model(), profile, self.session, clock)
+
+    def get_default_screen(self) -> Desk:
+        return self.desk
+
+    def on_ready(self) -> None:
+        for problem in self.theme_problems:
+            self.desk.say(problem, "warn")
+        if self.session.read_only:
+            self.desk.say("This console is read-only: it shows, and changes nothing.")
+        self.run_worker(self.session.run(), name="session")
+
+    async def action_quit(self) -> None:
+        """Ctrl+Q anywhere: the question at the desk, the way out elsewhere."""
+        if self.screen is self.desk:
+            self.desk.action_do("app.quit")
+        else:
+            self.exit()
+
+    def action_help_quit(self) -> None:
+        self.desk.say("Ctrl+C does not leave: q asks, Ctrl+Q too.")
+
+    # session.Listener: passed on while the desk is there.
+
+    def link_changed(self, state: LinkState, reason: str) -> None:
+        self.desk.link_changed(state, reason)
+
+    def began(self, status: NodeStatus, events: list[EventView], blobs: tuple[BlobView, ...]) -> None:
+        self.desk.began(status, events, blobs)
+
+    def pushed(self, push: Push) -> None:
+        self.desk.pushed(push)

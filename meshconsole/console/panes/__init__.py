@@ -1,0 +1,1 @@
+"""The panes: each turns what the node told into rows or lines."""

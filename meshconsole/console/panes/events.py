@@ -1,0 +1,107 @@
+"""2 Events: what happened, newest last, refusals with their reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshconsole.console.widgets.lines import Column, Lines
+from meshconsole.console.words import clock_in_words, moment_in_words, short_key, size_in_words
+from meshconsole.core.status import EventView
+from meshconsole.core.text import safe_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from meshconsole.console.ink import Span
+    from meshconsole.console.profile import Profile
+
+
+class Events(Lines[EventView]):
+    def __init__(self, profile: Profile) -> None:
+        self.dropped = 0
+        super().__init__(
+            [
+                Column("TIME", 8, _time),
+                Column("FROM", 11, _author),
+                Column("KIND", 10, _kind, rank=2),
+                Column("SIZE", 7, lambda event: (size_in_words(event.size), "dim"), 4, right=True),
+                Column("VIA", 12, lambda event: (event.via, "dim"), rank=3),
+                Column("VERDICT", 8, _verdict, rank=1),
+                Column("TEXT", 0, _text),
+            ],
+            key=lambda event: (event.seq, event.id),
+            profile=profile,
+            title="2 Events",
+            follow=True,
+            flexible=26,
+            marks=True,
+            id="events",
+            classes="pane",
+        )
+
+    def begin(self, events: Iterable[EventView]) -> None:
+        """What the node remembers when the console attaches."""
+        first = not self.listing.rows
+        self.replace(events)
+        if first:
+            self.listing.look()
+        self._changed()
+
+    def append(self, events: Iterable[EventView], dropped: int) -> None:
+        self.dropped += dropped
+        if self.dropped:
+            self.set_note(f"{self.dropped} not shown, too many at once")
+        self.extend(events)
+
+    def teach(self) -> list[str]:
+        return [
+            "No events yet. Press n to write the first note to the team.",
+            "Everything that this node stores, passes on or refuses will be listed here.",
+        ]
+
+    def text_of(self, row: EventView) -> str:
+        verdict = _verdict(row)[0]
+        return f"{row.author} {row.npub} {row.words} {verdict} {row.verdict} {row.via} {row.text} {row.id}"
+
+
+def in_full(event: EventView) -> list[tuple[str, str]]:
+    """Names and values for the detail screen; a value's lines are joined with newlines."""
+    return [
+        ("text", "\n".join(safe_lines(event.text)) or ("(sealed for others)" if event.sealed else "(none)")),
+        ("from", event.author),
+        ("npub", event.npub),
+        ("kind", f"{event.words} ({event.kind})"),
+        ("verdict", _verdict(event)[0] + (f": {event.verdict}" if event.verdict else "")),
+        ("created", moment_in_words(event.created_at)),
+        ("received", moment_in_words(event.received_at)),
+        ("via", event.via),
+        ("size", f"{event.size} bytes"),
+        ("sealed", "yes, to the team" if event.sealed else "no"),
+        ("id", event.id),
+    ]
+
+
+def _time(event: EventView) -> Span:
+    return clock_in_words(event.received_at), "dim"
+
+
+def _author(event: EventView) -> Span:
+    return (event.author, "strong") if event.author else (short_key(event.npub), "dim")
+
+
+def _kind(event: EventView) -> Span:
+    return event.words, ""
+
+
+def _verdict(event: EventView) -> Span:
+    if not event.accepted:
+        return "refused", "bad"
+    return ("known", "dim") if event.verdict.startswith("duplicate") else ("stored", "good")
+
+
+def _text(event: EventView) -> Span:
+    if not event.accepted:
+        return event.verdict or "refused", "bad"
+    if event.text:
+        return event.text, ""
+    return ("sealed for others" if event.sealed else event.words), "dim"

@@ -1,0 +1,100 @@
+"""5 Files: what the team shares, where it is, and how far a fetch has come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshconsole.console.widgets.lines import Column, Lines
+from meshconsole.console.words import moment_in_words, short_key, size_in_words
+from meshconsole.core.status import BlobView
+
+if TYPE_CHECKING:
+    from meshconsole.console.ink import Span, Tone
+    from meshconsole.console.model import Model
+    from meshconsole.console.profile import Profile
+    from meshconsole.control.messages import Progress
+
+TONES: dict[str, Tone] = {
+    "here": "good",
+    "partial": "warn",
+    "elsewhere": "dim",
+    "fetching": "accent",
+    "failed": "bad",
+}
+
+
+class Files(Lines[BlobView]):
+    def __init__(self, profile: Profile) -> None:
+        self.transfers: dict[str, Progress] = {}
+        super().__init__(
+            [
+                Column("NAME", 0, lambda blob: (blob.name, "strong")),
+                Column("SIZE", 7, lambda blob: (size_in_words(blob.size), ""), right=True),
+                Column("STATE", 13, self._state),
+                Column("", 14, self._progress, rank=1),
+                Column("PINNED", 6, lambda blob: ("pinned" if blob.pinned else "", "accent"), rank=2),
+                Column("FROM", 10, lambda blob: (blob.author, ""), rank=3),
+                Column("ADDED", 19, lambda blob: (moment_in_words(blob.added_at), "dim"), rank=4),
+                Column("CID", 14, lambda blob: (short_key(blob.cid), "dim"), rank=5),
+            ],
+            key=lambda blob: blob.cid,
+            profile=profile,
+            title="5 Files",
+            flexible=16,
+            pleasant=24,
+            id="files",
+            classes="pane",
+        )
+
+    def show(self, model: Model) -> None:
+        self.transfers = model.transfers
+        files = model.files()
+        self.replace(files)
+        here = sum(blob.state == "here" for blob in files)
+        self.set_note(f"{here} of {len(files)} here" if files else "")
+
+    def teach(self) -> list[str]:
+        return [
+            "No files yet. Press a to add one: it is sealed for the team, then copied to peers.",
+            "Files that teammates add are listed here; Enter fetches one.",
+        ]
+
+    def text_of(self, row: BlobView) -> str:
+        return f"{row.name} {row.author} {row.state} {row.cid} {'pinned' if row.pinned else ''} {row.error}"
+
+    def _state(self, blob: BlobView) -> Span:
+        share = self._share(blob)
+        words = blob.state if share is None else f"{blob.state} {share:.0%}"
+        return words, TONES[blob.state]
+
+    def _progress(self, blob: BlobView) -> Span:
+        if blob.error:
+            return blob.error, "bad"
+        share = self._share(blob)
+        if share is None:
+            return "", ""
+        full = int(share * 14)
+        glyphs = self.profile.glyphs
+        return glyphs.bar * full + glyphs.rest * (14 - full), "accent"
+
+    def _share(self, blob: BlobView) -> float | None:
+        """Of a fetch from this console, else of what is here; None where there is nothing under way."""
+        transfer = self.transfers.get(blob.cid)
+        if transfer is not None and transfer.total:
+            return min(1.0, transfer.have / transfer.total)
+        if blob.state in ("partial", "fetching") and blob.sealed_size:
+            return min(1.0, blob.present_bytes / blob.sealed_size)
+        return None
+
+
+def in_full(blob: BlobView) -> list[tuple[str, str]]:
+    return [
+        ("name", blob.name),
+        ("cid", blob.cid),
+        ("size", f"{blob.size} bytes, {blob.sealed_size} sealed"),
+        ("state", blob.state + (f": {blob.error}" if blob.error else "")),
+        ("present", f"{blob.present_bytes} bytes"),
+        ("pinned", "yes" if blob.pinned else "no"),
+        ("from", blob.author),
+        ("added", moment_in_words(blob.added_at)),
+    ]

@@ -1,0 +1,78 @@
+"""4 Limits: what the owner allowed, what is used of it, and what was refused for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshconsole.console.ink import wrap
+from meshconsole.console.widgets.meter import Meter, draw_meters
+from meshconsole.console.widgets.sheet import Sheet
+from meshconsole.console.widgets.spark import spark
+from meshconsole.console.words import count_in_words, rate_in_words, size_in_words
+
+if TYPE_CHECKING:
+    from meshconsole.console.ink import Line
+    from meshconsole.console.model import Model
+    from meshconsole.console.profile import Profile
+    from meshconsole.core.status import LimitsStatus
+
+
+class Limits(Sheet, can_focus=True):
+    def __init__(self, profile: Profile) -> None:
+        super().__init__(title="4 Limits", id="limits", classes="pane")
+        self.profile = profile
+        self.model: Model | None = None
+
+    def show(self, model: Model) -> None:
+        self.model = model
+        if model.status is not None:
+            limits = model.status.limits
+            mode = f"{limits.performance_mode} mode"
+            self.set_border(self.title, f"{mode}, degraded" if limits.degraded else mode)
+        self.update()
+
+    def compose_lines(self, width: int, height: int) -> list[Line]:
+        if self.model is None or self.model.status is None:
+            return []
+        limits = self.model.status.limits
+        glyphs = self.profile.glyphs
+        lines = self._meters(limits, width)
+        urgent: list[Line] = [
+            [(line, "warn")] for reason in limits.degraded for line in wrap(reason, max(8, width))
+        ]
+        refused = sum(limits.refusals.values())
+        summary: Line = [("refused ", "dim"), (count_in_words(refused), "warn" if refused else "")]
+        summary += [("   cpu ", "dim"), (f"{limits.cpu_percent:.0f} %", "")]
+        if height < 7:
+            # Little room: what is degraded comes before what is merely used.
+            return [*urgent, *lines, summary][:height]
+        if height >= 11:
+            for at, history in ((3, self.model.traffic_out), (2, self.model.traffic_in)):
+                lines.insert(at, [(" " * 7, ""), (spark(history.values, width - 7, glyphs.spark), "good")])
+        lines += [summary, *urgent]
+        top = sorted(limits.refusals.items(), key=lambda item: -item[1])
+        lines += [[(f"{count_in_words(count):>7} ", "warn"), (reason, "")] for reason, count in top if count]
+        return lines[:height]
+
+    def _meters(self, limits: LimitsStatus, width: int) -> list[Line]:
+        glyphs = self.profile.glyphs
+        rates = limits.rate_in_bps, limits.rate_out_bps
+        allowed = f" of {limits.max_rate_bps * 8 / 1e6:g}" if limits.max_rate_bps else ""
+        connections = f"{limits.connections} of {limits.max_connections}"
+        memory = size_in_words(limits.memory_bytes)
+        if limits.max_memory_bytes:
+            memory += f" of {size_in_words(limits.max_memory_bytes)}"
+        meters = [
+            Meter("links", limits.connections, limits.max_connections, connections),
+            *(
+                Meter(label, rate, limits.max_rate_bps, _rate(rate, allowed))
+                for label, rate in zip(("in", "out"), rates, strict=True)
+            ),
+            Meter("memory", limits.memory_bytes, limits.max_memory_bytes, memory),
+        ]
+        return draw_meters(meters, width, glyphs)
+
+
+def _rate(rate: float, allowed: str) -> str:
+    """In the unit of the limit, so that both numbers can be compared."""
+    return f"{rate * 8 / 1e6:.1f}{allowed} Mbit/s" if allowed else rate_in_words(rate)

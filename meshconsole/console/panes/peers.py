@@ -1,0 +1,156 @@
+"""1 Peers: the other devices of the team, and how well they are reached."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshconsole.console.widgets.lines import Column, Lines
+from meshconsole.console.words import (
+    ago_in_words,
+    count_in_words,
+    duration_in_words,
+    short_key,
+    size_in_words,
+)
+from meshconsole.core.status import PeerStatus
+
+if TYPE_CHECKING:
+    from meshconsole.console.ink import Span, Tone
+    from meshconsole.console.model import Model
+    from meshconsole.console.profile import Profile
+
+TONES: dict[str, Tone] = {"up": "good", "suspect": "warn", "connecting": "warn", "down": "bad"}
+
+
+class Peers(Lines[PeerStatus]):
+    def __init__(self, profile: Profile) -> None:
+        glyphs = profile.glyphs
+        self.signs = {
+            "up": glyphs.up,
+            "suspect": glyphs.suspect,
+            "connecting": glyphs.connecting,
+            "down": glyphs.down,
+        }
+        self.now = 0.0
+        self.discovery: tuple[str, ...] = ()
+        super().__init__(
+            [
+                Column("STATE", 12, self._state),
+                Column("NAME", 0, _name),
+                Column("ROLE", 8, lambda peer: (peer.role, "dim"), rank=4),
+                Column("PATH", 9, _path, rank=2),
+                Column("RTT", 6, _rtt, rank=1, right=True),
+                Column("HEARS US", 8, _hears_us, rank=5),
+                Column("BEHIND", 6, _lag, rank=6, right=True),
+                Column("HEARD", 10, self._heard, rank=3),
+                Column("ADDRESS OR FAULT", 24, _address, rank=7),
+                Column("KEY EXCHANGE", 15, _group, rank=8),
+            ],
+            key=lambda peer: peer.npub,
+            profile=profile,
+            title="1 Peers",
+            flexible=8,
+            pleasant=14,
+            id="peers",
+            classes="pane",
+        )
+
+    def show(self, model: Model) -> None:
+        if model.status is None:
+            return
+        peers = model.status.peers
+        self.discovery = model.status.discovery
+        changed = list(peers) != self.listing.rows
+        self.now = model.status.now
+        # "3 s ago" is only worth a repaint where it is drawn.
+        if changed or (peers and self.size.width >= 64) or not peers:
+            self.replace(peers)
+        up = sum(peer.state == "up" for peer in peers)
+        self.set_note(f"{up} of {len(peers)} up" if peers else "")
+
+    def teach(self) -> list[str]:
+        return [
+            "No peers yet. Press i to invite a device, or start meshconsole on one that is in the team.",
+            *self.discovery,
+        ]
+
+    def text_of(self, row: PeerStatus) -> str:
+        links = " ".join(f"{link.path} {link.address}" for link in row.links)
+        return (
+            f"{row.state} {row.name} {row.npub} {row.role} {links} {' '.join(row.addresses)} {row.last_error}"
+        )
+
+    def _state(self, peer: PeerStatus) -> Span:
+        return f"{self.signs[peer.state]} {peer.state}", TONES[peer.state]
+
+    def _heard(self, peer: PeerStatus) -> Span:
+        return ago_in_words(peer.last_heard, self.now), "dim"
+
+
+def _name(peer: PeerStatus) -> Span:
+    return peer.name or short_key(peer.npub), "dim" if peer.state == "down" else "strong"
+
+
+def _path(peer: PeerStatus) -> Span:
+    if not peer.links:
+        return "", ""
+    return peer.links[0].path, ""
+
+
+def _rtt(peer: PeerStatus) -> Span:
+    times = [link.rtt_ms for link in peer.links if link.rtt_ms is not None]
+    if not times:
+        return "", ""
+    best = min(times)
+    return f"{best:.0f} ms", "warn" if best > 500 else ""
+
+
+def _hears_us(peer: PeerStatus) -> Span:
+    if peer.hears_us is None:
+        return "unknown" if peer.links else "", "dim"
+    return ("yes", "") if peer.hears_us else ("no", "bad")
+
+
+def _lag(peer: PeerStatus) -> Span:
+    if peer.lag_events is None:
+        return "", ""
+    return ("level", "dim") if peer.lag_events == 0 else (count_in_words(peer.lag_events), "warn")
+
+
+def _address(peer: PeerStatus) -> Span:
+    if peer.last_error and peer.state != "up":
+        return peer.last_error, "warn"
+    if peer.links:
+        return peer.links[0].address, "dim"
+    return (peer.addresses[0] if peer.addresses else "", "dim")
+
+
+def _group(peer: PeerStatus) -> Span:
+    return (peer.links[0].group if peer.links else "", "dim")
+
+
+def in_full(peer: PeerStatus, now: float) -> list[tuple[str, str]]:
+    """Names and values for the detail screen."""
+    facts = [
+        ("name", peer.name),
+        ("role", peer.role),
+        ("state", peer.state),
+        ("hears us", {True: "yes", False: "no", None: "unknown"}[peer.hears_us]),
+        ("heard", ago_in_words(peer.last_heard, now)),
+        ("behind", "unknown" if peer.lag_events is None else f"{peer.lag_events} events to take over"),
+        ("wrong", peer.last_error or "nothing"),
+        (
+            "next try",
+            "none planned" if peer.next_try is None else f"in {duration_in_words(peer.next_try - now)}",
+        ),
+        ("offers", ", ".join(peer.capabilities) or "nothing"),
+        ("addresses", "\n".join(peer.addresses) or "none known"),
+        ("npub", peer.npub),
+    ]
+    for number, link in enumerate(peer.links, 1):
+        rtt = "unknown" if link.rtt_ms is None else f"{link.rtt_ms:.0f} ms"
+        traffic = f"in {size_in_words(link.bytes_in)}, out {size_in_words(link.bytes_out)}"
+        value = f"{link.path} to {link.address}\nround trip {rtt}, {traffic}"
+        value += f"\nkey exchange {link.group or 'unknown'}"
+        facts.append((f"link {number}", f"{value}\nsince {ago_in_words(link.since, now)}"))
+    return facts

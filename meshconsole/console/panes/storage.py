@@ -1,0 +1,75 @@
+"""3 Storage: how much of the promised space is used, and by what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshconsole.console.widgets.meter import Meter, draw_meters, level
+from meshconsole.console.widgets.sheet import Sheet
+from meshconsole.console.widgets.spark import spark
+from meshconsole.console.words import count_in_words, size_in_words
+
+if TYPE_CHECKING:
+    from meshconsole.console.ink import Line, Tone
+    from meshconsole.console.model import Model
+    from meshconsole.console.profile import Profile
+    from meshconsole.core.status import StorageStatus
+
+LOW_DISK_BYTES = 200_000_000
+
+
+class Storage(Sheet, can_focus=True):
+    def __init__(self, profile: Profile) -> None:
+        super().__init__(title="3 Storage", id="storage", classes="pane")
+        self.profile = profile
+        self.model: Model | None = None
+
+    def show(self, model: Model) -> None:
+        self.model = model
+        if model.status is not None:
+            storage = model.status.storage
+            word, _ = level(storage.used_bytes, storage.quota_bytes)
+            self.set_border(self.title, "refusing writes" if storage.refusing else word)
+        self.update()
+
+    def compose_lines(self, width: int, height: int) -> list[Line]:
+        if self.model is None or self.model.status is None:
+            return []
+        storage = self.model.status.storage
+        glyphs = self.profile.glyphs
+        used = f"{size_in_words(storage.used_bytes)} of {size_in_words(storage.quota_bytes)}"
+        label = "used   " if height >= 6 else "used"
+        lines = draw_meters([Meter(label, storage.used_bytes, storage.quota_bytes, used)], width, glyphs)
+        if storage.refusing:
+            lines.append([("Refusing writes: no room left.", "bad")])
+        lines += _details(storage, glyphs.dot, roomy=height >= 6)
+        if height > len(lines) + 1:
+            label = "trend   "
+            lines.append(
+                [(label, "dim"), (spark(self.model.stored.values, width - len(label), glyphs.spark), "good")]
+            )
+        return lines[:height]
+
+
+def _details(storage: StorageStatus, dot: str, *, roomy: bool) -> list[Line]:
+    events, blocks = count_in_words(storage.events_count), count_in_words(storage.blocks_count)
+    free = size_in_words(storage.disk_free_bytes)
+    free_tone: Tone = "bad" if storage.disk_free_bytes < LOW_DISK_BYTES else ""
+    if not roomy:
+        return [
+            [(f"{events} ", ""), ("events", "dim"), (f" {dot} {blocks} ", ""), ("blocks", "dim")],
+            [
+                (f"{size_in_words(storage.pinned_bytes)} ", ""),
+                ("pinned", "dim"),
+                (f" {dot} {free} ", free_tone),
+                ("free", "dim"),
+            ],
+        ]
+    growth = f"{size_in_words(storage.growth_bps * 86_400)} a day" if storage.growth_bps > 0 else "none"
+    return [
+        [("events  ", "dim"), (f"{size_in_words(storage.events_bytes)} {dot} {events} events", "")],
+        [("files   ", "dim"), (f"{size_in_words(storage.blocks_bytes)} {dot} {blocks} blocks", "")],
+        [("pinned  ", "dim"), (size_in_words(storage.pinned_bytes), "")],
+        [("growth  ", "dim"), (growth, "")],
+        [("disk    ", "dim"), (f"{free} free", free_tone)],
+    ]

@@ -1,0 +1,95 @@
+"""The console's entry: what the command line calls. Imports Textual only when it really starts."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from meshconsole.console.profile import Colour, GlyphSet, Profile, decide
+from meshconsole.control.blocking import call
+from meshconsole.control.messages import ConfigData, GetConfig
+from meshconsole.core.config import Config, ConfigError, ConsoleSection, with_values
+from meshconsole.core.errors import Fatal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleOptions:
+    """What the person asked for on the command line. None: the configuration or the terminal decides."""
+
+    theme: str | None = None
+    colour: Colour | None = None
+    glyphs: GlyphSet | None = None
+    mouse: bool | None = None
+    fps: float | None = None
+    read_only: bool = False
+    themes: Path | None = None
+    """A folder of the person's own themes: the home's."""
+
+
+def run_console(socket_path: Path, *, options: ConsoleOptions | None = None) -> int:
+    """Shows the node behind `socket_path` until the person leaves; the process's exit code.
+
+    Whether the node goes on is asked in the console, which sends Stop itself. Raises Unavailable
+    (no node) and Fatal (this terminal cannot show it, or another version runs) before it starts.
+    """
+    options = options or ConsoleOptions()
+    _need_terminal()
+    wanted = _console_section(socket_path)
+    profile = this_terminal(options, wanted)
+    _quiet_logging()
+    from meshconsole.console.app import Console
+
+    return Console(
+        socket_path,
+        profile,
+        theme=options.theme or wanted.theme,
+        folders=[options.themes] if options.themes else [],
+        read_only=options.read_only,
+    ).begin()
+
+
+def this_terminal(options: ConsoleOptions, wanted: ConsoleSection) -> Profile:
+    """Raises Fatal."""
+    terminal = ""
+    with suppress(OSError):
+        terminal = os.ttyname(sys.__stdin__.fileno() if sys.__stdin__ else 0)
+    return decide(
+        os.environ,
+        colour=options.colour,
+        glyphs=options.glyphs or wanted.glyphs,
+        mouse=options.mouse,
+        fps=options.fps or wanted.frames_per_second,
+        tty=terminal,
+    )
+
+
+def _console_section(socket_path: Path) -> ConsoleSection:
+    reply = call(socket_path, GetConfig())
+    if not isinstance(reply.data, ConfigData):
+        return ConsoleSection()  # the home is locked: its looks are not known yet
+    try:
+        return with_values(Config(), {"console": reply.data.values.get("console", {})}).console
+    except ConfigError:
+        return ConsoleSection()
+
+
+def _need_terminal() -> None:
+    if not (sys.__stdin__ and sys.__stdin__.isatty() and sys.__stderr__ and sys.__stderr__.isatty()):
+        raise Fatal(
+            "The console needs a terminal.",
+            hint="Without one, use: meshconsole status, peers, events, ... or meshconsole node",
+            exit_code=2,
+        )
+
+
+def _quiet_logging() -> None:
+    """A log line on the terminal would tear the picture."""
+    if not logging.getLogger().handlers:
+        logging.getLogger().addHandler(logging.NullHandler())

@@ -1,0 +1,1 @@
+"""The screens: the desk with its panes, and the dialogs above it."""

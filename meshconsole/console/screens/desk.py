@@ -1,0 +1,326 @@
+"""The desk: status line, panes, notice line, entry line, keys. It shows; `verbs.py` does."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.screen import Screen
+
+from meshconsole.console.actions import (
+    ACTIONS,
+    BY_ID,
+    DASHBOARD,
+    FOOTER,
+    PANE_FOOTER,
+    PANES,
+    PaneName,
+    key_in_words,
+)
+from meshconsole.console.ink import wrap
+from meshconsole.console.panes.audit import Audit, Notices
+from meshconsole.console.panes.events import Events
+from meshconsole.console.panes.files import Files
+from meshconsole.console.panes.limits import Limits
+from meshconsole.console.panes.peers import Peers
+from meshconsole.console.panes.storage import Storage
+from meshconsole.console.panes.team import Team
+from meshconsole.console.verbs import VERBS, open_row, unlock
+from meshconsole.console.widgets.entryline import EntryLine, Question
+from meshconsole.console.widgets.keybar import KeyBar
+from meshconsole.console.widgets.lines import Lines
+from meshconsole.console.widgets.noticeline import NoticeLine
+from meshconsole.console.widgets.sheet import Sheet
+from meshconsole.console.widgets.statusline import StatusLine
+from meshconsole.console.words import clock_in_words
+from meshconsole.control.messages import BlobsPush, EventsPush, Notice, NoticesPush, StatusPush
+from meshconsole.core.text import safe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from textual import events
+    from textual.app import ComposeResult
+    from textual.widget import Widget
+    from textual.widgets import Input
+
+    from meshconsole.console.ink import Line, Tone
+    from meshconsole.console.model import LinkState, Model
+    from meshconsole.console.profile import Profile
+    from meshconsole.console.session import Session
+    from meshconsole.control.messages import Push
+    from meshconsole.core.status import BlobView, EventView, NodeStatus
+
+TINY = 60
+WIDE, HIGH = 120, 30
+SILENCE_CHECK_S = 5.0
+
+
+def _bindings() -> list[BindingType]:
+    return [
+        Binding(",".join(action.keys), f"do('{action.id}')", action.title, show=False)
+        for action in ACTIONS
+        if action.keys
+    ]
+
+
+class Desk(Screen[None]):
+    BINDINGS: ClassVar[list[BindingType]] = _bindings()
+    AUTO_FOCUS = "#events"
+
+    def __init__(self, model: Model, profile: Profile, session: Session, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self.model = model
+        self.profile = profile
+        self.session = session
+        self.clock = clock
+        self.current: PaneName = "events"
+        self.single: PaneName | None = None
+        """The one pane that is shown, None for the dashboard."""
+        self.status_line = StatusLine(profile)
+        self.banner = Sheet(id="banner")
+        self.tabs = Sheet(id="tabs")
+        self.peers = Peers(profile)
+        self.events = Events(profile)
+        self.storage = Storage(profile)
+        self.limits = Limits(profile)
+        self.files = Files(profile)
+        self.team = Team(profile)
+        self.audit = Audit(profile)
+        self.notices = Notices(profile)
+        self.notice_line = NoticeLine()
+        self.entry_line = EntryLine()
+        self.key_bar = KeyBar()
+
+    def compose(self) -> ComposeResult:
+        yield self.status_line
+        yield self.banner
+        yield self.tabs
+        # The order in which the grid takes them.
+        with Container(id="panes"):
+            yield self.peers
+            yield self.storage
+            yield self.limits
+            yield self.events
+            yield self.files
+            yield self.team
+            yield self.audit
+            yield self.notices
+        yield self.notice_line
+        yield self.entry_line
+        yield self.key_bar
+
+    def on_mount(self) -> None:
+        self.entry_line.display = False
+        self.banner.display = False
+        self.set_interval(SILENCE_CHECK_S, self._check_silence)
+        self.lay_out()
+
+    def on_resize(self, _: events.Resize) -> None:
+        self.lay_out()
+
+    # What is shown.
+
+    def pane(self, name: PaneName) -> Widget:
+        panes: dict[PaneName, Widget] = {
+            "peers": self.peers,
+            "events": self.events,
+            "storage": self.storage,
+            "limits": self.limits,
+            "files": self.files,
+            "team": self.team,
+            "audit": self.audit,
+            "notices": self.notices,
+        }
+        return panes[name]
+
+    @property
+    def active_list(self) -> Lines[Any] | None:
+        """The list that list actions mean."""
+        pane = self.pane(self.current)
+        return pane if isinstance(pane, Lines) else None
+
+    def lay_out(self) -> None:
+        """Which panes are there, for this size and view."""
+        width, height = self.app.size
+        tiny = width < TINY
+        single = self.single or (self.current if tiny else None)
+        shown = {single} if single else {*DASHBOARD, *(["files"] if width >= WIDE and height >= HIGH else [])}
+        for name in PANES:
+            self.pane(name).display = name in shown
+        self.query_one("#panes").set_class(single is not None, "-single")
+        self.tabs.display = tiny
+        self._show_tabs()
+        self._show_keys()
+
+    def go_to(self, name: PaneName, *, zoom: bool = False) -> None:
+        self.current = name
+        self.single = name if zoom or not self._on_dashboard(name) else None
+        self.lay_out()
+        self.entry_line.close()
+        self.pane(name).focus()
+
+    def _on_dashboard(self, name: PaneName) -> bool:
+        wide = self.app.size.width >= WIDE and self.app.size.height >= HIGH
+        return name in DASHBOARD or (name == "files" and wide)
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        for name in PANES:
+            if event.widget is self.pane(name) and name != self.current:
+                self.current = name
+                self.lay_out()
+        self._show_keys()
+
+    def say(self, words: str, tone: Tone = "") -> None:
+        """The answer to what the person just did."""
+        self.notice_line.say(clock_in_words(self.clock()), words, tone)
+
+    def ask(self, question: Question) -> None:
+        self.entry_line.ask(question)
+        self._show_keys()
+
+    def leave_entry(self) -> None:
+        question = self.entry_line.question
+        self.entry_line.close()
+        if question is not None and question.leave is not None:
+            question.leave()
+        self.pane(self.current).focus()
+        self._show_keys()
+
+    def refresh_all(self) -> None:
+        model = self.model
+        self.status_line.show(model)
+        self.peers.show(model)
+        self.storage.show(model)
+        self.limits.show(model)
+        self.team.show(model)
+        self.notices.show(model)
+
+    # What the person does.
+
+    def action_do(self, action_id: str, argument: str = "") -> None:
+        action = BY_ID[action_id]
+        if action.pane is not None and action.pane != self.current:
+            number = PANES.index(action.pane) + 1
+            self.say(f"{action.title}: in the {action.pane} pane (key {number}).", "warn")
+        elif action.changes and self.session.read_only:
+            self.say(f"{action.title}: not from here, this console is read-only.", "warn")
+        else:
+            result = VERBS[action_id](self, argument)
+            if inspect.isawaitable(result):
+                self.run_worker(result, group=action_id)
+
+    async def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.run_worker(self._submit(), group="entry")
+
+    async def _submit(self) -> None:
+        if await self.entry_line.submit() and self.app.screen is self:
+            self.pane(self.current).focus()
+        self._show_keys()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        question = self.entry_line.question
+        if question is not None and question.change is not None:
+            question.change(event.value)
+
+    def on_lines_chosen(self, event: Lines.Chosen) -> None:
+        open_row(self, event.row)
+
+    # What the session tells (session.Listener).
+
+    def link_changed(self, state: LinkState, reason: str) -> None:
+        was = self.model.link
+        if state == "connecting" and was != "connecting":
+            return  # the reason why it is not attached stays until it is
+        self.model.link, self.model.reason = state, reason
+        self._show_link()
+        if state == "attached" and was in ("lost", "silent"):
+            self.say("The node is back.", "good")
+        elif state == "locked" and was != "locked":
+            self.run_worker(unlock(self), group="unlock", exclusive=True)
+
+    def began(self, status: NodeStatus, events: list[EventView], blobs: tuple[BlobView, ...]) -> None:
+        self.model.take_status(status, self.clock())
+        self.model.take_blobs(blobs, whole=True)
+        self.events.begin(events)
+        if status.health and not self.notice_line.words:
+            worst = status.health[0]
+            self.say(f"{worst.severity}: {worst.text} {worst.remedy}".strip(), _tone(worst.severity))
+        self.files.show(self.model)
+        self.refresh_all()
+
+    def pushed(self, push: Push) -> None:
+        self.model.heard = self.clock()
+        if self.model.link == "silent":
+            self.link_changed("attached", "")
+        match push:
+            case StatusPush(status=status):
+                self.model.take_status(status, self.clock())
+                self.refresh_all()
+            case EventsPush(events=events, dropped=dropped):
+                self.events.append(events, dropped)
+            case BlobsPush(blobs=blobs):
+                self.model.take_blobs(blobs)
+                self.files.show(self.model)
+            case NoticesPush(notices=notices):
+                self._take_notices(notices)
+
+    def _take_notices(self, notices: tuple[Notice, ...]) -> None:
+        self.model.take_notices(notices)
+        self.notices.show(self.model)
+        last = notices[-1]
+        self.say(f"{last.severity}: {last.text} {last.remedy}".strip(), _tone(last.severity))
+
+    def _check_silence(self) -> None:
+        if self.model.is_silent(self.clock()):
+            self.link_changed("silent", "The node is there, but has not said anything for a while.")
+
+    def _show_link(self) -> None:
+        """Whether what is shown is now or was then. Never one for the other."""
+        model = self.model
+        attached = not model.stale
+        first = model.status is None
+        since = "" if first else f" What you see is from {clock_in_words(model.heard)}."
+        words = {
+            "connecting": "Looking for the node.",
+            "locked": f"{model.reason}",
+            "silent": f"{model.reason}{since}",
+            "lost": f"{model.reason}{since} Trying again; R tries now.",
+            "attached": "",
+        }[model.link]
+        lines: list[Line] = [
+            [(f" {line}", "")] for line in wrap(safe(words), max(8, self.app.size.width - 2))
+        ]
+        self.banner.set_lines(lines)
+        self.banner.styles.height = len(lines)
+        self.banner.display = not attached and bool(words)
+        self.query_one("#panes").set_class(not attached, "-stale")
+        self.refresh_all()
+        self.files.show(model)
+
+    def _show_tabs(self) -> None:
+        shown = PANES[:5] if self.current in PANES[:5] else PANES[3:]
+        line: Line = [(" ", "")]
+        for name in shown:
+            tone: Tone = "accent" if name == self.current else "dim"
+            line.append((f"{PANES.index(name) + 1} {name.capitalize()}  ", tone))
+        self.tabs.set_lines([line])
+
+    def _show_keys(self) -> None:
+        if self.entry_line.question is not None:
+            tab = [("Tab", "completes")] if self.entry_line.question.path else []
+            self.key_bar.show([("Enter", "does it"), *tab, ("Esc", "leaves")])
+            return
+        names = PANE_FOOTER.get(self.current, FOOTER)
+        actions = [BY_ID[name] for name in names]
+        if self.session.read_only:
+            actions = [action for action in actions if not action.changes]
+        self.key_bar.show([(key_in_words(action.keys[0]), action.short) for action in actions])
+
+
+def _tone(severity: str) -> Tone:
+    return "bad" if severity == "critical" else "warn" if severity == "warning" else ""

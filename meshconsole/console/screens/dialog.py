@@ -1,0 +1,223 @@
+"""Dialogs above the desk: a choice, a word to type, a text to read. Esc always leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+
+from meshconsole.console.ink import Line, Span, wrap
+from meshconsole.console.widgets.entry import Entry
+from meshconsole.console.widgets.lines import Column, Lines
+from meshconsole.console.widgets.sheet import Sheet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textual.app import ComposeResult
+    from textual.widgets import Input
+
+    from meshconsole.console.profile import Profile
+
+Answer = TypeVar("Answer")
+
+MOVES: list[BindingType] = [
+    Binding("j,down", "move(1)", show=False),
+    Binding("k,up", "move(-1)", show=False),
+    Binding("pagedown,ctrl+f,ctrl+d", "page(1)", show=False),
+    Binding("pageup,ctrl+b,ctrl+u", "page(-1)", show=False),
+    Binding("g,home", "edge(0)", show=False),
+    Binding("G,end", "edge(1)", show=False),
+]
+"""Every list moves by the same keys."""
+
+
+class Dialog(ModalScreen[Answer]):
+    """A box with a title and sentences above whatever the subclass yields in `compose_body`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False, priority=True)]
+
+    def __init__(self, title: str, sentences: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.box_title = title
+        self.sentences = sentences
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="box"):
+            yield Prose([*self.sentences], title="")
+            yield from self.compose_body()
+
+    def compose_body(self) -> ComposeResult:
+        yield from ()
+
+    def on_mount(self) -> None:
+        from textual.content import Content
+
+        self.query_one("#box").border_title = Content(self.box_title)
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+    def action_move(self, rows: int) -> None:
+        for lines in self.query(Lines):
+            lines.move(rows)
+
+    def action_page(self, pages: int) -> None:
+        for lines in self.query(Lines):
+            lines.move_page(pages)
+
+    def action_edge(self, end: int) -> None:
+        for lines in self.query(Lines):
+            (lines.to_end if end else lines.to_start)()
+
+
+class Prose(Sheet):
+    """Sentences, wrapped to the width they get; as high as they need."""
+
+    DEFAULT_CSS = "Prose { height: auto; }"
+
+    def __init__(self, sentences: Sequence[str], *, title: str = "") -> None:
+        super().__init__(title=title)
+        self.sentences = list(sentences)
+
+    def say(self, sentences: Sequence[str]) -> None:
+        self.sentences = list(sentences)
+        self.update()
+        self.refresh(layout=True)
+
+    def compose_lines(self, width: int, height: int) -> list[Line]:
+        return [[(line, "")] for sentence in self.sentences for line in wrap(sentence, max(1, width))]
+
+    def get_content_height(self, container: object, viewport: object, width: int) -> int:
+        return len(self.compose_lines(width, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """`answer` is returned when it is chosen; `key` chooses it at once."""
+
+    answer: str
+    words: str
+    key: str = ""
+    help: str = ""
+
+
+class Choose(Dialog[str | None]):
+    """One of several. The first has the cursor, so it must be the harmless one. Esc answers None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*MOVES, Binding("enter,space", "choose", show=False)]
+
+    def __init__(
+        self, title: str, sentences: Sequence[str], choices: Sequence[Choice], profile: Profile
+    ) -> None:
+        super().__init__(title, sentences)
+        self.choices = choices
+        self.profile = profile
+
+    def compose_body(self) -> ComposeResult:
+        width = max(len(choice.words) for choice in self.choices) + 2
+        lines: Lines[Choice] = Lines(
+            [
+                Column("", 3, lambda choice: (choice.key, "accent")),
+                Column("", width, lambda choice: (choice.words, "strong")),
+                Column("", 0, lambda choice: (choice.help, "dim")),
+            ],
+            key=lambda choice: choice.answer,
+            profile=self.profile,
+            header=False,
+        )
+        lines.replace(self.choices)
+        lines.styles.height = len(self.choices)
+        yield lines
+
+    def on_key(self, event: object) -> None:
+        character = getattr(event, "character", None)
+        for choice in self.choices:
+            if choice.key and choice.key == character:
+                self.dismiss(choice.answer)
+
+    def action_choose(self) -> None:
+        current: Choice | None = self.query_one(Lines).listing.current()
+        if current is not None:
+            self.dismiss(current.answer)
+
+    def on_lines_chosen(self) -> None:
+        self.action_choose()
+
+
+class Ask(Dialog[str | None]):
+    """A word. With `must_be`, only that word is an answer: for what cannot be undone."""
+
+    def __init__(
+        self,
+        title: str,
+        sentences: Sequence[str],
+        *,
+        value: str = "",
+        password: bool = False,
+        must_be: str | None = None,
+    ) -> None:
+        super().__init__(title, sentences)
+        self.value = value
+        self.password = password
+        self.must_be = must_be
+
+    def compose_body(self) -> ComposeResult:
+        yield Entry(self.value, password=self.password, classes="field")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        if self.must_be is None:
+            self.dismiss(event.value)
+        elif event.value.strip() == self.must_be:
+            self.dismiss(event.value.strip())
+        else:
+            self.query_one(Prose).say([*self.sentences, f'That is not "{self.must_be}". Esc leaves.'])
+
+
+Fact = tuple[str, str]
+
+
+class Read(Dialog[None]):
+    """Names and values to read in full; a value may have many lines."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*MOVES, Binding("q,h,enter", "leave", show=False)]
+
+    def __init__(self, title: str, facts: Sequence[Fact], profile: Profile) -> None:
+        super().__init__(title)
+        self.facts = facts
+        self.profile = profile
+        self.add_class("-large")
+
+    def compose_body(self) -> ComposeResult:
+        label = max((len(name) for name, _ in self.facts), default=0)
+        yield Facts(self.facts, label, self.profile)
+
+
+class Facts(Lines[tuple[int, Span, str]]):
+    """Wraps its values again when its width changes."""
+
+    def __init__(self, facts: Sequence[Fact], label_width: int, profile: Profile) -> None:
+        self.facts = facts
+        self.label_width = label_width
+        super().__init__(
+            [
+                Column("", label_width + 1, lambda row: row[1]),
+                Column("", 0, lambda row: (row[2], "")),
+            ],
+            key=lambda row: row[0],
+            profile=profile,
+            header=False,
+        )
+
+    def on_resize(self, event: object) -> None:
+        width = max(8, self.size.width - self.label_width - 4)
+        rows: list[tuple[int, Span, str]] = []
+        for name, value in self.facts:
+            lines = [line for part in value.split("\n") for line in wrap(part, width)]
+            for number, line in enumerate(lines):
+                rows.append((len(rows), (name if number == 0 else "", "dim"), line))
+        self.replace(rows)

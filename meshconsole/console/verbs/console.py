@@ -1,0 +1,123 @@
+"""The console itself: settings, theme, palette, command line, help, quit, unlock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshconsole.console.actions import ACTIONS, parse_command
+from meshconsole.console.screens.dialog import Ask, Choice, Choose
+from meshconsole.console.screens.help import Help
+from meshconsole.console.screens.palette import Palette
+from meshconsole.console.screens.settings import Settings
+from meshconsole.console.verbs.registry import attempt, verb
+from meshconsole.console.widgets.entryline import Question
+from meshconsole.control.messages import ConfigData, GetConfig, Stop
+from meshconsole.core.errors import MeshconsoleError
+from meshconsole.core.text import safe
+
+if TYPE_CHECKING:
+    from meshconsole.console.screens.desk import Desk
+
+
+@verb("app.help")
+def show_help(desk: Desk, _: str) -> None:
+    desk.app.push_screen(Help(desk.profile))
+
+
+@verb("app.palette")
+async def show_palette(desk: Desk, _: str) -> None:
+    chosen = await desk.app.push_screen_wait(Palette(ACTIONS, desk.profile))
+    if chosen:
+        desk.action_do(chosen)
+
+
+@verb("app.command")
+def command_line(desk: Desk, _: str) -> None:
+    async def run(text: str) -> bool:
+        found = parse_command(text)
+        if isinstance(found, str):
+            desk.say(safe(found), "warn")
+            return False
+        action, argument = found
+        # After the line has closed, because the action may ask something in it.
+        desk.call_after_refresh(desk.action_do, action.id, argument)
+        return True
+
+    desk.ask(Question(":", run, placeholder="a command; ? lists them all"))
+
+
+@verb("app.settings")
+async def settings(desk: Desk, _: str) -> None:
+    reply = await attempt(desk, GetConfig())
+    if reply is None or not isinstance(reply.data, ConfigData):
+        return
+    desk.app.push_screen(Settings(reply.data, desk))
+
+
+@verb("app.theme")
+def theme(desk: Desk, name: str) -> None:
+    from meshconsole.console.shell import Shell
+
+    app = desk.app
+    assert isinstance(app, Shell)
+    names = sorted(app.themes)
+    if not names:
+        desk.say("No themes are installed.", "warn")
+        return
+    if name and name not in names:
+        desk.say(f"There is no theme {safe(name, 32)}. There are: {', '.join(names)}.", "warn")
+        return
+    now = app.theme.removeprefix("mc-")
+    name = name or names[(names.index(now) + 1) % len(names) if now in names else 0]
+    app.use_theme(name)
+    ansi = " With 16 colours and without colour all themes look alike." if app.ansi_color else ""
+    desk.say(f"Theme: {app.themes[name].title}. To keep it: Settings (s).{ansi}")
+
+
+@verb("app.reconnect")
+def reconnect(desk: Desk, _: str) -> None:
+    if desk.current == "audit" and not desk.model.stale:
+        desk.action_do("view.audit")
+    elif desk.model.stale:
+        desk.session.try_again()
+        desk.say("Looking for the node.", "dim")
+    else:
+        desk.say("The node is attached.", "good")
+
+
+@verb("app.quit")
+async def leave(desk: Desk, _: str) -> None:
+    """Asks whether the node stays, unless there is none to ask about or none may be stopped."""
+    if desk.model.link not in ("attached", "silent") or desk.session.read_only:
+        desk.app.exit()
+        return
+    answer = await desk.app.push_screen_wait(
+        Choose(
+            "Leave the console",
+            ["The node works on its own: it can keep serving the team without this console."],
+            [
+                Choice("keep", "Keep it running", "k", "come back with: meshconsole"),
+                Choice("stop", "Stop the node", "s", "teammates cannot reach it until it is started"),
+                Choice("stay", "Stay here", "c"),
+            ],
+            desk.profile,
+        )
+    )
+    if answer == "keep" or (answer == "stop" and await attempt(desk, Stop(), "Stopping.") is not None):
+        desk.app.exit()
+
+
+async def unlock(desk: Desk) -> None:
+    """Asks for the passphrase of a locked home until it is right or the person gives up."""
+    sentences = ["The node runs, but its home is locked: nothing can be read or written yet."]
+    while True:
+        passphrase = await desk.app.push_screen_wait(Ask("Passphrase", sentences, password=True))
+        if passphrase is None:
+            desk.app.exit()
+            return
+        try:
+            await desk.session.unlock(passphrase)
+        except MeshconsoleError as error:
+            sentences = [safe(str(error)), "Try again; Esc leaves the console."]
+        else:
+            return

@@ -1,0 +1,138 @@
+"""Files of the team: add, fetch, pin."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from os.path import commonpath
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from meshconsole.console.verbs.registry import attempt, verb
+from meshconsole.console.widgets.entryline import Question
+from meshconsole.console.words import size_in_words
+from meshconsole.control.messages import AddBlob, BlobsData, GetBlob, Pin, Unpin
+from meshconsole.core.errors import MeshconsoleError
+from meshconsole.core.text import REPLACEMENT, safe
+
+if TYPE_CHECKING:
+    from meshconsole.console.screens.desk import Desk
+    from meshconsole.control.messages import Progress
+    from meshconsole.core.status import BlobView
+
+
+@verb("file.add")
+async def add(desk: Desk, path: str) -> None:
+    if path:
+        await _add(desk, path)
+        return
+    desk.ask(
+        Question(
+            "file to add", lambda text: _add(desk, text), placeholder="a path on this machine", path=True
+        )
+    )
+
+
+async def _add(desk: Desk, text: str) -> bool:
+    if not text.strip():
+        return False
+    path = absolute(text)
+    if not await asyncio.to_thread(path.is_file):
+        desk.say(f"There is no file {path}.", "bad")
+        return False
+    desk.say(f"Sealing and storing {path.name}.", "dim")
+    reply = await attempt(desk, AddBlob(str(path)), f"Added {path.name}.")
+    if reply is not None and isinstance(reply.data, BlobsData):
+        desk.model.take_blobs(reply.data.blobs)
+        desk.files.show(desk.model)
+    return reply is not None
+
+
+@verb("file.get")
+def fetch(desk: Desk, destination: str) -> None:
+    """Asks where to, then fetches the file under the cursor; the row shows how far it is."""
+    blob = current(desk)
+    if blob is None:
+        return
+    if destination:
+        desk.run_worker(_fetch(desk, blob, destination), group=f"get {blob.cid}")
+        return
+
+    async def begin(text: str) -> bool:
+        if not text.strip():
+            return False
+        # The line is free again while the fetch goes on.
+        desk.run_worker(_fetch(desk, blob, text), group=f"get {blob.cid}")
+        return True
+
+    target = str(Path.cwd() / file_name(blob.name))
+    desk.ask(Question("save as", begin, value=target, placeholder="a file, or a folder", path=True))
+
+
+async def _fetch(desk: Desk, blob: BlobView, text: str) -> None:
+    destination = absolute(text)
+    if await asyncio.to_thread(destination.is_file):
+        desk.say(f"{destination} is there already; choose another name.", "bad")
+        return
+
+    def progress(step: Progress) -> None:
+        desk.model.transfers[blob.cid] = step
+        desk.files.show(desk.model)
+
+    desk.say(f"Fetching {safe(blob.name, 40)}, {size_in_words(blob.size)}.", "dim")
+    try:
+        reply = await desk.session.call(GetBlob(blob.cid, str(destination)), progress=progress)
+    except MeshconsoleError as error:
+        desk.say(f"{safe(blob.name, 40)}: {error}", "bad")
+    else:
+        desk.say(reply.verdict.sentence or f"Saved {destination}.", "good")
+    finally:
+        desk.model.transfers.pop(blob.cid, None)
+        desk.files.show(desk.model)
+
+
+@verb("file.pin")
+async def pin(desk: Desk, _: str) -> None:
+    blob = current(desk)
+    if blob is None:
+        return
+    name = safe(blob.name, 40)
+    if blob.pinned:
+        await attempt(desk, Unpin(blob.cid), f"{name} may be dropped when room is needed.")
+    else:
+        await attempt(desk, Pin(blob.cid), f"{name} stays on this node.")
+
+
+def current(desk: Desk) -> BlobView | None:
+    blob = desk.files.listing.current()
+    if blob is None:
+        desk.say("There is no file here yet. Press a to add one.", "warn")
+    return blob
+
+
+def absolute(text: str) -> Path:
+    """What a person types as a path, as the node needs it: its working folder is another one."""
+    return Path(os.path.abspath(Path(text.strip()).expanduser()))
+
+
+def file_name(name: str) -> str:
+    """A file name made of what a stranger called the file: no folder, not hidden, nothing unseen."""
+    plain = safe(name, 120).replace(REPLACEMENT, "").replace("/", "_").replace("\\", "_").strip(" .")
+    return plain or "file"
+
+
+def complete(text: str) -> str:
+    """`text` with the last name completed as far as the files there agree."""
+    typed = Path(text).expanduser()
+    folder, start = (typed, "") if text.endswith("/") or not text else (typed.parent, typed.name)
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(
+                entry.name + ("/" if entry.is_dir() else "")
+                for entry in entries
+                if entry.name.startswith(start) and (start or not entry.name.startswith("."))
+            )
+    except OSError:
+        return text
+    common = commonpath(names)
+    return text[: len(text) - len(start)] + common if len(common) > len(start) else text

@@ -1,0 +1,141 @@
+"""The team: notes, invites, joining, roles. What cannot be undone is asked for by a typed name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_args
+
+from meshconsole.console.screens.dialog import Ask, Choice, Choose
+from meshconsole.console.screens.invite import InviteScreen
+from meshconsole.console.verbs.registry import attempt, verb
+from meshconsole.console.widgets.entryline import Question
+from meshconsole.control.messages import (
+    CreateTeam,
+    Invite,
+    InviteData,
+    JoinTeam,
+    RemoveMember,
+    Role,
+    RotateKey,
+    SendNote,
+    SetRole,
+)
+from meshconsole.core.text import safe
+
+if TYPE_CHECKING:
+    from meshconsole.console.screens.desk import Desk
+    from meshconsole.core.status import MemberStatus
+
+ROLE_HELP = {
+    "admin": "may invite, remove and change roles",
+    "member": "reads and writes",
+    "observer": "reads only",
+    "relay": "stores and passes on, but can open nothing",
+}
+
+
+@verb("note.write")
+async def write_note(desk: Desk, text: str) -> None:
+    if text:
+        await _send(desk, text)
+        return
+    team = desk.model.status.team if desk.model.status else None
+    if team is None:
+        desk.say("There is no team to write to yet. :create NAME, or :join INVITE.", "warn")
+        return
+
+    async def send(text: str) -> bool:
+        if not text.strip():
+            return False
+        if await _send(desk, text):
+            # The line stays open for the next note.
+            entry = desk.entry_line.entry
+            entry.value = "" if entry.value == text else entry.value
+        return False
+
+    desk.ask(Question(f"note to {safe(team.name, 24)}", send, placeholder="Enter sends, Esc leaves"))
+
+
+async def _send(desk: Desk, text: str) -> bool:
+    return await attempt(desk, SendNote(text), "Sent.") is not None
+
+
+@verb("team.invite")
+async def invite(desk: Desk, _: str) -> None:
+    reply = await attempt(desk, Invite())
+    if reply is not None and isinstance(reply.data, InviteData):
+        desk.app.push_screen(InviteScreen(reply.data, desk.profile))
+
+
+@verb("team.join")
+async def join(desk: Desk, text: str) -> None:
+    if text:
+        await attempt(desk, JoinTeam(text), "Joined.")
+        return
+
+    async def send(text: str) -> bool:
+        desk.say("Joining.", "dim")
+        return await attempt(desk, JoinTeam(text.strip()), "Joined.") is not None
+
+    desk.ask(Question("invite", send, placeholder="the text below a teammate's QR code"))
+
+
+@verb("team.create")
+async def create(desk: Desk, name: str) -> None:
+    if name:
+        await attempt(desk, CreateTeam(name), f"Created {name}.")
+        return
+
+    async def send(text: str) -> bool:
+        name = text.strip()
+        return bool(name) and await attempt(desk, CreateTeam(name), f"Created {name}.") is not None
+
+    desk.ask(Question("name of the new team", send))
+
+
+@verb("team.role")
+async def change_role(desk: Desk, _: str) -> None:
+    member = _other_member(desk)
+    if member is None:
+        return
+    name = safe(member.name, 24)
+    choices = [Choice("", "leave it as it is", help=f"{name} is {safe(member.role, 12)}")]
+    choices += [Choice(role, role, help=ROLE_HELP[role]) for role in get_args(Role) if role != member.role]
+    role = await desk.app.push_screen_wait(Choose(f"Role of {name}", [], choices, desk.profile))
+    for wanted in get_args(Role):
+        if role == wanted:
+            await attempt(desk, SetRole(member.npub, wanted), f"{name} is {wanted} now.")
+
+
+@verb("team.remove")
+async def remove(desk: Desk, _: str) -> None:
+    member = _other_member(desk)
+    if member is None:
+        return
+    name = safe(member.name, 24)
+    sentences = [
+        f"{name} will not be able to read anything that is written from now on. What it has read it keeps.",
+        "This cannot be undone: the device would have to be invited again.",
+        f"Type its name to remove it: {name}",
+    ]
+    if await desk.app.push_screen_wait(Ask(f"Remove {name}?", sentences, must_be=name)):
+        await attempt(desk, RemoveMember(member.npub), f"{name} was removed and the key was turned.")
+
+
+@verb("team.rotate")
+async def rotate(desk: Desk, _: str) -> None:
+    sentences = [
+        "A new key for everything written from now on; every member gets it. Old notes stay readable."
+    ]
+    choices = [Choice("", "leave the key"), Choice("rotate", "turn the key", "r")]
+    if await desk.app.push_screen_wait(Choose("Turn the team's key?", sentences, choices, desk.profile)):
+        await attempt(desk, RotateKey(), "The key was turned.")
+
+
+def _other_member(desk: Desk) -> MemberStatus | None:
+    member = desk.team.listing.current()
+    if member is None:
+        desk.say("There is no member here.", "warn")
+    elif member.me:
+        desk.say("That is this device.", "warn")
+        return None
+    return member

@@ -1,0 +1,87 @@
+"""The entry line at the foot of the desk: what it asks, and what happens with the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from textual.containers import Horizontal
+
+from meshconsole.console.widgets.entry import Entry
+from meshconsole.console.widgets.sheet import Sheet
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from textual.app import ComposeResult
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """`submit` gets the text; the line closes if it answers True, and keeps the text otherwise.
+
+    `change` is told every keystroke; `leave` is told when the line is left by Esc. With `path`, Tab
+    completes names of files.
+    """
+
+    label: str
+    submit: Callable[[str], Awaitable[bool]]
+    value: str = ""
+    placeholder: str = ""
+    change: Callable[[str], None] | None = None
+    leave: Callable[[], None] | None = None
+    path: bool = False
+
+
+class _Label(Sheet):
+    DEFAULT_CSS = "_Label { height: 1; width: auto; }"
+
+    def get_content_width(self, container: object, viewport: object) -> int:
+        return sum(len(text) for line in self._lines for text, _ in line)
+
+
+class EntryLine(Horizontal):
+    def __init__(self) -> None:
+        super().__init__(id="entry-line")
+        self.question: Question | None = None
+        self.busy = False
+
+    def compose(self) -> ComposeResult:
+        yield _Label(id="entry-label")
+        yield Entry(id="entry")
+
+    @property
+    def entry(self) -> Entry:
+        return self.query_one(Entry)
+
+    def ask(self, question: Question) -> None:
+        self.question = question
+        label = self.query_one(_Label)
+        label.set_lines([[(f" {question.label} ", "accent")]])
+        label.refresh(layout=True)
+        self.display = True
+        self.entry.placeholder = question.placeholder
+        self.entry.value = question.value
+        self.entry.action_end()
+        self.entry.focus()
+
+    def close(self) -> None:
+        self.question = None
+        self.display = False
+        with self.entry.prevent(Entry.Changed):
+            self.entry.value = ""
+
+    async def submit(self) -> bool:
+        """Whether the line was closed. While an answer is worked on, another one is not taken."""
+        question = self.question
+        if question is None or self.busy:
+            return False
+        self.busy = True
+        try:
+            done = await question.submit(self.entry.value)
+        finally:
+            self.busy = False
+        if done and self.question is question:
+            self.close()
+            return True
+        return False

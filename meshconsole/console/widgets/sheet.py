@@ -1,0 +1,65 @@
+"""A few lines of facts that are drawn whole, and only when they changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.content import Content
+from textual.strip import Strip
+from textual.widget import Widget
+
+from meshconsole.console.ink import Inks, Line, strip
+
+if TYPE_CHECKING:
+    from textual import events
+
+
+class Sheet(Inks, Widget):
+    """Subclasses say in `compose_lines` what fits into a size; `update` asks them again."""
+
+    DEFAULT_CSS = "Sheet { width: 1fr; height: 1fr; }"
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*Inks.COMPONENT_CLASSES}
+
+    def __init__(
+        self,
+        *,
+        title: str = "",
+        id: str | None = None,  # noqa: A002 - Textual's own word
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(id=id, classes=classes)
+        self.title = title
+        self._lines: list[Line] = []
+        self._border = ("", "")
+
+    def compose_lines(self, width: int, height: int) -> list[Line]:
+        return self._lines
+
+    def set_lines(self, lines: list[Line]) -> None:
+        self._lines = lines
+        self.refresh()
+
+    def update(self) -> None:
+        lines = self.compose_lines(self.size.width, self.size.height)
+        if lines != self._lines:
+            self.set_lines(lines)
+
+    def set_border(self, title: str, subtitle: str) -> None:
+        if (title, subtitle) != self._border:
+            self._border = (title, subtitle)
+            # Content, not str: a str would be read as markup.
+            self.border_title, self.border_subtitle = Content(title), Content(subtitle)
+
+    def on_mount(self) -> None:
+        if self.title:
+            self.set_border(self.title, "")
+
+    def on_resize(self, _: events.Resize) -> None:
+        self.update()
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        if y >= len(self._lines):
+            return Strip.blank(width, self.rich_style)
+        return strip(self, self._lines[y], width)

@@ -1,0 +1,70 @@
+"""Quantities as people read them. Pure."""
+
+from __future__ import annotations
+
+import time
+
+
+def size_in_words(size_bytes: float) -> str:
+    """Decimal units, three digits at most: "318 MB"."""
+    value = float(size_bytes)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 999.5 or unit == "TB":
+            return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return ""
+
+
+def rate_in_words(rate_bps: float) -> str:
+    """Bytes per second as bits, the unit that the limit is set in: "1.2 Mbit/s"."""
+    bits = rate_bps * 8
+    if bits < 1000:
+        return f"{bits:.0f} bit/s"
+    if bits < 999_500:
+        return f"{bits / 1e3:.0f} kbit/s"
+    return f"{bits / 1e6:.1f} Mbit/s"
+
+
+def count_in_words(count: int) -> str:
+    """Thousands set apart by a thin gap that every font has: "12 480"."""
+    return f"{count:,}".replace(",", " ")
+
+
+def duration_in_words(seconds: float) -> str:
+    """Two units at most: "45 s", "12 min", "2h14", "3 d"."""
+    seconds = max(0, int(seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min"
+    if seconds < 86_400:
+        return f"{seconds // 3600}h{seconds % 3600 // 60:02d}"
+    return f"{seconds // 86_400} d"
+
+
+def clock_in_words(at: float) -> str:
+    """Local time of day. A time outside of the calendar, which a stranger may send, is "--:--:--"."""
+    return _local(at, "%H:%M:%S", "--:--:--")
+
+
+def moment_in_words(at: float) -> str:
+    """Local date and time."""
+    return _local(at, "%Y-%m-%d %H:%M:%S", "outside of the calendar")
+
+
+def ago_in_words(at: float | None, now: float) -> str:
+    if at is None:
+        return "never"
+    return f"{duration_in_words(now - at)} ago"
+
+
+def short_key(key: str) -> str:
+    """The beginning and end of a key or id, enough to recognise and not to compare."""
+    return key if len(key) <= 11 else f"{key[:6]}…{key[-4:]}"
+
+
+def _local(at: float, pattern: str, otherwise: str) -> str:
+    try:
+        return time.strftime(pattern, time.localtime(at))
+    except (OverflowError, ValueError, OSError):
+        return otherwise
