@@ -33,10 +33,10 @@ class CountingMeter:
     sent: int = 0
     received: int = 0
 
-    async def wait(self, count: int, /) -> None:
+    async def wait_out(self, count: int, /) -> None:
         self.sent += count
 
-    def count_in(self, count: int, /) -> None:
+    async def wait_in(self, count: int, /) -> None:
         self.received += count
 
 

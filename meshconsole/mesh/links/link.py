@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import MeshconsoleError, RemoteError, Unavailable
 from meshconsole.core.status import LinkStatus
@@ -27,7 +27,7 @@ from meshconsole.mesh.links.frames import (
     Precedence,
 )
 from meshconsole.mesh.links.heartbeat import GONE_S, Heartbeat
-from meshconsole.mesh.links.pipe import Pipe, PipeClosed
+from meshconsole.mesh.links.pipe import Meter, Pipe, PipeClosed
 from meshconsole.mesh.messages import (
     PROTOCOL_VERSION,
     Bye,
@@ -48,15 +48,6 @@ if TYPE_CHECKING:
 HANDSHAKE_S = 10.0
 FAREWELL_S = 0.5
 LINK_ID_LABEL = b"EXPORTER-meshconsole-link-id"
-
-
-class Meter(Protocol):
-    """Counts what the links carry, and holds back what exceeds the owner's bandwidth."""
-
-    async def wait(self, count: int, /) -> None:
-        """Returns when `count` bytes may be sent."""
-
-    def count_in(self, count: int, /) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,7 +347,7 @@ class Link:
         out = self._session.outbox()
         self._sealed.extend(out[at : at + PIPE_MESSAGE] for at in range(0, len(out), PIPE_MESSAGE))
         while self._sealed:
-            await self._meter.wait(len(self._sealed[0]))
+            await self._meter.wait_out(len(self._sealed[0]))
             # Taken before the pipe waits: a cancelled send has handed its message over.
             message = self._sealed.popleft()
             self._bytes_out += len(message)
@@ -365,7 +356,7 @@ class Link:
     async def _receive(self) -> bytes:
         data = await self.pipe.receive()
         self._bytes_in += len(data)
-        self._meter.count_in(len(data))
+        await self._meter.wait_in(len(data))
         return data
 
     def _finish(self, closed: Closed) -> None:

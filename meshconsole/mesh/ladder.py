@@ -1,0 +1,223 @@
+"""The ladder: where peers may be found, which address to try when, and what came of it. Pure.
+
+Every rung of discovery (mDNS, cached peers, invites, what peers say of themselves) puts candidates in;
+the dialler takes out what is due and reports the outcome, which stays on record so that "why can't I
+see X" has an answer. The laws:
+
+1. An address is a hint, never a proof: who is there, the link's handshake tells.
+2. Failures back off from FIRST_S to LAST_S with jitter, so that a team that comes back together does
+   not dial in step. Somebody else's device at an address backs off for STRANGER_S and longer.
+3. Nobody is dialled who has a link already, and no address twice at once.
+4. The number of candidates is bounded: those that never worked and were not seen lately go first.
+
+Times are in seconds on one monotonic clock; the random numbers come from outside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from random import Random
+
+Source = Literal["mdns", "cached", "invite", "peer", "config"]
+Outcome = Literal["", "trying", "linked", "failed", "stranger", "self"]
+
+FIRST_S = 1.0
+LAST_S = 60.0
+STRANGER_S = 600.0
+STRANGER_LAST_S = 3600.0
+UNPROVEN_S = 20.0
+"""An address without a sign that it is of this team waits so long before it is tried."""
+MAX_CANDIDATES = 256
+MAX_DIALS = 4
+_JITTER = 0.25
+
+
+@dataclass(slots=True)
+class Candidate:
+    """One address. `npub` is who answered there last, or who said it is theirs; "" if nobody knows."""
+
+    address: str
+    source: Source
+    npub: str
+    next_try: float
+    seen: float
+    """When a rung named it last."""
+    group: str = ""
+    """Addresses of one device, whoever it is, have the same group and are tried one after the other."""
+    outcome: Outcome = ""
+    attempts: int = 0
+    failures: int = 0
+    """In a row."""
+    last_try: float | None = None
+    last_error: str = ""
+    ever_worked: bool = False
+
+
+@dataclass(slots=True)
+class Ladder:
+    random: Random
+    _candidates: dict[str, Candidate] = field(default_factory=dict)
+    _linked: set[str] = field(default_factory=set)
+
+    def offer(
+        self,
+        address: str,
+        source: Source,
+        now: float,
+        *,
+        npub: str = "",
+        group: str = "",
+        is_proven: bool = True,
+    ) -> None:
+        """A rung names an address. What is new is due at once, or in UNPROVEN_S if `is_proven` is False.
+
+        A peer that shows itself again (mDNS) after failures is tried soon, not at the end of its backoff.
+        """
+        known = self._candidates.get(address)
+        if known is None:
+            self._make_room()
+            due = now if is_proven else now + self._jittered(UNPROVEN_S)
+            self._candidates[address] = Candidate(address, source, npub, due, now, group)
+            return
+        known.seen = now
+        known.group = group or known.group
+        if npub and known.outcome != "linked":
+            known.npub = npub
+        if source == "mdns" and known.outcome == "failed" and is_proven:
+            known.failures = min(known.failures, 2)
+            known.next_try = min(known.next_try, now + self._jittered(FIRST_S))
+
+    def withdraw(self, address: str) -> None:
+        """A rung takes back an address that never worked (mDNS goodbye)."""
+        known = self._candidates.get(address)
+        if known is not None and not known.ever_worked and known.outcome != "trying":
+            del self._candidates[address]
+
+    def due(self, now: float) -> list[Candidate]:
+        """What to dial now, oldest first, at most MAX_DIALS at once and one address for each peer."""
+        trying = [c for c in self._candidates.values() if c.outcome == "trying"]
+        busy = {name for c in trying for name in (c.npub, c.group) if name}
+        room = MAX_DIALS - len(trying)
+        found: list[Candidate] = []
+        for candidate in sorted(self._candidates.values(), key=lambda c: c.next_try):
+            if len(found) >= room or candidate.next_try > now:
+                break
+            if candidate.outcome in ("trying", "self") or candidate.npub in self._linked:
+                continue
+            names = {name for name in (candidate.npub, candidate.group) if name}
+            if names & busy:
+                continue
+            found.append(candidate)
+            busy |= names
+        return found
+
+    def next_timer(self) -> float | None:
+        waiting = [
+            c.next_try
+            for c in self._candidates.values()
+            if c.outcome not in ("trying", "self") and c.npub not in self._linked
+        ]
+        return min(waiting, default=None)
+
+    def started(self, address: str, now: float) -> None:
+        candidate = self._candidates[address]
+        candidate.outcome = "trying"
+        candidate.attempts += 1
+        candidate.last_try = now
+
+    def linked(self, address: str, npub: str, now: float) -> None:
+        """The handshake at this address proved to be with `npub`, of this team."""
+        candidate = self._candidates.get(address)
+        if candidate is None:
+            self._make_room()
+            candidate = self._candidates[address] = Candidate(address, "peer", npub, now, now)
+        candidate.outcome = "linked"
+        for other in self._candidates.values():
+            if other is candidate or (candidate.group and other.group == candidate.group):
+                other.npub = npub
+        candidate.failures = 0
+        candidate.last_error = ""
+        candidate.ever_worked = True
+        candidate.seen = now
+        candidate.next_try = now + self._jittered(FIRST_S)
+
+    def failed(self, address: str, error: str, now: float) -> None:
+        candidate = self._candidates[address]
+        candidate.outcome = "failed"
+        candidate.failures += 1
+        candidate.last_error = error
+        delay = min(LAST_S, FIRST_S * 2.0 ** min(candidate.failures - 1, 16))
+        candidate.next_try = now + self._jittered(delay)
+
+    def stranger(self, address: str, error: str, now: float) -> None:
+        """Somebody answers there who is not of this team, or to whom this node is not."""
+        candidate = self._candidates[address]
+        candidate.outcome = "stranger"
+        candidate.npub = ""
+        candidate.failures += 1
+        candidate.last_error = error
+        delay = min(STRANGER_LAST_S, STRANGER_S * 2.0 ** min(candidate.failures - 1, 8))
+        candidate.next_try = now + self._jittered(delay)
+
+    def is_self(self, address: str) -> None:
+        """This node answers there itself."""
+        candidate = self._candidates[address]
+        candidate.outcome = "self"
+        candidate.npub = ""
+        candidate.last_error = "This address is this node's own."
+
+    def peer_up(self, npub: str) -> None:
+        self._linked.add(npub)
+
+    def peer_down(self, npub: str, now: float) -> None:
+        """The last websocket link to the peer is gone: what worked is due soon, the rest in its turn."""
+        self._linked.discard(npub)
+        for candidate in self._candidates.values():
+            if candidate.npub == npub and candidate.outcome == "linked":
+                candidate.outcome = ""
+                candidate.next_try = now + self._jittered(FIRST_S / 2)
+
+    def network_changed(self, now: float) -> None:
+        """All bets are off: everything that failed is due again, spread over FIRST_S."""
+        for candidate in self._candidates.values():
+            if candidate.outcome in ("failed", "self"):
+                candidate.outcome = ""
+                candidate.failures = 0
+                candidate.next_try = min(candidate.next_try, now + self.random.random() * FIRST_S)
+
+    def roster_changed(self, now: float) -> None:
+        """Strangers may be members now."""
+        for candidate in self._candidates.values():
+            if candidate.outcome == "stranger":
+                candidate.failures = 0
+                candidate.next_try = min(candidate.next_try, now + self.random.random() * 2 * FIRST_S)
+
+    def candidates(self, npub: str = "") -> tuple[Candidate, ...]:
+        """On record for one peer, or all; those that worked first."""
+        found = [c for c in self._candidates.values() if not npub or c.npub == npub]
+        return tuple(sorted(found, key=lambda c: (not c.ever_worked, c.failures, c.address)))
+
+    def count(self, source: Source) -> int:
+        return sum(1 for c in self._candidates.values() if c.source == source)
+
+    def forget(self, addresses: Iterable[str]) -> None:
+        for address in addresses:
+            self._candidates.pop(address, None)
+
+    def _make_room(self) -> None:
+        if len(self._candidates) < MAX_CANDIDATES:
+            return
+        loser = min(
+            (c for c in self._candidates.values() if c.outcome not in ("trying", "linked")),
+            key=lambda c: (c.ever_worked, c.seen),
+            default=None,
+        )
+        if loser is not None:
+            del self._candidates[loser.address]
+
+    def _jittered(self, delay: float) -> float:
+        return delay * (1 + _JITTER * (2 * self.random.random() - 1))

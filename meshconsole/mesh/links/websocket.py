@@ -1,0 +1,144 @@
+"""Pipes over WebSocket: the default on a LAN and for bulk.
+
+The dialling side opens `ws://HOST:PORT/mesh` (or `/join`); the answering side gets the connection from
+the relay's server, which listens for all. No TLS outside: the link's own runs inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+from typing import TYPE_CHECKING, Literal
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+from meshconsole.core.errors import Unavailable
+from meshconsole.core.text import safe
+from meshconsole.mesh.links.frames import PIPE_MESSAGE
+from meshconsole.mesh.links.pipe import PipeClosed
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
+    from websockets.asyncio.connection import Connection
+
+    from meshconsole.core.status import PathName
+
+CONNECT_S = 5.0
+CLOSE_S = 0.5
+Route = Literal["/mesh", "/join"]
+
+
+class WebSocketPipe:
+    """A pipe over a WebSocket connection of either side. `address` is HOST:PORT of the other end."""
+
+    path: PathName = "websocket"
+    channel = ""
+
+    def __init__(self, connection: Connection, address: str) -> None:
+        self.address = address
+        self._connection = connection
+
+    async def send(self, message: bytes) -> None:
+        try:
+            await self._connection.send(message)
+        except ConnectionClosed as error:
+            raise PipeClosed(_why(error)) from None
+
+    async def receive(self) -> bytes:
+        try:
+            return await self._connection.recv(decode=False)
+        except ConnectionClosed as error:
+            raise PipeClosed(_why(error)) from None
+
+    async def close(self, reason: str) -> None:
+        # WebSocket allows 123 bytes of reason; the link has told it in full, inside TLS.
+        short = safe(reason).encode()[:100].decode(errors="ignore")
+        closing = self._connection.close(reason=short)
+        with contextlib.suppress(WebSocketException, OSError, TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await closing
+                return
+        self._connection.transport.abort()
+
+
+async def dial(address: str, route: Route = "/mesh") -> WebSocketPipe:
+    """Raises Unavailable, in words, if nobody answers there or it is no mesh node."""
+    host, port = split_address(address)
+    uri = f"ws://{join_address(host, port)}{route}"
+    try:
+        connection: ClientConnection = await connect(
+            uri,
+            compression=None,
+            max_size=2 * PIPE_MESSAGE,
+            max_queue=16,
+            write_limit=4 * PIPE_MESSAGE,
+            open_timeout=CONNECT_S,
+            close_timeout=CLOSE_S,
+            # The link has its own keep-alive, which also tells whether it is heard.
+            ping_interval=None,
+            proxy=None,
+            user_agent_header=None,
+        )
+    except InvalidStatus as error:
+        status = error.response.status_code
+        raise Unavailable(f"{address} answers, but offers no {route} (HTTP {status}).") from None
+    except (WebSocketException, EOFError) as error:
+        raise Unavailable(f"{address} answers, but is no mesh node: {safe(str(error), 80)}.") from None
+    except TimeoutError:
+        raise Unavailable(f"{address} did not answer within {CONNECT_S:.0f} s.") from None
+    except OSError as error:
+        raise Unavailable(f"{address} cannot be reached: {_os_words(error)}.") from None
+    return WebSocketPipe(connection, address)
+
+
+def accepted(connection: Connection) -> WebSocketPipe:
+    """The pipe of a connection that the relay's server took for a route."""
+    peer = connection.remote_address
+    address = join_address(str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else "?"
+    return WebSocketPipe(connection, address)
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """HOST:PORT or [IPv6]:PORT. Raises Unavailable for anything else."""
+    host, colon, port = address.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        colon = ""
+    if not (host and colon and port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+        raise Unavailable(f"{safe(address, 80)!r} is not an address like 192.168.1.5:7447.")
+    if not all(char.isascii() and (char.isalnum() or char in ".-:%_") for char in host):
+        raise Unavailable(f"{safe(address, 80)!r} is not an address like 192.168.1.5:7447.")
+    return host, int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_loopback(address: str) -> bool:
+    """Whether HOST:PORT is on this very machine."""
+    try:
+        host, _ = split_address(address)
+        ip = ipaddress.ip_address(host)
+    except (Unavailable, ValueError):
+        return address.startswith("localhost:")
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        return ip.ipv4_mapped.is_loopback
+    return ip.is_loopback
+
+
+def _why(error: ConnectionClosed) -> str:
+    received = error.rcvd
+    if received is not None and received.reason:
+        return f"The connection was closed: {safe(received.reason, 120)}"
+    return "The connection was closed." if received is not None else "The connection was lost."
+
+
+def _os_words(error: OSError) -> str:
+    if error.strerror:
+        return error.strerror.lower()
+    # asyncio puts the errors of several addresses of one name into one text.
+    return safe(str(error), 120) or type(error).__name__

@@ -1,0 +1,45 @@
+"""What the mesh asks of the team: who belongs, and by which key. `team.state.Team` answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Device(Protocol):
+    """A device of the team, or one that was removed from it."""
+
+    @property
+    def npub(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def role(self) -> str: ...
+
+    @property
+    def mldsa_public(self) -> bytes: ...
+
+    @property
+    def removed(self) -> bool: ...
+
+
+class Roster(Protocol):
+    def members(self) -> Sequence[Device]: ...
+
+    def member(self, npub: str, /) -> Device | None: ...
+
+    def device_for_key(self, mldsa_public: bytes, /) -> Device | None:
+        """The device with a live role that holds this key."""
+
+    def rendezvous_tag(self, ephemeral_id: bytes, /) -> str:
+        """16 hex digits that only this team's devices can make or recognise."""
+
+
+def live_device(roster: Roster | None, key: bytes) -> Device | None:
+    """The device that may be linked to under this key, if any."""
+    device = roster.device_for_key(key) if roster is not None else None
+    return None if device is None or device.removed else device

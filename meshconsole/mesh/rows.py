@@ -1,0 +1,52 @@
+"""The newest rows of this node's log, kept in memory so that following live costs no reads. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from meshconsole.mesh.serving import Row
+
+
+@dataclass(slots=True)
+class RecentRows:
+    """Complete from behind `floor` on: every row of the log with a higher seq is here.
+
+    `floor` starts as the head of the log when listening began.
+    """
+
+    floor: int
+    limit_rows: int = 2048
+    limit_bytes: int = 2 * 1024 * 1024
+    _rows: deque[Row] = field(default_factory=deque)
+    _bytes: int = 0
+
+    def add(self, row: Row) -> None:
+        """Rows come in the order of their seq; one that does not makes everything before it unsure."""
+        if self._rows and row.seq <= self._rows[-1].seq:
+            self.floor = max(self.floor, self._rows[-1].seq)
+            self._rows.clear()
+            self._bytes = 0
+            return
+        if row.seq <= self.floor:
+            return
+        self._rows.append(row)
+        self._bytes += len(row.raw)
+        while len(self._rows) > self.limit_rows or self._bytes > self.limit_bytes:
+            oldest = self._rows.popleft()
+            self._bytes -= len(oldest.raw)
+            self.floor = oldest.seq
+
+    def read(self, after: int, limit: int) -> list[Row] | None:
+        """Rows behind `after`, oldest first; None if only the store can tell."""
+        if after < self.floor:
+            return None
+        newest: list[Row] = []
+        for row in reversed(self._rows):
+            if row.seq <= after:
+                break
+            newest.append(row)
+        newest.reverse()
+        return newest[:limit]

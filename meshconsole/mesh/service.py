@@ -1,0 +1,334 @@
+"""The mesh of this node: finds the team's other devices, keeps links to them, and stays in sync.
+
+Everything runs in one TaskGroup between `start` and `stop`. The failure of a link ends that link, the
+failure of a loop is logged and the loop is started again; neither ends the mesh.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from meshconsole.core.errors import MeshconsoleError, Unavailable
+from meshconsole.core.event import encode_event
+from meshconsole.mesh.addresses import host_addresses, listen_addresses, with_port
+from meshconsole.mesh.datachannels import DataChannels
+from meshconsole.mesh.dialling import Dialler
+from meshconsole.mesh.discovery.cached import AddressBook
+from meshconsole.mesh.known import KnownIds
+from meshconsole.mesh.ladder import Ladder
+from meshconsole.mesh.linking import Links, Self
+from meshconsole.mesh.links.description import ice_servers
+from meshconsole.mesh.links.websocket import accepted, split_address
+from meshconsole.mesh.nursery import Nursery
+from meshconsole.mesh.rows import RecentRows
+from meshconsole.mesh.serving import Row
+from meshconsole.mesh.session import Surroundings, via_name
+from meshconsole.mesh.view import peer_status, plural
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+
+    from websockets.asyncio.server import ServerConnection
+
+    from meshconsole.core.config import Config
+    from meshconsole.core.status import PeerStatus
+    from meshconsole.core.verdict import Verdict
+    from meshconsole.crypto.identity import Identity
+    from meshconsole.crypto.tls import LinkCredentials
+    from meshconsole.mesh.discovery.cached import AddressStore
+    from meshconsole.mesh.happenings import MeshHappening
+    from meshconsole.mesh.ladder import Source
+    from meshconsole.mesh.links.link import Link
+    from meshconsole.mesh.links.pipe import Meter, Pipe
+    from meshconsole.mesh.roster import Roster
+    from meshconsole.mesh.session import Blocks, Cursors, PeerSession
+    from meshconsole.relay.relay import Relay, Stored
+
+log = logging.getLogger(__name__)
+
+STOP_S = 1.2
+WATCH_NETWORK_S = 7.0
+SAVE_S = 5.0
+ASLEEP_S = 15.0
+
+
+class Mesh:
+    """`admit(kind, remote)` guards max_connections, `meter` the bandwidth; `emit` tells the node's bus.
+
+    `team` may be None until the node has one: then nothing is dialled and nobody is let in.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        credentials: LinkCredentials,
+        team: Roster | None,
+        relay: Relay,
+        content: Blocks | None,
+        config: Config,
+        *,
+        cursors: Cursors,
+        emit: Callable[[MeshHappening], None],
+        meter: Meter,
+        admit: Callable[[str, str], Verdict],
+        clock: Callable[[], float] = time.time,
+        addresses: AddressStore | None = None,
+        random: Random | None = None,
+    ) -> None:
+        self._team = team
+        self._relay = relay
+        self._config = config
+        self._clock = clock
+        self._now = time.monotonic
+        self._store = addresses
+        self._book = AddressBook()
+        self._port = 0
+        self._hosts: tuple[str, ...] = ()
+        self._ephemeral = KnownIds()
+        self._runner: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+        self._nursery: Nursery | None = None
+        random = random or Random()
+        self._ladder = Ladder(random)
+        self._around = Surroundings(
+            relay, content, cursors, RecentRows(relay.store.head_seq), KnownIds(16_384), self._now
+        )
+        self._channels = DataChannels(
+            identity.npub,
+            ice_servers(config.nat),
+            enabled=config.capabilities.webrtc_hub,
+            carry=self._carry_channel,
+            spawn=self._spawn,
+            admit=admit,
+            random=random,
+        )
+        self._links = Links(
+            Self(identity.npub, identity.mldsa_public, os.urandom(8), _capabilities(config), self._listen),
+            credentials,
+            self._around,
+            roster=lambda: self._team,
+            meter=meter,
+            emit=emit,
+            clock=clock,
+            on_signal=self._channels.signal,
+            keep_beside=self._channels.keep,
+            on_linked=self._linked,
+            on_unlinked=self._unlinked,
+        )
+        self._dialler = Dialler(
+            self._ladder, self._links, admit=admit, worked=self._address_worked, now=self._now
+        )
+        self._npub = identity.npub
+
+    # Life.
+
+    async def start(self, listen_port: int) -> None:
+        """`listen_port` is where this node's server answers."""
+        self._port = listen_port
+        self._hosts = await asyncio.to_thread(host_addresses)
+        if self._store is not None and self._config.discovery.cached_peers:
+            self._book = AddressBook.of(await asyncio.to_thread(self._store.load))
+            for known in self._book.all():
+                self._ladder.offer(known.address, "cached", self._now(), npub=known.npub)
+        started = asyncio.Event()
+        self._runner = asyncio.create_task(self._run(started), name="mesh")
+        await started.wait()
+
+    async def stop(self) -> None:
+        """Says goodbye on every link; returns within two seconds."""
+        self._stopping.set()
+        if self._runner is not None:
+            await self._runner
+        await self._save_addresses()
+
+    async def _run(self, started: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as group:
+            nursery = self._nursery = self._links.nursery = Nursery(group)
+            self._around.rows = RecentRows(self._relay.store.head_seq)
+            nursery.keep("dialling", self._dialler.run)
+            nursery.keep("watching the network", self._watch_network)
+            nursery.keep("saving addresses", self._keep_saving)
+            started.set()
+            try:
+                await self._stopping.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(STOP_S):
+                        await self._say_goodbye()
+            finally:
+                self._nursery = None
+                nursery.close()
+
+    async def _say_goodbye(self) -> None:
+        while self._links.sessions:
+            for session in tuple(self._links.sessions.values()):
+                session.close("The node stops.")
+                await session.changed.wait()
+
+    # The team.
+
+    def set_team(self, team: Roster) -> None:
+        """The node has founded or joined a team."""
+        self._team = team
+        self.recheck()
+
+    def recheck(self) -> None:
+        """The roster has changed: links of removed devices are dropped, strangers may be members."""
+        self._links.recheck()
+        self._ladder.roster_changed(self._now())
+        self._dialler.wake()
+
+    # Events.
+
+    def on_stored(self, stored: Stored) -> None:
+        """An event was taken in here, from whomever: passes it on to the peers that lack it."""
+        event = stored.event
+        raw = encode_event(event)
+        is_local = not stored.via.startswith("link ")
+        row = Row(stored.seq, bytes.fromhex(event.id), event.kind, raw, push=is_local)
+        sessions = self._links.sessions.values()
+        if stored.seq:
+            self._around.rows.add(row)
+            for session in sessions:
+                session.stored(row)
+        elif row.id not in self._ephemeral:
+            self._ephemeral.add(row.id)
+            for session in sessions:
+                if stored.via != via_name(session.npub):
+                    session.pass_on(row)
+
+    # Connections.
+
+    @property
+    def connections(self) -> int:
+        """Links that are open now, of every kind."""
+        return self._links.count
+
+    async def accept_mesh(self, connection: ServerConnection) -> None:
+        """Handler of the route "/mesh": returns when the link has ended."""
+        pipe = accepted(connection)
+        if self._nursery is None or self._team is None:
+            await pipe.close("This node has no team.")
+            return
+        host = pipe.address.rpartition(":")[0]
+        task = self._nursery.spawn(f"link from {pipe.address}", self._links.inbound(pipe, host))
+        try:
+            await asyncio.wait([task])
+        finally:
+            task.cancel()
+
+    def offer_addresses(self, addresses: Iterable[str], source: Source = "invite") -> None:
+        """Addresses from an invite or from the owner: dialled soon."""
+        for address in addresses:
+            self._ladder.offer(address, source, self._now())
+        self._dialler.wake()
+
+    async def _carry_channel(self, session: PeerSession, pipe: Pipe, dialled: bool) -> None:
+        link, device = await self._links.open(pipe, dialled=dialled, only=session.npub)
+        await self._links.carry(link, device)
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return self._links.nursery.spawn(name, work)
+
+    def _linked(self, npub: str, link: Link) -> None:
+        if link.pipe.path != "websocket":
+            return
+        self._ladder.peer_up(npub)
+        told = list(link.hello.listen)
+        if not link.dialled and told:
+            # Where it came from is an address that works in this network, whatever it says of itself.
+            with contextlib.suppress(Unavailable):
+                told.append(with_port(link.address, split_address(told[0])[1]))
+        for address in told:
+            with contextlib.suppress(Unavailable):
+                split_address(address)
+                self._ladder.offer(address, "peer", self._now(), npub=npub)
+
+    def _unlinked(self, npub: str) -> None:
+        self._ladder.peer_down(npub, self._now())
+        self._dialler.wake()
+
+    def _address_worked(self, npub: str, address: str) -> None:
+        self._book.worked(npub, address, self._clock())
+
+    def _listen(self) -> tuple[str, ...]:
+        return listen_addresses(self._config.node.listen, self._port, self._hosts)
+
+    async def _watch_network(self) -> None:
+        """Notices new addresses and long sleeps: whatever was true of the network is then in doubt."""
+        while True:
+            before, hosts = self._clock(), self._hosts
+            await asyncio.sleep(WATCH_NETWORK_S)
+            self._hosts = await asyncio.to_thread(host_addresses)
+            has_slept = self._clock() - before > WATCH_NETWORK_S + ASLEEP_S
+            if self._hosts != hosts or has_slept:
+                log.info("the network has changed: %s", ", ".join(self._hosts))
+                self._network_changed()
+
+    def _network_changed(self) -> None:
+        self._ladder.network_changed(self._now())
+        for session in self._links.sessions.values():
+            for link in session.links:
+                link.probe()
+        self._dialler.wake()
+
+    async def _keep_saving(self) -> None:
+        while True:
+            await asyncio.sleep(SAVE_S)
+            await self._save_addresses()
+
+    async def _save_addresses(self) -> None:
+        if self._store is None or not self._book.is_dirty:
+            return
+        self._book.is_dirty = False
+        try:
+            await asyncio.to_thread(self._store.save, self._book.all())
+        except MeshconsoleError as error:
+            self._book.is_dirty = True
+            log.warning("addresses were not saved: %s", error.sentence)
+
+    # Status.
+
+    def status(self) -> tuple[PeerStatus, ...]:
+        """Every device of the team but this one, and removed ones only while they have a link."""
+        team = self._team
+        if team is None:
+            return ()
+        offset = self._clock() - self._now()
+        rows = []
+        for device in team.members():
+            session = self._links.sessions.get(device.npub)
+            if device.npub == self._npub or (device.removed and session is None):
+                continue
+            if session is not None:
+                self._links.remember(session)
+            record = self._links.records[device.npub]
+            candidates = self._ladder.candidates(device.npub)
+            rows.append(peer_status(device, session, record, candidates, lambda at: at + offset))
+        return tuple(rows)
+
+    def discovery_lines(self) -> tuple[str, ...]:
+        """One line for each rung: what it does now, or why it does not."""
+        found = self._config.discovery
+        cached = plural(self._ladder.count("cached"), "address")
+        return (
+            f"cached: {cached} that worked before" if found.cached_peers else "cached: switched off",
+            f"invite: {plural(self._ladder.count('invite'), 'address')}",
+            f"peers: {plural(self._ladder.count('peer'), 'address')} told by peers",
+        )
+
+
+def _capabilities(config: Config) -> tuple[str, ...]:
+    """In the words of the configuration."""
+    offered = config.capabilities
+    names = {
+        "nostr_relay": offered.nostr_relay and config.relay.enable,
+        "ipfs_node": offered.ipfs_node,
+        "webrtc_hub": offered.webrtc_hub,
+    }
+    return tuple(name for name, on in names.items() if on)

@@ -1,0 +1,66 @@
+"""What the mesh shows of itself: one row for each device of the team, one line for each rung. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshconsole.core.status import PeerState, PeerStatus
+from meshconsole.core.text import safe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from meshconsole.mesh.ladder import Candidate
+    from meshconsole.mesh.linking import PeerRecord
+    from meshconsole.mesh.links.link import Link
+    from meshconsole.mesh.roster import Device
+    from meshconsole.mesh.session import PeerSession
+
+
+def peer_status(
+    device: Device,
+    session: PeerSession | None,
+    record: PeerRecord,
+    candidates: tuple[Candidate, ...],
+    to_epoch: Callable[[float], float],
+) -> PeerStatus:
+    """`to_epoch` turns the ladder's and links' clock into seconds since the epoch."""
+    links = [link for link in session.links if link.closed is None] if session is not None else []
+    state = _state(links, candidates)
+    waiting = [c.next_try for c in candidates if c.outcome != "trying"]
+    failed = [c for c in candidates if c.last_error]
+    error = max(failed, key=lambda c: c.last_try or 0.0).last_error if failed and not links else ""
+    return PeerStatus(
+        npub=device.npub,
+        name=safe(device.name, 64),
+        role=device.role,
+        state=state,
+        links=tuple(link.status() for link in links),
+        hears_us=_hears_us(links),
+        last_heard=record.last_heard,
+        lag_events=session.lag if session is not None else None,
+        capabilities=tuple(safe(word, 32) for word in record.capabilities),
+        addresses=tuple(safe(address, 80) for address in record.addresses)
+        or tuple(c.address for c in candidates),
+        last_error=safe(error or (session.trouble if session is not None else record.last_reason), 200),
+        next_try=to_epoch(min(waiting)) if waiting and not links else None,
+    )
+
+
+def _state(links: list[Link], candidates: tuple[Candidate, ...]) -> PeerState:
+    if links:
+        return "suspect" if all(link.is_suspect for link in links) else "up"
+    if any(candidate.outcome == "trying" for candidate in candidates):
+        return "connecting"
+    return "down"
+
+
+def _hears_us(links: list[Link]) -> bool | None:
+    said = [link.hears_us for link in links]
+    if True in said:
+        return True
+    return False if False in said else None
+
+
+def plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}{'es' if word.endswith('s') else 's'}"

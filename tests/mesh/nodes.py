@@ -1,0 +1,219 @@
+"""Whole nodes as far as the mesh needs them, in one process: real relay, real server, real keys."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from meshconsole.core.config import Config, build_config
+from meshconsole.core.verdict import ACCEPTED, Verdict
+from meshconsole.mesh.happenings import LinkDown, LinkUp
+from meshconsole.mesh.service import Mesh
+from meshconsole.relay.relay import Relay, Stored
+from meshconsole.relay.server import RelayServer
+from meshconsole.relay.sqlite import SqliteEventStore
+from tests.mesh.devices import credentials, identity, key_of
+from tests.mesh.link_pair import CountingMeter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from pathlib import Path
+
+    from meshconsole.core.event import Event
+    from meshconsole.mesh.discovery.cached import KnownAddress
+    from meshconsole.mesh.happenings import MeshHappening
+
+
+@dataclass(frozen=True)
+class Device:
+    npub: str
+    name: str
+    role: str
+    mldsa_public: bytes
+    removed: bool = False
+
+
+@dataclass
+class SmallRoster:
+    """A roster that the test writes itself; shared by the nodes of a test."""
+
+    devices: dict[str, Device] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, *names: str) -> SmallRoster:
+        roster = cls()
+        for name in names:
+            roster.put(name)
+        return roster
+
+    def put(self, name: str, role: str = "member", *, removed: bool = False) -> None:
+        npub = identity(name).npub
+        self.devices[npub] = Device(npub, name, role, key_of(name), removed)
+
+    def members(self) -> tuple[Device, ...]:
+        return tuple(self.devices.values())
+
+    def member(self, npub: str, /) -> Device | None:
+        return self.devices.get(npub)
+
+    def device_for_key(self, mldsa_public: bytes, /) -> Device | None:
+        live = (d for d in self.devices.values() if d.mldsa_public == mldsa_public and not d.removed)
+        return next(live, None)
+
+    def rendezvous_tag(self, ephemeral_id: bytes, /) -> str:
+        return ephemeral_id.hex()[:16][::-1]
+
+
+class MemoryCursors:
+    def __init__(self) -> None:
+        self.values: dict[tuple[str, str], int] = {}
+
+    def get(self, peer: str, log_id: str, /) -> int:
+        return self.values.get((peer, log_id), 0)
+
+    def put(self, peer: str, log_id: str, seq: int, /) -> None:
+        self.values[peer, log_id] = seq
+
+
+class MemoryAddresses:
+    def __init__(self, *known: KnownAddress) -> None:
+        self.known = known
+
+    def load(self) -> tuple[KnownAddress, ...]:
+        return self.known
+
+    def save(self, addresses: tuple[KnownAddress, ...], /) -> None:
+        self.known = addresses
+
+
+class OpenAccess:
+    def public(self) -> bool:
+        return True
+
+    def may_write(self, npubs: Collection[str]) -> Verdict:
+        return ACCEPTED
+
+    def may_read(self, npubs: Collection[str]) -> Verdict:
+        return ACCEPTED
+
+
+class TestNode:
+    """`folder` and `cursors` survive a restart; everything else is made by `start`."""
+
+    __test__ = False
+
+    def __init__(
+        self,
+        name: str,
+        roster: SmallRoster | None,
+        folder: Path,
+        *,
+        webrtc: bool = False,
+        mdns: bool = False,
+        admit: Callable[[str, str], Verdict] = lambda _kind, _remote: ACCEPTED,
+    ) -> None:
+        self.name = name
+        self.npub = identity(name).npub
+        self.roster = roster
+        self.folder = folder
+        self.admit = admit
+        self.cursors = MemoryCursors()
+        self.addresses = MemoryAddresses()
+        self.meter = CountingMeter()
+        self.config: Config = build_config(
+            [
+                (
+                    "test",
+                    {
+                        "node": {"name": name, "listen": "127.0.0.1:0"},
+                        "capabilities": {"webrtc_hub": webrtc},
+                        "discovery": {"mdns": mdns},
+                    },
+                )
+            ]
+        )
+        self.happenings: list[MeshHappening] = []
+        self.stored: list[Stored] = []
+
+    async def start(self) -> TestNode:
+        path = self.folder / f"{self.name}.db"
+        self.store = SqliteEventStore(path, b"k" * 32, b"t" * 32)
+        self.relay = Relay(self.store, access=OpenAccess(), emit=self._emit_relay)
+        await self.relay.start()
+        self.mesh = Mesh(
+            identity(self.name),
+            credentials(self.name),
+            self.roster,
+            self.relay,
+            None,
+            self.config,
+            cursors=self.cursors,
+            emit=self._emit,
+            meter=self.meter,
+            admit=self.admit,
+            addresses=self.addresses,
+            random=random.Random(self.name),
+        )
+        routes = {"/mesh": self.mesh.accept_mesh}
+        self.server = RelayServer(self.relay, host="127.0.0.1", port=0, routes=routes)
+        await self.server.start()
+        self.address = self.server.addresses[0]
+        await self.mesh.start(int(self.address.rpartition(":")[2]))
+        return self
+
+    async def stop(self) -> None:
+        await self.mesh.stop()
+        await self.server.stop()
+        await self.relay.stop()
+        await asyncio.to_thread(self.store.close)
+
+    async def __aenter__(self) -> TestNode:
+        return await self.start()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def dial(self, *others: TestNode) -> None:
+        self.mesh.offer_addresses([other.address for other in others])
+
+    def event(self, content: str, kind: int = 1) -> Event:
+        return identity(self.name).sign(kind, (), content, int(time.time()))
+
+    async def publish(self, content: str, kind: int = 1) -> Event:
+        event = self.event(content, kind)
+        assert (await self.relay.publish(event)).accepted
+        return event
+
+    async def until(self, condition: Callable[[], bool], within_s: float = 20.0) -> None:
+        """Looks again and again until something is true; nothing depends on how long that takes."""
+        async with asyncio.timeout(within_s):
+            while not condition():
+                await asyncio.sleep(0.01)
+
+    def is_linked(self, other: TestNode, path: str = "websocket") -> bool:
+        status = next((s for s in self.mesh.status() if s.npub == other.npub), None)
+        return status is not None and any(link.path == path for link in status.links)
+
+    async def until_linked(self, other: TestNode, path: str = "websocket") -> None:
+        await self.until(lambda: self.is_linked(other, path))
+
+    async def until_has(self, *events: Event) -> None:
+        ids = [event.id for event in events]
+        await self.until(lambda: len(self.store.known(ids)) == len(ids))
+
+    def ups(self, path: str = "websocket") -> list[LinkUp]:
+        return [h for h in self.happenings if isinstance(h, LinkUp) and h.path == path]
+
+    def downs(self) -> list[LinkDown]:
+        return [h for h in self.happenings if isinstance(h, LinkDown)]
+
+    def _emit(self, happening: MeshHappening) -> None:
+        self.happenings.append(happening)
+
+    def _emit_relay(self, happening: object) -> None:
+        if isinstance(happening, Stored):
+            self.stored.append(happening)
+            self.mesh.on_stored(happening)
