@@ -46,7 +46,6 @@ class LinkCredentials:
         pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         self._client = _context(suite, SSL.TLS_CLIENT_METHOD, certificate, pem)
         self._server = _context(suite, SSL.TLS_SERVER_METHOD, certificate, pem)
-        self.certificate_len = len(certificate.public_bytes(Encoding.DER))
 
     @classmethod
     def make(cls, identity: Identity) -> LinkCredentials:
