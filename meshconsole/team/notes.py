@@ -1,0 +1,51 @@
+"""Notes to the team. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from meshconsole.core.errors import Refused
+from meshconsole.core.kinds import TEAM_NOTE, TEXT_NOTE
+from meshconsole.team.sealed import open_event, seal_event, team_tags
+
+if TYPE_CHECKING:
+    from meshconsole.core.event import Event
+    from meshconsole.crypto.identity import Identity
+    from meshconsole.team.epochs import EpochKey
+
+MAX_NOTE_BYTES = 16_384
+
+
+class Note(msgspec.Struct, frozen=True):
+    """`author` is an npub in hex, `name` the author's display name, `created_at` in seconds."""
+
+    author: str
+    name: str
+    text: str
+    created_at: int
+
+
+def seal_note(author: Identity, epoch: EpochKey, text: str, now: int) -> Event:
+    """Raises Refused for an empty note and for one above 16 KiB of UTF-8."""
+    if not text.strip():
+        raise Refused("invalid", "The note is empty.")
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise Refused("invalid", "The note holds characters that are not text.") from None
+    if size > MAX_NOTE_BYTES:
+        raise Refused(
+            "invalid",
+            f"The note has {size} bytes, and {MAX_NOTE_BYTES} are the most.",
+            hint="Send it as a file: meshconsole blobs add FILE",
+        )
+    inner = author.sign(TEXT_NOTE, team_tags(epoch.team), text, now)
+    return seal_event(author, epoch, inner, TEAM_NOTE)
+
+
+def open_note(outer: Event, epoch: EpochKey, name: str) -> Note:
+    """`name` is what the roster calls the author. Raises Refused."""
+    inner = open_event(outer, epoch, TEXT_NOTE)
+    return Note(inner.pubkey, name, inner.content, inner.created_at)
