@@ -1,0 +1,114 @@
+"""What a roster entry may say: its operations, their bounds, and the roles. Pure.
+
+An operation that is not in this list, a field that is not in its struct, or a value beyond its
+bound makes the whole entry invalid (fail closed): a device that does not understand an entry must
+not guess what the team has decided.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Role = Literal["root", "admin", "member", "observer", "relay"]
+GivenRole = Literal["admin", "member", "observer", "relay"]
+"""Roles that an entry may give. The root key is named once, in the genesis, and never changes."""
+
+MAX_NAME = 64
+"""Characters in the name of a team or of a device."""
+MAX_OPS = 256
+MAX_PARENTS = 16
+MAX_LINKS = 8
+MAX_MEMBERS = 512
+"""Devices that belong at one time."""
+MAX_ENTRIES_BY_AUTHOR = 1000
+"""Entries by one author in the past of another one of his; no admin can use up the others' room."""
+
+Hex32 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+"""32 bytes as 64 lowercase hex characters: an npub, an event id, a hash."""
+KeyId = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
+Sealed = Annotated[str, Meta(min_length=4, max_length=256, pattern="^[A-Za-z0-9+/]+={0,2}$")]
+"""A short sealed box in base64."""
+
+LEVEL: dict[str, int] = {"removed": 0, "relay": 1, "observer": 2, "member": 3, "admin": 4}
+"""Of two concurrent statements about one device the lower one holds."""
+READS = frozenset({"observer", "member", "admin"})
+"""Roles that are granted the epoch's key."""
+WRITES = frozenset({"member", "admin"})
+GOVERNS = frozenset({"root", "admin"})
+"""Roles whose entries count."""
+
+History = Literal["full", "joining"]
+
+
+class Op(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="op"):
+    pass
+
+
+class RootKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The offline key that outranks every admin. It holds no epoch key."""
+
+    npub: Hex32
+    bundle: Hex32
+
+
+class Found(Op, frozen=True, tag="found"):
+    """First operation of the genesis, and only there."""
+
+    name: Name
+    root: RootKey | None = None
+
+
+class Add(Op, frozen=True, tag="add"):
+    """Admits a device. `bundle` is the hash of its key bundle, `name` is for people only."""
+
+    npub: Hex32
+    name: Name
+    role: GivenRole
+    bundle: Hex32
+
+
+class Remove(Op, frozen=True, tag="remove"):
+    npub: Hex32
+
+
+class SetRole(Op, frozen=True, tag="role"):
+    npub: Hex32
+    role: GivenRole
+
+
+class EpochLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An earlier epoch's secret, sealed for the holders of the later one."""
+
+    kid: KeyId
+    sealed: Sealed
+
+
+class NewEpoch(Op, frozen=True, tag="epoch"):
+    """Commits to the next epoch's secret; nobody can hand out another one under its number."""
+
+    n: Annotated[int, Meta(ge=1, le=1 << 31)]
+    commit: Hex32
+    links: Annotated[tuple[EpochLink, ...], Meta(max_length=MAX_LINKS)] = ()
+
+
+class Policy(Op, frozen=True, tag="policy"):
+    """Team-wide rules. None leaves a rule as it is."""
+
+    history: History | None = None
+    rotate_days: Annotated[int, Meta(ge=1, le=3650)] | None = None
+
+
+AnyOp = Found | Add | Remove | SetRole | NewEpoch | Policy
+
+
+class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of a roster entry event."""
+
+    v: Literal[1]
+    suite: Annotated[int, Meta(ge=1, le=255)]
+    parents: Annotated[tuple[Hex32, ...], Meta(max_length=MAX_PARENTS)]
+    ops: Annotated[tuple[AnyOp, ...], Meta(min_length=1, max_length=MAX_OPS)]

@@ -1,0 +1,374 @@
+"""How a set of roster entries becomes one answer to "who belongs?". Pure.
+
+The answer depends on the set alone: not on the order of arrival, not on any clock. Partitions are
+the normal case, so two admins may act without knowing of each other. The laws:
+
+1.  Authority. An entry counts only if its author governs (root key or admin) in the state of the
+    entry's own past. That judgement is final: it looks at nothing but the past. (`roster.py`)
+2.  Seniority. The root key, then the admins of the genesis in their order, then every other admin
+    by the causal depth of the entry that made it one. Decisions are taken in this order, so that
+    each one rests only on decisions about more senior authors.
+3.  Strong removal. A removal (or demotion) by a more senior author voids every entry of its target
+    that lies outside the removal's past, unless the target was admitted again in between.
+    Back-dated parents therefore gain nothing.
+4.  A removal by a more junior author stands as well, but it cannot void removals: of two admins who
+    remove each other the senior one stays, and whom a removed senior had removed stays out.
+    What that senior granted outside the removal's past (members, roles, epochs, policies) is void.
+5.  An entry whose author owes his role only to void entries is void (the protege falls with the
+    sponsor).
+6.  Caution. Of concurrent statements about one device the lowest role holds, and a removal holds
+    until an admission that knows of it.
+7.  A second admission is moot while the removal it answers is void: it neither lowers a role nor
+    costs seniority.
+
+A senior admin whom a junior has removed can answer with a removal that does not build on the junior's.
+
+Sets of entries are held as integers, one bit for each entry; an entry's number is local to one
+`History` and never decides anything.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from meshconsole.team.ops import GOVERNS, LEVEL, READS, EpochLink, History, Policy, Role, RootKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+Rank = tuple[int, int, str, int]
+"""Seniority, smallest first: (tier, order or depth, entry id, operation). Tier 0 is the root key."""
+
+ROOT_RANK: Rank = (0, 0, "", 0)
+GENESIS = 1
+"""The bit of the genesis. No removal reaches it."""
+
+StandingRole = Role | Literal["removed"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One device in one state. `rank` and `supports` are set for admins only."""
+
+    npub: str
+    name: str
+    role: StandingRole
+    bundle: str
+    rank: Rank | None = None
+    supports: int = 0
+    """The entries to which an admin owes the role."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What one operation says about one device, as its author saw that device."""
+
+    kind: Literal["add", "raise", "lower", "remove"]
+    standing: Standing
+
+    @property
+    def withdraws(self) -> bool:
+        return self.kind in ("lower", "remove")
+
+    @property
+    def gives_key(self) -> bool:
+        return self.standing.role in READS and not self.withdraws
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """An epoch that the roster commits to. `holders` are those its author granted it to."""
+
+    n: int
+    commit: str
+    links: tuple[EpochLink, ...]
+    entry: str
+    bit: int
+    rank: Rank
+    holders: frozenset[str]
+
+    @property
+    def kid(self) -> str:
+        """The key id: the first 8 bytes of the commitment, in hex."""
+        return self.commit[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The policies in force."""
+
+    history: History = "full"
+    rotate_days: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a set of entries says."""
+
+    entries: int
+    live: int
+    """Entries whose removals stand."""
+    counted: int
+    """Entries that stand whole."""
+    members: Mapping[str, Standing]
+    """Everyone ever admitted, by npub; look at `role`."""
+    epochs: tuple[EpochRecord, ...]
+    rules: Rules
+    root: RootKey | None
+
+    def role_of(self, npub: str) -> StandingRole | None:
+        if self.root is not None and npub == self.root.npub:
+            return "root"
+        standing = self.members.get(npub)
+        return standing.role if standing else None
+
+    def governs(self, npub: str) -> bool:
+        return self.role_of(npub) in GOVERNS
+
+    def readers(self) -> frozenset[str]:
+        return frozenset(npub for npub, standing in self.members.items() if standing.role in READS)
+
+
+@dataclass(slots=True)
+class Fact:
+    """An admitted entry and what follows from its own past."""
+
+    id: str
+    author: str
+    bit: int
+    past: int
+    depth: int
+    rank: Rank
+    supports: int
+    statements: tuple[Statement, ...]
+    let_in: frozenset[str]
+    """Devices that this entry lets read."""
+    takes_rights: bool
+    """Someone loses the right to read or to write."""
+    epoch: EpochRecord | None
+    policy: Policy | None
+    against_author: int
+    """Withdrawals of the author's role in this entry's past."""
+    after: int = 0
+    """For an entry that withdraws: the later entries that know of it."""
+
+
+class Facts:
+    """All admitted entries of one team, parents before children."""
+
+    def __init__(self, root: RootKey | None) -> None:
+        self.root = root
+        self.all: list[Fact] = []
+        self.by_id: dict[str, Fact] = {}
+        self.by_rank: list[tuple[Rank, int, str, Fact]] = []
+        self.by_author: dict[str, int] = {}
+        self.against: dict[str, int] = {}
+        self.withdrawing = 0
+        self.gives_key = 0
+        self.takes_rights = 0
+
+    def add(self, fact: Fact) -> None:
+        for withdrawal in self.of(fact.past & self.withdrawing):
+            withdrawal.after |= fact.bit
+        self.all.append(fact)
+        self.by_id[fact.id] = fact
+        insort(self.by_rank, (fact.rank, fact.depth, fact.id, fact), key=lambda item: item[:3])
+        self.by_author[fact.author] = self.by_author.get(fact.author, 0) | fact.bit
+        if fact.let_in:
+            self.gives_key |= fact.bit
+        if fact.takes_rights:
+            self.takes_rights |= fact.bit
+        for statement in fact.statements:
+            if statement.withdraws:
+                npub = statement.standing.npub
+                self.withdrawing |= fact.bit
+                self.against[npub] = self.against.get(npub, 0) | fact.bit
+
+    def of(self, entries: int) -> Iterator[Fact]:
+        """The facts of a set, in no meaningful order."""
+        while entries:
+            low = entries & -entries
+            yield self.all[low.bit_length() - 1]
+            entries ^= low
+
+
+def resolve(facts: Facts, entries: int) -> State:
+    """The state of a set of entries that holds the past of each of its members."""
+    return _Decision(facts, entries).state()
+
+
+def advance(state: State, fact: Fact) -> State:
+    """`resolve` for a state and one more entry whose past is exactly that state's entries.
+
+    Nothing is concurrent with that entry, so nothing already decided can change.
+    """
+    members = dict(state.members)
+    for statement in fact.statements:
+        members[statement.standing.npub] = statement.standing
+    return State(
+        entries=state.entries | fact.bit,
+        live=state.live | fact.bit,
+        counted=state.counted | fact.bit,
+        members=MappingProxyType(members),
+        epochs=(*state.epochs, fact.epoch) if fact.epoch else state.epochs,
+        rules=_overlay(state.rules, fact.policy),
+        root=state.root,
+    )
+
+
+class _Decision:
+    """One pass over a set of entries, the most senior authors first."""
+
+    def __init__(self, facts: Facts, entries: int) -> None:
+        self.facts = facts
+        self.entries = entries
+        self.live = 0
+        self.counted = 0
+
+    def state(self) -> State:
+        doubted = self._decide_removals()
+        self._decide_grants(doubted)
+        return State(
+            entries=self.entries,
+            live=self.live,
+            counted=self.counted,
+            members=MappingProxyType(self._members()),
+            epochs=_epochs(self.facts, self.counted),
+            rules=_rules(self.facts, self.counted),
+            root=self.facts.root,
+        )
+
+    def _decide_removals(self) -> int:
+        """Fills `live`; returns the entries whose grants are void although their removals stand."""
+        facts, void, doubted = self.facts, 0, 0
+        for _, _, _, fact in facts.by_rank:
+            if not fact.bit & self.entries & ~void:
+                continue
+            if not self._supported(fact, self.live & ~doubted):
+                continue
+            self.live |= fact.bit
+            for statement in fact.statements:
+                if not statement.withdraws:
+                    continue
+                outside = self.entries & ~fact.past & ~fact.after & ~GENESIS
+                struck = facts.by_author.get(statement.standing.npub, 0) & outside
+                # Of these, the ones already decided are more senior: they stay live (law 4).
+                void |= struck
+                doubted |= struck
+        return doubted
+
+    def _decide_grants(self, doubted: int) -> None:
+        for _, _, _, fact in self.facts.by_rank:
+            if fact.bit & self.live & ~doubted and self._supported(fact, self.counted):
+                self.counted |= fact.bit
+
+    def _supported(self, fact: Fact, standing: int) -> bool:
+        """Whether the author owes the role to a standing entry that no withdrawal undid."""
+        if fact.bit == GENESIS or fact.rank == ROOT_RANK:
+            return True
+        supports = fact.supports & standing
+        if not supports:
+            return False
+        # A withdrawal may have been void in the author's own view and stand in the wider one.
+        return all(
+            any(withdrawal.bit & support.past for support in self.facts.of(supports))
+            for withdrawal in self.facts.of(fact.against_author & self.live)
+        )
+
+    def _members(self) -> dict[str, Standing]:
+        said: dict[str, list[tuple[Fact, Statement]]] = {}
+        removals: dict[str, int] = {}
+        for fact in self.facts.of(self.live):
+            for statement in fact.statements:
+                npub = statement.standing.npub
+                if statement.kind == "remove":
+                    removals[npub] = removals.get(npub, 0) | fact.bit
+                elif statement.kind == "lower" or fact.bit & self.counted:
+                    said.setdefault(npub, []).append((fact, statement))
+        members: dict[str, Standing] = {}
+        for npub, statements in said.items():
+            removed = removals.get(npub, 0)
+            kept = _without_moot(statements, removed)
+            if all(statement.withdraws for _, statement in kept):
+                continue  # never admitted by anything that stands
+            standing = _most_cautious(_last([(fact, (fact, s.standing)) for fact, s in kept]))
+            if not _belongs(kept, removed):
+                standing = _without_role(standing, "removed")
+            members[npub] = standing
+        return members
+
+
+def _without_moot(said: list[tuple[Fact, Statement]], removed: int) -> list[tuple[Fact, Statement]]:
+    """Law 7. Leaves out admissions of a device that, by what stands, belonged already."""
+    if len(said) == 1:
+        return said
+    kept: list[tuple[Fact, Statement]] = []
+    for fact, statement in sorted(said, key=lambda item: item[0].bit):
+        known = [(f, s) for f, s in kept if f.bit & fact.past]
+        if statement.kind == "add" and _belongs(known, removed & fact.past):
+            continue
+        kept.append((fact, statement))
+    return kept
+
+
+def _belongs(said: list[tuple[Fact, Statement]], removed: int) -> bool:
+    """Whether a device was given a role and each removal is known to a later admission."""
+    for fact, statement in said:
+        if statement.kind == "add":
+            removed &= ~fact.past
+    return not removed and any(not statement.withdraws for _, statement in said)
+
+
+def _most_cautious(last: list[tuple[Fact, Standing]]) -> Standing:
+    """Law 6 among the statements that no other one knows of."""
+    if len(last) == 1:
+        return last[0][1]
+    role = min((standing.role for _, standing in last), key=LEVEL.__getitem__)
+    spokesman = min(last, key=lambda item: (item[0].rank, item[0].depth, item[0].id))[1]
+    if role != "admin":
+        return _without_role(spokesman, role)
+    supports = 0
+    for _, standing in last:
+        supports |= standing.supports
+    # The latest admission ranks: whichever of them survives, its author was more senior than that.
+    rank = max(standing.rank for _, standing in last if standing.rank is not None)
+    return Standing(spokesman.npub, spokesman.name, "admin", spokesman.bundle, rank, supports)
+
+
+def _without_role(standing: Standing, role: StandingRole) -> Standing:
+    return Standing(standing.npub, standing.name, role, standing.bundle)
+
+
+def _epochs(facts: Facts, counted: int) -> tuple[EpochRecord, ...]:
+    records = [fact.epoch for fact in facts.of(counted) if fact.epoch is not None]
+    return tuple(sorted(records, key=lambda record: (record.n, record.rank, record.commit)))
+
+
+def _rules(facts: Facts, counted: int) -> Rules:
+    """Each rule by itself: of the last statements about it the most cautious one."""
+    said = [(fact, fact.policy) for fact in facts.of(counted) if fact.policy is not None]
+    history = _last([(fact, policy.history) for fact, policy in said if policy.history])
+    days = _last([(fact, policy.rotate_days) for fact, policy in said if policy.rotate_days])
+    chosen = Policy(
+        history="joining" if "joining" in history else "full" if history else None,
+        rotate_days=min(days, default=None),
+    )
+    return _overlay(Rules(), chosen)
+
+
+def _last(said: list[tuple[Fact, T]]) -> list[T]:
+    """The statements that no other one knows of."""
+    overruled = 0
+    for fact, _ in said:
+        overruled |= fact.past
+    return [what for fact, what in said if not fact.bit & overruled]
+
+
+def _overlay(rules: Rules, policy: Policy | None) -> Rules:
+    if policy is None:
+        return rules
+    return Rules(policy.history or rules.history, policy.rotate_days or rules.rotate_days)

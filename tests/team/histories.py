@@ -1,0 +1,181 @@
+"""Roster entries without signatures, and random histories of admins who cannot always reach each other."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from meshconsole.core.errors import Refused
+from meshconsole.team.ops import Add, AnyOp, Found, NewEpoch, Policy, Remove, RootKey, SetRole
+from meshconsole.team.roster import Entry, Roster
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from meshconsole.team.resolution import State
+
+ROOT = "root"
+BUNDLE = "b"
+
+
+def entry(author: str, parents: Sequence[str], *ops: AnyOp, salt: object = "") -> Entry:
+    """An entry whose id depends on everything in it, as an event's does."""
+    shape = repr((author, sorted(parents), ops, salt)).encode()
+    return Entry(hashlib.sha256(shape).hexdigest(), author, tuple(sorted(parents)), ops)
+
+
+def add(npub: str, role: str = "member") -> Add:
+    assert role in ("admin", "member", "observer", "relay")
+    return Add(npub=npub, name=npub, role=role, bundle=BUNDLE + npub)  # type: ignore[arg-type]
+
+
+def genesis(admins: Sequence[str], others: Sequence[Add] = (), *, root: bool = False) -> Entry:
+    return entry(
+        admins[0],
+        (),
+        Found(name="team", root=RootKey(npub=ROOT, bundle=BUNDLE + ROOT) if root else None),
+        *(add(admin, "admin") for admin in admins),
+        *others,
+        epoch(1),
+    )
+
+
+def epoch(n: int, salt: object = "") -> NewEpoch:
+    return NewEpoch(n=n, commit=hashlib.sha256(repr((n, salt)).encode()).hexdigest())
+
+
+@dataclass
+class Graph:
+    """A roster with short names for its entries, for scenarios that people can read."""
+
+    roster: Roster
+    first: str
+
+    @classmethod
+    def found(cls, admins: Sequence[str], others: Sequence[Add] = (), *, root: bool = False) -> Graph:
+        first = genesis(admins, others, root=root)
+        return cls(Roster(first), first.id)
+
+    def write(self, author: str, parents: Sequence[str], *ops: AnyOp, salt: object = "") -> str:
+        """Adds an entry; a removal gets its epoch."""
+        if any(isinstance(op, Remove | SetRole) for op in ops):
+            n = 1 + max(record.n for record in self.roster.view(parents).epochs)
+            ops = (*ops, epoch(n, (author, parents, salt)))
+        made = entry(author, parents, *ops, salt=salt)
+        self.roster.add(made)
+        return made.id
+
+    def roles(self) -> dict[str, str]:
+        """Those who belong."""
+        return roles(self.roster.state)
+
+
+def roles(state: State) -> dict[str, str]:
+    return {npub: s.role for npub, s in state.members.items() if s.role != "removed"}
+
+
+@dataclass
+class RandomHistory:
+    """Replicas that act on their own knowledge, sync now and then, and attackers who forge parents."""
+
+    seed: int
+    root: bool = False
+    steps: int = 22
+    replicas: int = 4
+    entries: dict[str, Entry] = field(default_factory=dict)
+    refused: int = 0
+
+    def run(self) -> Roster:
+        dice = random.Random(self.seed)
+        admins = [f"a{i}" for i in range(3)]
+        names = [*admins, *(f"u{i}" for i in range(5))]
+        first = genesis(admins, root=self.root)
+        self.entries[first.id] = first
+        roster = Roster(first)
+        views: list[set[str]] = [{first.id} for _ in range(self.replicas)]
+        for step in range(self.steps):
+            view = dice.choice(views)
+            if dice.random() < 0.3:
+                view |= dice.choice(views)
+            known = sorted(view)
+            if dice.random() < 0.75:
+                parents = self._heads(view)
+            else:  # someone who hides what he knows
+                parents = dice.sample(known, min(len(known), dice.choice((1, 1, 2))))
+            state = roster.view(parents)
+            governing = sorted(n for n in names if state.governs(n))
+            if self.root and dice.random() < 0.08:
+                author = ROOT
+            elif governing and dice.random() < 0.92:
+                author = dice.choice(governing)
+            else:
+                author = dice.choice(names)
+            made = entry(author, parents, *self._ops(dice, state, names, step), salt=(self.seed, step))
+            try:
+                roster.add(made)
+            except Refused:
+                self.refused += 1
+                continue
+            self.entries[made.id] = made
+            self._learn(view, made)
+        return roster
+
+    def _heads(self, view: set[str]) -> list[str]:
+        named = {parent for known in view for parent in self.entries[known].parents}
+        return sorted(view - named)[:16]
+
+    def _learn(self, view: set[str], made: Entry) -> None:
+        todo = [made.id]
+        while todo:
+            known = todo.pop()
+            if known not in view:
+                view.add(known)
+                todo += self.entries[known].parents
+
+    def _ops(self, dice: random.Random, state: State, names: list[str], step: int) -> list[AnyOp]:
+        ops: list[AnyOp] = []
+        for target in dice.sample(names, dice.choice((1, 1, 1, 2))):
+            role = state.role_of(target)
+            if role is None or (role == "removed" and dice.random() < 0.85):
+                ops.append(add(target, dice.choice(("admin", "admin", "member", "observer", "relay"))))
+            elif role == "removed" or dice.random() < 0.65:
+                ops.append(Remove(npub=target))
+            else:
+                ops.append(
+                    SetRole(npub=target, role=dice.choice(("admin", "admin", "member", "observer", "relay")))
+                )
+        if dice.random() < 0.1:
+            ops.append(Policy(history=dice.choice(("full", "joining")), rotate_days=dice.randint(1, 60)))
+        if any(isinstance(op, Remove | SetRole) for op in ops) or dice.random() < 0.1:
+            ops.append(epoch(1 + max(record.n for record in state.epochs), (self.seed, step)))
+        return ops
+
+
+def shuffled(entries: dict[str, Entry], dice: random.Random) -> Roster:
+    """A roster that receives the entries in a random order (parents first, as every node waits for them)."""
+    waiting = list(entries.values())
+    dice.shuffle(waiting)
+    first = next(e for e in waiting if not e.parents)
+    roster = Roster(first)
+    while waiting:
+        ready = [e for e in waiting if not roster.missing(e.parents)]
+        waiting = [e for e in waiting if roster.missing(e.parents)]
+        for each in ready:
+            if each.parents:
+                roster.add(each)
+    return roster
+
+
+def answer(roster: Roster) -> tuple[object, ...]:
+    """All that two nodes must agree on, free of local numbering."""
+    state = roster.state
+    facts = roster._facts
+    return (
+        sorted((s.npub, s.name, s.role, s.bundle, s.rank or ()) for s in state.members.values()),
+        sorted(fact.id for fact in facts.of(state.live)),
+        sorted(fact.id for fact in facts.of(state.counted)),
+        [(record.n, record.commit, clean) for record, clean in roster.epochs_to_write()],
+        state.rules,
+    )
