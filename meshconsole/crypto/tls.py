@@ -200,7 +200,8 @@ class TlsSession:
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
-            raise self._failure
+            # A new one each time: an exception that is raised again keeps every traceback it ever had.
+            raise RemoteError(self._failure.code, self._failure.sentence)
 
 
 _NOT_POST_QUANTUM = "The other side does not speak TLS 1.3 with {suite.tls_group} and {suite.mldsa}."
