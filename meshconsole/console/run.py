@@ -14,9 +14,13 @@ from meshconsole.control.blocking import call
 from meshconsole.control.messages import ConfigData, GetConfig
 from meshconsole.core.config import Config, ConfigError, ConsoleSection, with_values
 from meshconsole.core.errors import Fatal
+from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from meshconsole.core.setup import FirstRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,58 @@ def run_console(socket_path: Path, *, options: ConsoleOptions | None = None) -> 
         folders=[options.themes] if options.themes else [],
         read_only=options.read_only,
     ).begin()
+
+
+def run_first_run(
+    *,
+    options: ConsoleOptions | None = None,
+    config: Config | None = None,
+    suggested_name: str = "",
+    check_invite: Callable[[str], str] | None = None,
+) -> tuple[FirstRun, str] | None:
+    """Asks the owner of a new home; the answers and the passphrase ("": none wanted), or None.
+
+    `config` holds what the file, the environment and flags already say; the capabilities are off in
+    any case until they are switched on here. `check_invite` returns "" or what is wrong with it.
+    Raises Fatal if this terminal cannot show it or if a signal ended it (with its exit code).
+    """
+    options = options or ConsoleOptions()
+    _need_terminal()
+    wanted = (config or Config()).console
+    profile = this_terminal(options, wanted)
+    _quiet_logging()
+    from meshconsole.console.firstrun import OFFERS_NOTHING, Answers, FirstRunApp
+
+    answers = Answers(with_values(config or Config(), OFFERS_NOTHING), name=suggested_name)
+    app = FirstRunApp(
+        profile,
+        answers,
+        check_invite or (lambda _: ""),
+        theme=options.theme or wanted.theme,
+        folders=[options.themes] if options.themes else [],
+    )
+    code = app.begin()
+    if code:
+        raise Fatal("The first run was ended before it was done. Nothing was kept.", exit_code=code)
+    return (answers.result(), answers.passphrase) if app.first_screen.done else None
+
+
+def run_unlock(node: str = "", *, problem: str = "") -> str | None:
+    """Asks for a home's passphrase on the terminal, without a full-screen program.
+
+    None if the person gave up (Ctrl+C, Ctrl+D). `problem` is why it is asked for again. Raises Fatal
+    without a terminal to ask at.
+    """
+    _need_terminal()
+    import getpass
+
+    if problem:
+        print(safe(problem), file=sys.stderr)
+    try:
+        return getpass.getpass(f"Passphrase of {safe(node, 64) or 'this home'}: ", stream=None)
+    except (EOFError, KeyboardInterrupt):
+        print(file=sys.stderr)
+        return None
 
 
 def this_terminal(options: ConsoleOptions, wanted: ConsoleSection) -> Profile:

@@ -438,3 +438,19 @@ def busy_blobs() -> list[BlobView]:
         a_blob("drone-0412.mp4", 71_800_000, "falcon-2", "fetching", at=NOW - 12_000),
         a_blob("old-photos.zip", 402_000_000, "boat", "failed", at=NOW - 80_000, error="nobody has it"),
     ]
+
+
+def some_traffic(status: NodeStatus, steps: int = 90) -> list[NodeStatus]:
+    """The minutes before `status`, one snapshot every two seconds."""
+    generator = random.Random(7)
+    allowed = status.limits.max_rate_bps
+    snapshots = []
+    rate_in, rate_out = 0.15, 0.5
+    for step in range(steps, 0, -1):
+        rate_in = min(0.6, max(0.02, rate_in + generator.uniform(-0.06, 0.06)))
+        rate_out = min(0.95, max(0.05, rate_out + generator.uniform(-0.12, 0.13)))
+        limits = msgspec.structs.replace(
+            status.limits, rate_in_bps=rate_in * allowed, rate_out_bps=rate_out * allowed
+        )
+        snapshots.append(msgspec.structs.replace(status, now=status.now - 2 * step, limits=limits))
+    return [*snapshots, status]

@@ -48,7 +48,7 @@ class Limits(Sheet, can_focus=True):
             return [*urgent, *lines, summary][:height]
         if height >= 11:
             for at, history in ((3, self.model.traffic_out), (2, self.model.traffic_in)):
-                lines.insert(at, [(" " * 7, ""), (spark(history.values, width - 7, glyphs.spark), "good")])
+                lines.insert(at, [(" " * 7, ""), (spark(history.values, width - 7, glyphs.spark), "dim")])
         lines += [summary, *urgent]
         top = sorted(limits.refusals.items(), key=lambda item: -item[1])
         lines += [[(f"{count_in_words(count):>7} ", "warn"), (reason, "")] for reason, count in top if count]

@@ -74,6 +74,9 @@ class Peers(Lines[PeerStatus]):
             *self.discovery,
         ]
 
+    def footnotes(self) -> list[str]:
+        return ["discovery", *(f"  {line}" for line in self.discovery)] if self.discovery else []
+
     def text_of(self, row: PeerStatus) -> str:
         links = " ".join(f"{link.path} {link.address}" for link in row.links)
         return (

@@ -37,6 +37,11 @@ class Column(Generic[Row]):
     rank: int = 0
     right: bool = False
 
+    @property
+    def gap(self) -> int:
+        """Cells after it. Numbers stand clear of the words that follow."""
+        return 2 if self.right else 1
+
 
 class Lines(Inks, Widget, Generic[Row], can_focus=True):
     """`marks`: rows that came since the last look carry a "*".
@@ -97,6 +102,10 @@ class Lines(Inks, Widget, Generic[Row], can_focus=True):
     def teach(self) -> list[str]:
         """Sentences for a list that has nothing to show yet."""
         return ["Nothing here yet."]
+
+    def footnotes(self) -> list[str]:
+        """Lines for the foot of a list that leaves room."""
+        return []
 
     def text_of(self, row: Row) -> str:
         """What a filter looks in."""
@@ -190,7 +199,7 @@ class Lines(Inks, Widget, Generic[Row], can_focus=True):
             return self._lesson(y - self.header, width)
         position = self.listing.top + y - self.header
         if position >= len(self.listing):
-            return Strip.blank(width, self.rich_style)
+            return self._footnote(y, width)
         return self._row(position, y, width)
 
     # How it looks.
@@ -201,7 +210,7 @@ class Lines(Inks, Widget, Generic[Row], can_focus=True):
         spans: list[Span] = [("*" if new else " ", "accent")]
         for column, cells in self._columns(width):
             text, tone = column.draw(row)
-            spans += [(fit(text, cells, right=column.right), tone), (" ", "")]
+            spans += [(fit(text, cells, right=column.right), tone), (" " * column.gap, "")]
         over = None
         if position == self.listing.cursor and self.has_focus:
             over = self.get_component_rich_style("ink--cursor", partial=True)
@@ -211,7 +220,7 @@ class Lines(Inks, Widget, Generic[Row], can_focus=True):
     def _head(self, width: int) -> Strip:
         spans: list[Span] = [(" ", "")]
         for column, cells in self._columns(width):
-            spans += [(fit(column.title, cells, right=column.right), "dim"), (" ", "")]
+            spans += [(fit(column.title, cells, right=column.right), "dim"), (" " * column.gap, "")]
         return strip(self, spans, width)
 
     def _lesson(self, y: int, width: int) -> Strip:
@@ -220,6 +229,14 @@ class Lines(Inks, Widget, Generic[Row], can_focus=True):
             sentences = [f'Nothing matches "{self.listing.filter}". Esc shows everything again.']
         lines = [line for sentence in sentences for line in [*wrap(sentence, max(8, width - 2)), ""]]
         return strip(self, [(f" {lines[y]}" if 0 <= y < len(lines) else "", "dim")], width)
+
+    def _footnote(self, y: int, width: int) -> Strip:
+        """At the foot, and only if an empty line stays between the rows and the first note."""
+        notes = self.footnotes()
+        at = y - (self.size.height - len(notes))
+        if at < 0 or self.listing.height - len(self.listing) <= len(notes):
+            return Strip.blank(width, self.rich_style)
+        return strip(self, [(f" {fit(notes[at], max(1, width - 2))}", "dim")], width)
 
     def _thumb(self, y: int) -> Span:
         """The right edge: where the window is, if not everything is in it."""
@@ -238,10 +255,10 @@ class Lines(Inks, Widget, Generic[Row], can_focus=True):
             shown: list[Column[Row]] = []
             for column in sorted(self.columns, key=lambda column: column.rank):
                 least = self.pleasant if column.rank > 2 else self.flexible
-                if column.rank and column.width + 1 + least > room:
+                if column.rank and column.width + column.gap + least > room:
                     break
                 shown.append(column)
-                room -= column.width + 1 if column.width else 0
+                room -= column.width + column.gap if column.width else 0
             rest = max(1, room)
             kept = [column for column in self.columns if column in shown]
             self._layout = (width, [(column, column.width or rest) for column in kept])
