@@ -41,13 +41,14 @@ class EpochKey:
         return cls(team, n, os.urandom(SECRET_LEN))
 
     def derive(self, purpose: str) -> bytes:
-        """32 bytes. Purposes: "cek", "event", "tag", "prev", "commit"."""
+        """32 bytes. Purposes: "cek", "event", "tag", "prev"."""
         return expand(self.secret, lp("mc/epoch/v1", self.team, self.n, purpose))
 
     @property
     def commit(self) -> str:
-        """What the roster says of it: 64 hex characters."""
-        return self.derive("commit").hex()
+        """What the roster says of it: 64 hex characters. Without the team's id, which is the hash of
+        a genesis that holds the first commitment."""
+        return expand(self.secret, lp("mc/epoch-commit/v1", self.n)).hex()
 
     @property
     def kid(self) -> str:

@@ -16,6 +16,7 @@ import base64
 import binascii
 import hmac
 import ipaddress
+import os
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
@@ -53,6 +54,10 @@ class Invite(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Invite(team_id={self.team_id.hex()[:8]}…, expires={self.expires})"
+
+
+def fresh_secret() -> bytes:
+    return os.urandom(SECRET_LEN)
 
 
 def encode(invite: Invite) -> str:

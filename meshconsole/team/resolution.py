@@ -44,7 +44,7 @@ Rank = tuple[int, int, str, int]
 
 ROOT_RANK: Rank = (0, 0, "", 0)
 GENESIS = 1
-"""The bit of the genesis. No removal reaches it."""
+"""The bit of the genesis. It lies in the past of every other entry, so no removal reaches it."""
 
 StandingRole = Role | Literal["removed"]
 T = TypeVar("T")
@@ -254,7 +254,7 @@ class _Decision:
             for statement in fact.statements:
                 if not statement.withdraws:
                     continue
-                outside = self.entries & ~fact.past & ~fact.after & ~GENESIS
+                outside = self.entries & ~fact.past & ~fact.after
                 struck = facts.by_author.get(statement.standing.npub, 0) & outside
                 # Of these, the ones already decided are more senior: they stay live (law 4).
                 void |= struck

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from meshconsole.team.ops import Policy, Remove, SetRole
 from tests.team.histories import ROOT, Graph, add, epoch
 
@@ -181,15 +183,34 @@ def test_a_removal_by_someone_removed_before_does_not_count() -> None:
     assert graph.roles() == {"a0": "admin", "u1": "member"}
 
 
-def test_concurrent_epochs_are_both_kept_and_everyone_writes_under_the_same_one() -> None:
+@pytest.mark.parametrize(("seniors", "juniors"), [("x", "y"), ("y", "x")])
+def test_concurrent_epochs_are_both_kept_and_all_write_under_the_seniors(seniors: str, juniors: str) -> None:
     graph = Graph.found(["a0", "a1"])
-    graph.write("a1", [graph.first], epoch(2, "junior"))
-    graph.write("a0", [graph.first], epoch(2, "senior"))
+    graph.write("a1", [graph.first], epoch(2, juniors))
+    graph.write("a0", [graph.first], epoch(2, seniors))
     choice = graph.roster.epochs_to_write()
     assert [record.n for record, _ in choice] == [2, 2, 1]
-    assert choice[0] == (choice[0][0], True)
-    assert choice[0][0].commit == epoch(2, "senior").commit
+    assert all(clean for _, clean in choice)
+    assert choice[0][0].commit == epoch(2, seniors).commit
     assert len({record.kid for record in graph.roster.epochs()}) == 3
+
+
+def test_an_epoch_made_without_knowing_of_a_demotion_is_not_clean() -> None:
+    graph = Graph.found(["a0", "a1"], [add("u1")])
+    graph.write("a1", [graph.first], SetRole(npub="u1", role="observer"))
+    graph.write("a0", [graph.first], epoch(2, "a0"))
+    best, clean = graph.roster.epochs_to_write()[0]
+    assert clean
+    assert best.commit != epoch(2, "a0").commit
+    assert not graph.roster.could_write("u1", best)
+
+
+def test_a_demotion_by_a_removed_senior_makes_the_juniors_epoch_unclean() -> None:
+    graph = Graph.found(["a0", "a1"], [add("u1")])
+    graph.write("a1", [graph.first], Remove(npub="a0"))
+    graph.write("a0", [graph.first], SetRole(npub="u1", role="observer"))
+    assert graph.roles() == {"a1": "admin", "u1": "observer"}
+    assert not any(clean for _, clean in graph.roster.epochs_to_write())
 
 
 def test_after_concurrent_removals_no_epoch_is_clean_until_an_admin_merges() -> None:

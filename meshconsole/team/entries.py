@@ -1,0 +1,64 @@
+"""Roster entries as events: built, read and verified. Pure.
+
+An entry is a regular event (never replaceable: no relay can roll it back) whose content is the
+compact JSON of `ops.Body`, in exactly the form this module writes. It carries the hybrid signature.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha512
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from meshconsole.core.errors import Refused
+from meshconsole.core.kinds import ROSTER_ENTRY
+from meshconsole.crypto.encoding import lp
+from meshconsole.crypto.hybrid import verify_control
+from meshconsole.crypto.suites import suite_by_id
+from meshconsole.team.ops import AnyOp, Body
+from meshconsole.team.roster import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from meshconsole.core.event import Event
+    from meshconsole.crypto.bundle import KeyBundle
+    from meshconsole.crypto.identity import Identity
+    from meshconsole.crypto.provider import Provider
+    from meshconsole.crypto.suites import Suite
+
+CONTEXT = b"mc/roster/v1"
+MAX_CONTENT = 60_000
+"""Characters; with its signatures an entry stays below the 64 KiB that relays commonly take."""
+
+
+def make_entry(author: Identity, parents: Iterable[str], ops: Iterable[AnyOp], now: int) -> Event:
+    body = Body(1, author.suite.id, tuple(parents), tuple(ops))
+    return author.sign_control(ROSTER_ENTRY, (), msgspec.json.encode(body).decode(), now, CONTEXT)
+
+
+def read_entry(event: Event) -> tuple[Entry, Suite]:
+    """The entry and the suite it names; signatures are not looked at. Raises Refused."""
+    if event.kind != ROSTER_ENTRY or len(event.content) > MAX_CONTENT:
+        raise Refused("invalid", "That is not a roster entry.")
+    raw = event.content.encode()
+    try:
+        body = msgspec.json.decode(raw, type=Body)
+    except (msgspec.MsgspecError, RecursionError):
+        raise Refused("invalid", "The roster entry is malformed, or of a newer kind.") from None
+    if msgspec.json.encode(body) != raw:
+        raise Refused("invalid", "The roster entry is not in its one canonical form.")
+    return Entry(event.id, event.pubkey, body.parents, body.ops), suite_by_id(body.suite)
+
+
+def verify_entry(event: Event, bundle: KeyBundle, suite: Suite, provider: Provider) -> None:
+    """Both signatures, under the author's bundle and the team's suite. Raises Refused."""
+    if bundle.npub != event.pubkey or bundle.suite.id != suite.id:
+        raise Refused("invalid", "The roster entry is signed for another suite than the team's.")
+    verify_control(event, suite, bundle.mldsa_public, CONTEXT, provider)
+
+
+def team_id(genesis_id: str) -> bytes:
+    """32 bytes, from the id of the genesis event."""
+    return sha512(lp("mc/team/v1", bytes.fromhex(genesis_id))).digest()[:32]
