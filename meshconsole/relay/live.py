@@ -53,6 +53,11 @@ class LiveIndex(Generic[S]):
             if not entries:
                 del self._shelves[shelf]
 
+    @property
+    def is_filing(self) -> bool:
+        """Whether any filter is filed."""
+        return bool(self._shelves)
+
     def wanted_by(self, event: Event) -> list[S]:
         """Each subscription once, however many of its filters match."""
         found: dict[S, None] = {}

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import MeshconsoleError, Refused
-from meshconsole.core.event import is_ephemeral
+from meshconsole.core.event import is_addressable, is_ephemeral, is_replaceable
+from meshconsole.core.kinds import DELETION
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict, refuse
 from meshconsole.relay.event import MAX_EVENT_BYTES, ReadEvent, check_event, expiration, read_event
 from meshconsole.relay.policy import judge_event
@@ -206,9 +207,7 @@ class Pipeline:
         """The one place where an offer ends."""
         waiting = self._under_way.pop(offer.claimed, None) if offer.claimed else None
         if verdict.accepted and offer.claimed:
-            self._recent[offer.claimed] = None
-            if len(self._recent) > RECENT:
-                del self._recent[next(iter(self._recent))]
+            self._remember(offer)
         offer.answer(verdict)
         if verdict is not DUPLICATE:
             self._happened(offer, verdict, seq)
@@ -218,6 +217,20 @@ class Pipeline:
         self._open_offers -= 1
         if not self._open_offers:
             self._idle.set()
+
+    def _remember(self, offer: Offer) -> None:
+        """Recently accepted ids answer for the store, so only those that nothing has replaced or
+        deleted since."""
+        if offer.read is None:
+            return  # known to the store, of what kind was not looked at
+        kind = offer.read.event.kind
+        if kind == DELETION:
+            self._recent.clear()
+        if is_replaceable(kind) or is_addressable(kind):
+            return
+        self._recent[offer.claimed] = None
+        if len(self._recent) > RECENT:
+            del self._recent[next(iter(self._recent))]
 
 
 def _check(store: EventStore, offers: Sequence[Offer]) -> list[ReadEvent | Verdict]:

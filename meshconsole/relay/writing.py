@@ -84,6 +84,8 @@ class Writing:
         self._any_deletions = bool(
             connection.execute("select exists (select 1 from deletions)").fetchone()[0]
         )
+        self._present: set[str] = set()
+        """Those ids of the batch that are held at this point of it."""
         self._taken: set[int] = set()
         self._events: list[tuple[int, int, int, int, int]] = []
         self._bodies: list[tuple[int, bytes]] = []
@@ -91,17 +93,17 @@ class Writing:
         self._expirations: list[tuple[int, int]] = []
 
     def run(self, batch: Sequence[Entry]) -> list[Written]:
-        present = known_ids(self._db, [entry.event.id for entry in batch])
+        self._present = known_ids(self._db, [entry.event.id for entry in batch])
         self._taken = self._occupied([row_key(entry.event) for entry in batch])
         written = []
         for entry in batch:
-            if entry.event.id in present:
+            if entry.event.id in self._present:
                 written.append(Written(DUPLICATE, 0))
                 continue
             verdict = self._add(entry)
             written.append(Written(verdict, self.head if verdict is ACCEPTED else 0))
             if verdict is ACCEPTED:
-                present.add(entry.event.id)
+                self._present.add(entry.event.id)
         self._insert()
         if self.head != self._first:
             self._db.execute("update relay_state set value = ? where name = 'head_seq'", (str(self.head),))
@@ -124,6 +126,7 @@ class Writing:
             place = self._hashes.address(address(event))
             self._db.execute("delete from addresses where hash = ? and key = ?", (place, key))
         self._taken.discard(key)
+        self._present.discard(event.id)
         self.removed += 1
 
     def forbid(self, hashed: int, until: int) -> None:

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from meshconsole.core.errors import Refused
+from meshconsole.relay.filter import Filter, encode_filter, matches, parse_filter
+from tests.relay.making import NOW, fake_npub, unsigned
+
+HEX = "ab" * 32
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({}, Filter()),
+        ({"ids": [HEX, HEX]}, Filter(ids=frozenset({HEX}))),
+        ({"authors": []}, Filter(authors=frozenset())),
+        ({"kinds": [0, 65535]}, Filter(kinds=frozenset({0, 65535}))),
+        ({"#t": ["x", ""]}, Filter(tags=(("t", frozenset({"x", ""})),))),
+        ({"#T": ["x"]}, Filter(tags=(("T", frozenset({"x"})),))),
+        ({"#e": [HEX]}, Filter(tags=(("e", frozenset({HEX})),))),
+        ({"since": 1, "until": 2, "limit": 0}, Filter(since=1, until=2, limit=0)),
+        ({"since": -5, "until": 1 << 70}, Filter(since=-5, until=1 << 70)),
+    ],
+)
+def test_filters_are_read(fields: dict[str, Any], wanted: Filter) -> None:
+    assert parse_filter(fields) == wanted
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ([], "invalid"),
+        ("x", "invalid"),
+        (None, "invalid"),
+        ({"ids": HEX}, "invalid"),
+        ({"ids": [HEX.upper()]}, "invalid"),
+        ({"ids": [HEX[:62]]}, "invalid"),
+        ({"ids": ["ab"]}, "invalid"),
+        ({"authors": [None]}, "invalid"),
+        ({"authors": [HEX + "00"]}, "invalid"),
+        ({"#e": ["short"]}, "invalid"),
+        ({"#p": ["npub1xyz"]}, "invalid"),
+        ({"#t": [1]}, "invalid"),
+        ({"#t": "x"}, "invalid"),
+        ({"kinds": ["1"]}, "invalid"),
+        ({"kinds": [1.0]}, "invalid"),
+        ({"kinds": [True]}, "invalid"),
+        ({"kinds": [65536]}, "invalid"),
+        ({"kinds": [-1]}, "invalid"),
+        ({"kinds": 1}, "invalid"),
+        ({"since": "1"}, "invalid"),
+        ({"since": 1.5}, "invalid"),
+        ({"until": None}, "invalid"),
+        ({"limit": -1}, "invalid"),
+        ({"limit": True}, "invalid"),
+        ({"search": "words"}, "unsupported"),
+        ({"#tt": ["x"]}, "unsupported"),
+        ({"#": ["x"]}, "unsupported"),
+        ({"#1": ["x"]}, "unsupported"),
+        ({"#é": ["x"]}, "unsupported"),
+        ({"&t": ["x"]}, "unsupported"),
+        ({"id": [HEX]}, "unsupported"),
+        ({"": []}, "unsupported"),
+    ],
+)
+def test_bad_filters_are_refused_with_a_reason(fields: object, code: str) -> None:
+    with pytest.raises(Refused) as refused:
+        parse_filter(fields)
+    assert refused.value.code == code
+
+
+def test_encoding_inverts_parsing() -> None:
+    wanted = Filter(
+        ids=frozenset({HEX}),
+        authors=frozenset(),
+        kinds=frozenset({1, 2}),
+        tags=(("t", frozenset({"ü"})),),
+        since=1,
+        until=2,
+        limit=0,
+    )
+    assert parse_filter(json.loads(encode_filter(wanted))) == wanted
+
+
+EVENT = unsigned(kind=7, tags=(("t", "one"), ("t", "two", "three"), ("e", HEX), ("x",)))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (Filter(), True),
+        (Filter(ids=frozenset({EVENT.id, HEX})), True),
+        (Filter(ids=frozenset({HEX})), False),
+        (Filter(ids=frozenset()), False),
+        (Filter(authors=frozenset({fake_npub("alice")})), True),
+        (Filter(authors=frozenset({fake_npub("bob")})), False),
+        (Filter(authors=frozenset()), False),
+        (Filter(kinds=frozenset({1, 7})), True),
+        (Filter(kinds=frozenset({1})), False),
+        (Filter(kinds=frozenset()), False),
+        (Filter(kinds=frozenset({7}), hidden=frozenset({7})), False),
+        (Filter(hidden=frozenset({7})), False),
+        (Filter(hidden=frozenset({8})), True),
+        (Filter(tags=(("t", frozenset({"two", "no"})),)), True),
+        (Filter(tags=(("t", frozenset({"three"})),)), False),
+        (Filter(tags=(("T", frozenset({"one"})),)), False),
+        (Filter(tags=(("x", frozenset({""})),)), False),
+        (Filter(tags=(("t", frozenset()),)), False),
+        (Filter(tags=(("t", frozenset({"one"})), ("e", frozenset({HEX})))), True),
+        (Filter(tags=(("t", frozenset({"one"})), ("e", frozenset({"no"})))), False),
+        (Filter(since=NOW), True),
+        (Filter(since=NOW + 1), False),
+        (Filter(until=NOW), True),
+        (Filter(until=NOW - 1), False),
+        (Filter(limit=0), True),
+        (Filter(kinds=frozenset({7}), since=NOW + 1), False),
+    ],
+)
+def test_matching(wanted: Filter, *, expected: bool) -> None:
+    assert matches(wanted, EVENT) is expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (Filter(), False),
+        (Filter(ids=frozenset()), True),
+        (Filter(tags=(("t", frozenset({"a"})), ("e", frozenset()))), True),
+        (Filter(since=2, until=1), True),
+        (Filter(since=2, until=2), False),
+        (Filter(limit=0), False),
+    ],
+)
+def test_impossible(wanted: Filter, *, expected: bool) -> None:
+    assert wanted.impossible is expected
+
+
+def test_size_counts_listed_values() -> None:
+    wanted = Filter(ids=frozenset({"a"}), kinds=frozenset({1, 2}), tags=(("t", frozenset({"x", "y"})),))
+    assert wanted.size == 5

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from meshconsole import __version__
+from meshconsole.core.config import RelaySection
+from meshconsole.relay import nip11
+
+
+def test_it_tells_only_true_limits() -> None:
+    config = RelaySection(max_subscriptions=3, max_filters=4, max_limit=5, max_event_bytes=2048)
+    told = json.loads(nip11.document(config, name="pi", npub="ab" * 32, public=False))
+    assert told["name"] == "pi"
+    assert told["pubkey"] == "ab" * 32
+    assert told["version"] == __version__
+    assert told["supported_nips"] == [1, 9, 11, 40, 42, 70]
+    assert told["limitation"] == {
+        "max_message_length": 2048 + len('["EVENT",]'),
+        "max_subscriptions": 3,
+        "max_filters": 4,
+        "max_limit": 5,
+        "default_limit": 5,
+        "max_subid_length": 64,
+        "max_event_tags": 5000,
+        "min_pow_difficulty": 0,
+        "auth_required": True,
+        "payment_required": False,
+        "restricted_writes": True,
+    }
+
+
+def test_a_public_relay_asks_for_nothing() -> None:
+    told = json.loads(nip11.document(RelaySection(), name="pi", npub="", public=True))
+    assert told["limitation"]["auth_required"] is False
+    assert told["limitation"]["restricted_writes"] is False
+    assert "pubkey" not in told
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("application/nostr+json", True),
+        ("text/html, Application/Nostr+JSON;q=0.9", True),
+        ("*/*", False),
+        ("", False),
+        ("application/nostr+json-rpc", False),
+    ],
+)
+def test_who_wants_it(accept: str, *, expected: bool) -> None:
+    assert nip11.wants_document(accept) is expected

@@ -1,0 +1,569 @@
+"""The session machine alone: no socket, no store, no clock."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshconsole.core.config import RelaySection
+from meshconsole.core.kinds import CLIENT_AUTH, TEAM_KINDS
+from meshconsole.core.verdict import ACCEPTED, refuse
+from meshconsole.relay import session as session_module
+from meshconsole.relay.filter import Filter
+from meshconsole.relay.policy import Access, Client
+from meshconsole.relay.session import Closed, Happening, Offered, Opened, Session, Subscription
+from tests.relay.making import NOW, Members, Public, event_message, npub, raw, signed, unsigned
+
+if TYPE_CHECKING:
+    from meshconsole.core.event import Tags
+
+CHALLENGE = "fresh-challenge"
+URL = "ws://relay.example"
+HEX = "ab" * 32
+
+
+class Bench:
+    """A session and what it says."""
+
+    def __init__(self, access: Access | None = None, *, trusted: bool = False, **limits: object) -> None:
+        self.wakes = 0
+        self.now = 0.0
+        self.client = Client(access or Public(), trusted=trusted)
+        config = msgspec.convert(limits, RelaySection)
+        self.session = Session(self.client, config, CHALLENGE, self._wake, lambda url: url.startswith(URL))
+
+    def tell(self, *parts: object) -> list[Happening]:
+        return self.session.receive(json.dumps(parts).encode(), self.now)
+
+    def said(self) -> list[Any]:
+        return [json.loads(message) for message in self.session.outbox()]
+
+    def open(self, name: str = "sub", *filters: dict[str, Any]) -> Subscription:
+        happened = self.tell("REQ", name, *(filters or ({},)))
+        assert isinstance(happened[-1], Opened), self.said()
+        return happened[-1].subscription
+
+    def follow(self, name: str = "sub", snapshot: int = 0) -> Subscription:
+        """An open subscription whose stored part is done."""
+        subscription = self.open(name)
+        self.session.finish(subscription, snapshot)
+        assert self.said() == [["EOSE", name]]
+        return subscription
+
+    def login(
+        self,
+        author: str = "alice",
+        kind: int = CLIENT_AUTH,
+        tags: Tags = (("relay", URL), ("challenge", CHALLENGE)),
+        at: int = NOW,
+    ) -> list[Any]:
+        event = signed(author, kind, tags, "", at)
+        assert self.tell("AUTH", json.loads(raw(event))) == []
+        return self.said()
+
+    def _wake(self) -> None:
+        self.wakes += 1
+
+
+# --- messages --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"x",
+        b"{}",
+        b"[]",
+        b"[1]",
+        b"[null]",
+        b'"EVENT"',
+        b"\xff",
+        b"[" * 100_000,
+        b'["EVENT"',
+        b'["\xff"]',
+    ],
+)
+def test_what_is_no_message_gets_a_notice(message: bytes) -> None:
+    bench = Bench()
+    assert bench.session.receive(message, 0.0) == []
+    (said,) = bench.said()
+    assert said[0] == "NOTICE"
+    assert said[1].startswith("invalid: ")
+
+
+def test_unknown_verbs_get_a_notice() -> None:
+    bench = Bench()
+    assert bench.tell("NEG-OPEN", "x") == []
+    assert bench.said() == [["NOTICE", 'unsupported: "NEG-OPEN" is not known here']]
+    bench.tell("COUNT", "sub", {})
+    assert bench.said() == [["CLOSED", "sub", "unsupported: COUNT is not offered here"]]
+
+
+@given(st.binary(max_size=80) | st.text(max_size=80).map(str.encode))
+def test_no_message_makes_it_fail(message: bytes) -> None:
+    bench = Bench()
+    for begin in (b"", b'["REQ",', b'["EVENT",', b'["AUTH",', b'["CLOSE",'):
+        bench.session.receive(begin + message, 0.0)
+        bench.session.receive(begin + message + b"]", 0.0)
+
+
+def test_wake_is_called_when_the_outbox_stops_being_empty() -> None:
+    bench = Bench()
+    bench.tell("CLOSE")
+    bench.tell("CLOSE")
+    assert bench.wakes == 1
+    assert len(bench.said()) == 2
+    bench.tell("CLOSE")
+    assert bench.wakes == 2
+
+
+def test_the_outbox_is_taken_in_pieces() -> None:
+    bench = Bench()
+    for _ in range(5):
+        bench.tell("CLOSE")
+    size = bench.session.unsent // 5
+    assert len(bench.session.outbox(size + 1)) == 2
+    assert bench.session.unsent == 3 * size
+    assert len(bench.session.outbox(1)) == 1
+    assert len(bench.session.outbox(3 * size)) == 2
+    assert bench.session.unsent == 0
+    assert bench.session.outbox(10) == []
+
+
+def test_after_the_end_nothing_is_said() -> None:
+    bench = Bench()
+    subscription = bench.follow()
+    reading = bench.open("other")
+    assert set(bench.session.end()) == {subscription, reading}
+    bench.session.deliver(subscription, 1, b"{}")
+    bench.session.stored(reading, [b"{}"])
+    bench.session.finish(reading, 0)
+    bench.session.answer("id", 0, ACCEPTED)
+    assert bench.said() == []
+    assert bench.wakes == 1
+
+
+# --- EVENT -----------------------------------------------------------------------------------------
+
+
+def test_an_event_is_offered_and_answered() -> None:
+    bench, event = Bench(), unsigned()
+    assert bench.session.receive(event_message(event), 0.0) == [Offered(raw(event), event.id)]
+    assert bench.said() == []
+    assert bench.session.offered == 1
+    assert bench.session.offered_bytes == len(raw(event))
+    bench.session.answer(event.id, len(raw(event)), ACCEPTED)
+    assert bench.said() == [["OK", event.id, True, ""]]
+    assert (bench.session.offered, bench.session.offered_bytes) == (0, 0)
+
+
+def test_a_refusal_has_its_prefix() -> None:
+    bench = Bench()
+    bench.session.answer(HEX, 0, refuse("blocked", "no"))
+    assert bench.said() == [["OK", HEX, False, "blocked: no"]]
+
+
+def test_an_event_without_a_readable_id_gets_a_notice() -> None:
+    bench = Bench()
+    bench.session.answer(None, 0, refuse("invalid", "no id"))
+    assert bench.said() == [["NOTICE", "invalid: no id"]]
+
+
+@pytest.mark.parametrize("parts", [[], [{}, {}]])
+def test_event_takes_one_event(parts: list[Any]) -> None:
+    bench = Bench()
+    assert bench.tell("EVENT", *parts) == []
+    assert bench.said()[0][0] == "NOTICE"
+
+
+def test_events_that_are_too_large_are_not_even_read() -> None:
+    bench = Bench(max_event_bytes=1024)
+    event = unsigned(content="x" * 2000)
+    assert bench.session.receive(event_message(event), 0.0) == []
+    assert bench.said() == [["OK", event.id, False, "invalid: the event is larger than 1024 bytes"]]
+    assert bench.session.offered == 0
+
+
+def test_events_are_rate_limited_per_connection() -> None:
+    bench, event = Bench(events_per_second=1), unsigned()
+    taken = 0
+    while bench.session.receive(event_message(event), 0.0):
+        taken += 1
+    assert taken == session_module.BURST_S
+    assert bench.said() == [["OK", event.id, False, "rate-limited: at most 1 events per second"]]
+    assert bench.session.receive(event_message(event), 2.5)
+
+
+def test_the_rate_limit_can_be_switched_off_and_on_at_run_time() -> None:
+    bench, event = Bench(events_per_second=1, rate_limits=False), unsigned()
+    assert all(bench.session.receive(event_message(event), 0.0) for _ in range(99))
+    bench.session.apply(RelaySection(events_per_second=1))
+    answers = [bench.session.receive(event_message(event), 0.0) for _ in range(99)]
+    assert answers[-1] == []
+
+
+def test_the_write_gate_comes_before_any_work() -> None:
+    bench, event = Bench(Members({npub("alice")})), unsigned()
+    assert bench.said() == [["AUTH", CHALLENGE]]
+    assert bench.session.receive(event_message(event), 0.0) == []
+    assert bench.said() == [["OK", event.id, False, "auth-required: say who you are"]]
+
+
+# --- REQ and CLOSE ---------------------------------------------------------------------------------
+
+
+def test_a_req_opens_a_subscription() -> None:
+    bench = Bench()
+    subscription = bench.open("sub", {"kinds": [1]}, {"ids": [HEX], "limit": 5})
+    assert subscription.filters == (
+        Filter(kinds=frozenset({1}), hidden=TEAM_KINDS),
+        Filter(ids=frozenset({HEX}), limit=5, hidden=TEAM_KINDS),
+    )
+    assert bench.session.reading == 1
+    bench.session.stored(subscription, [b'{"a":1}', b'{"b":2}'])
+    bench.session.finish(subscription, 9)
+    assert bench.said() == [["EVENT", "sub", {"a": 1}], ["EVENT", "sub", {"b": 2}], ["EOSE", "sub"]]
+    assert bench.session.reading == 0
+
+
+def test_stored_bytes_are_sent_verbatim() -> None:
+    bench = Bench()
+    subscription = bench.open('a "b"')
+    bench.session.stored(subscription, [b'{ "odd" :1}'])
+    assert bench.session.outbox() == [b'["EVENT","a \\"b\\"",{ "odd" :1}]']
+
+
+@pytest.mark.parametrize("name", ["x", "x" * 64, "é" * 64, '"', "\x00", " "])
+def test_subscription_ids_have_1_to_64_characters(name: str) -> None:
+    assert Bench().open(name).id == name
+
+
+@pytest.mark.parametrize("name", ["", "x" * 65])
+def test_other_subscription_ids_are_closed(name: str) -> None:
+    bench = Bench()
+    assert bench.tell("REQ", name, {}) == []
+    assert bench.said() == [["CLOSED", name, "invalid: a subscription id has 1 to 64 characters"]]
+    assert bench.session.subscriptions == {}
+
+
+@pytest.mark.parametrize("parts", [[], [1, {}], [None, {}], [["x"], {}], ["x" * 5000, {}]])
+def test_a_req_without_a_usable_id_gets_a_notice(parts: list[Any]) -> None:
+    bench = Bench()
+    assert bench.tell("REQ", *parts) == []
+    (said,) = bench.said()
+    assert said[0] == "NOTICE"
+    assert len(said[1]) < 200
+
+
+@pytest.mark.parametrize(
+    ("filters", "prefix"),
+    [
+        ([], "invalid: "),
+        ([1], "invalid: "),
+        ([{"ids": ["short"]}], "invalid: "),
+        ([{}, {"kinds": "x"}], "invalid: "),
+        ([{"search": "x"}], "unsupported: "),
+        ([{}] * 33, "invalid: "),
+        ([{"kinds": [4201]}], "restricted: "),
+    ],
+)
+def test_a_req_that_is_refused_is_closed_with_a_prefix(filters: list[Any], prefix: str) -> None:
+    bench = Bench()
+    assert bench.tell("REQ", "sub", *filters) == []
+    (said,) = bench.said()
+    assert said[:2] == ["CLOSED", "sub"]
+    assert said[2].startswith(prefix)
+    assert bench.session.subscriptions == {}
+
+
+@pytest.mark.parametrize("broken", [b'["REQ","s",{"a":]', b'["REQ","s",{"#t":["\xff"]}]', b'["REQ","s",{]]'])
+def test_broken_filters_are_answered(broken: bytes) -> None:
+    bench = Bench()
+    bench.session.receive(broken, 0.0)
+    assert bench.said()[0][0] in ("CLOSED", "NOTICE")
+
+
+def test_a_second_req_replaces_the_first() -> None:
+    bench = Bench()
+    first = bench.follow()
+    happened = bench.tell("REQ", "sub", {"kinds": [7]})
+    assert isinstance(happened[0], Closed)
+    assert happened[0].subscription is first
+    assert isinstance(happened[1], Opened)
+    bench.session.deliver(first, 5, b"{}")
+    bench.session.stored(first, [b"{}"])
+    bench.session.finish(first, 5)
+    assert bench.said() == []
+    assert bench.session.subscriptions["sub"].filters[0].kinds == frozenset({7})
+
+
+def test_a_refused_req_ends_what_it_would_have_replaced() -> None:
+    bench = Bench()
+    first = bench.follow()
+    assert bench.tell("REQ", "sub", {"kinds": "x"}) == [Closed(first)]
+    assert bench.said()[0][0] == "CLOSED"
+    assert bench.session.subscriptions == {}
+
+
+def test_close_ends_quietly() -> None:
+    bench = Bench()
+    subscription = bench.follow()
+    assert bench.tell("CLOSE", "sub") == [Closed(subscription)]
+    assert bench.tell("CLOSE", "sub") == []
+    bench.session.deliver(subscription, 5, b"{}")
+    assert bench.said() == []
+
+
+def test_close_while_the_stored_part_is_read() -> None:
+    bench = Bench()
+    subscription = bench.open()
+    bench.session.deliver(subscription, 5, b"{}")
+    bench.tell("CLOSE", "sub")
+    bench.session.stored(subscription, [b"{}"])
+    bench.session.finish(subscription, 9)
+    bench.session.fail(subscription, refuse("error", "late"))
+    assert bench.said() == []
+    assert bench.session.reading == 0
+
+
+def test_subscriptions_are_limited() -> None:
+    bench = Bench(max_subscriptions=2)
+    bench.follow("a")
+    bench.follow("b")
+    bench.tell("REQ", "c", {})
+    assert bench.said()[0][2].startswith("rate-limited: at most 2 subscriptions")
+    bench.follow("b")
+    bench.tell("CLOSE", "a")
+    bench.follow("c")
+
+
+def test_listed_values_are_limited_over_all_subscriptions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "MAX_FILTER_VALUES", 5)
+    bench = Bench()
+    bench.open("a", {"kinds": [1, 2]}, {"#t": ["x"]})
+    bench.tell("REQ", "b", {"kinds": [1, 2, 3]})
+    assert bench.said()[0][2].startswith("rate-limited: at most 5 values")
+    bench.open("b", {"kinds": [1, 2]})
+
+
+def test_requests_are_rate_limited() -> None:
+    bench = Bench(events_per_second=1, max_subscriptions=99)
+    for number in range(session_module.BURST_S):
+        bench.open(str(number))
+    bench.tell("REQ", "more", {})
+    assert bench.said() == [["CLOSED", "more", "rate-limited: at most 1 requests per second"]]
+    bench.now = 3.0
+    bench.open("more")
+
+
+def test_messages_longer_than_told_are_not_acted_upon() -> None:
+    bench = Bench(max_event_bytes=1024)
+    assert bench.tell("REQ", "sub", {"#t": ["x" * 2000]}) == []
+    assert bench.said() == [["NOTICE", "invalid: this message is longer than the relay takes"]]
+
+
+# --- stored and live -------------------------------------------------------------------------------
+
+
+def test_live_events_follow() -> None:
+    bench = Bench()
+    subscription = bench.follow(snapshot=3)
+    bench.session.deliver(subscription, 4, b'{"n":4}')
+    bench.session.deliver(subscription, 0, b'{"ephemeral":1}')
+    assert bench.said() == [["EVENT", "sub", {"n": 4}], ["EVENT", "sub", {"ephemeral": 1}]]
+
+
+def test_live_events_wait_for_the_stored_ones_and_none_comes_twice() -> None:
+    bench = Bench()
+    subscription = bench.open()
+    for seq in (4, 5, 6, 0):
+        bench.session.deliver(subscription, seq, b'{"seq":%d}' % seq)
+    assert bench.said() == []
+    bench.session.stored(subscription, [b'{"seq":5}', b'{"seq":4}'])
+    bench.session.finish(subscription, 5)
+    bench.session.deliver(subscription, 5, b'{"seq":5}')
+    bench.session.deliver(subscription, 7, b'{"seq":7}')
+    assert [said[-1] for said in bench.said()] == [
+        {"seq": 5},
+        {"seq": 4},
+        "sub",
+        {"seq": 6},
+        {"seq": 0},
+        {"seq": 7},
+    ]
+
+
+@given(st.data())
+def test_every_event_comes_exactly_once(data: st.DataObject) -> None:
+    """Whatever the order of commit, snapshot, end of reading and live delivery."""
+    committed = data.draw(st.integers(0, 6))
+    snapshot = data.draw(st.integers(0, committed))
+    delivered_before = data.draw(st.integers(0, committed))
+    bench = Bench()
+    # Events 1..n were announced before the REQ; they are stored, so the snapshot holds them.
+    announced_before = data.draw(st.integers(0, snapshot))
+    subscription = bench.open()
+    for seq in range(announced_before + 1, delivered_before + 1):
+        bench.session.deliver(subscription, seq, b'{"seq":%d}' % seq)
+    bench.session.stored(subscription, [b'{"seq":%d}' % seq for seq in range(snapshot, 0, -1)])
+    bench.session.finish(subscription, snapshot)
+    for seq in range(max(announced_before, delivered_before) + 1, committed + 1):
+        bench.session.deliver(subscription, seq, b'{"seq":%d}' % seq)
+    seqs = [said[2]["seq"] for said in bench.said() if said[0] == "EVENT"]
+    assert sorted(seqs) == list(range(1, committed + 1))
+
+
+def test_live_events_must_not_outrun_the_stored_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "MAX_WAITING_BYTES", 100)
+    bench = Bench()
+    subscription = bench.open()
+    for seq in range(1, 4):
+        bench.session.deliver(subscription, seq, b"x" * 40)
+    assert bench.said() == [["CLOSED", "sub", "error: too slow: live events outran the stored ones"]]
+    assert subscription.closed
+    assert not subscription.waiting
+
+
+def test_a_slow_client_loses_its_subscription_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "MAX_UNSENT_BYTES", 100)
+    bench = Bench()
+    slow, other = bench.follow("slow"), bench.follow("other")
+    for seq in range(1, 9):
+        bench.session.deliver(slow, seq, b'"' + b"x" * 40 + b'"')
+    assert slow.closed
+    said = bench.said()
+    assert said[-1][:2] == ["CLOSED", "slow"]
+    assert [message[0] for message in said].count("EVENT") == 2
+    bench.session.deliver(other, 9, b"{}")
+    assert bench.said() == [["EVENT", "other", {}]]
+
+
+def test_a_failed_query_closes() -> None:
+    bench = Bench()
+    subscription = bench.open()
+    bench.session.fail(subscription, refuse("error", "the disk is gone"))
+    bench.session.fail(subscription, refuse("error", "again"))
+    assert bench.said() == [["CLOSED", "sub", "error: the disk is gone"]]
+
+
+# --- NIP-42 ----------------------------------------------------------------------------------------
+
+
+def test_a_login_opens_the_gates() -> None:
+    bench = Bench(Members({npub("alice")}))
+    assert bench.said() == [["AUTH", CHALLENGE]]
+    bench.tell("REQ", "sub", {})
+    assert bench.said() == [["CLOSED", "sub", "auth-required: say who you are"]]
+    (said,) = bench.login()
+    assert said[0] == "OK"
+    assert said[2:] == [True, ""]
+    bench.open()
+
+
+def test_other_keys_stay_out() -> None:
+    bench = Bench(Members({npub("alice")}))
+    bench.said()
+    assert bench.login("mallory")[0][2] is True
+    bench.tell("REQ", "sub", {})
+    assert bench.said() == [["CLOSED", "sub", "restricted: members only"]]
+
+
+def test_several_keys_on_one_connection() -> None:
+    bench = Bench(Members({npub("carol")}))
+    bench.said()
+    for name in ("alice", "bob", "carol", "alice"):
+        assert bench.login(name)[0][2] is True
+    assert bench.client.npubs == tuple(map(npub, ("alice", "bob", "carol")))
+    bench.open()
+
+
+def test_keys_on_one_connection_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "MAX_KEYS", 1)
+    bench = Bench(Members())
+    bench.said()
+    assert bench.login("alice")[0][2] is True
+    assert bench.login("bob")[0][3].startswith("restricted: ")
+
+
+@pytest.mark.parametrize("at", [0, NOW + 10**9])
+def test_clocks_do_not_decide_a_login(at: int) -> None:
+    bench = Bench(Members())
+    bench.said()
+    assert bench.login(at=at)[0][2] is True
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": 1},
+        {"kind": 27235},
+        {"tags": (("relay", URL),)},
+        {"tags": (("relay", URL), ("challenge", "older"))},
+        {"tags": (("relay", URL), ("challenge", ""))},
+        {"tags": (("challenge", CHALLENGE),)},
+        {"tags": (("relay", ""), ("challenge", CHALLENGE))},
+        {"tags": (("relay", "ws://evil.example"), ("challenge", CHALLENGE))},
+    ],
+)
+def test_wrong_logins_are_refused(changes: dict[str, Any]) -> None:
+    bench = Bench(Members())
+    bench.said()
+    (said,) = bench.login(**changes)
+    assert said[0] == "OK"
+    assert said[2] is False
+    assert said[3].startswith("invalid: ")
+    assert bench.client.npubs == ()
+
+
+def test_a_login_needs_its_authors_signature() -> None:
+    bench = Bench(Members())
+    bench.said()
+    event = unsigned(kind=CLIENT_AUTH, tags=(("relay", URL), ("challenge", CHALLENGE)))
+    bench.tell("AUTH", json.loads(raw(event)))
+    assert bench.said() == [["OK", event.id, False, "invalid: the signature is not the author's"]]
+
+
+def test_a_challenge_that_was_never_sent_proves_nothing() -> None:
+    bench = Bench(Public())
+    assert bench.said() == []
+    assert bench.login()[0][2] is False
+
+
+@pytest.mark.parametrize("parts", [[], [{}, {}], [CHALLENGE], [{}]])
+def test_auth_takes_one_event(parts: list[Any]) -> None:
+    bench = Bench()
+    bench.tell("AUTH", *parts)
+    assert bench.said()[0][0] == "NOTICE"
+
+
+def test_a_public_relay_challenges_only_when_it_must() -> None:
+    bench = Bench()
+    assert bench.said() == []
+    bench.session.answer(HEX, 0, refuse("auth-required", "protected"))
+    assert bench.said() == [["AUTH", CHALLENGE], ["OK", HEX, False, "auth-required: protected"]]
+    bench.session.answer(HEX, 0, refuse("auth-required", "protected"))
+    assert bench.said() == [["OK", HEX, False, "auth-required: protected"]]
+    assert bench.login()[0][2] is True
+
+
+def test_logins_are_rate_limited() -> None:
+    bench = Bench(Members(), events_per_second=1)
+    bench.said()
+    said = [bench.login()[0] for _ in range(session_module.BURST_S + 1)]
+    assert said[-1][3].startswith("rate-limited: ")
+
+
+# --- trusted ---------------------------------------------------------------------------------------
+
+
+def test_a_trusted_session_has_no_gates() -> None:
+    bench, event = Bench(Members(), trusted=True), unsigned(kind=4201)
+    assert bench.said() == []
+    assert bench.session.receive(event_message(event), 0.0)
+    assert bench.open("sub", {"kinds": [4201]}).filters[0].hidden == frozenset()
