@@ -11,7 +11,7 @@ COMPILE := .venv-lock/bin/uv --quiet pip compile --universal --generate-hashes -
 	--no-header --python-version 3.11 --override requirements/overrides.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench demo pictures soak lock lock-check clean product dev
+.PHONY: help run test check bench demo pictures reference soak lock lock-check clean product dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ demo: dev ## two nodes on this machine found a team and exchange a note and a fi
 
 pictures: dev ## draw docs/pictures again
 	@exec $(BIN)/python scripts/pictures.py $(ARGS)
+
+reference: dev ## write docs/reference.md from the code
+	@exec $(BIN)/python scripts/reference.py
 
 soak: dev ## the tests that run for minutes
 	@exec $(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)

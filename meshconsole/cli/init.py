@@ -35,7 +35,14 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
         choices=[option.key for option in OPT_INS],
         help="do not offer this to others (repeatable)",
     )
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="settings")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="settings",
+        help="a setting for the new home (repeatable)",
+    )
     add_passphrase_file(parser)
     parser.set_defaults(run=init)
 

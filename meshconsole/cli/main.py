@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(given: list[str]) -> argparse.Namespace:
     """Reads the command's name first, so that only its own module is loaded."""
-    top = _Parser(
+    top = Parser(
         prog="meshconsole",
         description="A terminal mesh console for teams who work together without internet.",
         usage="meshconsole [--home FOLDER] [COMMAND ...]",
@@ -107,7 +107,7 @@ def _parse(given: list[str]) -> argparse.Namespace:
     if name not in COMMANDS:
         top.error(f"there is no command {name!r}{_closest(name)}")
     command = COMMANDS[name]
-    parser = _Parser(prog=f"meshconsole {name}", description=_sentence(command.summary))
+    parser = Parser(prog=f"meshconsole {name}", description=_sentence(command.summary))
     _add_home(parser)
     group = cast("Group", import_module(f"meshconsole.cli.{command.group}"))
     group.configure(name, parser)
@@ -126,7 +126,7 @@ def _split(given: list[str]) -> tuple[list[str], str, list[str]]:
     return given, DEFAULT_COMMAND, []
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Errors in our form: one sentence, then where help is."""
 
     def error(self, message: str) -> NoReturn:

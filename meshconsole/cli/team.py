@@ -49,7 +49,9 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
     inviting.add_argument(
         "--for", dest="lifetime", default="1h", metavar="TIME", help="valid for, as 30m, 1h, 7d"
     )
-    inviting.add_argument("--role", default="member", choices=get_args(Role))
+    inviting.add_argument(
+        "--role", default="member", choices=get_args(Role), help="what the device may do (default: member)"
+    )
     inviting.add_argument(
         "--address",
         action="append",

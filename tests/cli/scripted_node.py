@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 NOW = 1_700_000_000.0
 ALPHA, BRAVO, CHARLIE = "a1" * 32, "b2" * 32, "c3" * 32
-INVITE = "MC1:ABCDEFGHJKLMNPQRSTUVWXYZ234567"
+INVITE = "MC1-ABCDEFGHJKLMNPQRSTUVWXYZ234567"
 HOSTILE = "mal\x1b]52;c;aGk=\x07lory\u202e[red]"
 CID = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 
@@ -116,9 +116,9 @@ STATUS = NodeStatus(
         3,
         "root",
         (
-            MemberStatus(ALPHA, "alpha", "root", "amber-otter-0421", me=True),
-            MemberStatus(BRAVO, "bravo", "member", "brass-heron-7719"),
-            MemberStatus(CHARLIE, HOSTILE, "observer", "coral-viper-1066"),
+            MemberStatus(ALPHA, "alpha", "root", "K7QF 2MZ9 X0D4 B8RT 5WHC J3NE V6PA 1SGY", me=True),
+            MemberStatus(BRAVO, "bravo", "member", "0A9C 7YTE 4KQW 6ZRM 2BHX P8ND 5FVJ 3GS1"),
+            MemberStatus(CHARLIE, HOSTILE, "observer", "Q4ZX 8NMK 1TRD 9WBA 6HCE 0PYF 7JVG 2S53"),
         ),
     ),
     capabilities=("nostr_relay", "ipfs_node"),
@@ -223,7 +223,7 @@ class ScriptedNode:
                 return done(f"Wrote map.pdf into {destination}.")
             case Invite(lifetime_s=lifetime):
                 return done(data=InviteData(INVITE, int(NOW) + lifetime, ("192.0.2.7:7447",)))
-            case JoinTeam(invite="MC1:USED"):
+            case JoinTeam(invite="MC1-USED"):
                 return refused("restricted", "This invite was used already.", "Ask for a new one.")
             case JoinTeam():
                 return done("Joined Falcon as member.")

@@ -46,8 +46,8 @@ def test_json_is_ascii_without_controls_and_loses_nothing(name: str) -> None:
 
 
 def test_json_leaves_the_message_tag_out() -> None:
-    out = printed(print_json, InviteData("MC1:A", 7, ("192.0.2.1:7447",)))
-    assert json.loads(out) == {"text": "MC1:A", "expires": 7, "addresses": ["192.0.2.1:7447"]}
+    out = printed(print_json, InviteData("MC1-A", 7, ("192.0.2.1:7447",)))
+    assert json.loads(out) == {"text": "MC1-A", "expires": 7, "addresses": ["192.0.2.1:7447"]}
 
 
 def test_columns_are_as_wide_as_their_widest_cell() -> None:

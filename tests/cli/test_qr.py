@@ -10,7 +10,7 @@ import segno
 
 from meshconsole.cli.qr import QUIET_ZONE, qr_lines
 
-INVITE = "MC1:" + "ABCDEFGH234567" * 13
+INVITE = "MC1-" + "ABCDEFGH234567" * 13
 HALVES = {"█": (0, 0), "▀": (0, 1), "▄": (1, 0), " ": (1, 1)}
 
 

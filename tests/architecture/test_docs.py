@@ -1,0 +1,38 @@
+"""The documents say what is true: the reference matches the code, links lead somewhere, commands exist."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from meshconsole.cli.main import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+_LINK = re.compile(r"!?\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
+_CODE = r"(?:^ {4,}(?:\.venv/bin/)?|`)"
+_COMMAND = re.compile(_CODE + r"meshconsole ([a-z][a-z-]*)", re.MULTILINE)
+_TARGET = re.compile(_CODE + r"make ([a-z][a-z-]*)", re.MULTILINE)
+
+
+def test_the_reference_is_what_the_code_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    written = importlib.import_module("reference").reference()
+    assert (ROOT / "docs/reference.md").read_text() == written, "run: make reference"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    targets = [target for target in _LINK.findall(path.read_text()) if "://" not in target]
+    assert not [target for target in targets if not (path.parent / target).exists()]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_and_targets_exist(path: Path) -> None:
+    text = path.read_text()
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert not set(_COMMAND.findall(text)) - set(COMMANDS)
+    assert not set(_TARGET.findall(text)) - targets

@@ -1,0 +1,80 @@
+"""What the node is asked for: files by absolute path, times in seconds, members by key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from meshconsole.cli.main import main
+from meshconsole.control.messages import (
+    AddBlob,
+    AuditTail,
+    Command,
+    CreateTeam,
+    Export,
+    GetBlob,
+    Import,
+    Invite,
+    JoinTeam,
+    ListEvents,
+    Pin,
+    RemoveMember,
+    RotateKey,
+    SendNote,
+    SetConfig,
+    SetRole,
+    Stop,
+    Unpin,
+)
+from tests.cli.scripted_node import BRAVO, CID, ScriptedNode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HERE = "/elsewhere/"
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ("events --limit 5 --filter !ok", ListEvents(5, "!ok")),
+        ("events --limit 999999", ListEvents(10_000)),
+        ("audit --limit 0", AuditTail(1)),
+        ("send all set", SendNote("all set")),
+        ("blobs add map.pdf", AddBlob(HERE + "map.pdf")),
+        (f"blobs get {CID} -o copy.pdf", GetBlob(CID, HERE + "copy.pdf")),
+        (f"blobs get {CID}", GetBlob(CID, HERE.rstrip("/"))),
+        (f"blobs pin {CID}", Pin(CID)),
+        (f"blobs unpin {CID}", Unpin(CID)),
+        ("team create Falcon", CreateTeam("Falcon")),
+        ("team invite", Invite((), 3600, "member")),
+        (
+            "team invite --for 7d --role relay --address a:1 --address b:2",
+            Invite(("a:1", "b:2"), 604_800, "relay"),
+        ),
+        ("team join MC1-ABC", JoinTeam("MC1-ABC")),
+        ("team role bravo observer", SetRole(BRAVO, "observer")),
+        ("team remove B2B2B2 --yes", RemoveMember(BRAVO)),
+        ("team rotate", RotateKey()),
+        ("import map.pdf", Import(HERE + "map.pdf")),
+        ("export out.jsonl", Export(HERE + "out.jsonl")),
+        ("config set limits.max_connections=8", SetConfig({"limits": {"max_connections": "8"}})),
+        ("stop", Stop()),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_command(line: str, command: Command, node: ScriptedNode, tmp_path: Path) -> None:
+    (tmp_path / "map.pdf").write_text("a map")
+    assert main(line.split()) == 0
+    asked = node.commands[-1]
+    expected = {
+        name: value.replace(HERE.rstrip("/"), str(tmp_path)) if isinstance(value, str) else value
+        for name, value in vars_of(command).items()
+    }
+    assert type(asked) is type(command)
+    assert vars_of(asked) == expected
+
+
+def vars_of(command: Command) -> dict[str, object]:
+    return {name: getattr(command, name) for name in command.__struct_fields__}
