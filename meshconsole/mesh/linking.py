@@ -106,6 +106,12 @@ class Links:
     def count(self) -> int:
         return sum(len(session.links) for session in self.sessions.values())
 
+    @property
+    def outgoing(self) -> int:
+        """Those that did not come in through the server."""
+        links = (link for session in self.sessions.values() for link in session.links)
+        return sum(1 for link in links if link.dialled or link.pipe.path != "websocket")
+
     async def inbound(self, pipe: Pipe, host: str) -> None:
         """Somebody has dialled this node: opens the link and carries it to its end."""
         if self._handshakes.total() >= MAX_HANDSHAKES or self._handshakes[host] >= MAX_HANDSHAKES_PER_HOST:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from meshconsole.core.event import Event
+    from meshconsole.team.invites import AdmittedRole, InviteBook
+
 
 class Device(Protocol):
     """A device of the team, or one that was removed from it."""
@@ -43,3 +46,28 @@ def live_device(roster: Roster | None, key: bytes) -> Device | None:
     """The device that may be linked to under this key, if any."""
     device = roster.device_for_key(key) if roster is not None else None
     return None if device is None or device.removed else device
+
+
+class Team(Roster, Protocol):
+    """What joining needs besides."""
+
+    def role_of(self, npub: str, /) -> str | None: ...
+
+    def admit(self, bundle_event: Event, name: str, role: AdmittedRole, now: int, /) -> list[Event]:
+        """The events that make a device a member. Raises Refused."""
+
+    def control_events(self) -> list[Event]:
+        """Everything a joiner needs."""
+
+
+class Membership(Protocol):
+    """This node's place in its team; the node changes it when it founds or joins one."""
+
+    @property
+    def team(self) -> Team | None: ...
+
+    @property
+    def book(self) -> InviteBook: ...
+
+    def save_book(self) -> None:
+        """Durable on return; may block."""

@@ -20,6 +20,7 @@ from meshconsole.mesh.addresses import host_addresses, listen_addresses, with_po
 from meshconsole.mesh.datachannels import DataChannels
 from meshconsole.mesh.dialling import Dialler
 from meshconsole.mesh.discovery.cached import AddressBook
+from meshconsole.mesh.join import Doorkeeper, join
 from meshconsole.mesh.known import KnownIds
 from meshconsole.mesh.ladder import Ladder
 from meshconsole.mesh.linking import Links, Self
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
 
     from meshconsole.core.config import Config
+    from meshconsole.core.event import Event
     from meshconsole.core.status import PeerStatus
     from meshconsole.core.verdict import Verdict
     from meshconsole.crypto.identity import Identity
@@ -46,9 +48,10 @@ if TYPE_CHECKING:
     from meshconsole.mesh.ladder import Source
     from meshconsole.mesh.links.link import Link
     from meshconsole.mesh.links.pipe import Meter, Pipe
-    from meshconsole.mesh.roster import Roster
+    from meshconsole.mesh.roster import Membership
     from meshconsole.mesh.session import Blocks, Cursors, PeerSession
     from meshconsole.relay.relay import Relay, Stored
+    from meshconsole.team.invites import Invite
 
 log = logging.getLogger(__name__)
 
@@ -61,14 +64,14 @@ ASLEEP_S = 15.0
 class Mesh:
     """`admit(kind, remote)` guards max_connections, `meter` the bandwidth; `emit` tells the node's bus.
 
-    `team` may be None until the node has one: then nothing is dialled and nobody is let in.
+    While `membership` has no team nobody is let in and no link comes to be; `join` works.
     """
 
     def __init__(
         self,
         identity: Identity,
         credentials: LinkCredentials,
-        team: Roster | None,
+        membership: Membership,
         relay: Relay,
         content: Blocks | None,
         config: Config,
@@ -81,10 +84,14 @@ class Mesh:
         addresses: AddressStore | None = None,
         random: Random | None = None,
     ) -> None:
-        self._team = team
+        self._identity = identity
+        self._credentials = credentials
+        self._membership = membership
         self._relay = relay
         self._config = config
         self._clock = clock
+        self._meter = meter
+        self._admit = admit
         self._now = time.monotonic
         self._store = addresses
         self._book = AddressBook()
@@ -112,7 +119,7 @@ class Mesh:
             Self(identity.npub, identity.mldsa_public, os.urandom(8), _capabilities(config), self._listen),
             credentials,
             self._around,
-            roster=lambda: self._team,
+            roster=lambda: membership.team,
             meter=meter,
             emit=emit,
             clock=clock,
@@ -124,6 +131,17 @@ class Mesh:
         self._dialler = Dialler(
             self._ladder, self._links, admit=admit, worked=self._address_worked, now=self._now
         )
+        self._doorkeeper = Doorkeeper(
+            identity,
+            credentials,
+            membership,
+            relay,
+            meter=meter,
+            emit=emit,
+            joined=self.recheck,
+            clock=clock,
+            now=self._now,
+        )
         self._npub = identity.npub
 
     # Life.
@@ -134,8 +152,9 @@ class Mesh:
         self._hosts = await asyncio.to_thread(host_addresses)
         if self._store is not None and self._config.discovery.cached_peers:
             self._book = AddressBook.of(await asyncio.to_thread(self._store.load))
-            for known in self._book.all():
-                self._ladder.offer(known.address, "cached", self._now(), npub=known.npub)
+            for npub, known in self._book.all().items():
+                for address in known:
+                    self._ladder.offer(address, "cached", self._now(), npub=npub)
         started = asyncio.Event()
         self._runner = asyncio.create_task(self._run(started), name="mesh")
         await started.wait()
@@ -172,11 +191,6 @@ class Mesh:
 
     # The team.
 
-    def set_team(self, team: Roster) -> None:
-        """The node has founded or joined a team."""
-        self._team = team
-        self.recheck()
-
     def recheck(self) -> None:
         """The roster has changed: links of removed devices are dropped, strangers may be members."""
         self._links.recheck()
@@ -209,10 +223,15 @@ class Mesh:
         """Links that are open now, of every kind."""
         return self._links.count
 
+    @property
+    def outgoing(self) -> int:
+        """Those that do not come through the server: dialled, or over data channels."""
+        return self._links.outgoing
+
     async def accept_mesh(self, connection: ServerConnection) -> None:
         """Handler of the route "/mesh": returns when the link has ended."""
         pipe = accepted(connection)
-        if self._nursery is None or self._team is None:
+        if self._nursery is None or self._membership.team is None:
             await pipe.close("This node has no team.")
             return
         host = pipe.address.rpartition(":")[0]
@@ -221,6 +240,28 @@ class Mesh:
             await asyncio.wait([task])
         finally:
             task.cancel()
+
+    async def accept_join(self, connection: ServerConnection) -> None:
+        """Handler of the route "/join": one attempt to join."""
+        pipe = accepted(connection)
+        await self._doorkeeper.answer(pipe, pipe.address.rpartition(":")[0])
+
+    async def join(self, invite: Invite, name: str) -> list[Event]:
+        """Asks to join a team. Returns its control events, unjudged. Raises Refused, Unavailable.
+
+        The addresses of the invite are dialled as links once the node has loaded the team.
+        """
+        events = await join(
+            invite,
+            name,
+            self._identity,
+            self._credentials,
+            meter=self._meter,
+            admit=self._admit,
+            now=int(self._clock()),
+        )
+        self.offer_addresses(invite.addresses)
+        return events
 
     def offer_addresses(self, addresses: Iterable[str], source: Source = "invite") -> None:
         """Addresses from an invite or from the owner: dialled soon."""
@@ -254,7 +295,7 @@ class Mesh:
         self._dialler.wake()
 
     def _address_worked(self, npub: str, address: str) -> None:
-        self._book.worked(npub, address, self._clock())
+        self._book.worked(npub, address)
 
     def _listen(self) -> tuple[str, ...]:
         return listen_addresses(self._config.node.listen, self._port, self._hosts)
@@ -296,7 +337,7 @@ class Mesh:
 
     def status(self) -> tuple[PeerStatus, ...]:
         """Every device of the team but this one, and removed ones only while they have a link."""
-        team = self._team
+        team = self._membership.team
         if team is None:
             return ()
         offset = self._clock() - self._now()

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from meshconsole.crypto.tls import TlsSession
 from meshconsole.mesh.links.link import Closed, Link
 from meshconsole.mesh.messages import PROTOCOL_VERSION, Hello
-from tests.mesh.devices import credentials, key_of
+from tests.mesh.devices import MC1, credentials, key_of
 from tests.mesh.memory_pipe import MemoryPipe, memory_pipes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from meshconsole.crypto.suites import Suite
     from meshconsole.mesh.links.frames import Frame
     from meshconsole.mesh.links.pipe import Pipe
 
@@ -52,8 +53,9 @@ def make_link(
     dialled: bool,
     clock: Clock | None = None,
     meter: CountingMeter | None = None,
+    suite: Suite = MC1,
 ) -> Link:
-    session = TlsSession(credentials(me), server=not dialled, accept=accept)
+    session = TlsSession(credentials(me, suite), server=not dialled, accept=accept)
     clock = clock or Clock()
     return Link(pipe, session, dialled=dialled, meter=meter or CountingMeter(), now=clock, wall=lambda: 1.7e9)
 

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 from meshconsole.core.config import Config, build_config
 from meshconsole.core.verdict import ACCEPTED, Verdict
+from meshconsole.crypto.bundle import open_bundle
+from meshconsole.crypto.provider import default_provider
 from meshconsole.mesh.happenings import LinkDown, LinkUp
 from meshconsole.mesh.service import Mesh
 from meshconsole.relay.relay import Relay, Stored
 from meshconsole.relay.server import RelayServer
 from meshconsole.relay.sqlite import SqliteEventStore
+from meshconsole.team.invites import InviteBook
 from tests.mesh.devices import credentials, identity, key_of
 from tests.mesh.link_pair import CountingMeter
 
@@ -23,8 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from meshconsole.core.event import Event
-    from meshconsole.mesh.discovery.cached import KnownAddress
     from meshconsole.mesh.happenings import MeshHappening
+    from meshconsole.team.invites import AdmittedRole
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class SmallRoster:
     """A roster that the test writes itself; shared by the nodes of a test."""
 
     devices: dict[str, Device] = field(default_factory=dict)
+    admitted: list[Event] = field(default_factory=list)
 
     @classmethod
     def of(cls, *names: str) -> SmallRoster:
@@ -63,6 +67,19 @@ class SmallRoster:
         live = (d for d in self.devices.values() if d.mldsa_public == mldsa_public and not d.removed)
         return next(live, None)
 
+    def role_of(self, npub: str, /) -> str | None:
+        device = self.devices.get(npub)
+        return None if device is None or device.removed else device.role
+
+    def admit(self, bundle_event: Event, name: str, role: AdmittedRole, now: int, /) -> list[Event]:
+        bundle = open_bundle(bundle_event, default_provider())
+        self.devices[bundle.npub] = Device(bundle.npub, name, role, bundle.mldsa_public)
+        self.admitted.append(bundle_event)
+        return [bundle_event]
+
+    def control_events(self) -> list[Event]:
+        return list(self.admitted)
+
     def rendezvous_tag(self, ephemeral_id: bytes, /) -> str:
         return ephemeral_id.hex()[:16][::-1]
 
@@ -79,14 +96,26 @@ class MemoryCursors:
 
 
 class MemoryAddresses:
-    def __init__(self, *known: KnownAddress) -> None:
-        self.known = known
+    def __init__(self) -> None:
+        self.known: dict[str, list[str]] = {}
 
-    def load(self) -> tuple[KnownAddress, ...]:
+    def load(self) -> dict[str, list[str]]:
         return self.known
 
-    def save(self, addresses: tuple[KnownAddress, ...], /) -> None:
+    def save(self, addresses: dict[str, list[str]], /) -> None:
         self.known = addresses
+
+
+class SmallMembership:
+    """A place in the test's roster; `saves` counts how often the book was saved."""
+
+    def __init__(self, team: SmallRoster | None) -> None:
+        self.team = team
+        self.book = InviteBook()
+        self.saves = 0
+
+    def save_book(self) -> None:
+        self.saves += 1
 
 
 class OpenAccess:
@@ -117,7 +146,7 @@ class TestNode:
     ) -> None:
         self.name = name
         self.npub = identity(name).npub
-        self.roster = roster
+        self.membership = SmallMembership(roster)
         self.folder = folder
         self.admit = admit
         self.cursors = MemoryCursors()
@@ -146,7 +175,7 @@ class TestNode:
         self.mesh = Mesh(
             identity(self.name),
             credentials(self.name),
-            self.roster,
+            self.membership,
             self.relay,
             None,
             self.config,
@@ -157,7 +186,7 @@ class TestNode:
             addresses=self.addresses,
             random=random.Random(self.name),
         )
-        routes = {"/mesh": self.mesh.accept_mesh}
+        routes = {"/mesh": self.mesh.accept_mesh, "/join": self.mesh.accept_join}
         self.server = RelayServer(self.relay, host="127.0.0.1", port=0, routes=routes)
         await self.server.start()
         self.address = self.server.addresses[0]
@@ -190,7 +219,7 @@ class TestNode:
     async def until(self, condition: Callable[[], bool], within_s: float = 20.0) -> None:
         """Looks again and again until something is true; nothing depends on how long that takes."""
         async with asyncio.timeout(within_s):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - not all conditions have an event
                 await asyncio.sleep(0.01)
 
     def is_linked(self, other: TestNode, path: str = "websocket") -> bool:

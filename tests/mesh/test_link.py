@@ -151,13 +151,9 @@ async def test_a_stranger_who_answers_is_refused() -> None:
 
 
 async def test_another_suite_is_refused() -> None:
-    from meshconsole.crypto.tls import TlsSession
-    from tests.mesh.devices import credentials
-
     pipe_a, pipe_b = memory_pipes()
     a = make_link(pipe_a, "alice", anybody, dialled=True)
-    b = make_link(pipe_b, "bob", anybody, dialled=False)
-    b._session = TlsSession(credentials("bob", MC2), server=True, accept=anybody)
+    b = make_link(pipe_b, "bob", anybody, dialled=False, suite=MC2)
     results = await asyncio.gather(
         a.open(lambda _: hello()), b.open(lambda _: hello()), return_exceptions=True
     )
@@ -231,15 +227,14 @@ async def test_a_broken_frame_closes_the_link_with_a_reason_on_both_sides(
     plaintext: bytes, words: str
 ) -> None:
     async with open_pair() as (a, b):
-        a.link._session.send(plaintext)
-        a.link._to_write.set()
+        await a.link._secure.send(plaintext)
         assert words in (await b.closed).reason
         assert words in (await a.closed).reason
 
 
 async def test_a_truncated_frame_and_then_the_end_is_just_an_end() -> None:
     async with open_pair() as (a, b):
-        a.link._session.send(HEADER.pack(1000, Channel.EVENTS) + b"only this")
+        await a.link._secure.send(HEADER.pack(1000, Channel.EVENTS) + b"only this")
         a.link.close("Gone in mid-frame.")
         assert (await b.closed).by_peer
         assert b.frames.empty()

@@ -10,7 +10,6 @@ by either side, by silence, or by a broken rule), and the reason, which both sid
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,7 +18,6 @@ from meshconsole.core.errors import MeshconsoleError, RemoteError, Unavailable
 from meshconsole.core.status import LinkStatus
 from meshconsole.core.text import safe
 from meshconsole.mesh.links.frames import (
-    PIPE_MESSAGE,
     Channel,
     Frame,
     FrameDecoder,
@@ -28,6 +26,7 @@ from meshconsole.mesh.links.frames import (
 )
 from meshconsole.mesh.links.heartbeat import GONE_S, Heartbeat
 from meshconsole.mesh.links.pipe import Meter, Pipe, PipeClosed
+from meshconsole.mesh.links.secure import SecurePipe
 from meshconsole.mesh.messages import (
     PROTOCOL_VERSION,
     Bye,
@@ -87,20 +86,18 @@ class Link:
         """Called with the head of the peer's log."""
         self.on_lost: Callable[[bytes], None] = lambda _link_id: None
         """Called with the id of another link that the peer has lost."""
+        self._secure = SecurePipe(pipe, session, meter)
         self._session = session
-        self._meter = meter
         self._now = now
         self._since = wall()
         self._queue = FrameQueue()
         self._decoder = FrameDecoder()
         self._early: deque[Frame] = deque()
         self._heart = Heartbeat(now())
-        self._bytes_in = self._bytes_out = 0
         self._to_write = asyncio.Event()
         self._has_room = asyncio.Event()
         self._ping_early = asyncio.Event()
         self._ending = asyncio.Event()
-        self._sealed: deque[bytes] = deque()
 
     @property
     def peer_key(self) -> bytes:
@@ -136,8 +133,8 @@ class Link:
             since=self._since,
             rtt_ms=None if rtt is None else round(rtt * 1000, 1),
             group=self._session.group,
-            bytes_in=self._bytes_in,
-            bytes_out=self._bytes_out,
+            bytes_in=self._secure.bytes_in,
+            bytes_out=self._secure.bytes_out,
             channel=self.pipe.channel,
         )
 
@@ -149,10 +146,10 @@ class Link:
         """
         try:
             async with asyncio.timeout(HANDSHAKE_S):
-                await self._shake_hands()
+                await self._secure.shake_hands()
+                self.id = self._session.export(LINK_ID_LABEL, 8)
                 self._put(Channel.CONTROL, Precedence.FLASH, encode(make_hello(self.peer_key)))
-                self._seal()
-                await self._flush()
+                await self._secure.send(self._queue.take())
                 self.hello = await self._receive_hello()
         except TimeoutError:
             error = Unavailable(f"The link to {self.address} was not ready within {HANDSHAKE_S:.0f} s.")
@@ -216,32 +213,9 @@ class Link:
         self._heart.ping_soon(self._now())
         self._ping_early.set()
 
-    async def _shake_hands(self) -> None:
-        session = self._session
-        await asyncio.to_thread(session.start)
-        await self._flush()
-        while not session.established:
-            data = await self._receive()
-            try:
-                # Signatures and key exchange take some milliseconds.
-                await asyncio.to_thread(session.receive, data)
-            except RemoteError:
-                # The alert that tells the peer why; it may be gone already.
-                with contextlib.suppress(PipeClosed):
-                    await self._flush()
-                raise
-            await self._flush()
-        self.id = session.export(LINK_ID_LABEL, 8)
-
     async def _receive_hello(self) -> Hello:
-        session = self._session
-        while True:
-            frames = self._decoder.receive(session.take())
-            if frames:
-                break
-            data = await self._receive()
-            session.receive(data)
-        self._early.extend(frames)
+        while not self._early:
+            self._early.extend(self._decoder.receive(await self._secure.receive()))
         first = self._early.popleft()
         message = decode_control(first.payload) if first.channel == Channel.CONTROL else None
         if isinstance(message, Bye):
@@ -258,19 +232,13 @@ class Link:
         return message
 
     async def _read(self, handle: Callable[[Frame], Awaitable[None]]) -> None:
-        session = self._session
         try:
             while True:
                 while self._early:
                     await self._dispatch(self._early.popleft(), handle)
-                self._early.extend(self._decoder.receive(session.take()))
-                if self._early:
-                    continue
-                if session.closed:
-                    self._finish(Closed(True, "The peer ended the link without a reason."))
-                    return
-                session.receive(await self._receive())
+                data = await self._secure.receive()
                 self._heart.heard(self._now())
+                self._early.extend(self._decoder.receive(data))
         except PipeClosed as error:
             self._finish(Closed(True, error.sentence))
         except RemoteError as error:
@@ -304,10 +272,12 @@ class Link:
     async def _write(self) -> None:
         try:
             while True:
-                self._seal()
-                await self._flush()
-                if not self._queue:
-                    self._to_write.clear()
+                self._to_write.clear()
+                plaintext = self._queue.take()
+                if plaintext:
+                    self._has_room.set()
+                    await self._secure.send(plaintext)
+                else:
                     await self._to_write.wait()
         except PipeClosed as error:
             self._finish(Closed(True, error.sentence))
@@ -335,30 +305,6 @@ class Link:
         self._queue.put(channel, precedence, payload)
         self._to_write.set()
 
-    def _seal(self) -> None:
-        """Moves one record's worth of frames into the TLS session."""
-        plaintext = self._queue.take()
-        if plaintext:
-            self._session.send(plaintext)
-            self._has_room.set()
-
-    async def _flush(self) -> None:
-        """Everything the TLS session wants sent goes into the pipe, in messages the pipe can carry."""
-        out = self._session.outbox()
-        self._sealed.extend(out[at : at + PIPE_MESSAGE] for at in range(0, len(out), PIPE_MESSAGE))
-        while self._sealed:
-            await self._meter.wait_out(len(self._sealed[0]))
-            # Taken before the pipe waits: a cancelled send has handed its message over.
-            message = self._sealed.popleft()
-            self._bytes_out += len(message)
-            await self.pipe.send(message)
-
-    async def _receive(self) -> bytes:
-        data = await self.pipe.receive()
-        self._bytes_in += len(data)
-        await self._meter.wait_in(len(data))
-        return data
-
     def _finish(self, closed: Closed) -> None:
         if self.closed is None:
             self.closed = closed
@@ -384,12 +330,4 @@ class Link:
     async def _say_bye(self, reason: str) -> None:
         bye = FrameQueue()
         bye.put(Channel.CONTROL, Precedence.FLASH, encode(Bye(reason[:200])))
-        try:
-            async with asyncio.timeout(FAREWELL_S):
-                await self._flush()
-                self._session.send(bye.take())
-                self._session.close()
-                await self._flush()
-        except (MeshconsoleError, TimeoutError):
-            # There is nobody left to tell; the peer notices by itself.
-            self._sealed.clear()
+        await self._secure.farewell(bye.take(), FAREWELL_S)
