@@ -14,6 +14,7 @@ import msgspec
 PeerState = Literal["up", "suspect", "connecting", "down"]
 PathName = Literal["websocket", "webrtc", ""]
 Severity = Literal["info", "warning", "critical"]
+BlobState = Literal["here", "partial", "elsewhere", "fetching", "failed"]
 
 
 class Frozen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -171,6 +172,6 @@ class BlobView(Frozen, frozen=True):
     author: str
     added_at: float
     present_bytes: int
-    state: Literal["here", "partial", "elsewhere", "fetching", "failed"]
+    state: BlobState
     pinned: bool = False
     error: str = ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -81,49 +82,79 @@ class Bandwidth:
             await asyncio.sleep(delay)
 
 
+class Share:
+    """One room's part of the storage quota. Safe to use from any thread.
+
+    What is reserved stays counted until two measurements have been made after it: the first of them
+    may have come before the write. A room that keeps an exact count itself says so.
+    """
+
+    def __init__(self, quota: StorageQuota) -> None:
+        self._quota = quota
+        self._measured = 0
+        self._before = 0
+        self._since = 0
+
+    @property
+    def used_bytes(self) -> int:
+        return self._measured + self._before + self._since
+
+    def measured(self, used_bytes: int, *, exact: bool = False) -> None:
+        with self._quota.lock:
+            self._measured = used_bytes
+            self._before, self._since = (0, 0) if exact else (self._since, 0)
+
+    def reserve(self, count: int) -> None:
+        """Before `count` bytes are written. Raises Refused("restricted", ...)."""
+        with self._quota.lock:
+            self._quota.check(count)
+            self._since += count
+
+    def release(self, count: int) -> None:
+        """After bytes were deleted, or when reserved ones were not written after all."""
+        with self._quota.lock:
+            fresh = min(count, self._since)
+            older = min(count - fresh, self._before)
+            self._since -= fresh
+            self._before -= older
+            self._measured = max(0, self._measured - (count - fresh - older))
+
+
 class StorageQuota:
     """Bytes of events and blocks together, never above the limit."""
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self._folder = folder
         self.limit_bytes = limit_bytes
-        self._measured = 0
-        self._reserved = 0
+        self.lock = threading.RLock()
+        self.events = Share(self)
+        self.blocks = Share(self)
         self.disk_free_bytes = shutil.disk_usage(folder).free
         self.refusing = ""
 
     @property
     def used_bytes(self) -> int:
-        return self._measured + self._reserved
+        return self.events.used_bytes + self.blocks.used_bytes
 
-    def measured(self, used_bytes: int) -> None:
-        """Real use, read from the stores; replaces what was reserved since the last time."""
-        self._measured, self._reserved = used_bytes, 0
+    def look_at_disk(self) -> None:
+        """Asks the file system what is free; refusing ends when there is room again."""
         self.disk_free_bytes = shutil.disk_usage(self._folder).free
-        if self.refusing and self._why_not(1) is None:
-            self.refusing = ""
+        with self.lock:
+            if self.refusing and self._why_not(1) is None:
+                self.refusing = ""
 
-    def reserve(self, count: int) -> None:
-        """Before `count` bytes are written. Raises Refused("restricted", ...)."""
+    def check(self, count: int) -> None:
+        """Raises Refused when `count` more bytes may not be written."""
         reason = self._why_not(count)
         if reason is not None:
             self.refusing = reason
             raise Refused("restricted", reason)
-        self._reserved += count
-
-    def release(self, count: int) -> None:
-        """After bytes were deleted, or when reserved ones were not written after all."""
-        if count <= self._reserved:
-            self._reserved -= count
-        else:
-            self._measured = max(0, self._measured - (count - self._reserved))
-            self._reserved = 0
 
     def _why_not(self, count: int) -> str | None:
         if self.used_bytes + count > self.limit_bytes:
             limit = self.limit_bytes // MEGABYTE
             return f"storage quota of {limit} MB is full; raise limits.max_storage_mb or delete something"
-        if self.disk_free_bytes - self._reserved - count < DISK_RESERVE_BYTES:
+        if self.disk_free_bytes - count < DISK_RESERVE_BYTES:
             return f"the disk is full: {DISK_RESERVE_BYTES // MEGABYTE} MB must stay free; make room on it"
         return None
 
@@ -173,7 +204,9 @@ class Governor:
         """Measures the process and the stores. `now` is monotonic, in seconds."""
         use = self._use()
         stored = use.events_bytes + use.blocks_bytes
-        self.quota.measured(stored)
+        self.quota.events.measured(use.events_bytes)
+        self.quota.blocks.measured(use.blocks_bytes, exact=True)
+        self.quota.look_at_disk()
         self._memory_bytes = self._process.memory_info().rss
         self._cpu_percent = self._process.cpu_percent()
         current = (now, self.bandwidth.bytes_in, self.bandwidth.bytes_out, stored)

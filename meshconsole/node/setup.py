@@ -26,6 +26,8 @@ from meshconsole.team.state import Team
 if TYPE_CHECKING:
     from meshconsole.core.event import Event
     from meshconsole.core.setup import FirstRun
+    from meshconsole.crypto.provider import Provider
+    from meshconsole.relay.store import Quota
 
 
 def create_home(home: Home, first_run: FirstRun, passphrase: str | None) -> None:
@@ -80,12 +82,12 @@ def needs_passphrase(home: Home) -> bool:
     return home.keystore.exists() and not home.unlock_key.exists()
 
 
-def make_identity(unlocked: Secrets, provider_setting: str) -> Identity:
-    return Identity(unlocked.seed, MC1, choose_provider(provider_setting))
+def make_identity(unlocked: Secrets, provider: Provider) -> Identity:
+    return Identity(unlocked.seed, MC1, provider)
 
 
-def open_store(home: Home, unlocked: Secrets) -> SqliteEventStore:
-    return SqliteEventStore(home.database, unlocked.database_key, unlocked.derive("tag-hash"))
+def open_store(home: Home, unlocked: Secrets, quota: Quota | None = None) -> SqliteEventStore:
+    return SqliteEventStore(home.database, unlocked.database_key, unlocked.derive("tag-hash"), quota=quota)
 
 
 def _fill(home: Home, first_run: FirstRun, passphrase: str | None) -> None:
@@ -100,10 +102,10 @@ def _fill(home: Home, first_run: FirstRun, passphrase: str | None) -> None:
     store = open_store(home, unlocked)
     try:
         if first_run.team == "create":
-            identity = make_identity(unlocked, config.crypto.provider)
-            _, events = Team.found(
-                identity, first_run.team_name, first_run.name, int(time.time()), identity.provider
-            )
+            provider = choose_provider(config.crypto.provider)
+            identity = make_identity(unlocked, provider)
+            now = int(time.time())
+            _, events = Team.found(identity, first_run.team_name, first_run.name, now, provider)
             _store_all(store, events)
     finally:
         store.close()

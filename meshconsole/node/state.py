@@ -27,7 +27,7 @@ class NodeState:
         self._lock = threading.Lock()
         database = sqlite_utils.Database(self._connection)
         if "state" not in database.table_names():
-            database["state"].create({"name": str, "value": bytes}, pk="name")
+            database.table("state").create({"name": str, "value": bytes}, pk="name")
 
     def get(self, name: str, kind: type[T], default: T) -> T:
         rows = self._run("select value from state where name = ?", (name,))
@@ -48,6 +48,19 @@ class NodeState:
             except Exception as error:
                 raise translate(error) from error
             return rows
+
+
+class KnownAddresses:
+    """Addresses at which peers were reached, for the next start. A hint, never a proof."""
+
+    def __init__(self, state: NodeState) -> None:
+        self._state = state
+
+    def load(self) -> dict[str, list[str]]:
+        return self._state.get("addresses", dict[str, list[str]], {})
+
+    def save(self, addresses: dict[str, list[str]]) -> None:
+        self._state.put("addresses", addresses)
 
 
 class Cursors:

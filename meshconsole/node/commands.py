@@ -1,0 +1,198 @@
+"""What the console and the command line may ask of a node: one method per command.
+
+Every command ends in a Reply with a verdict. A MeshconsoleError raised here becomes the refusal;
+acts that change who may do what are written to the audit log before they are answered.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from meshconsole.control import messages as m
+from meshconsole.core.config import ConfigError, changed_keys, to_values
+from meshconsole.core.errors import Refused
+from meshconsole.core.text import safe
+from meshconsole.node.jsonl import export_events, import_events, import_lines
+
+if TYPE_CHECKING:
+    from meshconsole.control.server import Report
+    from meshconsole.core.event import Event
+    from meshconsole.core.status import NodeStatus
+    from meshconsole.node.files import TeamFiles
+    from meshconsole.node.node import Node
+    from meshconsole.team.state import Team
+
+
+class Commands:
+    """The node's `ControlHandler`."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def status(self) -> NodeStatus:
+        return self._node.status()
+
+    async def handle(self, command: m.Command, report: Report) -> m.Reply:
+        match command:
+            case m.ListEvents(limit=limit, filter=wanted):
+                return m.done(data=m.EventsData(self._node.recent.newest(limit, wanted)))
+            case m.ListBlobs():
+                return m.done(data=m.BlobsData(self._files().views() if self._node.files else ()))
+            case m.SendNote(text=text):
+                return await self._send_note(text)
+            case m.AddBlob(path=path):
+                return await self._add_blob(Path(path), report)
+            case m.GetBlob(cid=cid, destination=destination):
+                return await self._get_blob(cid, Path(destination), report)
+            case m.Pin(cid=cid):
+                return await self._pin(cid, keep=True)
+            case m.Unpin(cid=cid):
+                return await self._pin(cid, keep=False)
+            case m.Import(path=path):
+                return m.done(data=m.CountsData(await import_events(self._node.relay, Path(path), report)))
+            case m.ImportLines(lines=lines):
+                return m.done(data=m.CountsData(await import_lines(self._node.relay, lines)))
+            case m.Export(path=path):
+                return m.done(data=m.CountsData(await export_events(self._node.relay, Path(path), report)))
+            case m.GetConfig():
+                return m.done(data=self._config())
+            case m.SetConfig(values=values):
+                return self._set_config(values)
+            case m.AuditTail(limit=limit):
+                return m.done(data=m.LinesData(await self._audit_tail(limit)))
+            case m.Stop():
+                self._node.request_stop("asked by a console")
+                return m.done("The node is stopping.")
+            case m.Unlock():
+                return m.done("This node is unlocked already.")
+            case _:
+                return await self._handle_team(command)
+
+    async def _handle_team(self, command: m.Command) -> m.Reply:
+        match command:
+            case m.Invite(addresses=addresses, lifetime_s=lifetime_s, role=role):
+                return self._invite(addresses, lifetime_s, role)
+            case m.JoinTeam(invite=text):
+                return await self._join(text)
+            case m.CreateTeam(name=name):
+                return await self._create_team(name)
+            case m.SetRole(npub=npub, role=role):
+                team = self._team()
+                return await self._amend(team.set_role(npub, role, self._now()), "role", npub=npub, role=role)
+            case m.RemoveMember(npub=npub):
+                return await self._amend(self._team().remove(npub, self._now()), "remove", npub=npub)
+            case m.RotateKey():
+                return await self._amend(self._team().rotate(self._now()), "rotate")
+            case _:
+                return m.refused("unsupported", f"This node does not know {type(command).__name__}.")
+
+    # --- Notes and files ---------------------------------------------------------------------------
+
+    async def _send_note(self, text: str) -> m.Reply:
+        if not text.strip():
+            raise Refused("invalid", "The note is empty.")
+        event = self._team().seal_note(text, self._now())
+        verdict = await self._node.publish(event)
+        if not verdict.accepted:
+            return m.Reply(verdict)
+        sent = [view for view in self._node.recent.newest(50) if view.id == event.id]
+        return m.done("Sent.", m.EventsData(tuple(sent)))
+
+    async def _add_blob(self, path: Path, report: Report) -> m.Reply:
+        view = await self._files().add(path, report)
+        self._node.record("file-added", cid=view.cid)
+        return m.done(f"Added {safe(view.name)}.", m.BlobsData((view,)))
+
+    async def _get_blob(self, cid: str, destination: Path, report: Report) -> m.Reply:
+        written = await self._files().get(cid, destination, report)
+        self._node.record("file-opened", cid=cid)
+        return m.done(f"Written to {written}.", m.BlobsData((self._files().view(cid),)))
+
+    async def _pin(self, cid: str, *, keep: bool) -> m.Reply:
+        view = await (self._files().pin(cid) if keep else self._files().unpin(cid))
+        return m.done("Kept on this node." if keep else "May be dropped now.", m.BlobsData((view,)))
+
+    # --- Team --------------------------------------------------------------------------------------
+
+    def _invite(self, addresses: tuple[str, ...], lifetime_s: int, role: m.Role) -> m.Reply:
+        offered = list(addresses or self._node.reachable_addresses())
+        invite, text = self._node.membership.invite(offered, self._now(), lifetime_s, role)
+        self._node.record("invite", role=role, expires=str(invite.expires))
+        return m.done(data=m.InviteData(text, invite.expires, tuple(invite.addresses)))
+
+    async def _join(self, text: str) -> m.Reply:
+        name = await self._node.join(text)
+        return m.done(f"Joined the team {safe(name)}.")
+
+    async def _create_team(self, name: str) -> m.Reply:
+        events = self._node.membership.found(name, self._node.config.node.name, self._now())
+        await self._publish_all(events)
+        self._node.record("team-created", team=name)
+        await self._node.team_changed()
+        return m.done(f"Created the team {safe(name)}.")
+
+    async def _amend(self, events: list[Event], act: str, **detail: str) -> m.Reply:
+        await self._publish_all(events)
+        self._node.record(f"team-{act}", **detail)
+        await self._node.team_changed()
+        return m.done("Done.")
+
+    async def _publish_all(self, events: list[Event]) -> None:
+        for event in events:
+            verdict = await self._node.publish(event)
+            if not verdict.accepted:
+                raise Refused(verdict.code, verdict.sentence)
+
+    # --- Configuration and audit -------------------------------------------------------------------
+
+    def _config(self) -> m.ConfigData:
+        return m.ConfigData(to_values(self._node.config), tuple(sorted(self._node.waiting)))
+
+    def _set_config(self, values: dict[str, dict[str, object]]) -> m.Reply:
+        before = self._node.config
+        try:
+            self._node.set_config(values)
+        except ConfigError as error:
+            reasons = "; ".join(f"{problem.key}: {problem.reason}" for problem in error.problems)
+            return m.refused("invalid", reasons, "Nothing was changed.")
+        changed = sorted(changed_keys(before, self._node.config))
+        self._node.record("config", keys=", ".join(changed))
+        waiting = [key for key in changed if key in self._node.waiting]
+        sentence = f"Saved; {', '.join(waiting)} takes effect at the next start." if waiting else "Saved."
+        return m.done(sentence, self._config())
+
+    async def _audit_tail(self, limit: int) -> tuple[str, ...]:
+        records = await self._node.read_audit()
+        lines = []
+        for record in records[-limit:]:
+            when = datetime.fromtimestamp(record.at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+            detail = " ".join(f"{name}={safe(value, 80)}" for name, value in record.detail.items())
+            lines.append(f"{record.seq} {when} {record.act} {detail}".rstrip())
+        return tuple(lines)
+
+    # --- Small words -------------------------------------------------------------------------------
+
+    def _team(self) -> Team:
+        team = self._node.membership.team
+        if team is None:
+            raise Refused(
+                "restricted",
+                "This node has no team yet.",
+                hint="Create one with 'meshconsole team create NAME', or join one: 'meshconsole team join'.",
+            )
+        return team
+
+    def _files(self) -> TeamFiles:
+        if self._node.files is None:
+            raise Refused(
+                "restricted",
+                "The IPFS node is switched off here.",
+                hint="Switch it on: meshconsole config set capabilities.ipfs_node=true; restart the node.",
+            )
+        return self._node.files
+
+    def _now(self) -> int:
+        return int(time.time())

@@ -1,0 +1,240 @@
+"""The team's files: sealed on the way in, fetched by CID, opened on the way out.
+
+A file is sealed under a key of its own and added to the content store; its name, size and wrapped
+key travel in a sealed manifest event. Whoever may open the manifest may open the file; every other
+node sees ciphertext and a CID.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+import os
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from meshconsole.core.errors import Fatal, Refused, RemoteError, Unavailable
+from meshconsole.core.status import BlobState, BlobView
+from meshconsole.core.text import safe
+from meshconsole.crypto.sealing import StreamOpener, seal_stream, sealed_size
+from meshconsole.team.files import FileEntry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from pathlib import Path
+
+    from meshconsole.content.index import Presence
+    from meshconsole.content.service import Content
+    from meshconsole.control.server import Report
+    from meshconsole.core.event import Event
+    from meshconsole.core.verdict import Verdict
+    from meshconsole.team.state import Team
+
+READ_BYTES = 1 << 20
+
+
+@dataclass(slots=True)
+class Known:
+    """One file as its manifest tells it, and how a fetch of it stands."""
+
+    entry: FileEntry
+    author: str
+    added_at: float
+    fetching: bool = False
+    error: str = ""
+
+
+class TeamFiles:
+    def __init__(
+        self,
+        content: Content,
+        team: Callable[[], Team | None],
+        publish: Callable[[Event], Awaitable[Verdict]],
+        changed: Callable[[BlobView], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._content = content
+        self._team = team
+        self._publish = publish
+        self._changed = changed
+        self._clock = clock
+        self._known: dict[str, Known] = {}
+
+    def learn(self, event: Event) -> None:
+        """A manifest that was stored. One that this node cannot open is left alone."""
+        team = self._team()
+        if team is None:
+            return
+        try:
+            entry = team.open_manifest(event)
+        except (Refused, RemoteError):
+            return
+        member = team.member(event.pubkey)
+        author = member.name if member is not None else event.pubkey[:8]
+        if entry.cid not in self._known:
+            self._known[entry.cid] = Known(entry, author, event.created_at)
+            self._changed(self.view(entry.cid))
+
+    def views(self) -> tuple[BlobView, ...]:
+        """Newest last."""
+        return tuple(self.view(cid) for cid in self._known)
+
+    def view(self, cid: str) -> BlobView:
+        known = self._find(cid)
+        present = self._content.presence(cid)
+        return BlobView(
+            cid=cid,
+            name=known.entry.name,
+            size=known.entry.size,
+            sealed_size=known.entry.sealed_size,
+            author=known.author,
+            added_at=known.added_at,
+            present_bytes=present.bytes,
+            state=_state(known, present),
+            pinned=self._content.is_pinned(cid),
+            error=known.error,
+        )
+
+    async def add(self, path: Path, report: Report) -> BlobView:
+        """Raises Refused (no team, quota), Fatal (the file cannot be read)."""
+        team = self._team()
+        if team is None:
+            raise Refused("restricted", "Files are sealed for a team, and this node has none yet.")
+        size = await asyncio.to_thread(_regular_size, path)
+        key, context = team.object_key(), team.object_context()
+        sealed = seal_stream(key, context, _pieces(path, size, report), size)
+        added = await self._content.add(sealed, path.name)
+        entry = FileEntry(
+            cid=added.cid,
+            name=path.name,
+            size=size,
+            sealed_size=sealed_size(size),
+            media_type=mimetypes.guess_type(path.name)[0] or "application/octet-stream",
+            key=key,
+        )
+        verdict = await self._publish(team.seal_manifest(entry, int(self._clock())))
+        if not verdict.accepted:
+            raise Refused(verdict.code, verdict.sentence)
+        return self.view(added.cid)
+
+    async def get(self, cid: str, destination: Path, report: Report) -> Path:
+        """Fetches what is missing, opens the file and writes it. Returns where it went.
+
+        Raises Refused for an unknown file, Unavailable when nobody has it, Fatal for the disk.
+        """
+        known = self._find(cid)
+        if await asyncio.to_thread(destination.is_dir):
+            destination = destination / _file_name(known.entry.name)
+        await self._fetch(known, report)
+        await self._open(known.entry, destination)
+        return destination
+
+    async def pin(self, cid: str) -> BlobView:
+        """Kept here whatever the pressure, and fetched if it is not here yet."""
+        await self._content.pin(self._find(cid).entry.cid, self._find(cid).entry.name)
+        return self.view(cid)
+
+    async def unpin(self, cid: str) -> BlobView:
+        await self._content.unpin(self._find(cid).entry.cid)
+        return self.view(cid)
+
+    async def _fetch(self, known: Known, report: Report) -> None:
+        cid = known.entry.cid
+        known.fetching, known.error = True, ""
+        self._changed(self.view(cid))
+        try:
+            async for progress in self._content.fetch(cid):
+                report(progress.have_bytes, progress.total_bytes or known.entry.sealed_size, "fetching")
+        except (Unavailable, Refused, RemoteError) as error:
+            known.error = error.sentence
+            raise
+        finally:
+            known.fetching = False
+            self._changed(self.view(cid))
+
+    async def _open(self, entry: FileEntry, destination: Path) -> None:
+        team = self._team()
+        if team is None:
+            raise Refused("restricted", "This node has left its team.")
+        opener = StreamOpener(entry.key, team.object_context())
+        try:
+            await _write_whole(destination, _opened(opener, self._content.read(entry.cid)))
+        except OSError as error:
+            raise Fatal(
+                f"Cannot write {safe(str(destination))}: {error.strerror}.",
+                hint="Choose another place with -o.",
+            ) from error
+
+    def _find(self, cid: str) -> Known:
+        known = self._known.get(cid)
+        if known is None:
+            raise Refused(
+                "invalid",
+                f"No file of this team has the CID {safe(cid, 80)}.",
+                hint="List them: meshconsole blobs",
+            )
+        return known
+
+
+def _state(known: Known, present: Presence) -> BlobState:
+    if known.fetching:
+        return "fetching"
+    if present.complete:
+        return "here"
+    if known.error:
+        return "failed"
+    return "partial" if present.bytes else "elsewhere"
+
+
+def _regular_size(path: Path) -> int:
+    try:
+        if not path.is_file():
+            raise Fatal(f"{safe(str(path))} is not a file.", hint="Give the path of one file.")
+        return path.stat().st_size
+    except OSError as error:
+        raise Fatal(f"Cannot read {safe(str(path))}: {error.strerror}.") from error
+
+
+def _pieces(path: Path, size: int, report: Report) -> Iterator[bytes]:
+    """The file in pieces; called on the content store's thread."""
+    done = 0
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(READ_BYTES):
+                yield piece
+                done += len(piece)
+                report(done, size, "sealing")
+    except OSError as error:
+        raise Fatal(f"Cannot read {safe(str(path))}: {error.strerror}.") from error
+
+
+async def _opened(opener: StreamOpener, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for piece in pieces:
+        yield opener.update(piece)
+    yield opener.finish()
+
+
+async def _write_whole(destination: Path, pieces: AsyncIterator[bytes]) -> None:
+    """All of it or nothing: a temporary file beside the destination, renamed at the end."""
+    descriptor, temporary = tempfile.mkstemp(dir=destination.parent, prefix=".meshconsole-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            async for piece in pieces:
+                await asyncio.to_thread(file.write, piece)
+            await asyncio.to_thread(_sync, file)
+        os.replace(temporary, destination)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _file_name(name: str) -> str:
+    """A name that a teammate chose, as a plain file name in the folder that was asked for."""
+    plain = safe(name.replace("/", "_").replace("\\", "_"), 200).strip(" .")
+    return plain or "file"

@@ -1,0 +1,79 @@
+"""This node's place in its team: the roster as it is known here, and the invites it has out.
+
+The roster's entries are ordinary stored events; this object is rebuilt from them at each start. The
+book of invites is the node's own and is saved after each change, before anybody is told.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from meshconsole.core import kinds
+from meshconsole.core.errors import Refused
+from meshconsole.team.invites import InviteBook
+from meshconsole.team.state import Team
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from meshconsole.core.event import Event
+    from meshconsole.core.verdict import Verdict
+    from meshconsole.crypto.identity import Identity
+    from meshconsole.crypto.provider import Provider
+    from meshconsole.node.state import NodeState
+    from meshconsole.team.invites import AdmittedRole, Invite
+
+log = logging.getLogger(__name__)
+
+BOOK = "invites"
+
+
+class Membership:
+    def __init__(self, identity: Identity, provider: Provider, state: NodeState) -> None:
+        self.team: Team | None = None
+        self._identity = identity
+        self._provider = provider
+        self._state = state
+        saved = state.get(BOOK, bytes, b"")
+        self.book = InviteBook.load(saved) if saved else InviteBook()
+
+    def load(self, events: Iterable[Event]) -> None:
+        """The team from stored control events, if they hold one that this device belongs to."""
+        self.team = Team.load(self._identity, events, self._provider)
+
+    def accept(self, event: Event) -> Verdict | None:
+        """A control event that was just stored. None when there is no team to take it."""
+        if self.team is None or event.kind not in kinds.CONTROL_KINDS:
+            return None
+        verdict = self.team.accept(event)
+        if not verdict.accepted:
+            log.warning("a control event was not taken: %s", verdict.message)
+        return verdict
+
+    def found(self, team_name: str, my_name: str, now: int) -> list[Event]:
+        """The events of a new team, to be stored. Raises Refused if there is a team already."""
+        if self.team is not None:
+            raise Refused("restricted", f"This node already belongs to the team {self.team.name}.")
+        self.team, events = Team.found(self._identity, team_name, my_name, now, self._provider)
+        return events
+
+    def joined(self, invite: Invite, events: list[Event]) -> str:
+        """The team that took this device in. Returns its name. Raises Refused if it is another one."""
+        team = Team.load(self._identity, events, self._provider)
+        if team is None or team.team_id != invite.team_id:
+            raise Refused("invalid", "The answer does not come from the team that the invite names.")
+        self.team = team
+        return team.name
+
+    def invite(self, addresses: list[str], now: int, lifetime_s: int, role: AdmittedRole) -> tuple[Invite, str]:
+        """Raises Refused when this device may not admit others."""
+        if self.team is None:
+            raise Refused("restricted", "This node has no team to invite to yet.")
+        invite, text = self.team.make_invite(addresses, now, lifetime_s)
+        self.book.offer(invite, role)
+        self.save_book()
+        return invite, text
+
+    def save_book(self) -> None:
+        self._state.put(BOOK, self.book.dump())

@@ -1,0 +1,331 @@
+"""The composition root: every room is made here, joined by the bus, started and stopped in order.
+
+start: database → team → relay → content → mesh → server → control socket, each on what was before;
+stop: the other way round. The life of an event and of a file is told in docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from meshconsole.control.messages import Notice
+from meshconsole.control.server import ControlServer
+from meshconsole.core import kinds
+from meshconsole.core.config import RELOADABLE, changed_keys, with_values
+from meshconsole.core.errors import Refused
+from meshconsole.core.event import decode_event
+from meshconsole.core.verdict import ACCEPTED
+from meshconsole.crypto.provider import choose_provider
+from meshconsole.crypto.tls import LinkCredentials
+from meshconsole.mesh.addresses import host_addresses, listen_addresses
+from meshconsole.node.access import TeamAccess
+from meshconsole.node.audit import AuditLog, read_audit
+from meshconsole.node.bus import Bus
+from meshconsole.node.commands import Commands
+from meshconsole.node.config_file import write_values
+from meshconsole.node.files import TeamFiles
+from meshconsole.node.governor import Governor, Use
+from meshconsole.node.listen import split_listen
+from meshconsole.node.membership import Membership
+from meshconsole.node.recent import RecentEvents
+from meshconsole.node.report import node_status
+from meshconsole.node.setup import make_identity, open_store
+from meshconsole.node.state import Cursors, KnownAddresses, NodeState
+from meshconsole.node.supervisor import Supervisor
+from meshconsole.relay.filter import Filter
+from meshconsole.relay.relay import RefusedEvent, Relay, Stored
+from meshconsole.relay.server import RelayServer
+from meshconsole.team.invites import decode as decode_invite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from meshconsole.content.service import Content
+    from meshconsole.core.config import Config, Values
+    from meshconsole.core.event import Event
+    from meshconsole.core.home import Home
+    from meshconsole.core.status import BlobView, HealthItem, NodeStatus, Severity
+    from meshconsole.core.verdict import Verdict
+    from meshconsole.crypto.keystore import Secrets
+    from meshconsole.mesh.service import Mesh
+    from meshconsole.node.audit import AuditRecord
+
+log = logging.getLogger(__name__)
+
+SAMPLE_S = 2.0
+RECENT_AT_START = 500
+CONTROL_LIMIT = 20_000
+
+
+class Node:
+    """One node. Made and run on one event loop; `run` returns when it has stopped in good order."""
+
+    def __init__(self, home: Home, config: Config, unlocked: Secrets) -> None:
+        self.home = home
+        self.config = config
+        self.started = time.time()
+        self.bus = Bus()
+        self.use = Use()
+        self.waiting: set[str] = set()
+        """Configuration keys that were changed and wait for the next start."""
+        self.damage: list[HealthItem] = []
+        self.provider = choose_provider(config.crypto.provider)
+        self.identity = make_identity(unlocked, self.provider)
+        self.credentials = LinkCredentials.make(self.identity)
+        self.audit = AuditLog(home.audit_log, unlocked.derive("audit"))
+        self.governor = Governor(config, home.path, lambda: self.use)
+        self.store = open_store(home, unlocked, self.governor.quota.events)
+        self.state = NodeState(home.database, unlocked.database_key)
+        self.membership = Membership(self.identity, self.provider, self.state)
+        self.recent = RecentEvents(lambda: self.membership.team)
+        self.access = TeamAccess(lambda: self.config.privacy, lambda: self.membership.team)
+        self.relay = Relay(self.store, access=self.access, emit=self.bus.publish, config=config.relay)
+        self.content: Content | None = None
+        self.files: TeamFiles | None = None
+        self.mesh: Mesh | None = None
+        self.server: RelayServer | None = None
+        self.control = ControlServer(home.control_socket, Commands(self), time.monotonic)
+        self.supervisor: Supervisor | None = None
+        self._secrets = unlocked
+        self._stopping = asyncio.Event()
+        self._stop_reason = ""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return self.server.addresses if self.server is not None else ()
+
+    def request_stop(self, reason: str) -> None:
+        self._stop_reason = reason
+        self._stopping.set()
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Calls `ready` once everything serves. Raises MeshconsoleError when it cannot."""
+        async with AsyncExitStack() as stack:
+            stack.callback(self.store.close)
+            stack.callback(self.state.close)
+            self.audit.open()
+            stack.callback(self.audit.close)
+            await self._start_rooms(stack)
+            group = await stack.enter_async_context(asyncio.TaskGroup())
+            self.supervisor = Supervisor(group)
+            stack.callback(self.supervisor.stop)
+            self.supervisor.keep("measuring", self._measure)
+            self.record("start")
+            ready()
+            await self._stopping.wait()
+            log.info("stopping: %s", self._stop_reason)
+            self.record("stop", reason=self._stop_reason)
+
+    async def _start_rooms(self, stack: AsyncExitStack) -> None:
+        await self.relay.start()
+        stack.push_async_callback(self.relay.stop)
+        await self._load_team()
+        if self.config.capabilities.ipfs_node:
+            await self._start_content(stack)
+        await self._fill_recent()
+        self._measure_once()
+        self.bus.listen(Stored, self._on_stored)
+        self.bus.listen(RefusedEvent, self._on_refused)
+        await self._start_mesh(stack)
+        await self.control.start()
+        stack.push_async_callback(self.control.stop)
+        log.info("node %s…, %s", self.identity.npub[:8], self.provider.name)
+
+    async def _load_team(self) -> None:
+        wanted = Filter(kinds=kinds.CONTROL_KINDS - {kinds.CHECKPOINT})
+        raws = await self.relay.query([wanted], CONTROL_LIMIT)
+        self.membership.load(decode_event(raw) for raw in reversed(raws))
+
+    async def _start_content(self, stack: AsyncExitStack) -> None:
+        from meshconsole.content.service import Content
+
+        key = self._secrets.derive("blob-index")
+        self.content = Content(
+            self.home.blobs,
+            key,
+            quota=self.governor.quota.blocks,
+            emit=self.bus.publish,
+            clock=time.time,
+        )
+        await self.content.start()
+        stack.push_async_callback(self.content.stop)
+        self.files = TeamFiles(
+            self.content, lambda: self.membership.team, self.publish, self._file_changed, time.time
+        )
+        await self._learn_files()
+
+    async def _learn_files(self) -> None:
+        if self.files is not None:
+            for raw in reversed(
+                await self.relay.query([Filter(kinds=frozenset({kinds.FILE_MANIFEST}))], CONTROL_LIMIT)
+            ):
+                self.files.learn(decode_event(raw))
+
+    async def _fill_recent(self) -> None:
+        after = max(0, self.store.head_seq - RECENT_AT_START)
+        for row in await self.relay.feed(after, RECENT_AT_START):
+            event = decode_event(row.raw)
+            self.recent.add(
+                event,
+                seq=row.seq,
+                received_at=event.created_at,
+                size=len(row.raw),
+                via="",
+                verdict=ACCEPTED,
+            )
+
+    async def _start_mesh(self, stack: AsyncExitStack) -> None:
+        from meshconsole.mesh.service import Mesh
+
+        self.mesh = Mesh(
+            identity=self.identity,
+            credentials=self.credentials,
+            membership=self.membership,
+            relay=self.relay,
+            content=self.content,
+            config=self.config,
+            cursors=Cursors(self.state),
+            addresses=KnownAddresses(self.state),
+            emit=self.bus.publish,
+            meter=self.governor.bandwidth,
+            admit=self.governor.admit,
+        )
+        host, port = split_listen(self.config.node.listen)
+        self.server = RelayServer(
+            self.relay,
+            host=host,
+            port=port,
+            routes={"/mesh": self.mesh.accept_mesh, "/join": self.mesh.accept_join},
+            admit=self._admit,
+            meter=self.governor.bandwidth,
+            npub=self.identity.npub,
+        )
+        await self.server.start()
+        stack.push_async_callback(self.server.stop)
+        await self.mesh.start(int(self.addresses[0].rpartition(":")[2]))
+        stack.push_async_callback(self.mesh.stop)
+
+    # --- What commands and rooms ask of the node ---------------------------------------------------
+
+    async def publish(self, event: Event) -> Verdict:
+        """One of this node's own events: stored durably, delivered and forwarded."""
+        return await self.relay.publish(event, via="local")
+
+    def status(self) -> NodeStatus:
+        return node_status(self)
+
+    def record(self, act: str, **detail: str) -> None:
+        self.audit.append(act, time.time(), **detail)
+
+    async def read_audit(self) -> list[AuditRecord]:
+        return await asyncio.to_thread(read_audit, self.home.audit_log, self._secrets.derive("audit"))
+
+    def set_config(self, values: Values) -> None:
+        """Checked, saved, and applied at once where that is possible. Raises ConfigError."""
+        config = with_values(self.config, values, "the console")
+        write_values(self.home, values)
+        changed = changed_keys(self.config, config)
+        self.waiting |= changed - RELOADABLE
+        self.config = config
+        self.governor.apply(config)
+        self.relay.apply(config.relay)
+        logging.getLogger("meshconsole").setLevel(config.log.level.upper())
+        self.control.status_changed()
+
+    def _admit(self, kind: str, remote: str) -> Verdict:
+        if kind == "client" and not (self.config.relay.enable and self.config.capabilities.nostr_relay):
+            return self.governor.refuse("restricted", "the Nostr relay of this node is switched off")
+        self._count_connections()
+        return self.governor.admit(kind, remote)
+
+    async def join(self, text: str) -> str:
+        """Joins the team that an invite names. Returns its name. Raises Refused, Unavailable, Fatal."""
+        if self.membership.team is not None:
+            raise Refused("restricted", f"This node already belongs to the team {self.membership.team.name}.")
+        invite = decode_invite(text)
+        assert self.mesh is not None
+        events = await self.mesh.join(invite, self.config.node.name)
+        name = self.membership.joined(invite, events)
+        for verdict in await self.relay.publish_many(events, via="join", trusted=True):
+            if not verdict.accepted:
+                raise Refused(verdict.code, verdict.sentence)
+        self.record("joined", team=name)
+        await self.team_changed()
+        return name
+
+    async def team_changed(self) -> None:
+        """The roster is new or was amended here: every room looks at it again."""
+        if self.mesh is not None:
+            self.mesh.recheck()
+        await self._learn_files()
+        self.control.status_changed()
+
+    def reachable_addresses(self) -> tuple[str, ...]:
+        """Where teammates may dial this node: for invites. Three at most, the likeliest first."""
+        port = self.addresses[0].rpartition(":")[2]
+        return listen_addresses(self.config.node.listen, int(port), host_addresses())[:3]
+
+    # --- What happened -----------------------------------------------------------------------------
+
+    def _on_stored(self, stored: Stored) -> None:
+        event = stored.event
+        self.membership.accept(event)
+        if self.mesh is not None:
+            self.mesh.on_stored(stored)
+        if event.kind == kinds.FILE_MANIFEST and self.files is not None:
+            self.files.learn(event)
+        view = self.recent.add(
+            event,
+            seq=stored.seq,
+            received_at=stored.received_at,
+            size=stored.size,
+            via=stored.via,
+            verdict=ACCEPTED,
+        )
+        self.control.events_happened([view])
+
+    def _on_refused(self, refused: RefusedEvent) -> None:
+        if refused.verdict.accepted:
+            return
+        self.governor.count_refusal(refused.verdict.code, refused.verdict.sentence)
+        if refused.event is not None:
+            view = self.recent.add(
+                refused.event,
+                seq=0,
+                received_at=refused.received_at,
+                size=refused.size,
+                via=refused.via,
+                verdict=refused.verdict,
+            )
+            self.control.events_happened([view])
+
+    def _file_changed(self, view: BlobView) -> None:
+        self.control.blobs_happened([view])
+
+    def notice(self, severity: Severity, text: str, remedy: str = "") -> None:
+        self.control.notice(Notice(time.time(), severity, text, remedy))
+
+    async def _measure(self) -> None:
+        while True:
+            await asyncio.sleep(SAMPLE_S)
+            self._measure_once()
+            self.control.status_changed()
+
+    def _measure_once(self) -> None:
+        events = self.store.usage()
+        self.use.events_bytes, self.use.events_count = events.bytes, events.count
+        if self.content is not None:
+            blocks = self.content.usage()
+            self.use.blocks_bytes, self.use.blocks_count = blocks.bytes, blocks.blocks
+            self.use.pinned_bytes = blocks.pinned_bytes
+        self._count_connections()
+        self.governor.sample(time.monotonic())
+
+    def _count_connections(self) -> None:
+        incoming = self.server.connections if self.server is not None else 0
+        outgoing = self.mesh.outgoing if self.mesh is not None else 0
+        self.use.connections = incoming + outgoing

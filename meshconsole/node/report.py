@@ -1,0 +1,90 @@
+"""The node's snapshot: what every room says of itself, put together. Nothing is computed twice."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from meshconsole import __version__
+from meshconsole.core.status import HealthItem, MemberStatus, NodeStatus, TeamStatus
+
+if TYPE_CHECKING:
+    from meshconsole.core.config import Config
+    from meshconsole.node.node import Node
+    from meshconsole.team.state import Team
+
+
+def node_status(node: Node) -> NodeStatus:
+    peers = node.mesh.status() if node.mesh is not None else ()
+    return NodeStatus(
+        version=__version__,
+        name=node.config.node.name,
+        npub=node.identity.npub,
+        started=node.started,
+        now=time.time(),
+        listen=node.addresses,
+        relay=node.relay.status(node.addresses),
+        storage=node.governor.storage_status(),
+        limits=node.governor.limits_status(),
+        peers=peers,
+        team=_team_status(node.membership.team, node.identity.npub),
+        capabilities=capabilities(node.config),
+        provider=f"{node.provider.name} {node.provider.version}",
+        discovery=node.mesh.discovery_lines() if node.mesh is not None else (),
+        health=_health(node),
+    )
+
+
+def capabilities(config: Config) -> tuple[str, ...]:
+    """What this node offers, in the words of NIP-11 and of the links' HELLO."""
+    offered = config.capabilities
+    names = {
+        "nostr_relay": offered.nostr_relay and config.relay.enable,
+        "ipfs_node": offered.ipfs_node,
+        "webrtc_hub": offered.webrtc_hub,
+    }
+    return tuple(name for name, on in names.items() if on)
+
+
+def _team_status(team: Team | None, npub: str) -> TeamStatus | None:
+    if team is None:
+        return None
+    members = tuple(
+        MemberStatus(member.npub, member.name, member.role, member.fingerprint, me=member.npub == npub)
+        for member in team.members()
+        if not member.removed
+    )
+    return TeamStatus(team.name, team.team_id.hex(), team.suite.name, team.epoch, team.my_role or "", members)
+
+
+def _health(node: Node) -> tuple[HealthItem, ...]:
+    items = list(node.supervisor.health()) if node.supervisor is not None else []
+    if node.governor.quota.refusing:
+        items.append(
+            HealthItem(
+                "storage-full",
+                "critical",
+                f"Writes are refused: {node.governor.quota.refusing}.",
+                "Raise limits.max_storage_mb, or delete something.",
+            )
+        )
+    if node.access.public():
+        items.append(
+            HealthItem(
+                "relay-public",
+                "warning",
+                "The relay is public: anybody who reaches it may read and write plain notes.",
+                "Turn it back with: meshconsole config set privacy.share_with_team_only=true",
+            )
+        )
+    if node.membership.team is None:
+        items.append(
+            HealthItem(
+                "no-team",
+                "info",
+                "This node has no team yet.",
+                "Create one: meshconsole team create NAME. Or join one: meshconsole team join INVITE",
+            )
+        )
+    items.extend(node.damage)
+    return tuple(items)
