@@ -10,15 +10,18 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from meshconsole.cli.ask import runs, why_unavailable
+from meshconsole.cli.ask import ask, runs, why_unavailable
 from meshconsole.cli.home import add_passphrase_file, given_passphrase, home_of, passphrase_for
+from meshconsole.cli.init import default_name, make_home
 from meshconsole.cli.node import add_settings
-from meshconsole.cli.output import say
-from meshconsole.core.errors import Fatal, Unavailable
+from meshconsole.cli.output import printable, say
+from meshconsole.core.errors import Fatal, MeshconsoleError, Unavailable
+from meshconsole.core.setup import FirstRun
 
 if TYPE_CHECKING:
     import argparse
 
+    from meshconsole.console.run import ConsoleOptions
     from meshconsole.core.home import Home
 
 LOOPBACK_LISTEN = "127.0.0.1:7447"
@@ -44,11 +47,7 @@ def run(parsed: argparse.Namespace) -> int:
     if not has_terminal():
         return headless(home, parsed)
     if not runs(home):
-        if not home.keystore.exists():
-            _first_run(home, parsed)
-        from meshconsole.node.spawn import ensure_node
-
-        ensure_node(home, passphrase_for(home, parsed), tuple(parsed.settings))
+        _start(home, parsed)
     return _console(home, parsed)
 
 
@@ -76,21 +75,67 @@ def headless(home: Home, parsed: argparse.Namespace) -> int:
     )
 
 
-def _first_run(home: Home, parsed: argparse.Namespace) -> None:
-    from meshconsole.cli.init import make_home
-    from meshconsole.console.app import ask_first_run
+def _start(home: Home, parsed: argparse.Namespace) -> None:
+    """Makes the home if there is none, starts the node, and joins the team that the owner has chosen."""
+    from meshconsole.node.spawn import ensure_node
 
-    answers = ask_first_run()
+    settings = tuple(parsed.settings)
+    if home.keystore.exists():
+        ensure_node(home, passphrase_for(home, parsed), settings)
+        return
+    first_run, passphrase = _first_run(home, parsed)
+    make_home(home, first_run, passphrase)
+    ensure_node(home, passphrase, settings)
+    if first_run.team == "join":
+        _join(home, first_run.invite)
+
+
+def _first_run(home: Home, parsed: argparse.Namespace) -> tuple[FirstRun, str | None]:
+    """The owner's answers and passphrase. Raises Fatal if the questions were left unanswered."""
+    from meshconsole.console.run import run_first_run
+
+    answers = run_first_run(
+        options=_options(home, parsed), suggested_name=default_name(), check_invite=_what_is_wrong_with
+    )
     if answers is None:
-        raise Fatal("Nothing was made: the questions were left unanswered.", exit_code=1)
+        raise Fatal("Nothing was made: the questions were left.", hint="Begin again whenever you like.")
     first_run, passphrase = answers
-    make_home(home, first_run, given_passphrase(parsed) or passphrase)
+    return first_run, given_passphrase(parsed) or passphrase or None
+
+
+def _what_is_wrong_with(invite: str) -> str:
+    """ "" for an invite that can be read."""
+    from meshconsole.team.invites import decode
+
+    try:
+        decode(invite)
+    except MeshconsoleError as error:
+        return str(error)
+    return ""
+
+
+def _join(home: Home, invite: str) -> None:
+    """A failure is told and passed over: the node is there, and the console can use an invite too."""
+    from meshconsole.control.messages import JoinTeam
+
+    say("Joining the team...")
+    try:
+        ask(home, JoinTeam(invite))
+    except MeshconsoleError as error:
+        say(f"Not joined: {error}")
+        input("The node is ready all the same. Press Enter to go on. ")
 
 
 def _console(home: Home, parsed: argparse.Namespace) -> int:
-    from meshconsole.console.run import ConsoleOptions, run_console
+    from meshconsole.console.run import run_console
 
-    options = ConsoleOptions(
+    return run_console(home.control_socket, options=_options(home, parsed))
+
+
+def _options(home: Home, parsed: argparse.Namespace) -> ConsoleOptions:
+    from meshconsole.console.run import ConsoleOptions
+
+    return ConsoleOptions(
         theme=parsed.theme,
         glyphs=parsed.glyphs,
         fps=parsed.fps,
@@ -99,7 +144,6 @@ def _console(home: Home, parsed: argparse.Namespace) -> int:
         read_only=parsed.read_only,
         themes=home.themes,
     )
-    return run_console(home.control_socket, options=options)
 
 
 def has_terminal() -> bool:
@@ -107,12 +151,10 @@ def has_terminal() -> bool:
 
 
 def _make_with_defaults(home: Home, passphrase: str | None) -> None:
-    from meshconsole.cli.init import default_name, make_home
     from meshconsole.core.config import Config, with_values
-    from meshconsole.core.setup import FirstRun
 
     name = default_name()
     config = with_values(Config(), {"node": {"name": name, "listen": LOOPBACK_LISTEN}}, "defaults")
     make_home(home, FirstRun(name=name, team="later", config=config), passphrase)
-    say(f"Made a node with the defaults in {home.path}. It listens on this machine only;")
-    say("to serve others: meshconsole config set node.listen=0.0.0.0:7447")
+    log = f"Made a node with the defaults in {home.path}. It listens on this machine only; to serve others:"
+    print(printable(f"{log} meshconsole config set node.listen=0.0.0.0:7447"), file=sys.stderr)

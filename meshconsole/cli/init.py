@@ -172,7 +172,7 @@ def _yes(question: str) -> bool:
 def _report(home: Home, first_run: FirstRun, passphrase: str | None) -> None:
     say(f"{first_run.name} lives in {home.path} now.")
     if first_run.team == "create":
-        say(f"Team {first_run.team_name} exists; this node is its root.")
+        say(f"Team {first_run.team_name} exists; this node is its first admin.")
     if passphrase is None:
         say("No passphrase: its keys open with a key file in the home, so that it can start alone.")
     say(f"Start it: {command_line('meshconsole', home)}")

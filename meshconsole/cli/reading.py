@@ -66,7 +66,8 @@ def _status_facts(now: NodeStatus) -> Iterator[tuple[str, str]]:
         yield "team", "none yet; make one with 'team create', or join with 'team join'"
     else:
         team = now.team
-        yield "team", f"{team.name}, {len(team.members)} members; this node is {team.role}"
+        members = "1 member" if len(team.members) == 1 else f"{len(team.members)} members"
+        yield "team", f"{team.name}, {members}; this node is {team.role}"
         yield "team key", f"epoch {team.epoch}, {team.suite}"
     yield "peers", _peers_in_words(now.peers)
     storage = now.storage
