@@ -28,6 +28,9 @@ IMPURE = {
     "websockets",
     "zeroconf",
 }
+PURE_PARTS = {"websockets.speedups", "websockets.utils"}
+"""Plain functions on bytes inside of packages that do more."""
+
 WHOLLY_PURE_ROOMS = ("core", "team")
 
 
@@ -52,7 +55,8 @@ def imports_at_run_time(source: str) -> set[str]:
             found.update(alias.name.partition(".")[0] for alias in node.names)
 
         def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-            found.add((node.module or "").partition(".")[0])
+            if node.module not in PURE_PARTS:
+                found.add((node.module or "").partition(".")[0])
 
     tree = ast.parse(source)
     Imports().visit(tree)
