@@ -48,6 +48,7 @@ RECENT = 4096
 
 STOPPING = refuse("error", "this relay is shutting down")
 BROKEN = refuse("error", "an internal error; the event was not stored")
+MISLEADING = refuse("invalid", "the event holds an id that is not its own")
 FORGED = refuse("invalid", "the signature is not the author's")
 
 
@@ -260,4 +261,6 @@ def _check_one(offer: Offer) -> ReadEvent | Verdict:
             read = check_event(offer.data, offer.max_bytes)
     except Refused as refused:
         return refuse("invalid", refused.sentence)
+    if offer.claimed not in ("", read.event.id):
+        return MISLEADING  # what waits for the claimed id must not be told of another event
     return read if has_valid_signature(read) else FORGED

@@ -1,0 +1,339 @@
+"""The service: publishing, querying, sessions over ports, live delivery."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from meshconsole.core.config import RelaySection
+from meshconsole.core.errors import MeshconsoleError, Unavailable
+from meshconsole.core.verdict import ACCEPTED, DUPLICATE
+from meshconsole.relay import relay as relay_module
+from meshconsole.relay.filter import Filter
+from meshconsole.relay.relay import RefusedEvent, Relay, Stored
+from tests.relay.making import NOW, Clock, Members, Public, event_message, npub, raw, signed
+from tests.relay.memory import MemoryEventStore, ids
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from meshconsole.core.event import Event
+    from meshconsole.relay.policy import Access
+    from meshconsole.relay.store import EventStore, Selection
+
+
+class Bench:
+    def __init__(self, store: EventStore, access: Access, config: RelaySection) -> None:
+        self.emitted: list[Stored | RefusedEvent] = []
+        self.relay = Relay(store, access=access, emit=self.emitted.append, config=config, clock=Clock())
+
+    def client(self) -> FakeClient:
+        return FakeClient(self.relay)
+
+
+class FakeClient:
+    """A port that takes everything at once, unless it is made to stand still."""
+
+    def __init__(self, relay: Relay) -> None:
+        self.relay = relay
+        self.moving = asyncio.Event()
+        self.moving.set()
+        self.heard: asyncio.Queue[list[Any]] = asyncio.Queue()
+        self.session = relay.connect(self, lambda url: True)
+
+    def wake(self) -> None:
+        asyncio.get_running_loop().call_soon(self._take)
+
+    async def drained(self) -> None:
+        await self.moving.wait()
+
+    def _take(self) -> None:
+        for message in self.session.outbox():
+            self.heard.put_nowait(json.loads(message))
+
+    def say(self, *parts: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
+        self.relay.receive(self.session, json.dumps(parts).encode(), "client test")
+
+    def publish(self, event: Event) -> None:
+        self.relay.receive(self.session, event_message(event), "client test")
+
+    async def hear(self, count: int = 1) -> list[list[Any]]:
+        return [await self.heard.get() for _ in range(count)]
+
+    async def stored(self, name: str, *filters: dict[str, Any]) -> list[str]:
+        """Ids up to EOSE."""
+        self.say("REQ", name, *filters)
+        found = []
+        while (message := await self.heard.get())[0] == "EVENT":
+            assert message[1] == name
+            found.append(message[2]["id"])
+        assert message == ["EOSE", name]
+        return found
+
+
+@asynccontextmanager
+async def bench(
+    store: EventStore | None = None, access: Access | None = None, config: RelaySection | None = None
+) -> AsyncIterator[Bench]:
+    quiet = config or RelaySection(rate_limits=False)
+    made = Bench(store or MemoryEventStore(Clock()), access or Public(), quiet)
+    await made.relay.start()
+    try:
+        yield made
+    finally:
+        await made.relay.stop()
+
+
+def notes(count: int) -> list[Event]:
+    return [signed(content=str(n), created_at=NOW + n) for n in range(count)]
+
+
+async def test_publish_and_query() -> None:
+    async with bench() as b:
+        event = signed()
+        assert await b.relay.publish(event) == ACCEPTED
+        assert await b.relay.publish(raw(event)) == DUPLICATE
+        assert await b.relay.query([Filter()]) == [raw(event)]
+        assert [row.id for row in await b.relay.feed(0, 10)] == [event.id]
+        assert b.emitted == [Stored(event, 1, "local", NOW, len(raw(event)))]
+
+
+async def test_publish_many_keeps_order_and_answers_each() -> None:
+    async with bench() as b:
+        events = notes(40)
+        verdicts = await b.relay.publish_many([*events, b"rubbish", events[0]], via="link", trusted=True)
+        assert [v.code for v in verdicts] == [""] * 40 + ["invalid", "duplicate"]
+        assert [row.id for row in await b.relay.feed(0, 100)] == [event.id for event in events]
+        refused = [e for e in b.emitted if isinstance(e, RefusedEvent)]
+        assert [(e.event, e.id, e.via, e.verdict.code, e.size) for e in refused] == [
+            (None, "", "link", "invalid", len(b"rubbish"))
+        ]
+        assert await b.relay.publish_many([]) == []
+
+
+async def test_links_and_this_node_pass_the_gates_for_clients_but_not_the_rules() -> None:
+    async with bench(access=Members()) as b:
+        inner = signed(kind=4201, tags=(("-",),))
+        assert (await b.relay.publish(signed(), via="client x")).accepted
+        assert (await b.relay.publish(inner, via="client x")).code == "restricted"
+        assert await b.relay.publish(inner, via="link", trusted=True) == ACCEPTED
+        assert await b.relay.publish(signed(kind=4202), via="local") == ACCEPTED
+        assert (await b.relay.publish(signed(kind=22242), trusted=True)).code == "invalid"
+
+
+async def test_links_may_carry_larger_events_than_clients() -> None:
+    async with bench(config=RelaySection(max_event_bytes=1024, rate_limits=False)) as b:
+        event = signed(content="x" * 2000)
+        client = b.client()
+        client.publish(event)
+        assert (await client.hear())[0][2] is False
+        assert await b.relay.publish(event, via="link", trusted=True) == ACCEPTED
+
+
+async def test_query_is_capped_by_the_owners_limit() -> None:
+    async with bench(config=RelaySection(max_limit=2, rate_limits=False)) as b:
+        events = notes(4)
+        await b.relay.publish_many(events)
+        assert ids(await b.relay.query([Filter()])) == [events[3].id, events[2].id]
+        assert len(await b.relay.query([Filter()], 10)) == 4
+        assert await b.client().stored("s", {"limit": 99}) == [events[3].id, events[2].id]
+
+
+async def test_a_client_publishes_and_another_hears() -> None:
+    async with bench() as b:
+        writer, listener = b.client(), b.client()
+        assert await listener.stored("all", {}) == []
+        event = signed()
+        writer.publish(event)
+        assert await writer.hear() == [["OK", event.id, True, ""]]
+        assert (await listener.hear())[0] == ["EVENT", "all", json.loads(raw(event))]
+        writer.publish(event)
+        assert await writer.hear() == [["OK", event.id, True, "duplicate: already have this event"]]
+        assert listener.heard.empty()
+        status = b.relay.status()
+        assert (status.clients, status.subscriptions, status.events_in, status.events_out) == (2, 1, 1, 1)
+
+
+async def test_stored_then_live() -> None:
+    async with bench() as b:
+        old, new = notes(2)
+        await b.relay.publish(old)
+        client = b.client()
+        assert await client.stored("s", {"kinds": [1]}) == [old.id]
+        await b.relay.publish(new)
+        assert (await client.hear())[0][2]["id"] == new.id
+
+
+async def test_limit_zero_is_live_only() -> None:
+    async with bench() as b:
+        old, new = notes(2)
+        await b.relay.publish(old)
+        client = b.client()
+        assert await client.stored("s", {"limit": 0}) == []
+        await b.relay.publish(new)
+        assert (await client.hear())[0][2]["id"] == new.id
+
+
+async def test_what_can_never_match_ends_at_once() -> None:
+    async with bench() as b:
+        await b.relay.publish(signed())
+        client = b.client()
+        assert await client.stored("s", {"kinds": []}, {"since": 2, "until": 1}) == []
+        await b.relay.publish(signed(content="more"))
+        assert await client.stored("t", {"limit": 1}) != []
+
+
+async def test_a_broken_event_is_answered_by_its_id() -> None:
+    async with bench() as b:
+        client = b.client()
+        client.say("EVENT", {"id": "ABC", "kind": "x"})
+        client.say("EVENT", {"kind": 1})
+        client.say("EVENT", 5)
+        said = await client.hear(3)
+        assert said[0][:3] == ["OK", "ABC", False]
+        assert said[0][3].startswith("invalid: ")
+        assert [message[0] for message in said[1:]] == ["NOTICE", "NOTICE"]
+
+
+async def test_a_closed_subscription_hears_nothing_more() -> None:
+    async with bench() as b:
+        client = b.client()
+        await client.stored("s", {})
+        client.say("CLOSE", "s")
+        await b.relay.publish(signed())
+        assert client.heard.empty()
+        assert b.relay.status().subscriptions == 0
+
+
+async def test_a_connection_that_ends_leaves_nothing() -> None:
+    async with bench() as b:
+        client = b.client()
+        await client.stored("s", {})
+        client.publish(signed())
+        b.relay.disconnect(client.session)
+        assert await b.relay.publish(signed(content="more")) == ACCEPTED
+        assert (b.relay.status().clients, b.relay.status().subscriptions) == (0, 0)
+        assert len(await b.relay.query([Filter()])) == 2
+
+
+async def test_a_member_who_is_removed_hears_nothing_more() -> None:
+    access = Members({npub("alice")})
+    async with bench(access=access) as b:
+        client = b.client()
+        (challenge,) = await client.hear()
+        login = signed(kind=22242, tags=(("relay", "ws://x"), ("challenge", challenge[1])))
+        client.say("AUTH", json.loads(raw(login)))
+        assert (await client.hear())[0][2] is True
+        assert await client.stored("s", {}) == []
+        access.npubs.clear()
+        await b.relay.publish(signed())
+        assert await client.hear() == [["CLOSED", "s", "restricted: members only"]]
+        assert b.relay.status().subscriptions == 0
+
+
+async def test_new_limits_reach_open_sessions() -> None:
+    async with bench() as b:
+        client = b.client()
+        await client.stored("a", {})
+        b.relay.apply(RelaySection(max_subscriptions=1))
+        client.say("REQ", "b", {})
+        assert (await client.hear())[0][:2] == ["CLOSED", "b"]
+
+
+async def test_large_answers_come_in_pages_as_the_client_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_module, "PAGE_BYTES", 1000)
+    monkeypatch.setattr(relay_module, "PAGE_KEYS", 2)
+    async with bench() as b:
+        events = notes(30)
+        await b.relay.publish_many(events)
+        client = b.client()
+        client.moving.clear()
+        client.say("REQ", "s", {})
+        first = await client.hear(4)
+        assert {message[0] for message in first} == {"EVENT"}
+        assert client.heard.empty()
+        # Live events wait; what is deleted meanwhile is left out.
+        late = signed(content="late", created_at=NOW + 99)
+        await b.relay.publish_many([late, signed(kind=5, tags=(("e", events[0].id),))])
+        client.moving.set()
+        rest = await client.hear(25 + 1 + 2)
+        found = [message[2]["id"] for message in first + rest[:25]]
+        assert found == [event.id for event in events[:0:-1]]
+        assert rest[25] == ["EOSE", "s"]
+        assert rest[26][2]["id"] == late.id
+        assert rest[27][2]["kind"] == 5
+
+
+async def test_paging_ends_with_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_module, "PAGE_BYTES", 1)
+    monkeypatch.setattr(relay_module, "PAGE_KEYS", 1)
+    async with bench() as b:
+        await b.relay.publish_many(notes(5))
+        client = b.client()
+        client.moving.clear()
+        client.say("REQ", "s", {})
+        await client.hear()
+        b.relay.disconnect(client.session)
+        client.moving.set()
+        await asyncio.gather(*b.relay._pages)
+        assert client.heard.empty()
+
+
+class Unreadable(MemoryEventStore):
+    def __init__(self, error: Exception) -> None:
+        super().__init__(Clock())
+        self.error = error
+
+    def select(self, filters: Sequence[Filter], cap: int) -> Selection:
+        raise self.error
+
+
+async def test_a_failing_query_is_closed_in_words() -> None:
+    async with bench(Unreadable(Unavailable("The disk is gone.", hint="Look for it."))) as b:
+        client = b.client()
+        client.say("REQ", "s", {})
+        assert await client.hear() == [["CLOSED", "s", "error: The disk is gone. Look for it."]]
+        assert b.relay.status().subscriptions == 0
+
+
+async def test_a_bug_in_a_query_is_closed_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async with bench(Unreadable(ZeroDivisionError("bug"))) as b:
+        client = b.client()
+        client.say("REQ", "s", {})
+        assert await client.hear() == [["CLOSED", "s", "error: an internal error; ask again"]]
+    assert "a query failed" in caplog.text
+
+
+async def test_a_relay_that_was_not_started_says_so() -> None:
+    relay = Relay(MemoryEventStore(Clock()), access=Public(), emit=lambda _: None)
+    with pytest.raises(MeshconsoleError, match="not started"):
+        await relay.publish(signed())
+    await relay.stop()
+
+
+async def test_stopping_commits_what_was_offered() -> None:
+    store = MemoryEventStore(Clock())
+    relay = Relay(store, access=Public(), emit=lambda _: None)
+    await relay.start()
+    publishing = asyncio.ensure_future(relay.publish_many(notes(50)))
+    await asyncio.sleep(0)
+    await relay.stop()
+    assert [verdict.accepted for verdict in await publishing] == [True] * 50
+    assert store.count() == 50
+
+
+async def test_expired_events_are_purged_in_the_background() -> None:
+    purged = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    class Purging(MemoryEventStore):
+        def purge_expired(self) -> int:
+            loop.call_soon_threadsafe(purged.set)
+            return 0
+
+    async with bench(Purging(Clock())):
+        await purged.wait()
