@@ -21,19 +21,24 @@ LONGEST_WAIT_S = 30.0
 
 
 class Dialler:
-    """`worked(npub, address)` is called for every address that led to a member."""
+    """`worked(npub, address)` is called for every address that led to a member.
+
+    Nothing is dialled while `may_dial` says no: a node without a team would take its team for strangers.
+    """
 
     def __init__(
         self,
         ladder: Ladder,
         links: Links,
         *,
+        may_dial: Callable[[], bool],
         admit: Callable[[str, str], Verdict],
         worked: Callable[[str, str], None],
         now: Callable[[], float],
     ) -> None:
         self._ladder = ladder
         self._links = links
+        self._may_dial = may_dial
         self._admit = admit
         self._worked = worked
         self._now = now
@@ -46,11 +51,14 @@ class Dialler:
     async def run(self) -> None:
         while True:
             self._woken.clear()
-            for candidate in self._ladder.due(self._now()):
+            due = self._ladder.due(self._now()) if self._may_dial() else []
+            for candidate in due:
                 self._ladder.started(candidate.address, self._now())
                 self._links.nursery.spawn(f"dial {candidate.address}", self._dial(candidate.address))
             timer = self._ladder.next_timer()
-            wait = LONGEST_WAIT_S if timer is None else min(LONGEST_WAIT_S, timer - self._now())
+            wait = LONGEST_WAIT_S
+            if timer is not None and self._may_dial():
+                wait = min(wait, timer - self._now())
             try:
                 # A little at least: all dials that may run at once may be running.
                 async with asyncio.timeout(max(0.05, wait)):

@@ -8,29 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import time
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from meshconsole.core.errors import MeshconsoleError, Unavailable
 from meshconsole.core.event import encode_event
-from meshconsole.mesh.addresses import host_addresses, listen_addresses, with_port
 from meshconsole.mesh.datachannels import DataChannels
 from meshconsole.mesh.dialling import Dialler
-from meshconsole.mesh.discovery.cached import AddressBook
+from meshconsole.mesh.discovery.rungs import Rungs
 from meshconsole.mesh.join import Doorkeeper, join
 from meshconsole.mesh.known import KnownIds
 from meshconsole.mesh.ladder import Ladder
 from meshconsole.mesh.linking import Links, Self
 from meshconsole.mesh.links.description import ice_servers
-from meshconsole.mesh.links.websocket import accepted, split_address
+from meshconsole.mesh.links.websocket import accepted
 from meshconsole.mesh.nursery import Nursery
 from meshconsole.mesh.rows import RecentRows
 from meshconsole.mesh.serving import Row
-from meshconsole.mesh.session import Surroundings, via_name
-from meshconsole.mesh.view import peer_status, plural
+from meshconsole.mesh.session import Surroundings, is_from_a_link, via_name
+from meshconsole.mesh.view import peer_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -53,12 +50,7 @@ if TYPE_CHECKING:
     from meshconsole.relay.relay import Relay, Stored
     from meshconsole.team.invites import Invite
 
-log = logging.getLogger(__name__)
-
 STOP_S = 1.2
-WATCH_NETWORK_S = 7.0
-SAVE_S = 5.0
-ASLEEP_S = 15.0
 
 
 class Mesh:
@@ -88,23 +80,25 @@ class Mesh:
         self._credentials = credentials
         self._membership = membership
         self._relay = relay
-        self._config = config
         self._clock = clock
+        self._now = time.monotonic
         self._meter = meter
         self._admit = admit
-        self._now = time.monotonic
-        self._store = addresses
-        self._book = AddressBook()
-        self._port = 0
-        self._hosts: tuple[str, ...] = ()
         self._ephemeral = KnownIds()
         self._runner: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._nursery: Nursery | None = None
         random = random or Random()
         self._ladder = Ladder(random)
-        self._around = Surroundings(
-            relay, content, cursors, RecentRows(relay.store.head_seq), KnownIds(16_384), self._now
+        self._rungs = Rungs(
+            config,
+            membership,
+            self._ladder,
+            addresses,
+            changed=self._wake,
+            network_changed=self._probe_links,
+            now=self._now,
+            clock=clock,
         )
         self._channels = DataChannels(
             identity.npub,
@@ -115,8 +109,14 @@ class Mesh:
             admit=admit,
             random=random,
         )
+        self._around = Surroundings(
+            relay, content, cursors, RecentRows(relay.store.head_seq), KnownIds(16_384), self._now
+        )
+        me = Self(
+            identity.npub, identity.mldsa_public, os.urandom(8), _capabilities(config), self._rungs.listen
+        )
         self._links = Links(
-            Self(identity.npub, identity.mldsa_public, os.urandom(8), _capabilities(config), self._listen),
+            me,
             credentials,
             self._around,
             roster=lambda: membership.team,
@@ -129,7 +129,12 @@ class Mesh:
             on_unlinked=self._unlinked,
         )
         self._dialler = Dialler(
-            self._ladder, self._links, admit=admit, worked=self._address_worked, now=self._now
+            self._ladder,
+            self._links,
+            may_dial=lambda: membership.team is not None,
+            admit=admit,
+            worked=self._rungs.worked,
+            now=self._now,
         )
         self._doorkeeper = Doorkeeper(
             identity,
@@ -142,19 +147,12 @@ class Mesh:
             clock=clock,
             now=self._now,
         )
-        self._npub = identity.npub
 
     # Life.
 
     async def start(self, listen_port: int) -> None:
         """`listen_port` is where this node's server answers."""
-        self._port = listen_port
-        self._hosts = await asyncio.to_thread(host_addresses)
-        if self._store is not None and self._config.discovery.cached_peers:
-            self._book = AddressBook.of(await asyncio.to_thread(self._store.load))
-            for npub, known in self._book.all().items():
-                for address in known:
-                    self._ladder.offer(address, "cached", self._now(), npub=npub)
+        await self._rungs.prepare(listen_port)
         started = asyncio.Event()
         self._runner = asyncio.create_task(self._run(started), name="mesh")
         await started.wait()
@@ -164,15 +162,14 @@ class Mesh:
         self._stopping.set()
         if self._runner is not None:
             await self._runner
-        await self._save_addresses()
+        await self._rungs.save()
 
     async def _run(self, started: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             nursery = self._nursery = self._links.nursery = Nursery(group)
             self._around.rows = RecentRows(self._relay.store.head_seq)
             nursery.keep("dialling", self._dialler.run)
-            nursery.keep("watching the network", self._watch_network)
-            nursery.keep("saving addresses", self._keep_saving)
+            self._rungs.start(nursery)
             started.set()
             try:
                 await self._stopping.wait()
@@ -186,25 +183,24 @@ class Mesh:
     async def _say_goodbye(self) -> None:
         while self._links.sessions:
             for session in tuple(self._links.sessions.values()):
+                session.changed.clear()
                 session.close("The node stops.")
                 await session.changed.wait()
-
-    # The team.
 
     def recheck(self) -> None:
         """The roster has changed: links of removed devices are dropped, strangers may be members."""
         self._links.recheck()
         self._ladder.roster_changed(self._now())
-        self._dialler.wake()
+        self._rungs.roster_changed()
+        self._wake()
 
     # Events.
 
     def on_stored(self, stored: Stored) -> None:
         """An event was taken in here, from whomever: passes it on to the peers that lack it."""
         event = stored.event
-        raw = encode_event(event)
-        is_local = not stored.via.startswith("link ")
-        row = Row(stored.seq, bytes.fromhex(event.id), event.kind, raw, push=is_local)
+        is_local = not is_from_a_link(stored.via)
+        row = Row(stored.seq, bytes.fromhex(event.id), event.kind, encode_event(event), push=is_local)
         sessions = self._links.sessions.values()
         if stored.seq:
             self._around.rows.add(row)
@@ -249,7 +245,7 @@ class Mesh:
     async def join(self, invite: Invite, name: str) -> list[Event]:
         """Asks to join a team. Returns its control events, unjudged. Raises Refused, Unavailable.
 
-        The addresses of the invite are dialled as links once the node has loaded the team.
+        The addresses of the invite are dialled as links once the node has the team and says `recheck`.
         """
         events = await join(
             invite,
@@ -265,9 +261,7 @@ class Mesh:
 
     def offer_addresses(self, addresses: Iterable[str], source: Source = "invite") -> None:
         """Addresses from an invite or from the owner: dialled soon."""
-        for address in addresses:
-            self._ladder.offer(address, source, self._now())
-        self._dialler.wake()
+        self._rungs.offer(addresses, source)
 
     async def _carry_channel(self, session: PeerSession, pipe: Pipe, dialled: bool) -> None:
         link, device = await self._links.open(pipe, dialled=dialled, only=session.npub)
@@ -277,66 +271,26 @@ class Mesh:
         return self._links.nursery.spawn(name, work)
 
     def _linked(self, npub: str, link: Link) -> None:
-        if link.pipe.path != "websocket":
-            return
-        self._ladder.peer_up(npub)
-        told = list(link.hello.listen)
-        if not link.dialled and told:
-            # Where it came from is an address that works in this network, whatever it says of itself.
-            with contextlib.suppress(Unavailable):
-                told.append(with_port(link.address, split_address(told[0])[1]))
-        for address in told:
-            with contextlib.suppress(Unavailable):
-                split_address(address)
-                self._ladder.offer(address, "peer", self._now(), npub=npub)
+        if link.pipe.path == "websocket":
+            self._ladder.peer_up(npub)
+            self._rungs.told(npub, link)
 
     def _unlinked(self, npub: str) -> None:
         self._ladder.peer_down(npub, self._now())
+        self._wake()
+
+    def _wake(self) -> None:
         self._dialler.wake()
 
-    def _address_worked(self, npub: str, address: str) -> None:
-        self._book.worked(npub, address)
-
-    def _listen(self) -> tuple[str, ...]:
-        return listen_addresses(self._config.node.listen, self._port, self._hosts)
-
-    async def _watch_network(self) -> None:
-        """Notices new addresses and long sleeps: whatever was true of the network is then in doubt."""
-        while True:
-            before, hosts = self._clock(), self._hosts
-            await asyncio.sleep(WATCH_NETWORK_S)
-            self._hosts = await asyncio.to_thread(host_addresses)
-            has_slept = self._clock() - before > WATCH_NETWORK_S + ASLEEP_S
-            if self._hosts != hosts or has_slept:
-                log.info("the network has changed: %s", ", ".join(self._hosts))
-                self._network_changed()
-
-    def _network_changed(self) -> None:
-        self._ladder.network_changed(self._now())
+    def _probe_links(self) -> None:
         for session in self._links.sessions.values():
             for link in session.links:
                 link.probe()
-        self._dialler.wake()
-
-    async def _keep_saving(self) -> None:
-        while True:
-            await asyncio.sleep(SAVE_S)
-            await self._save_addresses()
-
-    async def _save_addresses(self) -> None:
-        if self._store is None or not self._book.is_dirty:
-            return
-        self._book.is_dirty = False
-        try:
-            await asyncio.to_thread(self._store.save, self._book.all())
-        except MeshconsoleError as error:
-            self._book.is_dirty = True
-            log.warning("addresses were not saved: %s", error.sentence)
 
     # Status.
 
     def status(self) -> tuple[PeerStatus, ...]:
-        """Every device of the team but this one, and removed ones only while they have a link."""
+        """Every device of the team but this one; removed ones only while they have a link."""
         team = self._membership.team
         if team is None:
             return ()
@@ -344,7 +298,7 @@ class Mesh:
         rows = []
         for device in team.members():
             session = self._links.sessions.get(device.npub)
-            if device.npub == self._npub or (device.removed and session is None):
+            if device.npub == self._identity.npub or (device.removed and session is None):
                 continue
             if session is not None:
                 self._links.remember(session)
@@ -355,13 +309,7 @@ class Mesh:
 
     def discovery_lines(self) -> tuple[str, ...]:
         """One line for each rung: what it does now, or why it does not."""
-        found = self._config.discovery
-        cached = plural(self._ladder.count("cached"), "address")
-        return (
-            f"cached: {cached} that worked before" if found.cached_peers else "cached: switched off",
-            f"invite: {plural(self._ladder.count('invite'), 'address')}",
-            f"peers: {plural(self._ladder.count('peer'), 'address')} told by peers",
-        )
+        return self._rungs.lines()
 
 
 def _capabilities(config: Config) -> tuple[str, ...]:

@@ -87,6 +87,10 @@ def via_name(npub: str) -> str:
     return f"link {npub}"
 
 
+def is_from_a_link(via: str) -> bool:
+    return via.startswith("link ")
+
+
 class PeerSession:
     """`role` is the peer's; `on_signal` gets what comes on the signals channel."""
 

@@ -60,7 +60,3 @@ def _hears_us(links: list[Link]) -> bool | None:
     if True in said:
         return True
     return False if False in said else None
-
-
-def plural(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}{'es' if word.endswith('s') else 's'}"

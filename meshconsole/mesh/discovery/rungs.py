@@ -1,0 +1,200 @@
+"""The rungs of discovery together: each puts what it learns into the ladder, and says what it does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from meshconsole.core.errors import MeshconsoleError, Unavailable
+from meshconsole.mesh.addresses import host_addresses, listen_addresses, with_port
+from meshconsole.mesh.discovery.cached import AddressBook
+from meshconsole.mesh.discovery.mdns import MdnsRung
+from meshconsole.mesh.links.websocket import split_address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from meshconsole.core.config import Config
+    from meshconsole.mesh.discovery.advertisement import Advertisement
+    from meshconsole.mesh.discovery.cached import AddressStore
+    from meshconsole.mesh.ladder import Ladder, Source
+    from meshconsole.mesh.links.link import Link
+    from meshconsole.mesh.nursery import Nursery
+    from meshconsole.mesh.roster import Membership
+
+log = logging.getLogger(__name__)
+
+WATCH_NETWORK_S = 7.0
+ASLEEP_S = 15.0
+SAVE_S = 5.0
+
+
+class Rungs:
+    """`changed` is called when something new is worth dialling, `network_changed` when all is in doubt.
+
+    `now` is monotonic, `clock` seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        membership: Membership,
+        ladder: Ladder,
+        store: AddressStore | None,
+        *,
+        changed: Callable[[], None],
+        network_changed: Callable[[], None],
+        now: Callable[[], float],
+        clock: Callable[[], float],
+    ) -> None:
+        self._config = config
+        self._membership = membership
+        self._ladder = ladder
+        self._store = store if config.discovery.cached_peers else None
+        self._changed = changed
+        self._network_changed = network_changed
+        self._now = now
+        self._clock = clock
+        self._book = AddressBook()
+        self._port = 0
+        self._hosts: tuple[str, ...] = ()
+        self._has_team = asyncio.Event()
+        self._marked: dict[str, bool] = {}
+        """By the id of each node that mDNS sees now: whether it carries the team's mark."""
+        self._mdns: MdnsRung | None = None
+        if config.discovery.mdns:
+            self._mdns = MdnsRung(
+                tag=self._tag, listen=self.listen, found=self._advertised, lost=self._withdrawn
+            )
+
+    async def prepare(self, port: int) -> None:
+        """Before anything is dialled. `port` is where this node's server answers."""
+        self._port = port
+        self._hosts = await asyncio.to_thread(host_addresses)
+        self.roster_changed()
+        if self._store is not None:
+            self._book = AddressBook.of(await asyncio.to_thread(self._store.load))
+        for npub, addresses in self._book.all().items():
+            for address in addresses:
+                self._ladder.offer(address, "cached", self._now(), npub=npub)
+
+    def start(self, nursery: Nursery) -> None:
+        nursery.keep("watching the network", self._watch_network)
+        nursery.keep("saving addresses", self._keep_saving)
+        if self._mdns is not None:
+            nursery.keep("mDNS", self._run_mdns)
+
+    def listen(self) -> tuple[str, ...]:
+        """Where this node answers."""
+        return listen_addresses(self._config.node.listen, self._port, self._hosts)
+
+    def offer(self, addresses: Iterable[str], source: Source) -> None:
+        for address in addresses:
+            self._ladder.offer(address, source, self._now())
+        self._changed()
+
+    def told(self, npub: str, link: Link) -> None:
+        """A peer has said on a link where it answers."""
+        addresses = list(link.hello.listen)
+        if not link.dialled and addresses:
+            # Where it came from is an address that works in this network, whatever it says of itself.
+            with contextlib.suppress(Unavailable):
+                addresses.append(with_port(link.address, split_address(addresses[0])[1]))
+        for address in addresses:
+            with contextlib.suppress(Unavailable):
+                split_address(address)
+                self._ladder.offer(address, "peer", self._now(), npub=npub)
+
+    def worked(self, npub: str, address: str) -> None:
+        """A dialled address has led to a member."""
+        self._book.worked(npub, address)
+
+    def roster_changed(self) -> None:
+        if self._membership.team is not None:
+            self._has_team.set()
+        if self._mdns is not None:
+            self._mdns.refresh()
+
+    async def save(self) -> None:
+        if self._store is None or not self._book.is_dirty:
+            return
+        self._book.is_dirty = False
+        try:
+            await asyncio.to_thread(self._store.save, self._book.all())
+        except MeshconsoleError as error:
+            self._book.is_dirty = True
+            log.warning("addresses were not saved: %s", error.sentence)
+
+    def lines(self) -> tuple[str, ...]:
+        """One for each rung: what it does now, or why it does not."""
+        count = self._ladder.count
+        cached = f"cached: {plural(count('cached'), 'address')} that worked before"
+        return (
+            self._mdns_line(),
+            cached if self._config.discovery.cached_peers else "cached: switched off",
+            f"invite: {plural(count('invite'), 'address')}",
+            f"peers: {plural(count('peer'), 'address')} told by teammates",
+        )
+
+    def _mdns_line(self) -> str:
+        if self._mdns is None:
+            return "mdns: switched off"
+        if self._membership.team is None:
+            return "mdns: waits until this node has a team"
+        ours = sum(self._marked.values())
+        return f"mdns: {self._mdns.line}; {plural(len(self._marked), 'node')} seen, {ours} of this team"
+
+    async def _run_mdns(self) -> None:
+        await self._has_team.wait()
+        if self._mdns is not None:
+            await self._mdns.run()
+
+    def _tag(self, ephemeral_id: bytes) -> str:
+        """The empty string for a device that holds no team key: one of role "relay"."""
+        team = self._membership.team
+        try:
+            return team.rendezvous_tag(ephemeral_id) if team is not None else ""
+        except MeshconsoleError:
+            return ""
+
+    def _advertised(self, seen: Advertisement) -> None:
+        # Without the team's mark it may still be a teammate: of an older epoch, or one without the key.
+        is_marked = seen.tag != "" and seen.tag == self._tag(bytes.fromhex(seen.id))
+        self._marked[seen.id] = is_marked
+        for address in seen.addresses:
+            self._ladder.offer(address, "mdns", self._now(), group=seen.id, is_proven=is_marked)
+        self._changed()
+
+    def _withdrawn(self, seen: Advertisement) -> None:
+        self._marked.pop(seen.id, None)
+        for address in seen.addresses:
+            self._ladder.withdraw(address)
+
+    async def _watch_network(self) -> None:
+        """Notices new addresses and long sleeps: whatever was true of the network is then in doubt."""
+        while True:
+            before, hosts = self._clock(), self._hosts
+            await asyncio.sleep(WATCH_NETWORK_S)
+            self._hosts = await asyncio.to_thread(host_addresses)
+            has_slept = self._clock() - before > WATCH_NETWORK_S + ASLEEP_S
+            if self._hosts != hosts or has_slept:
+                log.info("the network has changed: %s", ", ".join(self._hosts))
+                self._ladder.network_changed(self._now())
+                if self._mdns is not None:
+                    self._mdns.refresh()
+                self._network_changed()
+                self._changed()
+
+    async def _keep_saving(self) -> None:
+        while True:
+            await asyncio.sleep(SAVE_S)
+            await self.save()
+
+
+def plural(count: int, word: str) -> str:
+    """1 address, 2 addresses."""
+    if count == 1:
+        return f"1 {word}"
+    return f"{count} {word}es" if word.endswith("s") else f"{count} {word}s"
