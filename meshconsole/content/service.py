@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from meshconsole.content.adding import Added, Source, add_file
 from meshconsole.content.cid import Cid
+from meshconsole.content.exchange import Exchange
+from meshconsole.content.fetching import Fetches
+from meshconsole.content.happenings import FetchProgress
 from meshconsole.content.index import Presence, Root
 from meshconsole.content.layout import UNIXFS_V1_2025, Profile
 from meshconsole.content.reader import FileReader, inline
 from meshconsole.content.store import Quota, Store
+from meshconsole.content.tasks import Tasks
 from meshconsole.core.errors import Refused, RemoteError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
 
@@ -46,13 +52,20 @@ class Content:
         """
         self._emit = emit
         self._clock = clock
+        self._tasks = Tasks()
         self._store = Store(path, key, quota=quota, emit=emit, clock=clock)
+        self._exchange = Exchange(self._store, self._tasks, emit, time.monotonic)
+        self._fetches = Fetches(self._store, self._exchange, self._tasks, emit)
 
     async def start(self) -> None:
-        """Raises CorruptData, Fatal, Unavailable."""
+        """Goes on with unfinished fetches. Raises CorruptData, Fatal, Unavailable."""
         await self._store.open()
+        self._exchange.start()
+        self._fetches.resume()
 
     async def stop(self) -> None:
+        """Fetches go on at the next start."""
+        await self._tasks.stop()
         await self._store.close()
 
     def usage(self) -> ContentUsage:
@@ -69,9 +82,8 @@ class Content:
         """
 
         def make_root(cid: Cid) -> Root:
-            old = self._store.roots.get(str(cid))
-            kept = pinned or (old is not None and old.pinned)
-            return Root(str(cid), name, kept, False, None, old.added_at if old else self._clock())
+            root = self._root(str(cid), name)
+            return replace(root, pinned=pinned or root.pinned, wanted=False)
 
         return await add_file(self._store, source, profile, make_root)
 
@@ -102,15 +114,12 @@ class Content:
         return root is not None and root.pinned
 
     async def pin(self, cid: str, name: str = "") -> None:
-        """Keeps the file, and whatever of it comes later. Raises RemoteError for a bad CID."""
+        """Keeps the file; what is missing of it is fetched, now and ever after. Raises RemoteError."""
         parsed = _canonical(cid)
-        old = self._store.roots.get(cid)
-        root = (
-            replace(old, pinned=True, name=name or old.name)
-            if old
-            else Root(cid, name, True, False, None, self._clock())
-        )
+        root = replace(self._root(cid, name), pinned=True)
         await self._store.put_root(root, parsed)
+        if not self._store.presence(cid).complete:
+            await self._fetches.start(parsed, root)
 
     async def unpin(self, cid: str) -> None:
         """Its blocks may be removed from now on, when room is needed. Raises Refused if it was not pinned."""
@@ -122,9 +131,77 @@ class Content:
         else:
             await self._store.drop_root(cid)
 
+    async def fetch(
+        self, cid: str, *, name: str = "", deadline_s: float = 30.0
+    ) -> AsyncIterator[FetchProgress]:
+        """Brings the file here from peers. The last progress has the state "done".
+
+        The fetch is remembered and goes on after a restart, and when nobody looks any more; `cancel_fetch`
+        ends it. Raises Unavailable when no block came for `deadline_s` (the fetch goes on nevertheless),
+        Refused (quota), RemoteError (bad CID or tree), Unavailable (disk full), Fatal.
+        """
+        parsed = _canonical(cid)
+        presence = self._store.presence(cid)
+        if presence.complete:
+            yield FetchProgress(cid, presence.bytes, presence.bytes, "done")
+            return
+        fetch = await self._fetches.start(parsed, self._root(cid, name))
+        loop = asyncio.get_running_loop()
+        told: FetchProgress | None = None
+        gives_up_at = loop.time() + deadline_s
+        while True:
+            progress, changed = fetch.progress, fetch.changed
+            if told is None or progress.have_bytes > told.have_bytes:
+                gives_up_at = loop.time() + deadline_s
+            if progress != told:
+                told = progress
+                if progress.state == "failed" and fetch.failure is not None:
+                    raise fetch.failure
+                yield progress
+                if progress.state == "done":
+                    return
+            try:
+                async with asyncio.timeout_at(gives_up_at):
+                    await changed.wait()
+            except TimeoutError:
+                raise _nothing_comes(progress, deadline_s) from None
+
+    async def cancel_fetch(self, cid: str) -> bool:
+        """What came stays until room is needed. False if no such fetch was under way."""
+        return await self._fetches.cancel(cid)
+
+    def attach(
+        self, peer: str, send: Callable[[bytes], Awaitable[None]], may_read: Callable[[str], bool]
+    ) -> None:
+        """A peer can be reached. `send` takes a message of at most 4 MiB and returns when the next may come;
+        `may_read` says whether the peer may have the block of a CID, or know that it is here.
+        """
+        self._exchange.attach(peer, send, may_read)
+
+    def detach(self, peer: str) -> None:
+        """The peer cannot be reached any more; others are asked for what it owes."""
+        self._exchange.detach(peer)
+
+    async def receive(self, peer: str, message: bytes) -> None:
+        """A message of the peer; returns when the next one may come.
+
+        Raises RemoteError if the peer broke the protocol or sent what nobody asked for: close its link.
+        """
+        await self._exchange.receive(peer, message)
+
     async def make_room(self, needed_bytes: int) -> int:
         """Removes unpinned blocks, the least recently used first. Returns the bytes freed on the disk."""
         return await self._store.make_room(needed_bytes)
+
+    async def scrub(self, pause_s: float = 0.05) -> int:
+        """Reads every block, to find damage before the block is needed. Returns how many were damaged."""
+        return await self._store.scrub(pause_s)
+
+    def _root(self, cid: str, name: str) -> Root:
+        old = self._store.roots.get(cid)
+        if old is None:
+            return Root(cid, name, False, False, None, self._clock())
+        return replace(old, name=name or old.name)
 
 
 def _canonical(cid: str) -> Cid:
@@ -138,4 +215,14 @@ def _canonical(cid: str) -> Cid:
 def _not_whole(root: Cid) -> Unavailable:
     return Unavailable(
         f"The file {root} is not whole here.", hint=f"Fetch the rest from teammates: meshconsole get {root}"
+    )
+
+
+def _nothing_comes(progress: FetchProgress, deadline_s: float) -> Unavailable:
+    have, total = progress.have_bytes, progress.total_bytes
+    held = f"{have} of {total} bytes are here" if total else "nothing of it is here"
+    who = "no teammate in reach has it" if not progress.peers else "the teammates who have it stopped sending"
+    return Unavailable(
+        f"No block of {progress.cid} came for {deadline_s:.0f} s: {who}; {held}.",
+        hint="It is fetched in the background as soon as somebody can send it.",
     )

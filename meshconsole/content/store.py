@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from meshconsole.content.blockstore import FlatBlockStore, footprint
+from meshconsole.content.cid import RAW, Cid
 from meshconsole.content.happenings import BlockCorrupt, BlocksEvicted, IndexRebuilt, PresenceChanged
 from meshconsole.content.index import ABSENT, Entry, Index, Presence, Root, Totals
 from meshconsole.content.opening import open_index
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from meshconsole.content.block import Block
-    from meshconsole.content.cid import Cid
 
 T = TypeVar("T")
 
@@ -39,6 +39,8 @@ EVICT_BYTES = 16 << 20
 """Removed at a time: finding garbage costs the same for one block as for many."""
 
 COMMIT_BLOCKS = 64
+
+_RAW_V1 = bytes((1, RAW))
 
 
 class Quota(Protocol):
@@ -87,8 +89,10 @@ class Store:
         self._quarantined_bytes = 0
         self._presences: dict[str, Presence] = {}
         self.roots: dict[str, Root] = {}
-        self.on_lost: Callable[[Cid], None] = _ignore
-        """Called with a block that was found altered, so that it can be fetched again."""
+        self.on_lost: Callable[[list[str]], None] = _ignore
+        """Called with the roots above a block that was found altered, so that it can be fetched again."""
+        self.on_committed: Callable[[list[bytes]], None] = _ignore
+        """Called with the multihashes of blocks that are here from now on."""
 
     # Opening and closing
 
@@ -164,6 +168,7 @@ class Store:
 
     @property
     def must_commit(self) -> bool:
+        """Whether enough blocks are waiting for a commit to be worth it."""
         return len(self._uncommitted) >= COMMIT_BLOCKS
 
     async def commit(self) -> None:
@@ -178,6 +183,7 @@ class Store:
                 except BaseException:
                     self._uncommitted[:0] = entries
                     raise
+                self.on_committed([entry.multihash for entry in entries])
             if used:
                 await self._on_index_thread(self._the_index.touch, used.items())
 
@@ -204,6 +210,22 @@ class Store:
         """Of the blocks that are here, by multihash."""
         return await self._on_index_thread(self._the_index.sizes, [cid.multihash for cid in cids])
 
+    async def scrub(self, pause_s: float) -> int:
+        """Reads every block, slowly. Returns how many were damaged; each is reported."""
+        damaged = 0
+        after = 0
+        while True:
+            multihashes, after = await self._on_index_thread(self._the_index.page, after, COMMIT_BLOCKS)
+            if not multihashes:
+                return damaged
+            for multihash in multihashes:
+                try:
+                    await self.on_file_thread(self._files.get, multihash)
+                except CorruptData as error:
+                    await self._lose(Cid.decode(_RAW_V1 + multihash), error.sentence)
+                    damaged += 1
+                await asyncio.sleep(pause_s)
+
     async def _lose(self, cid: Cid, sentence: str) -> None:
         async with self._sweep:
             sizes = await self.sizes([cid])
@@ -213,7 +235,7 @@ class Store:
             self._quarantined_bytes = await self.on_file_thread(self._files.quarantined_bytes)
             await self._presence_changed(roots)
         self._emit(BlockCorrupt(str(cid), sentence))
-        self.on_lost(cid)
+        self.on_lost(roots)
 
     # Roots
 
@@ -357,5 +379,5 @@ async def _to_its_end(work: asyncio.Future[T]) -> T:
         raise
 
 
-def _ignore(_: Cid) -> None:
+def _ignore(_: object) -> None:
     return None

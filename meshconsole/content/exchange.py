@@ -1,0 +1,237 @@
+"""Blocks to and from peers: the shell around `wants` and `serving`.
+
+One task per peer sends, and waits where the link makes it wait; blocks are loaded when their turn
+comes. What arrives is hashed in a thread, and written while the next message is read, a few at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from meshconsole.content.bitswap import Message, Payload, decode_message, encode_message
+from meshconsole.content.block import Block
+from meshconsole.content.happenings import PeerMisbehaved
+from meshconsole.content.serving import Order, Serving
+from meshconsole.content.wants import Wants
+from meshconsole.core.errors import MeshconsoleError, RemoteError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Iterable
+
+    from meshconsole.content.cid import Cid
+    from meshconsole.content.store import Store
+    from meshconsole.content.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+WRITES_AT_ONCE = 4
+"""Blocks received and not yet on the disk, from all peers together."""
+
+SMALL_MESSAGE_BYTES = 64 << 10
+"""Larger ones are encoded and decoded in a thread."""
+
+
+@dataclass(slots=True, eq=False)
+class _Peer:
+    name: str
+    send: Callable[[bytes], Awaitable[None]]
+    may_read: Callable[[str], bool]
+    serving: Serving = field(default_factory=Serving)
+    messages: deque[Message] = field(default_factory=deque)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    sender: asyncio.Task[None] | None = None
+
+
+class Exchange:
+    def __init__(
+        self,
+        store: Store,
+        tasks: Tasks,
+        emit: Callable[[object], None],
+        now: Callable[[], float],
+    ) -> None:
+        """`now` is monotonic, in seconds."""
+        self._store = store
+        self._tasks = tasks
+        self._emit = emit
+        self._now = now
+        self._peers: dict[str, _Peer] = {}
+        self._wants = Wants()
+        self._timer = asyncio.Event()
+        self._writes = asyncio.Semaphore(WRITES_AT_ONCE)
+        self.on_block: Callable[[Block], Awaitable[None]] = _drop
+        """Called with each block that was wanted and came."""
+
+    def start(self) -> None:
+        self._tasks.spawn("content timers", self._keep_time())
+
+    # Peers
+
+    def attach(
+        self, name: str, send: Callable[[bytes], Awaitable[None]], may_read: Callable[[str], bool]
+    ) -> None:
+        """A peer that is attached already starts anew."""
+        self.detach(name)
+        peer = self._peers[name] = _Peer(name, send, may_read)
+        peer.sender = self._tasks.spawn(f"content to {name[:8]}", self._keep_sending(peer))
+        self._wants.attach(name, self._now())
+        self._flush()
+
+    def detach(self, name: str) -> None:
+        """What it owes is asked of others."""
+        peer = self._peers.pop(name, None)
+        if peer is None:
+            return
+        if peer.sender is not None and peer.sender is not asyncio.current_task():
+            peer.sender.cancel()
+        self._wants.detach(name, self._now())
+        self._flush()
+
+    async def receive(self, name: str, data: bytes) -> None:
+        """A message of the peer. Returns when the next one may come.
+
+        Raises RemoteError if the peer broke the protocol: its link should be closed.
+        """
+        peer = self._peers.get(name)
+        if peer is None:
+            return
+        try:
+            await self._receive(peer, data)
+        except RemoteError as error:
+            self._emit(PeerMisbehaved(name, error.code, error.sentence))
+            raise
+        finally:
+            self._flush()
+
+    # Wants
+
+    def want(self, cids: Iterable[Cid], group: bytes) -> None:
+        self._wants.want(cids, group, self._now())
+        self._flush()
+
+    def close_group(self, group: bytes) -> None:
+        self._wants.close_group(group, self._now())
+        self._flush()
+
+    def providers(self, group: bytes) -> int:
+        return self._wants.providers(group)
+
+    def stored(self, multihashes: Collection[bytes]) -> None:
+        """Blocks are here from now on: nobody needs to be asked, and peers may wait for them."""
+        self._wants.close(multihashes, self._now())
+        for peer in self._peers.values():
+            waiting = peer.serving.wanted(multihashes)
+            if waiting:
+                self._tasks.spawn("content answer", self._answer(peer, waiting))
+        self._flush()
+
+    # Parts
+
+    async def _receive(self, peer: _Peer, data: bytes) -> None:
+        if len(data) > SMALL_MESSAGE_BYTES:
+            message = await self._store.on_file_thread(decode_message, data)
+        else:
+            message = decode_message(data)
+        if message.payload:
+            await self._receive_blocks(peer, message.payload)
+        self._wants.presences(peer.name, message.haves, message.dont_haves, self._now())
+        peer.serving.receive(message)
+        if lookups := peer.serving.lookups():
+            await self._answer(peer, lookups)
+
+    async def _receive_blocks(self, peer: _Peer, payload: tuple[Payload, ...]) -> None:
+        self._wants.expect_blocks(peer.name, len(payload))
+        blocks = await self._store.on_file_thread(_hash, payload)
+        if self._peers.get(peer.name) is not peer:
+            return
+        accepted = self._wants.blocks(peer.name, blocks, self._now())
+        self._flush()
+        for block in accepted:
+            await self._writes.acquire()
+            self._tasks.spawn("content write", self._write(block))
+
+    async def _write(self, block: Block) -> None:
+        try:
+            await self.on_block(block)
+        finally:
+            self._writes.release()
+
+    async def _answer(self, peer: _Peer, cids: tuple[Cid, ...]) -> None:
+        readable = [cid for cid in cids if peer.may_read(str(cid))]
+        peer.serving.found(cids, await self._store.sizes(readable))
+        if peer.serving.has_order:
+            peer.wake.set()
+
+    async def _keep_sending(self, peer: _Peer) -> None:
+        while True:
+            await peer.wake.wait()
+            peer.wake.clear()
+            while (data := await self._next_message(peer)) is not None:
+                try:
+                    await peer.send(data)
+                except (MeshconsoleError, OSError):
+                    # The link is gone; the mesh says so too, and attaches the peer again over another.
+                    if self._peers.get(peer.name) is peer:
+                        self.detach(peer.name)
+                    return
+
+    async def _next_message(self, peer: _Peer) -> bytes | None:
+        if peer.messages:
+            return encode_message(peer.messages.popleft())
+        order = peer.serving.next_order()
+        return None if order is None else await self._load(peer, order)
+
+    async def _load(self, peer: _Peer, order: Order) -> bytes:
+        payload: list[Payload] = []
+        missing: list[Cid] = []
+        for cid in order.blocks:
+            try:
+                data = await self._store.read(cid)
+            except MeshconsoleError as error:
+                # An altered block has been reported and is fetched again; another fault of the disk must
+                # not keep the peer from the other blocks.
+                log.warning("cannot send %s: %s", cid, error.sentence)
+                data = None
+            if data is None:
+                missing.append(cid)
+                peer.serving.missing(cid)
+            else:
+                payload.append(Payload(cid.prefix, data))
+        message = Message(payload=tuple(payload), haves=order.haves, dont_haves=order.dont_haves)
+        if payload:
+            return await self._store.on_file_thread(encode_message, message)
+        return encode_message(message)
+
+    def _flush(self) -> None:
+        """Passes on what the machine has to say."""
+        for name, message in self._wants.outbox():
+            peer = self._peers[name]
+            peer.messages.append(message)
+            peer.wake.set()
+        for given_up in self._wants.happened():
+            sentence = f"The peer owed {given_up.owed} blocks and sent nothing for {given_up.silent_s:.0f} s."
+            self._emit(PeerMisbehaved(given_up.peer, "stalled", sentence))
+        self._timer.set()
+
+    async def _keep_time(self) -> None:
+        while True:
+            self._timer.clear()
+            due = self._wants.next_timer()
+            try:
+                async with asyncio.timeout(None if due is None else max(0.0, due - self._now())):
+                    await self._timer.wait()
+            except TimeoutError:
+                self._wants.handle_timer(self._now())
+                self._flush()
+
+
+def _hash(payload: tuple[Payload, ...]) -> list[Block]:
+    return [Block.received(each.prefix, each.data) for each in payload]
+
+
+async def _drop(_: Block) -> None:
+    return None

@@ -1,0 +1,265 @@
+"""Fetches: each brings everything below one root here, however long it takes and however often the node
+is restarted. A fetch is remembered as the `wanted` flag of its root until it is done, fails or is
+cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from meshconsole.content.cid import Cid
+from meshconsole.content.happenings import FetchProgress, FetchState
+from meshconsole.content.index import Presence, Root
+from meshconsole.content.walk import Walk, links_of
+from meshconsole.core.errors import CorruptData, MeshconsoleError, RemoteError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from meshconsole.content.block import Block
+    from meshconsole.content.dagpb import Link
+    from meshconsole.content.exchange import Exchange
+    from meshconsole.content.store import Store
+    from meshconsole.content.tasks import Tasks
+
+OPEN_WANTS = 64
+"""Blocks one fetch waits for at a time."""
+
+CHECKED_AT_ONCE = 256
+COMMIT_S = 1.0
+REPORT_S = 0.25
+
+
+class Fetch:
+    """One root on its way here."""
+
+    def __init__(self, cid: Cid, store: Store, exchange: Exchange, emit: Callable[[object], None]) -> None:
+        self.cid = cid
+        self.text = str(cid)
+        self._store = store
+        self._exchange = exchange
+        self._emit = emit
+        self._walk = Walk(cid)
+        self._group = cid.multihash
+        self._came: list[bytes] = []
+        self._news = asyncio.Event()
+        self._reported_at = 0.0
+        self.failure: MeshconsoleError | None = None
+        self.progress = FetchProgress(self.text, 0, None, "waiting")
+        self.changed = asyncio.Event()
+        """Set, and replaced by another, when `progress` has changed."""
+
+    async def run(self) -> None:
+        """Raises MeshconsoleError if it cannot go on."""
+        try:
+            while not self.is_done:
+                await self._look_around()
+                self._exchange.want(self._walk.to_want(OPEN_WANTS - self._walk.wanted), self._group)
+                self._report()
+                if not self.is_done:
+                    await self._wait()
+            await self._store.commit()
+        finally:
+            self._exchange.close_group(self._group)
+
+    def restart(self) -> None:
+        """Something that was here is not any more."""
+        self._exchange.close_group(self._group)
+        self._walk = Walk(self.cid)
+        self._news.set()
+
+    @property
+    def is_done(self) -> bool:
+        return self._walk.is_done
+
+    def wants(self, multihash: bytes) -> bool:
+        return self._walk.wanted_cid(multihash) is not None
+
+    def arrived(self, block: Block, links: tuple[Link, ...]) -> None:
+        """A block that was wanted is on the disk."""
+        try:
+            self._walk.arrived(block.cid.multihash, len(block.data), links)
+        except RemoteError as error:
+            self.failure = error
+        self._news.set()
+
+    def fail(self, error: MeshconsoleError) -> None:
+        self.failure = error
+        self._news.set()
+
+    def stored(self, multihashes: Collection[bytes]) -> None:
+        """Blocks have come here by other ways."""
+        came = [multihash for multihash in multihashes if self.wants(multihash)]
+        if came:
+            self._came += came
+            self._news.set()
+
+    def finish(self, state: FetchState, error: str = "") -> None:
+        self._set_progress(state, error)
+
+    @property
+    def presence(self) -> Presence:
+        have = self._walk.have_bytes
+        return Presence(have, have if self.is_done else self._walk.total_bytes, self.is_done)
+
+    async def _look_around(self) -> None:
+        """Finds out what is here already, as far as is needed for the next wants."""
+        came, self._came = self._came, []
+        for multihash in came:
+            cid = self._walk.wanted_cid(multihash)
+            if cid is not None:
+                await self._open(cid)
+        while True:
+            cids = self._walk.to_check(CHECKED_AT_ONCE)
+            if cids:
+                self._walk.checked(cids, await self._store.sizes(cids))
+            inner = self._walk.to_open()
+            if inner is not None:
+                await self._open(inner)
+            elif not cids:
+                return
+
+    async def _open(self, cid: Cid) -> None:
+        try:
+            data = await self._store.read(cid)
+        except CorruptData:
+            data = None
+        if data is None:
+            self._walk.absent(cid.multihash)
+        else:
+            links = await self._store.on_file_thread(links_of, cid, data)
+            self._walk.arrived(cid.multihash, len(data), links)
+
+    async def _wait(self) -> None:
+        """For news. Blocks that came are committed at the latest when none came for a while."""
+        try:
+            async with asyncio.timeout(COMMIT_S):
+                await self._news.wait()
+        except TimeoutError:
+            await self._store.commit()
+            await self._news.wait()
+        self._news.clear()
+        if self.failure is not None:
+            raise self.failure
+
+    def _report(self) -> None:
+        state: FetchState = "fetching" if self._exchange.providers(self._group) else "waiting"
+        now = asyncio.get_running_loop().time()
+        if state != self.progress.state or now - self._reported_at >= REPORT_S:
+            self._reported_at = now
+            self._set_progress(state)
+
+    def _set_progress(self, state: FetchState, error: str = "") -> None:
+        presence = self.presence
+        peers = self._exchange.providers(self._group)
+        progress = FetchProgress(self.text, presence.bytes, presence.total_bytes, state, peers, error)
+        self._store.set_presence(self.text, presence)
+        if progress != self.progress:
+            self.progress = progress
+            self._emit(progress)
+            self.changed.set()
+            self.changed = asyncio.Event()
+
+
+class Fetches:
+    def __init__(
+        self, store: Store, exchange: Exchange, tasks: Tasks, emit: Callable[[object], None]
+    ) -> None:
+        self._store = store
+        self._exchange = exchange
+        self._tasks = tasks
+        self._emit = emit
+        self._running: dict[str, Fetch] = {}
+        self._work: dict[str, asyncio.Task[None]] = {}
+        store.on_lost = self._lost
+        store.on_committed = self._committed
+        exchange.on_block = self._take
+
+    def resume(self) -> None:
+        """Goes on with what was not done when the node stopped."""
+        for cid, root in list(self._store.roots.items()):
+            if root.wanted or (root.pinned and not self._store.presence(cid).complete):
+                self._begin(Cid.parse(cid))
+
+    async def start(self, cid: Cid, root: Root) -> Fetch:
+        """The fetch of the root, which is remembered until it ends."""
+        running = self._running.get(root.cid)
+        if running is not None:
+            return running
+        await self._store.put_root(replace(root, wanted=True), cid)
+        return self._running.get(root.cid) or self._begin(cid)
+
+    async def cancel(self, cid: str) -> bool:
+        """What came stays until room is needed. False if nothing was under way."""
+        work = self._work.get(cid)
+        if work is None:
+            return False
+        work.cancel()
+        await asyncio.wait([work])
+        await self._end(cid)
+        return True
+
+    def _begin(self, cid: Cid) -> Fetch:
+        fetch = Fetch(cid, self._store, self._exchange, self._emit)
+        self._running[fetch.text] = fetch
+        self._work[fetch.text] = self._tasks.spawn(f"fetch {fetch.text[-8:]}", self._run(fetch))
+        return fetch
+
+    async def _run(self, fetch: Fetch) -> None:
+        try:
+            # Damage found meanwhile starts it again.
+            while not fetch.is_done:
+                await fetch.run()
+                await self._end(fetch.text)
+            fetch.finish("done")
+        except MeshconsoleError as error:
+            fetch.failure = error
+            await self._end(fetch.text)
+            fetch.finish("failed", error.sentence)
+        finally:
+            self._running.pop(fetch.text, None)
+            self._work.pop(fetch.text, None)
+
+    async def _end(self, cid: str) -> None:
+        """The root is not wanted any more."""
+        root = self._store.roots.get(cid)
+        if root is None:
+            return
+        if root.pinned or self._store.presence(cid).bytes:
+            await self._store.put_root(replace(root, wanted=False), Cid.parse(cid))
+        else:
+            await self._store.drop_root(cid)
+
+    async def _take(self, block: Block) -> None:
+        """A block that was wanted. It is written once, for all fetches that wait for it."""
+        multihash = block.cid.multihash
+        waiting = [fetch for fetch in self._running.values() if fetch.wants(multihash)]
+        if not waiting:
+            return
+        try:
+            links = await self._store.on_file_thread(links_of, block.cid, block.data)
+            await self._store.write(len(block.data), lambda: block, [link.cid for link in links])
+            if self._store.must_commit:
+                await self._store.commit()
+        except MeshconsoleError as error:
+            for fetch in waiting:
+                fetch.fail(error)
+            return
+        for fetch in waiting:
+            fetch.arrived(block, links)
+
+    def _lost(self, roots: list[str]) -> None:
+        """Of what was damaged, pinned files are fetched again; fetches under way look around again."""
+        for cid in roots:
+            root = self._store.roots.get(cid)
+            if cid in self._running:
+                self._running[cid].restart()
+            elif root is not None and root.pinned:
+                self._begin(Cid.parse(cid))
+
+    def _committed(self, multihashes: list[bytes]) -> None:
+        self._exchange.stored(multihashes)
+        for fetch in self._running.values():
+            fetch.stored(multihashes)

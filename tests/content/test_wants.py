@@ -1,0 +1,568 @@
+"""Who is asked for what: rules one by one, then whole swarms in memory under a clock of their own."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from meshconsole.content.bitswap import Message, Payload, Want, decode_message, encode_message
+from meshconsole.content.block import Block
+from meshconsole.content.cid import RAW, Cid
+from meshconsole.content.serving import Serving
+from meshconsole.content.wants import (
+    BENCH_S,
+    MAX_WINDOW,
+    MIN_WINDOW,
+    PATIENCE_S,
+    SCOUT_S,
+    START_WINDOW,
+    GivenUp,
+    Wants,
+)
+from meshconsole.core.errors import RemoteError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+GROUP = b"group"
+BLOCKS = [Block.of(RAW, f"block {i}".encode()) for i in range(60)]
+A, B, C = BLOCKS[:3]
+
+
+def cids_of(blocks: Iterable[Block]) -> list[Cid]:
+    return [block.cid for block in blocks]
+
+
+def sent(wants: Wants, peer: str) -> Message:
+    """Everything for one peer as one message."""
+    messages = [message for name, message in wants.outbox() if name == peer]
+    return Message(
+        tuple(want for message in messages for want in message.wants),
+        tuple(cid for message in messages for cid in message.cancels),
+        full=any(message.full for message in messages),
+    )
+
+
+def asked(wants: Wants, peer: str) -> tuple[list[Cid], list[Cid]]:
+    """(want-have, want-block) of the next messages to a peer."""
+    message = sent(wants, peer)
+    return [w.cid for w in message.wants if not w.block], [w.cid for w in message.wants if w.block]
+
+
+def provider(wants: Wants, peer: str, now: float = 0.0) -> None:
+    """Makes the peer a provider of the group by one block that it sends."""
+    first = Block.of(RAW, b"first of " + peer.encode())
+    wants.attach(peer, now)
+    wants.want([first.cid], b"only " + peer.encode(), now)
+    wants.want([first.cid], GROUP, now)
+    wants.presences(peer, [first.cid], [], now)
+    assert wants.blocks(peer, [first], now) == [first]
+    wants.outbox()
+
+
+def test_peers_are_asked_whether_they_have_it_and_one_is_asked_for_it() -> None:
+    wants = Wants()
+    wants.attach("p", 0.0)
+    wants.attach("q", 0.0)
+    wants.want([A.cid], GROUP, 0.0)
+    assert dict(wants.outbox()) == {
+        "p": Message((Want(A.cid, False),), full=True),
+        "q": Message((Want(A.cid, False),), full=True),
+    }
+    wants.presences("q", [A.cid], [], 1.0)
+    assert wants.outbox() == [("q", Message((Want(A.cid, True),)))]
+    wants.presences("p", [A.cid], [], 1.0)
+    assert wants.outbox() == []
+    assert wants.blocks("q", [A], 2.0) == [A]
+    assert wants.outbox() == [("p", Message(cancels=(A.cid,)))]
+    assert wants.next_timer() is None
+
+
+def test_a_provider_is_asked_at_once() -> None:
+    wants = Wants()
+    provider(wants, "p")
+    wants.attach("q", 0.0)
+    wants.want([B.cid], GROUP, 0.0)
+    assert asked(wants, "p") == ([], [B.cid])
+    assert asked(wants, "q") == ([], [])
+
+
+def test_who_had_the_first_block_too_shares_in_the_rest() -> None:
+    wants = Wants()
+    wants.attach("p", 0.0)
+    wants.attach("q", 0.0)
+    wants.want([A.cid], GROUP, 0.0)
+    wants.presences("p", [A.cid], [], 0.0)
+    wants.blocks("p", [A], 0.0)
+    wants.presences("q", [A.cid], [], 0.0)  # crossed the cancel
+    assert wants.providers(GROUP) == 2
+    wants.outbox()
+    wants.want(cids_of(BLOCKS[1:5]), GROUP, 0.0)
+    messages = dict(wants.outbox())
+    assert len(messages["p"].wants) == len(messages["q"].wants) == 2
+
+
+def test_the_window_bounds_what_a_peer_owes() -> None:
+    wants = Wants()
+    provider(wants, "p")
+    wants.want(cids_of(BLOCKS), GROUP, 0.0)
+    owed = asked(wants, "p")[1]
+    assert START_WINDOW <= len(owed) < len(BLOCKS)
+    wants.blocks("p", [BLOCKS[0]], 0.1)
+    assert len(asked(wants, "p")[1]) == 2  # one for the block that came, one for having been quick
+    now = 1.0
+    waiting = [cid for cid in cids_of(BLOCKS) if cid != BLOCKS[0].cid]
+    for block in BLOCKS[1:40]:
+        now += 0.01
+        wants.blocks("p", [block], now)
+        waiting.remove(block.cid)
+    assert len(wants._peers["p"].owes) == MAX_WINDOW
+    for block in BLOCKS[40:]:
+        now += 10.0
+        wants.blocks("p", [block], now)
+    assert wants._peers["p"].window == MIN_WINDOW
+
+
+def test_dont_have_moves_the_want_to_another_provider() -> None:
+    wants = Wants()
+    provider(wants, "p")
+    provider(wants, "q")
+    wants.want([A.cid], GROUP, 0.0)
+    (first,) = [name for name, _ in wants.outbox()]
+    second = {"p": "q", "q": "p"}[first]
+    wants.presences(first, [], [A.cid], 0.0)
+    assert asked(wants, second) == ([], [A.cid])
+    wants.presences(second, [], [A.cid], 0.0)
+    assert wants.outbox() == []
+    wants.presences(first, [A.cid], [], 0.0)  # it has come there meanwhile
+    assert asked(wants, first) == ([], [A.cid])
+
+
+def test_when_the_providers_lack_a_block_the_others_are_asked() -> None:
+    wants = Wants()
+    provider(wants, "p")
+    wants.attach("q", 0.0)
+    wants.want([A.cid], GROUP, 0.0)
+    wants.outbox()
+    wants.presences("p", [], [A.cid], 0.0)
+    assert asked(wants, "q") == ([A.cid], [])
+
+
+def test_a_peer_that_goes_leaves_what_it_owed_to_others() -> None:
+    wants = Wants()
+    provider(wants, "p")
+    provider(wants, "q")
+    wants.want([A.cid, B.cid], GROUP, 0.0)
+    owed = {name: [want.cid for want in message.wants] for name, message in wants.outbox()}
+    wants.detach("p", 1.0)
+    assert asked(wants, "q")[1] == owed["p"]
+    wants.detach("q", 1.0)
+    wants.detach("q", 1.0)
+    assert wants.outbox() == []
+    wants.attach("r", 2.0)
+    assert set(asked(wants, "r")[0]) == {A.cid, B.cid}
+
+
+def test_a_new_peer_is_tried_for_what_others_are_sending() -> None:
+    wants = Wants()
+    provider(wants, "p")
+    wants.want(cids_of(BLOCKS), GROUP, 0.0)
+    wants.outbox()
+    wants.attach("q", 1.0)
+    probes, blocks = asked(wants, "q")
+    assert probes
+    assert not blocks
+    wants.presences("q", probes[:1], [], 1.0)
+    assert len(asked(wants, "q")[1]) == START_WINDOW
+
+
+# Silence
+
+
+def test_a_peer_that_promises_and_never_sends_is_given_up() -> None:
+    wants = Wants()
+    provider(wants, "liar")
+    wants.want([A.cid], GROUP, 0.0)
+    wants.outbox()
+    provider(wants, "other", 1.0)
+    assert wants.next_timer() == PATIENCE_S
+    wants.handle_timer(PATIENCE_S - 0.1)
+    assert wants.happened() == []
+    wants.handle_timer(PATIENCE_S)
+    assert wants.happened() == [GivenUp("liar", 1, PATIENCE_S)]
+    assert asked(wants, "other") == ([], [A.cid])
+
+
+def test_who_was_given_up_is_asked_again_only_if_there_is_no_other() -> None:
+    wants = Wants()
+    provider(wants, "liar")
+    wants.want([A.cid], GROUP, 0.0)
+    wants.handle_timer(PATIENCE_S)
+    provider(wants, "other", PATIENCE_S)
+    wants.blocks("other", [A], PATIENCE_S)
+    now = PATIENCE_S + BENCH_S
+    wants.handle_timer(now)
+    wants.outbox()
+    wants.want(cids_of(BLOCKS[1:30]), GROUP, now)
+    assert {name for name, message in wants.outbox() if message.wants} == {"other"}
+    wants.detach("other", now)
+    assert asked(wants, "liar")[1]
+
+
+def test_patience_doubles_so_that_a_slow_peer_gets_there() -> None:
+    wants = Wants()
+    provider(wants, "slow")
+    wants.want([A.cid], GROUP, 0.0)
+    now = PATIENCE_S
+    wants.handle_timer(now)
+    assert len(wants.happened()) == 1
+    now += BENCH_S
+    wants.handle_timer(now)
+    assert A.cid in asked(wants, "slow")[1]
+    wants.handle_timer(now + 1.9 * PATIENCE_S)
+    assert wants.happened() == []
+    assert wants.blocks("slow", [A], now + 1.95 * PATIENCE_S) == [A]
+
+
+def test_a_block_that_comes_after_its_sender_was_given_up_is_welcome() -> None:
+    wants = Wants()
+    provider(wants, "slow")
+    wants.want([A.cid, B.cid], GROUP, 0.0)
+    wants.handle_timer(PATIENCE_S)
+    wants.outbox()
+    assert wants.blocks("slow", [A], PATIENCE_S + 1) == [A]
+    assert asked(wants, "slow")[1] == [B.cid]  # and it is trusted again at once
+
+
+def test_no_want_is_forgotten() -> None:
+    wants = Wants()
+    wants.attach("p", 0.0)
+    wants.want([A.cid], GROUP, 0.0)
+    wants.outbox()
+    wants.presences("p", [], [A.cid], 0.0)
+    assert wants.next_timer() == SCOUT_S
+    wants.handle_timer(SCOUT_S)
+    assert asked(wants, "p") == ([A.cid], [])
+    wants.presences("p", [A.cid], [], SCOUT_S)
+    assert asked(wants, "p") == ([], [A.cid])
+
+
+def test_a_group_that_is_closed_is_cancelled_everywhere() -> None:
+    wants = Wants()
+    provider(wants, "p")
+    wants.want([A.cid, B.cid], GROUP, 0.0)
+    wants.want([B.cid], b"other group", 0.0)
+    wants.outbox()
+    wants.close_group(GROUP, 0.0)
+    assert sent(wants, "p").cancels == (A.cid,)
+    wants.close_group(b"other group", 0.0)
+    assert sent(wants, "p").cancels == (B.cid,)
+    assert wants.next_timer() is None
+
+
+def test_a_block_that_came_another_way_is_cancelled() -> None:
+    wants = Wants()
+    provider(wants, "p")
+    wants.want([A.cid], GROUP, 0.0)
+    wants.outbox()
+    wants.close([A.cid.multihash, b"other"], 0.0)
+    assert sent(wants, "p").cancels == (A.cid,)
+
+
+def test_a_want_opened_and_closed_at_once_is_not_sent() -> None:
+    wants = Wants()
+    provider(wants, "p")
+    wants.want([A.cid], GROUP, 0.0)
+    wants.close_group(GROUP, 0.0)
+    assert sent(wants, "p").wants == ()
+
+
+# Blocks that nobody asked for
+
+
+@pytest.mark.parametrize("is_attached", [True, False])
+def test_unsolicited_blocks_are_refused(is_attached: bool) -> None:
+    wants = Wants()
+    if is_attached:
+        provider(wants, "p")
+    wants.want([A.cid], GROUP, 0.0)
+    with pytest.raises(RemoteError) as error:
+        wants.blocks("p" if is_attached else "stranger", [B], 0.0)
+    assert error.value.code == "unsolicited-block"
+
+
+def test_other_bytes_than_those_asked_for_are_refused() -> None:
+    wants = Wants()
+    provider(wants, "p")
+    wants.want([A.cid], GROUP, 0.0)
+    wrong = Block.received(A.cid.prefix, A.data + b"!")
+    with pytest.raises(RemoteError) as error:
+        wants.blocks("p", [wrong], 0.0)
+    assert error.value.code == "unsolicited-block"
+
+
+def test_a_block_asked_of_one_peer_is_not_taken_from_another() -> None:
+    wants = Wants()
+    provider(wants, "p")
+    wants.attach("q", 0.0)
+    wants.want([A.cid], GROUP, 0.0)
+    with pytest.raises(RemoteError):
+        wants.blocks("q", [A], 0.0)
+
+
+def test_blocks_that_cross_a_cancel_are_dropped_in_silence_once() -> None:
+    wants = Wants()
+    provider(wants, "p")
+    wants.want([A.cid], GROUP, 0.0)
+    wants.close_group(GROUP, 0.0)
+    assert wants.blocks("p", [A], 0.0) == []
+    with pytest.raises(RemoteError):
+        wants.blocks("p", [A], 0.0)
+
+
+def test_nothing_is_hashed_for_a_peer_that_was_asked_for_nothing() -> None:
+    wants = Wants()
+    wants.attach("p", 0.0)
+    with pytest.raises(RemoteError):
+        wants.expect_blocks("p", 1)
+    wants.want([A.cid], GROUP, 0.0)
+    wants.expect_blocks("p", 1)
+    with pytest.raises(RemoteError):
+        wants.expect_blocks("p", 2)
+    with pytest.raises(RemoteError):
+        wants.expect_blocks("stranger", 1)
+
+
+def test_what_a_peer_sends_over_a_new_link_was_asked_over_the_old_one() -> None:
+    wants = Wants()
+    provider(wants, "p")
+    wants.want([A.cid, B.cid], GROUP, 0.0)
+    wants.detach("p", 1.0)
+    wants.close([B.cid.multihash], 1.0)
+    wants.attach("p", 1.0)
+    wants.expect_blocks("p", 2)
+    assert wants.blocks("p", [A, B], 1.0) == [A]
+
+
+def test_presences_of_others_mean_nothing() -> None:
+    wants = Wants()
+    wants.attach("p", 0.0)
+    wants.presences("p", [A.cid], [B.cid], 0.0)
+    wants.presences("stranger", [A.cid], [B.cid], 0.0)
+    wants.want([A.cid], GROUP, 0.0)
+    assert asked(wants, "p") == ([A.cid], [])
+
+
+# Swarms
+
+
+@dataclass
+class Node:
+    """A peer with a store of its own, driven by hand."""
+
+    blocks: dict[bytes, bytes] = field(default_factory=dict)
+    wants: Wants = field(default_factory=Wants)
+    serving: dict[str, Serving] = field(default_factory=dict)
+    mute: bool = False
+    """Says what it has and never sends a block."""
+    change: Callable[[bytes], bytes] | None = None
+
+    def messages(self) -> list[tuple[str, Message]]:
+        out = self.wants.outbox()
+        for name, serving in self.serving.items():
+            while (order := serving.next_order()) is not None:
+                payload = tuple(
+                    Payload(cid.prefix, self._sent(self.blocks[cid.multihash]))
+                    for cid in order.blocks
+                    if not self.mute
+                )
+                out.append((name, Message(payload=payload, haves=order.haves, dont_haves=order.dont_haves)))
+        return out
+
+    def receive(self, name: str, message: Message, now: float) -> None:
+        if message.payload:
+            self.wants.expect_blocks(name, len(message.payload))
+            hashed = [Block.received(each.prefix, each.data) for each in message.payload]
+            for block in self.wants.blocks(name, hashed, now):
+                self.blocks[block.cid.multihash] = block.data
+                for serving in self.serving.values():
+                    self._answer(serving, serving.wanted([block.cid.multihash]))
+        self.wants.presences(name, message.haves, message.dont_haves, now)
+        self.serving[name].receive(message)
+        self._answer(self.serving[name], self.serving[name].lookups())
+
+    def _answer(self, serving: Serving, cids: tuple[Cid, ...]) -> None:
+        serving.found(
+            cids, {mh: len(self.blocks[mh]) for mh in (c.multihash for c in cids) if mh in self.blocks}
+        )
+
+    def _sent(self, data: bytes) -> bytes:
+        return self.change(data) if self.change else data
+
+
+@dataclass
+class Swarm:
+    nodes: dict[str, Node]
+    chance: random.Random = field(default_factory=lambda: random.Random(7))
+    now: float = 0.0
+    links: set[tuple[str, str]] = field(default_factory=set)
+    wires: dict[tuple[str, str], list[bytes]] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    carried: int = 0
+
+    def link(self, a: str, b: str) -> None:
+        for here, there in ((a, b), (b, a)):
+            self.links.add((here, there))
+            self.wires[here, there] = []
+            self.nodes[here].serving[there] = Serving()
+            self.nodes[here].wants.attach(there, self.now)
+
+    def cut(self, a: str, b: str) -> None:
+        for here, there in ((a, b), (b, a)):
+            self.links.discard((here, there))
+            self.nodes[here].serving.pop(there, None)
+            self.nodes[here].wants.detach(there, self.now)
+
+    def run(self, until: Callable[[], bool], limit_s: float = 4000.0) -> None:
+        """Carries messages in an order of chance; moves the clock when there is nothing to carry."""
+        while not until():
+            self._collect()
+            busy = [wire for wire in self.links if self.wires[wire]]
+            if busy:
+                self._carry(self.chance.choice(sorted(busy)))
+                continue
+            timers = [time for node in self.nodes.values() if (time := node.wants.next_timer()) is not None]
+            assert timers, "nothing to do and nothing to wait for"
+            self.now = max(self.now, min(timers))
+            assert self.now < limit_s, "it takes too long"
+            for node in self.nodes.values():
+                node.wants.handle_timer(self.now)
+
+    def _collect(self) -> None:
+        for name, node in self.nodes.items():
+            for peer, message in node.messages():
+                if (name, peer) in self.links:
+                    self.wires[name, peer].append(encode_message(message))
+
+    def _carry(self, wire: tuple[str, str]) -> None:
+        sender, receiver = wire
+        data = self.wires[wire].pop(0)
+        self.now += 0.01
+        self.carried += 1
+        try:
+            self.nodes[receiver].receive(sender, decode_message(data), self.now)
+        except RemoteError as error:
+            self.faults.append(f"{sender}: {error.code}")
+            self.cut(sender, receiver)
+
+    def fetch(self, name: str, blocks: Iterable[Block]) -> Callable[[], bool]:
+        blocks = list(blocks)
+        self.nodes[name].wants.want(cids_of(blocks), GROUP, self.now)
+        return lambda: all(block.cid.multihash in self.nodes[name].blocks for block in blocks)
+
+
+def holding(blocks: Iterable[Block]) -> Node:
+    return Node({block.cid.multihash: block.data for block in blocks})
+
+
+def test_two_providers_share_the_work() -> None:
+    swarm = Swarm({"me": Node(), "p": holding(BLOCKS), "q": holding(BLOCKS)})
+    swarm.link("me", "p")
+    swarm.link("me", "q")
+    swarm.run(swarm.fetch("me", BLOCKS))
+    shares = [swarm.nodes[name].serving["me"].sent_blocks for name in ("p", "q")]
+    assert sum(shares) == len(BLOCKS)
+    assert min(shares) > len(BLOCKS) // 4
+    assert swarm.faults == []
+
+
+def test_peers_with_halves() -> None:
+    swarm = Swarm({"me": Node(), "p": holding(BLOCKS[:30]), "q": holding(BLOCKS[30:])})
+    swarm.link("me", "p")
+    swarm.link("me", "q")
+    swarm.run(swarm.fetch("me", BLOCKS), limit_s=PATIENCE_S)
+
+
+def test_the_loss_of_a_peer_in_the_middle() -> None:
+    swarm = Swarm({"me": Node(), "p": holding(BLOCKS), "q": holding(BLOCKS)})
+    swarm.link("me", "p")
+    swarm.link("me", "q")
+    done = swarm.fetch("me", BLOCKS)
+    swarm.run(lambda: len(swarm.nodes["me"].blocks) >= 20)
+    swarm.cut("me", "p")
+    swarm.run(done, limit_s=PATIENCE_S)
+    assert swarm.faults == []
+
+
+def test_a_liar_does_not_stop_a_fetch() -> None:
+    swarm = Swarm({"me": Node(), "liar": holding(BLOCKS), "p": holding(BLOCKS)})
+    swarm.nodes["liar"].mute = True
+    swarm.link("me", "liar")
+    swarm.link("me", "p")
+    swarm.run(swarm.fetch("me", BLOCKS), limit_s=PATIENCE_S + 5)
+    assert {happening.peer for happening in swarm.nodes["me"].wants.happened()} == {"liar"}
+
+
+def test_a_peer_that_sends_other_bytes_is_cut_off_and_others_are_asked() -> None:
+    swarm = Swarm({"me": Node(), "evil": holding(BLOCKS), "p": holding(BLOCKS)})
+    swarm.nodes["evil"].change = lambda data: data + b"!"
+    swarm.link("me", "evil")
+    swarm.link("me", "p")
+    swarm.run(swarm.fetch("me", BLOCKS), limit_s=PATIENCE_S)
+    assert swarm.faults == ["evil: unsolicited-block"]
+    assert all(Cid.of(RAW, data).multihash == mh for mh, data in swarm.nodes["me"].blocks.items())
+
+
+def test_a_chain_passes_blocks_on_as_they_come() -> None:
+    swarm = Swarm({"far": Node(), "middle": Node(), "source": holding(BLOCKS)})
+    swarm.link("far", "middle")
+    swarm.link("middle", "source")
+    far = swarm.fetch("far", BLOCKS)
+    middle = swarm.fetch("middle", BLOCKS)
+    swarm.run(lambda: far() and middle(), limit_s=PATIENCE_S)
+    assert swarm.nodes["source"].serving["middle"].sent_blocks == len(BLOCKS)
+
+
+def test_a_peer_that_comes_late_is_enough() -> None:
+    swarm = Swarm({"me": Node(), "empty": Node(), "late": holding(BLOCKS)})
+    swarm.link("me", "empty")
+    done = swarm.fetch("me", BLOCKS)
+    swarm.run(lambda: swarm.now > 3 * SCOUT_S)
+    assert not done()
+    swarm.link("me", "late")
+    before = swarm.now
+    swarm.run(done)
+    assert swarm.now - before < PATIENCE_S
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 1 << 30))
+def test_every_swarm_gets_everything_that_somebody_has(seed: int) -> None:
+    chance = random.Random(seed)
+    blocks = BLOCKS[:25]
+    names = [f"n{i}" for i in range(chance.randint(2, 5))]
+    swarm = Swarm({name: holding(b for b in blocks if chance.random() < 0.5) for name in names}, chance)
+    swarm.nodes["seed"] = holding(blocks)
+    swarm.nodes["seed"].change = None
+    everybody = [*names, "seed"]
+    for i, a in enumerate(everybody):
+        for b in everybody[i + 1 :]:
+            if b == "seed" or chance.random() < 0.7:
+                swarm.link(a, b)
+    for name in names:
+        swarm.nodes[name].mute = chance.random() < 0.3
+    done = [swarm.fetch(name, blocks) for name in names]
+    for _ in range(chance.randint(0, 3)):
+        target = swarm.carried + chance.randint(1, 60)
+        swarm.run(lambda target=target: swarm.carried >= target or all(d() for d in done))  # type: ignore[misc]
+        a, b = sorted(chance.choice(sorted(swarm.links)))
+        swarm.cut(a, b)
+        if "seed" in (a, b) or chance.random() < 0.5:
+            swarm.link(a, b)
+    swarm.run(lambda: all(d() for d in done))
+    assert swarm.faults == []
