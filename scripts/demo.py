@@ -101,7 +101,8 @@ class Demo:
 
     def refuse_stranger(self) -> str:
         self.stranger.command("team", "create", "Impostors")
-        self.stranger.wait("two refused attempts", lambda status: refused_by(status) >= 1)
+        self.stranger.wait("a refusal", lambda status: links_refused(status) > 0)
+        self.a.wait("a refusal", lambda status: links_refused(status) > 0)
         names = {member["name"] for member in self.a.json("team", "members")}
         expect(names == {"alpha", "bravo"}, f"the team is {names}")
         expect(not paths(self.stranger.json("status")), "the stranger has a link")
@@ -206,9 +207,10 @@ def paths(status: dict[str, Any]) -> set[str]:
     return {link["path"] for peer in status["peers"] for link in peer["links"]}
 
 
-def refused_by(status: dict[str, Any]) -> int:
-    """How many other nodes this one has found and been refused by."""
-    return sum("refused" in line or "not of this team" in line for line in status["discovery"])
+def links_refused(status: dict[str, Any]) -> int:
+    """How often this node has refused a link, or was refused one."""
+    counts: dict[str, int] = status["limits"]["refusals"]
+    return sum(count for reason, count in counts.items() if reason.startswith("link:"))
 
 
 async def publish(address: str, text: str) -> bool:

@@ -76,6 +76,11 @@ class TeamFiles:
             self._known[entry.cid] = Known(entry, author, event.created_at)
             self._changed(self.view(entry.cid))
 
+    def presence_changed(self, cid: str) -> None:
+        """The content store holds more or less of a file than before."""
+        if cid in self._known:
+            self._changed(self.view(cid))
+
     def views(self) -> tuple[BlobView, ...]:
         """Newest last."""
         return tuple(self.view(cid) for cid in self._known)

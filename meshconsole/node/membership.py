@@ -66,7 +66,9 @@ class Membership:
         self.team = team
         return team.name
 
-    def invite(self, addresses: list[str], now: int, lifetime_s: int, role: AdmittedRole) -> tuple[Invite, str]:
+    def invite(
+        self, addresses: list[str], now: int, lifetime_s: int, role: AdmittedRole
+    ) -> tuple[Invite, str]:
         """Raises Refused when this device may not admit others."""
         if self.team is None:
             raise Refused("restricted", "This node has no team to invite to yet.")

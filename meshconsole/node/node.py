@@ -12,16 +12,20 @@ import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
+from meshconsole.content.happenings import BlockCorrupt, FetchProgress, IndexRebuilt, PresenceChanged
 from meshconsole.control.messages import Notice
 from meshconsole.control.server import ControlServer
 from meshconsole.core import kinds
 from meshconsole.core.config import RELOADABLE, changed_keys, with_values
 from meshconsole.core.errors import Refused
 from meshconsole.core.event import decode_event
+from meshconsole.core.status import HealthItem
+from meshconsole.core.text import safe
 from meshconsole.core.verdict import ACCEPTED
 from meshconsole.crypto.provider import choose_provider
 from meshconsole.crypto.tls import LinkCredentials
 from meshconsole.mesh.addresses import host_addresses, listen_addresses
+from meshconsole.mesh.happenings import JoinAnswered, LinkDown, LinkRefused, LinkUp
 from meshconsole.node.access import TeamAccess
 from meshconsole.node.audit import AuditLog, read_audit
 from meshconsole.node.bus import Bus
@@ -48,9 +52,10 @@ if TYPE_CHECKING:
     from meshconsole.core.config import Config, Values
     from meshconsole.core.event import Event
     from meshconsole.core.home import Home
-    from meshconsole.core.status import BlobView, HealthItem, NodeStatus, Severity
+    from meshconsole.core.status import BlobView, NodeStatus, Severity
     from meshconsole.core.verdict import Verdict
     from meshconsole.crypto.keystore import Secrets
+    from meshconsole.mesh.happenings import MeshHappening
     from meshconsole.mesh.service import Mesh
     from meshconsole.node.audit import AuditRecord
 
@@ -59,6 +64,7 @@ log = logging.getLogger(__name__)
 SAMPLE_S = 2.0
 RECENT_AT_START = 500
 CONTROL_LIMIT = 20_000
+MAX_DAMAGE = 8
 
 
 class Node:
@@ -130,6 +136,9 @@ class Node:
         self._measure_once()
         self.bus.listen(Stored, self._on_stored)
         self.bus.listen(RefusedEvent, self._on_refused)
+        self.bus.listen((LinkUp, LinkDown, LinkRefused, JoinAnswered), self._on_mesh)
+        self.bus.listen((BlockCorrupt, IndexRebuilt), self._on_damage)
+        self.bus.listen((FetchProgress, PresenceChanged), self._on_content)
         await self._start_mesh(stack)
         await self.control.start()
         stack.push_async_callback(self.control.stop)
@@ -302,6 +311,30 @@ class Node:
                 verdict=refused.verdict,
             )
             self.control.events_happened([view])
+
+    def _on_mesh(self, happening: MeshHappening) -> None:
+        match happening:
+            case LinkUp(npub=npub, path=path):
+                self.record("link-up", device=npub, path=path)
+            case LinkDown(npub=npub, path=path, reason=reason):
+                self.record("link-down", device=npub, path=path, reason=reason)
+            case LinkRefused(reason=reason):
+                self.governor.count_refusal("link", reason)
+            case JoinAnswered(npub=npub, accepted=accepted, sentence=sentence, name=name):
+                self.record("join", device=npub, accepted=str(accepted), sentence=sentence)
+                if accepted:
+                    self.notice("info", f"{safe(name, 64)} has joined the team.")
+        self.control.status_changed()
+
+    def _on_damage(self, happening: BlockCorrupt | IndexRebuilt) -> None:
+        item = HealthItem("content-damaged", "warning", happening.sentence)
+        self.damage = [*self.damage, item][-MAX_DAMAGE:]
+        self.record("damage", sentence=happening.sentence)
+        self.notice("warning", happening.sentence)
+
+    def _on_content(self, happening: FetchProgress | PresenceChanged) -> None:
+        if self.files is not None:
+            self.files.presence_changed(happening.cid)
 
     def _file_changed(self, view: BlobView) -> None:
         self.control.blobs_happened([view])

@@ -13,10 +13,10 @@ from meshconsole.node.governor import MEGABYTE, Governor, StorageQuota, Use
 
 def test_the_quota_refuses_before_the_limit_is_passed(tmp_path: Path) -> None:
     quota = StorageQuota(tmp_path, 10 * MEGABYTE)
-    quota.measured(4 * MEGABYTE)
-    quota.reserve(6 * MEGABYTE)
+    quota.events.measured(4 * MEGABYTE)
+    quota.blocks.reserve(6 * MEGABYTE)
     with pytest.raises(Refused, match="quota of 10 MB is full") as caught:
-        quota.reserve(1)
+        quota.events.reserve(1)
     assert caught.value.code == "restricted"
     assert quota.used_bytes == 10 * MEGABYTE
     assert quota.refusing
@@ -24,18 +24,27 @@ def test_the_quota_refuses_before_the_limit_is_passed(tmp_path: Path) -> None:
 
 def test_released_bytes_may_be_used_again(tmp_path: Path) -> None:
     quota = StorageQuota(tmp_path, 10 * MEGABYTE)
-    quota.measured(6 * MEGABYTE)
-    quota.reserve(4 * MEGABYTE)
-    quota.release(5 * MEGABYTE)
+    quota.blocks.measured(6 * MEGABYTE)
+    quota.blocks.reserve(4 * MEGABYTE)
+    quota.blocks.release(5 * MEGABYTE)
     assert quota.used_bytes == 5 * MEGABYTE
-    quota.reserve(5 * MEGABYTE)
+    quota.blocks.reserve(5 * MEGABYTE)
+
+
+def test_a_reservation_outlives_the_measurement_that_may_have_missed_it(tmp_path: Path) -> None:
+    quota = StorageQuota(tmp_path, 10 * MEGABYTE)
+    quota.events.reserve(3 * MEGABYTE)
+    quota.events.measured(0)
+    assert quota.used_bytes == 3 * MEGABYTE
+    quota.events.measured(3 * MEGABYTE)
+    assert quota.used_bytes == 3 * MEGABYTE
 
 
 def test_refusing_ends_when_there_is_room_again(tmp_path: Path) -> None:
     quota = StorageQuota(tmp_path, MEGABYTE)
     with pytest.raises(Refused):
-        quota.reserve(2 * MEGABYTE)
-    quota.measured(1000)
+        quota.events.reserve(2 * MEGABYTE)
+    quota.look_at_disk()
     assert not quota.refusing
 
 
@@ -43,7 +52,7 @@ def test_a_full_disk_is_told_apart_from_a_full_quota(tmp_path: Path) -> None:
     quota = StorageQuota(tmp_path, 1 << 60)
     quota.disk_free_bytes = 33 * MEGABYTE
     with pytest.raises(Refused, match="disk is full"):
-        quota.reserve(2 * MEGABYTE)
+        quota.events.reserve(2 * MEGABYTE)
 
 
 def test_connections_are_refused_at_the_limit_and_counted(tmp_path: Path) -> None:
@@ -62,7 +71,7 @@ def test_new_limits_apply_at_once(tmp_path: Path) -> None:
     governor = Governor(Config(), tmp_path, Use)
     governor.apply(Config(limits=LimitsSection(max_storage_mb=1, max_connections=1)))
     with pytest.raises(Refused):
-        governor.quota.reserve(2 * MEGABYTE)
+        governor.quota.events.reserve(2 * MEGABYTE)
     assert governor.limits_status().max_connections == 1
 
 
