@@ -247,11 +247,11 @@ class Doorkeeper:
             if not redeemed.verdict.accepted or redeemed.role is None:
                 raise Refused(redeemed.verdict.code, redeemed.verdict.sentence)
             await asyncio.to_thread(self._membership.save_book)
-            # A device whose first answer was lost on the way comes again: it is a member already.
-            if team.role_of(bundle.npub) is None:
-                await self._store(team.admit(event, name, redeemed.role, now))
-                self._joined()
-            return team.control_events()
+            # A device whose first answer was lost on the way comes again, and gets its grant again.
+            admission = team.admit(event, name, redeemed.role, now)
+            await self._store(admission)
+            self._joined()
+            return list({known.id: known for known in (*team.control_events(), *admission)}.values())
 
     async def _store(self, events: list[Event]) -> None:
         for verdict in await self._relay.publish_many(events, via="local", trusted=True):

@@ -51,13 +51,11 @@ def live_device(roster: Roster | None, key: bytes) -> Device | None:
 class Team(Roster, Protocol):
     """What joining needs besides."""
 
-    def role_of(self, npub: str, /) -> str | None: ...
-
     def admit(self, bundle_event: Event, name: str, role: AdmittedRole, now: int, /) -> list[Event]:
-        """The events that make a device a member. Raises Refused."""
+        """The events that make a device a member, and again its grant if it is one. Raises Refused."""
 
     def control_events(self) -> list[Event]:
-        """Everything a joiner needs."""
+        """Everything a joining device needs besides its own grant."""
 
 
 class Membership(Protocol):

@@ -18,6 +18,7 @@ from meshconsole.relay.relay import Relay, Stored
 from meshconsole.relay.server import RelayServer
 from meshconsole.relay.sqlite import SqliteEventStore
 from meshconsole.team.invites import InviteBook
+from meshconsole.team.state import Team
 from tests.mesh.devices import credentials, identity, key_of
 from tests.mesh.link_pair import CountingMeter
 
@@ -67,10 +68,6 @@ class SmallRoster:
         live = (d for d in self.devices.values() if d.mldsa_public == mldsa_public and not d.removed)
         return next(live, None)
 
-    def role_of(self, npub: str, /) -> str | None:
-        device = self.devices.get(npub)
-        return None if device is None or device.removed else device.role
-
     def admit(self, bundle_event: Event, name: str, role: AdmittedRole, now: int, /) -> list[Event]:
         bundle = open_bundle(bundle_event, default_provider())
         self.devices[bundle.npub] = Device(bundle.npub, name, role, bundle.mldsa_public)
@@ -109,7 +106,7 @@ class MemoryAddresses:
 class SmallMembership:
     """A place in the test's roster; `saves` counts how often the book was saved."""
 
-    def __init__(self, team: SmallRoster | None) -> None:
+    def __init__(self, team: SmallRoster | Team | None) -> None:
         self.team = team
         self.book = InviteBook()
         self.saves = 0
@@ -137,7 +134,7 @@ class TestNode:
     def __init__(
         self,
         name: str,
-        roster: SmallRoster | None,
+        roster: SmallRoster | Team | None,
         folder: Path,
         *,
         webrtc: bool = False,
@@ -245,4 +242,6 @@ class TestNode:
     def _emit_relay(self, happening: object) -> None:
         if isinstance(happening, Stored):
             self.stored.append(happening)
+            if isinstance(self.membership.team, Team):
+                self.membership.team.accept(happening.event)
             self.mesh.on_stored(happening)
