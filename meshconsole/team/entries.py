@@ -1,7 +1,8 @@
 """Roster entries as events: built, read and verified. Pure.
 
 An entry is a regular event (never replaceable: no relay can roll it back) whose content is the
-compact JSON of `ops.Body`, in exactly the form this module writes. It carries the hybrid signature.
+compact JSON of `ops.Body`, in exactly the form this module writes. Its one tag is the hybrid signature:
+any other could make relays treat entries unlike (NIP-40 would let one expire on some of them).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ MAX_CONTENT = 60_000
 
 
 def make_entry(author: Identity, parents: Iterable[str], ops: Iterable[AnyOp], now: int) -> Event:
-    body = Body(1, author.suite.id, tuple(parents), tuple(ops))
+    body = Body(1, author.suite.id, tuple(sorted(parents)), tuple(ops))
     return author.sign_control(ROSTER_ENTRY, (), msgspec.json.encode(body).decode(), now, CONTEXT)
 
 
@@ -42,12 +43,14 @@ def read_entry(event: Event) -> tuple[Entry, Suite]:
     """The entry and the suite it names; signatures are not looked at. Raises Refused."""
     if event.kind != ROSTER_ENTRY or len(event.content) > MAX_CONTENT:
         raise Refused("invalid", "That is not a roster entry.")
-    raw = event.content.encode()
+    if len(event.tags) != 1:
+        raise Refused("invalid", "A roster entry has its signature as its only tag.")
     try:
+        raw = event.content.encode()
         body = msgspec.json.decode(raw, type=Body)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         raise Refused("invalid", "The roster entry is malformed, or of a newer kind.") from None
-    if msgspec.json.encode(body) != raw:
+    if msgspec.json.encode(body) != raw or list(body.parents) != sorted(set(body.parents)):
         raise Refused("invalid", "The roster entry is not in its one canonical form.")
     return Entry(event.id, event.pubkey, body.parents, body.ops), suite_by_id(body.suite)
 

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from meshconsole.crypto.bundle import KeyBundle
     from meshconsole.crypto.identity import Identity
     from meshconsole.crypto.provider import Provider
+    from meshconsole.crypto.suites import Suite
 
 SECRET_LEN = 32
+_ADDRESS_LEN = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,15 @@ def grant_event(
 
 def grant_address(team: bytes, kid: str, npub: str) -> str:
     """The `d` tag of a device's grant. It names neither team nor device to those who know neither."""
-    return sha256(lp("mc/grant-address/v1", team, kid, bytes.fromhex(npub))).hexdigest()[:32]
+    return sha256(lp("mc/grant-address/v1", team, kid, bytes.fromhex(npub))).hexdigest()[:_ADDRESS_LEN]
+
+
+def check_grant(event: Event, suite: Suite) -> None:
+    """Raises Refused unless the event has the shape of a grant; whose it is, only its device can tell."""
+    length = len(b64(bytes(suite.wrap_overhead + SECRET_LEN)))
+    tag = event.tags[0] if len(event.tags) == 1 else ()
+    if len(tag) != 2 or tag[0] != "d" or len(tag[1]) != _ADDRESS_LEN or len(event.content) != length:
+        raise Refused("invalid", "That is not a key grant.")
 
 
 def open_grant(me: Identity, event: Event, team: bytes, n: int, commit: str) -> EpochKey:

@@ -1,0 +1,202 @@
+"""What a device knows of its team: roster, key bundles and epoch keys together. Pure.
+
+`accept` takes control events in any order; what lacks its parents or its author's bundle waits. The
+same events give the same team on every device. Nothing here decides by time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+
+from meshconsole.core import kinds
+from meshconsole.core.errors import Refused
+from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict, refuse
+from meshconsole.crypto.bundle import fingerprint
+from meshconsole.team.entries import read_entry, team_id
+from meshconsole.team.epochs import check_grant
+from meshconsole.team.intake import Bundles, Intake, open_bundles
+from meshconsole.team.keyring import Keyring
+from meshconsole.team.ops import LEVEL, READS, WRITES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from meshconsole.core.event import Event
+    from meshconsole.crypto.bundle import KeyBundle
+    from meshconsole.crypto.identity import Identity
+    from meshconsole.crypto.provider import Provider
+    from meshconsole.crypto.suites import Suite
+    from meshconsole.team.resolution import Standing
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A device of the team, or one that was removed. `npub` is 64 hex characters; names never identify."""
+
+    npub: str
+    name: str
+    role: str
+    bundle_hash: bytes
+    mldsa_public: bytes
+    """Empty while the device's key bundle has not arrived."""
+    fingerprint: str
+    removed: bool
+
+
+class Knowledge:
+    """Built from control events alone; who may act on it is in `state.Team`."""
+
+    def __init__(self, me: Identity, genesis: Event, bundles: Bundles, provider: Provider) -> None:
+        """`bundles` must hold the founder's. Raises Refused for a genesis that does not verify."""
+        self._me = me
+        self._provider = provider
+        self._intake = Intake(genesis, bundles, provider)
+        self._roster = self._intake.roster
+        self.suite: Suite = self._intake.suite
+        self.genesis = genesis
+        self.team_id = team_id(genesis.id)
+        self.name = self._roster.name
+        self.keys = Keyring(me, self.team_id)
+        self._members: tuple[Member, ...] | None = None
+
+    @classmethod
+    def load(
+        cls, me: Identity, events: Iterable[Event], provider: Provider, wanted: bytes | None = None
+    ) -> Self | None:
+        """The team that `events` hold and that this device was admitted to; None if there is none.
+
+        `wanted` is the id of the team this device belongs to. Anybody can found a team that names a
+        stranger; without an id, several such teams raise Refused rather than let the wrong one win.
+        """
+        by_kind: dict[int, list[Event]] = {kind: [] for kind in kinds.CONTROL_KINDS}
+        for event in events:
+            if event.kind in by_kind:
+                by_kind[event.kind].append(event)
+        bundles = open_bundles(by_kind[kinds.KEY_BUNDLE], provider)
+        found: list[Self] = []
+        for event in by_kind[kinds.ROSTER_ENTRY]:
+            if wanted is not None and team_id(event.id) != wanted:
+                continue
+            team = cls._begun_by(event, me, bundles, provider)
+            if team is None:
+                continue
+            team._intake.take_stored(by_kind[kinds.ROSTER_ENTRY])
+            if team.member(me.npub) is not None or team.role_of(me.npub) is not None:
+                found.append(team)
+        if len(found) > 1:
+            names = ", ".join(f"{team.name} ({team.team_id.hex()[:8]})" for team in found)
+            raise Refused("invalid", f"The stored events hold several teams that name this device: {names}.")
+        for team in found:
+            for grant in by_kind[kinds.EPOCH_GRANT]:
+                team.accept(grant)
+            return team
+        return None
+
+    @classmethod
+    def _begun_by(cls, event: Event, me: Identity, bundles: Bundles, provider: Provider) -> Self | None:
+        try:
+            entry, _ = read_entry(event)
+            return None if entry.parents else cls(me, event, bundles, provider)
+        except Refused:
+            return None
+
+    def accept(self, event: Event) -> Verdict:
+        """A roster entry, key bundle or grant whose Nostr signature was checked. Order does not matter."""
+        try:
+            match event.kind:
+                case kinds.ROSTER_ENTRY:
+                    if event.id in self._intake.entries:
+                        return DUPLICATE
+                    if self._intake.take_entry(event):
+                        self._changed()
+                case kinds.KEY_BUNDLE:
+                    if self._intake.take_bundle(event):
+                        self._changed()
+                case kinds.EPOCH_GRANT:
+                    check_grant(event, self.suite)
+                    self.keys.offer(event, self._roster.epochs())
+                case _:
+                    return refuse("invalid", "that is not a control event")
+        except Refused as error:
+            return Verdict(False, error.code, error.sentence)  # type: ignore[arg-type]
+        return ACCEPTED
+
+    def _changed(self) -> None:
+        self._members = None
+        self.keys.catch_up(self._roster.epochs())
+
+    @property
+    def my_role(self) -> str | None:
+        return self.role_of(self._me.npub)
+
+    def members(self) -> tuple[Member, ...]:
+        """Everyone ever admitted, by role and name; those removed last."""
+        if self._members is None:
+            members = [self._member(standing) for standing in self._roster.state.members.values()]
+            members.sort(key=lambda member: (-LEVEL[member.role], member.name, member.npub))
+            self._members = tuple(members)
+        return self._members
+
+    def member(self, npub: str) -> Member | None:
+        return next((member for member in self.members() if member.npub == npub), None)
+
+    def role_of(self, npub: str) -> str | None:
+        role = self._roster.state.role_of(npub)
+        return None if role == "removed" else role
+
+    def may_write(self, npub: str) -> bool:
+        return self.role_of(npub) in WRITES
+
+    def may_read(self, npub: str) -> bool:
+        return self.role_of(npub) in READS
+
+    def device_for_key(self, mldsa_public: bytes) -> Member | None:
+        """The device with a live role that holds this key; for pinning links."""
+        for member in (*self.members(), *self._root_member()):
+            if not member.removed and member.mldsa_public and member.mldsa_public == mldsa_public:
+                return member
+        return None
+
+    def control_events(self) -> list[Event]:
+        """Everything a joining device needs besides its own grant: bundles, then entries in causal order."""
+        return self._intake.bundle_events() + list(self._intake.entries.values())
+
+    def _root_member(self) -> tuple[Member, ...]:
+        root = self._roster.state.root
+        if root is None:
+            return ()
+        digest = bytes.fromhex(root.bundle)
+        bundle = self._intake.bundle(digest)
+        public = bundle.mldsa_public if bundle else b""
+        return (Member(root.npub, "root key", "root", digest, public, fingerprint(digest), removed=False),)
+
+    @property
+    def epoch(self) -> int:
+        """The number of the epoch that is written under."""
+        return self._roster.epochs_to_write()[0][0].n
+
+    @property
+    def rotation_due(self) -> bool:
+        """Whether every epoch's key may be held by somebody who may not read any more."""
+        return not self._roster.epochs_to_write()[0][1]
+
+    def _bundle_of(self, npub: str) -> KeyBundle | None:
+        return self._intake.bundle(bytes.fromhex(self._roster.state.members[npub].bundle))
+
+    def _name_of(self, npub: str) -> str:
+        member = self.member(npub)
+        return member.name if member else npub[:8]
+
+    def _member(self, standing: Standing) -> Member:
+        digest = bytes.fromhex(standing.bundle)
+        bundle = self._intake.bundle(digest)
+        return Member(
+            standing.npub,
+            standing.name,
+            standing.role,
+            digest,
+            bundle.mldsa_public if bundle else b"",
+            fingerprint(digest),
+            standing.role == "removed",
+        )
