@@ -103,9 +103,10 @@ class RelayServer:
         if self._admit is not None:
             verdict = self._admit(kind, remote_ip(connection))
             if not verdict.accepted:
-                return _response(
-                    HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", f"{verdict.sentence}\n".encode()
-                )
+                body = f"{verdict.sentence}\n".encode()
+                return _response(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", body)
+        if kind == "client" and isinstance(connection, ClientConnection):
+            connection.is_client = True
         return None
 
     def _plain_http(self, request: Request) -> Response:
