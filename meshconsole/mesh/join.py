@@ -31,6 +31,7 @@ from meshconsole.mesh.happenings import JoinAnswered
 from meshconsole.mesh.links.frames import Channel, FrameDecoder, FrameQueue, Precedence
 from meshconsole.mesh.links.secure import SecurePipe
 from meshconsole.mesh.links.websocket import dial
+from meshconsole.mesh.messages import MALFORMED
 from meshconsole.team.invites import proof
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def decode_word(payload: bytes) -> Introduce | Ask | Welcome | Sorry:
     """Raises RemoteError."""
     try:
         return _decoder.decode(payload)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except MALFORMED as error:
         found = safe(str(error), 120)
         raise RemoteError("bad-message", f"The other device sent a malformed message: {found}") from None
 
@@ -255,7 +256,7 @@ class Doorkeeper:
 
     async def _store(self, events: list[Event]) -> None:
         for verdict in await self._relay.publish_many(events, via="local", trusted=True):
-            if not verdict.accepted:
+            if not verdict.accepted and verdict.code != "duplicate":
                 raise Unavailable(f"The admission could not be stored: {verdict.sentence}.")
 
 
@@ -307,7 +308,8 @@ async def join(
         except TimeoutError:
             troubles.append(f"{address} did not answer within {ATTEMPT_S:.0f} s.")
         except (RemoteError, Unavailable) as error:
-            troubles.append(f"{address}: {error.sentence}")
+            sentence = error.sentence
+            troubles.append(sentence if address in sentence else f"{address}: {sentence}")
     raise Unavailable(
         "No address of the invite let this device in.\n" + "\n".join(f"  {line}" for line in troubles),
         hint="Check that the inviting device is on, in the same network, and that its invite is still open.",
@@ -353,5 +355,5 @@ async def _open(raw: bytes, identity: Identity) -> tuple[KeyBundle, Event]:
 def _decode(raw: bytes) -> Event:
     try:
         return decode_event(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except MALFORMED:
         raise RemoteError("bad-message", "The other device sent something that is no event.") from None

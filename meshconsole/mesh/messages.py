@@ -139,6 +139,9 @@ class Describe(Message, frozen=True, tag="describe"):
     """SDP, or the reason of a refusal."""
 
 
+MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""All that msgspec raises for bytes that are not what they should be."""
+
 encode = msgspec.msgpack.Encoder().encode
 _control: msgspec.msgpack.Decoder[Control] = msgspec.msgpack.Decoder(Control)
 _sync: msgspec.msgpack.Decoder[Sync] = msgspec.msgpack.Decoder(Sync)
@@ -149,7 +152,7 @@ def decode_control(payload: bytes) -> Control:
     """Raises RemoteError."""
     try:
         return _control.decode(payload)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise _malformed("control", error) from None
 
 
@@ -157,7 +160,7 @@ def decode_sync(payload: bytes) -> Sync:
     """Raises RemoteError."""
     try:
         return _sync.decode(payload)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise _malformed("events", error) from None
 
 
@@ -165,7 +168,7 @@ def decode_signal(payload: bytes) -> Describe:
     """Raises RemoteError."""
     try:
         return _describe.decode(payload)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise _malformed("signals", error) from None
 
 

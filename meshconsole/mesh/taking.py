@@ -86,7 +86,7 @@ def claimed_id(raw: bytes) -> bytes | None:
     """The id an event says it has; None if it says nothing usable. To be believed only by the store."""
     try:
         event_id = bytes.fromhex(_decode_id(raw).id)
-    except (msgspec.DecodeError, ValueError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     return event_id if len(event_id) == 32 else None
 
@@ -326,9 +326,10 @@ class Taking:
             self.known.add(event_id)
 
     def _count(self, verdict: Verdict) -> None:
-        if not verdict.accepted:
-            self.refused += 1
-        elif verdict.code == "duplicate":
+        if verdict.code == "duplicate":
+            # Also of one that is not accepted because a newer version of it is here.
             self.duplicates += 1
-        else:
+        elif verdict.accepted:
             self.accepted += 1
+        else:
+            self.refused += 1

@@ -90,6 +90,12 @@ def test_well_formed_nonsense_is_a_remote_error_or_keeps_the_bounds(tag: str, fi
         assert decode(encode(message)) == message
 
 
+def test_text_that_is_not_utf8_is_a_remote_error() -> None:
+    for decode in DECODERS:
+        with pytest.raises(RemoteError):
+            decode(b"\x92\xa3bye\xa1\x80")
+
+
 def test_deep_nesting_is_a_remote_error() -> None:
     for decode in DECODERS:
         with pytest.raises(RemoteError):

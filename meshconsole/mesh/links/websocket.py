@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import os
 from typing import TYPE_CHECKING, Literal
 
 from websockets.asyncio.client import connect
@@ -138,7 +139,8 @@ def _why(error: ConnectionClosed) -> str:
 
 
 def _os_words(error: OSError) -> str:
-    if error.strerror:
-        return error.strerror.lower()
-    # asyncio puts the errors of several addresses of one name into one text.
+    # asyncio writes "Connect call failed" over the system's words, and joins the errors of several
+    # addresses of one name into one text without a number.
+    if error.errno:
+        return os.strerror(error.errno).lower()
     return safe(str(error), 120) or type(error).__name__
