@@ -247,14 +247,15 @@ class Team(Knowledge):
         return hmac.digest(self.team_id, b"rendezvous" + ephemeral_id, "sha256").hex()[:16]
 
     def _writing(self) -> EpochRecord:
-        """The epoch to write under. Raises Refused while only keys are held that a removed device has.
+        """The epoch to write under. Raises Refused while the latest clean one's key is not held.
 
-        Falling back to an older key would hand what is written to whoever was just removed, and
-        withholding one grant would be enough to bring that about.
+        Falling back to an older key would hand what is written to whoever was just removed, or to
+        whom the rotation was meant to shut out; withholding one grant would be enough for that.
         """
         choice = self._roster.epochs_to_write()
         clean = [record for record, is_clean in choice if is_clean]
-        for record in clean or [record for record, _ in choice]:
+        latest = [record for record in clean if record.n == clean[0].n]
+        for record in latest or [record for record, _ in choice]:
             if self.keys.holds(record):
                 return record
         if any(self.keys.holds(record) for record in self._roster.epochs()):
