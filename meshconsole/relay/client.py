@@ -38,7 +38,7 @@ MAX_OFFERED = 256
 MAX_OFFERED_BYTES = 512 * 1024
 """Events of one client that wait for their OK; beyond it the client is not read."""
 
-MAX_READING = 8
+MAX_READING = 4
 """Stored queries of one client under way at the same time."""
 
 MAX_UNPAID_BYTES = 128 * 1024

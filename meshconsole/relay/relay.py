@@ -37,7 +37,9 @@ T = TypeVar("T")
 PAGE_BYTES = 256 * 1024
 """Stored events are read and sent in pages of about this size, so that memory stays bounded."""
 
-PAGE_KEYS = 64
+PAGE_KEYS = 256
+FIRST_KEYS = 16
+"""So many events are read before their size is known."""
 PURGE_EVERY_S = 300.0
 
 
@@ -265,11 +267,14 @@ class Relay:
         """About PAGE_BYTES of events, and how many of the keys that took."""
         raws: list[bytes] = []
         size = taken = 0
+        count = FIRST_KEYS
         while taken < len(keys) and size < PAGE_BYTES:
-            more = self.store.fetch(keys[taken : taken + PAGE_KEYS])
-            taken += min(PAGE_KEYS, len(keys) - taken)
+            more = self.store.fetch(keys[taken : taken + count])
+            taken += min(count, len(keys) - taken)
             raws += more
             size += sum(map(len, more))
+            average = size // max(1, len(raws)) or 1
+            count = min(PAGE_KEYS, 1 + max(0, PAGE_BYTES - size) // average)
         return raws, taken
 
     def _happened(self, offer: Offer, verdict: Verdict, seq: int) -> None:

@@ -246,6 +246,7 @@ async def test_new_limits_reach_open_sessions() -> None:
 
 async def test_large_answers_come_in_pages_as_the_client_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay_module, "PAGE_BYTES", 1000)
+    monkeypatch.setattr(relay_module, "FIRST_KEYS", 2)
     monkeypatch.setattr(relay_module, "PAGE_KEYS", 2)
     async with bench() as b:
         events = notes(30)
@@ -253,24 +254,24 @@ async def test_large_answers_come_in_pages_as_the_client_takes_them(monkeypatch:
         client = b.client()
         client.moving.clear()
         client.say("REQ", "s", {})
-        first = await client.hear(4)
+        first = await client.hear(3)
         assert {message[0] for message in first} == {"EVENT"}
         assert client.heard.empty()
         # Live events wait; what is deleted meanwhile is left out.
         late = signed(content="late", created_at=NOW + 99)
         await b.relay.publish_many([late, signed(kind=5, tags=(("e", events[0].id),))])
         client.moving.set()
-        rest = await client.hear(25 + 1 + 2)
-        found = [message[2]["id"] for message in first + rest[:25]]
+        rest = await client.hear(26 + 1 + 2)
+        found = [message[2]["id"] for message in first + rest[:26]]
         assert found == [event.id for event in events[:0:-1]]
-        assert rest[25] == ["EOSE", "s"]
-        assert rest[26][2]["id"] == late.id
-        assert rest[27][2]["kind"] == 5
+        assert rest[26] == ["EOSE", "s"]
+        assert rest[27][2]["id"] == late.id
+        assert rest[28][2]["kind"] == 5
 
 
 async def test_paging_ends_with_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay_module, "PAGE_BYTES", 1)
-    monkeypatch.setattr(relay_module, "PAGE_KEYS", 1)
+    monkeypatch.setattr(relay_module, "FIRST_KEYS", 1)
     async with bench() as b:
         await b.relay.publish_many(notes(5))
         client = b.client()
