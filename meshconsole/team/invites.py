@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from meshconsole.core.errors import Refused
+from meshconsole.core.text import safe
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
 from meshconsole.crypto.encoding import lp
 
@@ -37,6 +38,7 @@ CHECKSUM_LEN = 4
 _FIXED_LEN = 1 + 32 + 32 + SECRET_LEN + 4
 _MAX_BYTES = (MAX_TEXT - len(PREFIX)) * 5 // 8
 _NAME_FORM = 16
+_MAX_NAME = 63
 MAX_OUT = 256
 """Invites in one book; the longest expired are forgotten first."""
 
@@ -61,8 +63,13 @@ def fresh_secret() -> bytes:
 
 
 def encode(invite: Invite) -> str:
-    """The text. Addresses that would make it longer than 200 characters are left out, the last first."""
+    """The text. Addresses that would make it longer than 200 characters are left out, the last first.
+
+    Raises Refused for an address that is none, and for an expiry that does not fit.
+    """
     body = bytes([VERSION]) + invite.team_id + invite.admin_bundle_hash + invite.secret
+    if not 0 <= invite.expires < 1 << 32:
+        raise Refused("invalid", "An invite cannot be valid beyond the year 2105.")
     body += invite.expires.to_bytes(4, "big")
     for address in invite.addresses:
         packed = _pack_address(address)
@@ -199,14 +206,30 @@ def _base32(text: str) -> bytes:
 
 
 def _pack_address(address: str) -> bytes:
+    """Raises Refused for what is not "host:port"."""
     host, _, port_text = address.rpartition(":")
+    if not (port_text.isascii() and port_text.isdecimal() and 0 < int(port_text[:6]) < 1 << 16):
+        raise _no_address(address)
     port = int(port_text).to_bytes(2, "big")
     try:
-        packed = ipaddress.ip_address(host.strip("[]")).packed
+        packed = ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).packed
     except ValueError:
-        name = host.encode("ascii")
-        return bytes([_NAME_FORM + len(name)]) + name + port
+        if not 0 < len(host) <= _MAX_NAME or not _is_host_name(host):
+            raise _no_address(address) from None
+        return bytes([_NAME_FORM + len(host)]) + host.encode() + port
     return bytes([4 if len(packed) == 4 else 6]) + packed + port
+
+
+def _is_host_name(name: str) -> bool:
+    return all(char.isascii() and (char.isalnum() or char in ".-") for char in name)
+
+
+def _no_address(address: str) -> Refused:
+    return Refused(
+        "invalid",
+        f"{safe(address, 80)!r} is not an address that an invite can hold.",
+        hint='Write it as "host:port", "192.0.2.1:7447" or "[2001:db8::1]:7447".',
+    )
 
 
 def _unpack_addresses(data: bytes) -> list[str]:
@@ -228,7 +251,7 @@ def _host(form: int, host: bytes) -> str:
     if form == 6:
         return f"[{ipaddress.IPv6Address(host)}]"
     name = host.decode("ascii", "replace")
-    if not all(char.isascii() and (char.isalnum() or char in ".-") for char in name):
+    if not _is_host_name(name):
         raise _malformed("one of its addresses is broken")
     return name
 

@@ -26,11 +26,11 @@ MAX_MEMBERS = 512
 MAX_ENTRIES_BY_AUTHOR = 1000
 """Entries by one author in the past of another one of his; no admin can use up the others' room."""
 
-Hex32 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Hex32 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 """32 bytes as 64 lowercase hex characters: an npub, an event id, a hash."""
-KeyId = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+KeyId = Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z")]
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
-Sealed = Annotated[str, Meta(min_length=4, max_length=256, pattern="^[A-Za-z0-9+/]+={0,2}$")]
+Sealed = Annotated[str, Meta(min_length=4, max_length=256, pattern=r"\A[A-Za-z0-9+/]+={0,2}\Z")]
 """A short sealed box in base64."""
 
 LEVEL: dict[str, int] = {"removed": 0, "relay": 1, "observer": 2, "member": 3, "admin": 4}

@@ -23,18 +23,20 @@ if TYPE_CHECKING:
     from meshconsole.team.epochs import EpochKey
 
 MAX_SEALED_TEXT = 96 * 1024
-"""Characters of Base64 that are looked at; more cannot come from `seal_event`."""
+"""Characters of Base64 that are made and looked at."""
 
 INNER_FLOOR = 1016
 """Bytes: with its length this fills the padding's class of 1 KiB, so that all short notes look alike."""
 
 
 def seal_event(author: Identity, epoch: EpochKey, inner: Event, kind: int) -> Event:
-    """`inner` is signed by `author` and made by `team_tags`."""
+    """`inner` is signed by `author` and carries `team_tags`. Raises Refused for what nobody would open."""
     key, context = epoch.derive("event"), _context(epoch, kind, inner.pubkey)
-    sealed = seal(key, context, pad(encode_event(inner).ljust(INNER_FLOOR)))
+    content = b64(seal(key, context, pad(encode_event(inner).ljust(INNER_FLOOR))))
+    if len(content) > MAX_SEALED_TEXT:  # control characters take six bytes each in JSON
+        raise Refused("invalid", "It holds too many control characters to be sent.")
     tags = (("h", epoch.routing_tag), ("k", epoch.kid))
-    return author.sign(kind, tags, b64(sealed), inner.created_at)
+    return author.sign(kind, tags, content, inner.created_at)
 
 
 def open_event(outer: Event, epoch: EpochKey, inner_kind: int) -> Event:
@@ -44,7 +46,7 @@ def open_event(outer: Event, epoch: EpochKey, inner_kind: int) -> Event:
     key, context = epoch.derive("event"), _context(epoch, outer.kind, outer.pubkey)
     try:
         inner = decode_event(unpad(unseal(key, context, unb64(outer.content))))
-    except (RemoteError, msgspec.DecodeError):
+    except (RemoteError, msgspec.DecodeError, UnicodeError, RecursionError):
         raise Refused("invalid", "It does not open under its epoch's key.") from None
     if inner.pubkey != outer.pubkey or inner.kind != inner_kind or inner.tags != team_tags(epoch.team):
         raise Refused("invalid", "It was written by another hand or for another team.")
