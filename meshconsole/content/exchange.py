@@ -62,7 +62,8 @@ class Exchange:
         self._peers: dict[str, _Peer] = {}
         self._wants = Wants()
         self._timer = asyncio.Event()
-        self._writes = asyncio.Semaphore(WRITES_AT_ONCE)
+        self._writing = 0
+        self._written = asyncio.Event()
         self.on_block: Callable[[Block], Awaitable[None]] = _drop
         """Called with each block that was wanted and came."""
 
@@ -150,15 +151,20 @@ class Exchange:
             return
         accepted = self._wants.blocks(peer.name, blocks, self._now())
         self._flush()
+        # Nobody is asked for these again: from here on a cancellation must not lose them.
         for block in accepted:
-            await self._writes.acquire()
+            self._writing += 1
             self._tasks.spawn("content write", self._write(block))
+        while self._writing > WRITES_AT_ONCE:
+            self._written.clear()
+            await self._written.wait()
 
     async def _write(self, block: Block) -> None:
         try:
             await self.on_block(block)
         finally:
-            self._writes.release()
+            self._writing -= 1
+            self._written.set()
 
     async def _answer(self, peer: _Peer, cids: tuple[Cid, ...]) -> None:
         readable = [cid for cid in cids if peer.may_read(str(cid))]

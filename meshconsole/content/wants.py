@@ -215,6 +215,8 @@ class Wants:
                 continue
             state.credit(multihash, now)
             want.told.discard(peer)
+            # Where it was asked twice, the second asking may have crossed this block.
+            state.remember(want)
             for group in want.groups:
                 self._providers[group].add(peer)
             self._close(multihash)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
@@ -12,7 +13,7 @@ from meshconsole.content.service import Content
 from meshconsole.core.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 H = TypeVar("H")
@@ -52,14 +53,26 @@ class World:
     quota: FakeQuota = field(default_factory=FakeQuota)
     clock: FakeClock = field(default_factory=FakeClock)
     heard: list[object] = field(default_factory=list)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
 
     @asynccontextmanager
     async def content(self) -> AsyncIterator[Content]:
-        content = Content(self.path, KEY, quota=self.quota, emit=self.heard.append, clock=self.clock)
+        content = Content(self.path, KEY, quota=self.quota, emit=self.emit, clock=self.clock)
         async with AsyncExitStack() as stack:
             await content.start()
             stack.push_async_callback(content.stop)
             yield content
+
+    def emit(self, happening: object) -> None:
+        self.heard.append(happening)
+        self.news.set()
+
+    async def hears(self, is_it: Callable[[object], bool]) -> None:
+        """Returns once something like that has been told, from now on."""
+        start = len(self.heard)
+        while not any(map(is_it, self.heard[start:])):
+            self.news.clear()
+            await self.news.wait()
 
     def heard_of(self, kind: type[H]) -> list[H]:
         return [happening for happening in self.heard if isinstance(happening, kind)]

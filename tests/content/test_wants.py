@@ -325,6 +325,17 @@ def test_blocks_that_cross_a_cancel_are_dropped_in_silence_once() -> None:
         wants.blocks("p", [A], 0.0)
 
 
+def test_the_second_copy_of_what_was_asked_twice_is_dropped_in_silence() -> None:
+    wants = Wants()
+    provider(wants, "p")
+    wants.want([A.cid], GROUP, 0.0)
+    wants.presences("p", [], [A.cid], 0.0)
+    wants.presences("p", [A.cid], [], 0.0)
+    assert [want.cid for want in sent(wants, "p").wants if want.block] == [A.cid, A.cid]
+    assert wants.blocks("p", [A], 0.0) == [A]
+    assert wants.blocks("p", [A], 0.0) == []
+
+
 def test_nothing_is_hashed_for_a_peer_that_was_asked_for_nothing() -> None:
     wants = Wants()
     wants.attach("p", 0.0)

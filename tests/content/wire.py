@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from meshconsole.core.errors import RemoteError, Unavailable
+from meshconsole.core.errors import RemoteError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -31,6 +31,9 @@ class Wire:
     faults: list[RemoteError] = field(default_factory=list)
     carried: list[int] = field(default_factory=list)
     """Sizes of the messages from right to left."""
+    limit_bytes: int = 1 << 40
+    """After so much from right to left the link hangs, and `is_full` is set."""
+    is_full: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def open(self) -> None:
@@ -38,6 +41,9 @@ class Wire:
         to_left: asyncio.Queue[bytes] = asyncio.Queue(1)
 
         async def send_left(message: bytes) -> None:
+            if sum(self.carried) >= self.limit_bytes:
+                self.is_full.set()
+                await asyncio.Event().wait()
             self.carried.append(len(message))
             await to_left.put(self.change(message))
 
@@ -77,7 +83,3 @@ async def wired(*wires: Wire) -> AsyncIterator[None]:
     finally:
         for wire in wires:
             await wire.cut()
-
-
-def broken() -> Unavailable:
-    return Unavailable("The link is gone.")

@@ -1,0 +1,452 @@
+"""Fetches between whole content stores: progress, restarts, damage, quota, and peers that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from meshconsole.content import exchange
+from meshconsole.content.bitswap import Message, Payload, Want, decode_message, encode_message
+from meshconsole.content.block import Block
+from meshconsole.content.cid import DAG_PB, RAW, Cid
+from meshconsole.content.dagpb import Link, Node, encode_node
+from meshconsole.content.happenings import BlockCorrupt, FetchProgress, PeerMisbehaved
+from meshconsole.content.layout import Profile
+from meshconsole.core.errors import Refused, RemoteError, Unavailable
+from tests.content.conftest import World, read_whole
+from tests.content.deterministic import deterministic, deterministic_bytes
+from tests.content.wire import Wire, wired
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from meshconsole.content.service import Content
+
+MIB = 1 << 20
+SMALL = Profile("small", 1000, 8, raw_leaves=True, cid_version=1)
+
+
+class Team:
+    """Some nodes, each with a folder of its own."""
+
+    def __init__(self, path: Path, stack: AsyncExitStack) -> None:
+        self.worlds = {name: World(path / name) for name in ("me", "p", "q")}
+        self._stack = stack
+
+    async def start(self, name: str) -> Content:
+        return await self._stack.enter_async_context(self.worlds[name].content())
+
+
+@pytest.fixture
+async def team(tmp_path: Path) -> AsyncIterator[Team]:
+    async with AsyncExitStack() as stack:
+        yield Team(tmp_path, stack)
+
+
+async def fetched(content: Content, cid: str, deadline_s: float = 20.0) -> list[FetchProgress]:
+    return [progress async for progress in content.fetch(cid, deadline_s=deadline_s)]
+
+
+def is_done(happening: object) -> bool:
+    return isinstance(happening, FetchProgress) and happening.state == "done"
+
+
+@pytest.mark.parametrize("size", [0, 1, MIB, MIB + 1, 5 * MIB + 3])
+async def test_a_file_comes_whole(team: Team, size: int) -> None:
+    me, p = await team.start("me"), await team.start("p")
+    data = deterministic_bytes(size)
+    added = await p.add([data], "file")
+    wire = Wire(me, p)
+    async with wired(wire):
+        steps = await fetched(me, added.cid)
+    assert await read_whole(me, added.cid) == data
+    assert steps[-1].state == "done"
+    assert steps[-1].have_bytes == steps[-1].total_bytes == me.presence(added.cid).bytes
+    assert [step.have_bytes for step in steps] == sorted(step.have_bytes for step in steps)
+    assert me.presence(added.cid).complete
+    assert not me.is_pinned(added.cid)
+    assert wire.faults == []
+    assert team.worlds["me"].quota.used == me.usage().bytes
+    assert team.worlds["me"].heard_of(FetchProgress)[-1] == steps[-1]
+
+
+async def test_several_levels_and_equal_blocks(team: Team) -> None:
+    me, p = await team.start("me"), await team.start("p")
+    data = deterministic_bytes(90_000) + bytes(30_000)
+    added = await p.add([data], "file", profile=SMALL)
+    async with wired(Wire(me, p)):
+        await fetched(me, added.cid)
+    assert await read_whole(me, added.cid) == data
+    assert me.usage() == p.usage() or me.usage().blocks == p.usage().blocks
+
+
+async def test_two_providers_share_the_work(team: Team) -> None:
+    me, p, q = await team.start("me"), await team.start("p"), await team.start("q")
+    data = deterministic_bytes(200_000)
+    for content in (p, q):
+        added = await content.add([data], "file", profile=SMALL)
+    wires = [Wire(me, p, right_name="p"), Wire(me, q, right_name="q")]
+    async with wired(*wires):
+        await fetched(me, added.cid)
+    assert await read_whole(me, added.cid) == data
+    assert all(sum(wire.carried) > 40_000 for wire in wires)
+    assert sum(sum(wire.carried) for wire in wires) < 240_000
+
+
+async def test_what_is_here_already_is_not_fetched_again(team: Team) -> None:
+    me, p = await team.start("me"), await team.start("p")
+    data = deterministic_bytes(100_000)
+    added = await p.add([data], "file", profile=SMALL)
+    await me.add([data[:60_000]], "a part of it", profile=SMALL)
+    wire = Wire(me, p)
+    async with wired(wire):
+        await fetched(me, added.cid)
+        assert sum(wire.carried) < 50_000
+        carried = sum(wire.carried)
+        assert [step.state for step in await fetched(me, added.cid)] == ["done"]
+        assert sum(wire.carried) == carried
+
+
+async def test_a_fetch_goes_on_after_a_restart_where_it_stopped(team: Team) -> None:
+    p = await team.start("p")
+    data = deterministic_bytes(100_000)
+    added = await p.add([data], "file", profile=SMALL)
+    world = team.worlds["me"]
+    async with world.content() as me:
+        first = Wire(me, p, limit_bytes=50_000)
+        async with wired(first):
+            looking = asyncio.ensure_future(fetched(me, added.cid))
+            await first.is_full.wait()
+        looking.cancel()
+        assert not me.presence(added.cid).complete
+    async with world.content() as me:
+        assert me.presence(added.cid).bytes > 25_000
+        second = Wire(me, p)
+        async with wired(second):
+            await world.hears(is_done)  # without anybody asking
+        assert await read_whole(me, added.cid) == data
+    assert sum(first.carried) + sum(second.carried) < 125_000
+
+
+async def test_a_fetch_waits_for_a_peer_that_has_it(team: Team) -> None:
+    me, p, q = await team.start("me"), await team.start("p"), await team.start("q")
+    added = await p.add(deterministic(20_000, "file"), "file", profile=SMALL)
+    without = Wire(me, q, right_name="q")
+    async with wired(without):
+        looking = asyncio.ensure_future(fetched(me, added.cid))
+        while not without.carried:  # noqa: ASYNC110 - until q has said that it does not have it
+            await asyncio.sleep(0)
+        async with wired(Wire(me, p, right_name="p")):
+            assert (await looking)[-1].state == "done"
+
+
+async def test_with_nobody_to_ask_a_fetch_says_so_and_goes_on(team: Team) -> None:
+    me, p = await team.start("me"), await team.start("p")
+    added = await p.add([b"a file"], "file")
+    with pytest.raises(Unavailable) as error:
+        await fetched(me, added.cid, deadline_s=0.01)
+    assert "no teammate in reach has it" in error.value.sentence
+    assert error.value.hint
+    assert me.presence(added.cid).bytes == 0
+    async with wired(Wire(me, p)):
+        await team.worlds["me"].hears(is_done)
+    assert await read_whole(me, added.cid) == b"a file"
+
+
+async def test_peers_that_stop_sending_are_named_as_the_reason(team: Team) -> None:
+    me, p = await team.start("me"), await team.start("p")
+    added = await p.add(deterministic(20_000, "file"), "file", profile=SMALL)
+    async with wired(Wire(me, p, limit_bytes=5_000)):
+        with pytest.raises(Unavailable) as error:
+            await fetched(me, added.cid, deadline_s=0.5)
+    assert "stopped sending" in error.value.sentence
+    assert f"of {p.presence(added.cid).bytes} bytes are here" in error.value.sentence
+
+
+async def test_a_cancelled_fetch_is_forgotten(team: Team) -> None:
+    added_cid = str(Cid.of(RAW, b"nobody has this"))
+    world = team.worlds["me"]
+    async with world.content() as me:
+        assert not await me.cancel_fetch(added_cid)
+        with pytest.raises(Unavailable):
+            await fetched(me, added_cid, deadline_s=0.01)
+        assert await me.cancel_fetch(added_cid)
+        assert me._store.roots == {}
+    async with world.content() as me:
+        assert me._fetches._running == {}
+
+
+async def test_pinning_what_is_not_here_fetches_it(team: Team) -> None:
+    me, p = await team.start("me"), await team.start("p")
+    added = await p.add(deterministic(20_000, "file"), "file", profile=SMALL)
+    await me.pin(added.cid, "file")
+    async with wired(Wire(me, p)):
+        await fetched(me, added.cid)
+    assert me.is_pinned(added.cid)
+    assert me.presence(added.cid).complete
+    assert me.usage().pinned_bytes == me.usage().bytes
+
+
+async def test_a_chain_of_nodes_passes_a_file_on(team: Team) -> None:
+    me, p, q = await team.start("me"), await team.start("p"), await team.start("q")
+    data = deterministic_bytes(60_000)
+    added = await q.add([data], "file", profile=SMALL)
+    wires = Wire(me, p, left_name="me", right_name="p"), Wire(p, q, left_name="p", right_name="q")
+    async with wired(*wires), asyncio.TaskGroup() as tasks:
+        tasks.create_task(fetched(me, added.cid))
+        tasks.create_task(fetched(p, added.cid))
+    assert await read_whole(me, added.cid) == data
+
+
+async def test_a_file_added_here_ends_the_fetch_of_it(team: Team) -> None:
+    me = await team.start("me")
+    data = deterministic_bytes(20_000)
+    async with World(team.worlds["me"].path.parent / "other").content() as other:
+        cid = (await other.add([data], "file", profile=SMALL)).cid
+    looking = asyncio.ensure_future(fetched(me, cid))
+    await asyncio.sleep(0)
+    await me.add([data], "file", profile=SMALL)
+    assert (await looking)[-1].state == "done"
+    assert me.is_pinned(cid)
+
+
+# Who may read
+
+
+async def test_peers_get_only_what_they_may_read(team: Team) -> None:
+    me, p = await team.start("me"), await team.start("p")
+    secret = await p.add([b"secret"], "secret")
+    shared = await p.add([b"shared"], "shared")
+    wire = Wire(me, p, left_may_read=lambda cid: cid == shared.cid)
+    async with wired(wire):
+        await fetched(me, shared.cid)
+        with pytest.raises(Unavailable):
+            await fetched(me, secret.cid, deadline_s=0.05)
+    assert me.presence(secret.cid).bytes == 0
+    assert wire.faults == []
+
+
+# Limits
+
+
+async def test_the_quota_ends_a_fetch_with_its_sentence(team: Team) -> None:
+    me, p = await team.start("me"), await team.start("p")
+    quota = team.worlds["me"].quota
+    quota.limit = 3 * MIB
+    big = await p.add(deterministic(8 * MIB, "big"), "big")
+    small = await p.add([b"small"], "small")
+    async with wired(Wire(me, p)):
+        with pytest.raises(Refused) as error:
+            await fetched(me, big.cid)
+        assert error.value.code == "restricted"
+        assert quota.highest <= quota.limit
+        assert team.worlds["me"].heard_of(FetchProgress)[-1].state == "failed"
+        await fetched(me, small.cid)  # what came of the other makes room
+    assert await read_whole(me, small.cid) == b"small"
+    assert me._fetches._running == {}
+
+
+async def test_trees_that_are_none_are_refused(team: Team) -> None:
+    me, p = await team.start("me"), await team.start("p")
+    leaf = Block.of(0x71, b"\xa0")
+    root = Block.of(DAG_PB, encode_node(Node((Link(leaf.cid, "", 1),))))
+    bad = Block.of(DAG_PB, b"\xff\xff\xff")
+    for block in (root, bad):
+        await p._store.write(len(block.data), lambda block=block: block)  # type: ignore[misc]
+    await p._store.commit()
+    async with wired(Wire(me, p)):
+        for block in (root, bad):
+            with pytest.raises(RemoteError):
+                await fetched(me, str(block.cid))
+    with pytest.raises(RemoteError):
+        await fetched(me, "Qm not a cid")
+
+
+# Damage
+
+
+async def test_a_damaged_pinned_file_is_fetched_again(team: Team) -> None:
+    me, p = await team.start("me"), await team.start("p")
+    data = deterministic_bytes(20_000)
+    for content in (me, p):
+        added = await content.add([data], "file", profile=SMALL)
+    world = team.worlds["me"]
+    world.file_with(data[5000:6000]).write_bytes(b"?" * 1000)
+    assert await me.scrub(pause_s=0) == 1
+    assert world.heard_of(BlockCorrupt)
+    assert not me.presence(added.cid).complete
+    async with wired(Wire(me, p)):
+        await fetched(me, added.cid)
+    assert await read_whole(me, added.cid) == data
+    assert await me.scrub(pause_s=0) == 0
+
+
+async def test_damage_found_at_the_start_is_repaired(team: Team) -> None:
+    p = await team.start("p")
+    data = deterministic_bytes(20_000)
+    added = await p.add([data], "file", profile=SMALL)
+    world = team.worlds["me"]
+    async with world.content() as me:
+        await me.add([data], "file", profile=SMALL)
+    world.file_with(data[5000:6000]).unlink()
+    async with world.content() as me, wired(Wire(me, p)):
+        await fetched(me, added.cid)
+        assert await read_whole(me, added.cid) == data
+
+
+async def test_a_damaged_block_is_not_sent(team: Team) -> None:
+    me, p, q = await team.start("me"), await team.start("p"), await team.start("q")
+    data = deterministic_bytes(20_000)
+    for content in (p, q):
+        added = await content.add([data], "file", profile=SMALL)
+    await p.unpin(added.cid)
+    team.worlds["p"].file_with(data[5000:6000]).write_bytes(b"?" * 1000)
+    wires = [Wire(me, p, right_name="p"), Wire(me, q, right_name="q")]
+    async with wired(*wires):
+        await fetched(me, added.cid)
+    assert await read_whole(me, added.cid) == data
+    assert wires[0].faults == wires[1].faults == []
+
+
+# Peers that misbehave
+
+
+async def test_a_peer_that_changes_blocks_is_refused_and_another_asked(team: Team) -> None:
+    me, p, q = await team.start("me"), await team.start("p"), await team.start("q")
+    data = deterministic_bytes(60_000)
+    for content in (p, q):
+        added = await content.add([data], "file", profile=SMALL)
+
+    def change(data: bytes) -> bytes:
+        message = decode_message(data)
+        payload = tuple(Payload(each.prefix, each.data[:-1] + b"!") for each in message.payload)
+        return encode_message(
+            Message(message.wants, message.cancels, payload, message.haves, message.dont_haves)
+        )
+
+    evil = Wire(me, p, right_name="evil", change=change)
+    async with wired(evil, Wire(me, q, right_name="q")):
+        await fetched(me, added.cid)
+    assert await read_whole(me, added.cid) == data
+    assert [fault.code for fault in evil.faults] in (["unsolicited-block"], [])
+    reports = team.worlds["me"].heard_of(PeerMisbehaved)
+    assert [(report.peer, report.code) for report in reports] == [("evil", "unsolicited-block")] * len(
+        evil.faults
+    )
+
+
+async def nothing(_: bytes) -> None:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        (encode_message(Message(payload=(Payload(Cid.of(RAW, b"").prefix, b"spam"),))), "unsolicited-block"),
+        (b"\xff", "bad-varint"),
+        (bytes(4 * MIB + 1), "oversize"),
+        (b"\x12\x00", "bad-message"),
+    ],
+)
+async def test_bad_messages_are_refused(team: Team, message: bytes, code: str) -> None:
+    me = await team.start("me")
+    me.attach("peer", nothing, lambda _: True)
+    with pytest.raises(RemoteError) as error:
+        await me.receive("peer", message)
+    assert error.value.code == code
+    assert team.worlds["me"].heard_of(PeerMisbehaved)[0].peer == "peer"
+    assert me.usage().blocks == 0
+    await me.receive("a stranger", message)
+
+
+async def test_blocks_are_loaded_when_the_link_takes_them(team: Team) -> None:
+    p = await team.start("p")
+    cids = [Cid.parse((await p.add([bytes([i]) * MIB], "file")).cid) for i in range(8)]
+    taken: asyncio.Queue[bytes] = asyncio.Queue()
+    may_go_on = asyncio.Semaphore(0)
+
+    async def send(message: bytes) -> None:
+        taken.put_nowait(message)
+        await may_go_on.acquire()
+
+    p.attach("slow", send, lambda _: True)
+    await p.receive("slow", encode_message(Message(tuple(Want(cid, True) for cid in cids))))
+    first = decode_message(await taken.get())
+    assert [each.data for each in first.payload] == [bytes([0]) * MIB]
+    assert taken.empty()
+    await p.receive("slow", encode_message(Message(cancels=tuple(cids[2:]))))
+    may_go_on.release()
+    second = decode_message(await taken.get())
+    assert [each.data for each in second.payload] == [bytes([1]) * MIB]
+    may_go_on.release()
+    await asyncio.sleep(0)
+    assert taken.empty()
+
+
+async def test_a_link_that_breaks_while_sending_is_let_go(team: Team) -> None:
+    me, p = await team.start("me"), await team.start("p")
+    added = await p.add([b"a file"], "file")
+
+    async def send(_: bytes) -> None:
+        raise Unavailable("The link is gone.")
+
+    me.attach("broken", send, lambda _: True)
+    looking = asyncio.ensure_future(fetched(me, added.cid))
+    async with wired(Wire(me, p)):
+        assert (await looking)[-1].state == "done"
+    assert "broken" not in me._exchange._peers
+
+
+async def test_a_peer_may_come_back_over_another_link_in_the_middle(team: Team) -> None:
+    me, p = await team.start("me"), await team.start("p")
+    data = deterministic_bytes(100_000)
+    added = await p.add([data], "file", profile=SMALL)
+    looking = asyncio.ensure_future(fetched(me, added.cid))
+    for _ in range(5):
+        wire = Wire(me, p, limit_bytes=10_000)
+        async with wired(wire):
+            await wire.is_full.wait()
+    async with wired(Wire(me, p)):
+        assert (await looking)[-1].state == "done"
+    assert await read_whole(me, added.cid) == data
+    assert team.worlds["me"].heard_of(PeerMisbehaved) == []
+
+
+@pytest.mark.parametrize("steps", range(14))
+async def test_a_link_that_is_cut_while_a_block_arrives_loses_nothing(
+    team: Team, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    monkeypatch.setattr(exchange, "WRITES_AT_ONCE", 0)  # so that receiving waits for the disk
+    me = await team.start("me")
+    block = Block.of(RAW, b"arrives in the wrong moment")
+    delivery = encode_message(Message(payload=(Payload(block.cid.prefix, block.data),)))
+    have = encode_message(Message(haves=(block.cid,)))
+    asked: asyncio.Queue[Message] = asyncio.Queue()
+
+    async def send(message: bytes) -> None:
+        asked.put_nowait(decode_message(message))
+
+    me.attach("p", send, lambda _: True)
+    looking = asyncio.ensure_future(fetched(me, str(block.cid)))
+    await asked.get()
+    await me.receive("p", have)
+    assert (await asked.get()).wants[0].block
+    arriving = asyncio.ensure_future(me.receive("p", delivery))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    arriving.cancel()
+    await asyncio.wait([arriving])
+    me.detach("p")
+    me.attach("p", send, lambda _: True)
+    while not looking.done():
+        asking = asyncio.ensure_future(asked.get())
+        await asyncio.wait([asking, looking], return_when=asyncio.FIRST_COMPLETED)
+        asking.cancel()
+        if asking.done() and not asking.cancelled() and asking.result().wants:
+            await me.receive("p", delivery)
+    assert looking.result()[-1].state == "done"
+    assert await read_whole(me, str(block.cid)) == block.data
