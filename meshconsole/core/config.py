@@ -69,7 +69,7 @@ class LimitsSection(Section, frozen=True):
 
     max_connections: Positive = 64
     max_storage_mb: Positive = 512
-    max_bandwidth_mbps: Rate = 8.0
+    max_bandwidth_mbps: Rate = 50.0
     """In each direction, all links and clients together, in megabits (10^6) per second."""
     max_memory_mb: Natural = 0
     performance_mode: PerformanceMode = "balanced"
