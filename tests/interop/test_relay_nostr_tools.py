@@ -1,0 +1,152 @@
+"""The relay against nostr-tools, the library of most web clients, on Node.js."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from meshconsole.core.config import RelaySection
+from meshconsole.relay.relay import Relay
+from meshconsole.relay.server import RelayServer
+from meshconsole.relay.sqlite import SqliteEventStore
+from tests.relay.making import KEY, TAG_KEY, Members, Public, npub, secret
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from meshconsole.relay.policy import Access
+
+HERE = Path(__file__).parent / "js"
+NODE = shutil.which("node")
+
+
+def what_is_missing() -> str:
+    if NODE is None:
+        return (
+            "Node.js 20 or newer is not installed; get it from your system's packages or https://nodejs.org"
+        )
+    if not (HERE / "node_modules" / "nostr-tools").is_dir():
+        return "nostr-tools is not installed; get it with: npm ci --prefix tests/interop/js"
+    return ""
+
+
+pytestmark = [pytest.mark.interop, pytest.mark.skipif(bool(what_is_missing()), reason=what_is_missing())]
+
+
+class Tools:
+    """One client process."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def ask(self, command: str, **arguments: object) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"do": command, **arguments}).encode() + b"\n")
+        line = await self._process.stdout.readline()
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    async def do(self, command: str, **arguments: object) -> Any:  # noqa: ANN401 - any JSON
+        answer = await self.ask(command, **arguments)
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    async def publish(self, kind: int = 1, content: str = "", at: int = 1000, tags: Any = ()) -> str:  # noqa: ANN401
+        template = {"kind": kind, "content": content, "created_at": at, "tags": tags}
+        published = await self.do("publish", template=template)
+        return str(published["id"])
+
+    async def query(self, *filters: dict[str, object]) -> list[str]:
+        return [event["content"] for event in await self.do("query", filters=filters)]
+
+
+@asynccontextmanager
+async def relay(folder: Path, access: Access) -> AsyncIterator[str]:
+    store = SqliteEventStore(folder / "node.db", KEY, TAG_KEY)
+    service = Relay(store, access=access, emit=lambda _: None, config=RelaySection())
+    server = RelayServer(service, host="127.0.0.1", port=0, name="pi four")
+    await service.start()
+    await server.start()
+    try:
+        yield f"ws://{server.addresses[0]}"
+    finally:
+        await server.stop()
+        await service.stop()
+        store.close()
+
+
+@asynccontextmanager
+async def tools(url: str, name: str = "alice") -> AsyncIterator[Tools]:
+    process = await asyncio.create_subprocess_exec(
+        NODE or "node",
+        str(HERE / "relay_client.mjs"),
+        url,
+        secret(name).hex(),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield Tools(process)
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        await process.wait()
+
+
+async def test_publish_query_follow(tmp_path: Path) -> None:
+    async with relay(tmp_path, Public()) as url, tools(url) as alice, tools(url, "bob") as bob:
+        for n in range(3):
+            await alice.publish(content=f'{n} é 漢 😀 "\\\n\x01\x7f', at=1000 + n, tags=[["t", "x"]])
+        assert [content[0] for content in await bob.query({"#t": ["x"]})] == ["2", "1", "0"]
+        assert await bob.query({"authors": [npub("alice")], "limit": 1}) == ['2 é 漢 😀 "\\\n\x01\x7f']
+        assert await bob.query({"#t": ["y"]}, {"kinds": []}) == []
+        assert await bob.do("follow", filters=[{"kinds": [1], "limit": 0}]) == "following"
+        sent = await alice.publish(content="live")
+        assert [event["id"] for event in await bob.do("heard", count=1)] == [sent]
+
+
+async def test_replace_and_delete(tmp_path: Path) -> None:
+    async with relay(tmp_path, Public()) as url, tools(url) as alice:
+        for n in range(2):
+            await alice.publish(30023, f"version {n}", 1000 + n, [["d", "x"]])
+        assert await alice.query({"kinds": [30023], "#d": ["x"]}) == ["version 1"]
+        gone = await alice.publish(content="gone")
+        await alice.publish(5, "", 2000, [["e", gone], ["a", f"30023:{npub('alice')}:x"]])
+        assert await alice.query({"kinds": [1, 30023]}) == []
+
+
+async def test_refusals_reach_the_client(tmp_path: Path) -> None:
+    async with relay(tmp_path, Public()) as url, tools(url) as alice:
+        refused = await alice.ask("query", filters=[{"search": "x"}])
+        assert "unsupported: " in refused["error"]
+        template = {"kind": 1, "content": "", "created_at": 1, "tags": [["expiration", "2"]]}
+        refused = await alice.ask("publish", template=template)
+        assert "the event has expired" in refused["error"]
+
+
+async def test_log_in(tmp_path: Path) -> None:
+    async with relay(tmp_path, Members({npub("alice")})) as url:
+        async with tools(url) as alice:
+            refused = await alice.ask("query", filters=[{}])
+            assert "auth-required: " in refused["error"]
+            await alice.do("auth")
+            await alice.publish(content="hello")
+            assert await alice.query({}) == ["hello"]
+        async with tools(url, "mallory") as mallory:
+            await mallory.do("auth")
+            refused = await mallory.ask("query", filters=[{}])
+            assert "restricted: " in refused["error"]
+
+
+async def test_relay_information(tmp_path: Path) -> None:
+    async with relay(tmp_path, Public()) as url, tools(url) as alice:
+        told = await alice.do("information")
+        assert told["name"] == "pi four"
+        assert 42 in told["supported_nips"]
