@@ -33,6 +33,9 @@ UNPROVEN_S = 20.0
 """An address without a sign that it is of this team waits so long before it is tried."""
 MAX_CANDIDATES = 256
 MAX_DIALS = 4
+STABLE_S = 15.0
+"""A link that lived shorter than this counts as a failure when it ends: two devices with one identity,
+or a rule of ours that is wrong, must not make links flap twice a second."""
 _JITTER = 0.25
 
 
@@ -52,6 +55,7 @@ class Candidate:
     attempts: int = 0
     failures: int = 0
     """In a row."""
+    linked_at: float | None = None
     last_try: float | None = None
     last_error: str = ""
     ever_worked: bool = False
@@ -139,7 +143,7 @@ class Ladder:
         for other in self._candidates.values():
             if other is candidate or (candidate.group and other.group == candidate.group):
                 other.npub = npub
-        candidate.failures = 0
+        candidate.linked_at = now
         candidate.last_error = ""
         candidate.ever_worked = True
         candidate.seen = now
@@ -150,8 +154,7 @@ class Ladder:
         candidate.outcome = "failed"
         candidate.failures += 1
         candidate.last_error = error
-        delay = min(LAST_S, FIRST_S * 2.0 ** min(candidate.failures - 1, 16))
-        candidate.next_try = now + self._jittered(delay)
+        candidate.next_try = now + self._backoff(candidate)
 
     def stranger(self, address: str, error: str, now: float) -> None:
         """Somebody answers there who is not of this team, or to whom this node is not."""
@@ -178,8 +181,10 @@ class Ladder:
         self._linked.discard(npub)
         for candidate in self._candidates.values():
             if candidate.npub == npub and candidate.outcome == "linked":
+                is_stable = candidate.linked_at is not None and now - candidate.linked_at >= STABLE_S
+                candidate.failures = 0 if is_stable else candidate.failures + 1
                 candidate.outcome = ""
-                candidate.next_try = now + self._jittered(FIRST_S / 2)
+                candidate.next_try = now + self._backoff(candidate) / 2
 
     def network_changed(self, now: float) -> None:
         """All bets are off: everything that failed is due again, spread over FIRST_S."""
@@ -218,6 +223,10 @@ class Ladder:
         )
         if loser is not None:
             del self._candidates[loser.address]
+
+    def _backoff(self, candidate: Candidate) -> float:
+        exponent = min(max(candidate.failures - 1, 0), 16)
+        return self._jittered(min(LAST_S, FIRST_S * 2.0**exponent))
 
     def _jittered(self, delay: float) -> float:
         return delay * (1 + _JITTER * (2 * self.random.random() - 1))

@@ -120,10 +120,10 @@ class Links:
         self._handshakes[host] += 1
         try:
             link, device = await self.open(pipe, dialled=False)
-        except OwnAddress:
-            return
         except MeshconsoleError as error:
-            self._refused(pipe.address, error, dialled=False)
+            # Whoever dialled and then did not want this node is not news here; it may be this very node.
+            if not (isinstance(error, RemoteError) and error.code == "refused-by-peer"):
+                self._refused(pipe.address, error, dialled=False)
             return
         finally:
             self._handshakes[host] -= 1

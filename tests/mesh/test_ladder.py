@@ -120,6 +120,26 @@ def test_after_a_link_is_lost_what_worked_is_tried_soon() -> None:
     assert due(machine, 100.0 + FIRST_S) == [A]
 
 
+def test_links_that_do_not_last_are_made_again_ever_more_slowly() -> None:
+    machine, now, waits = ladder(), 0.0, []
+    machine.offer(A, "cached", now, npub=NPUB)
+    for _ in range(6):
+        machine.started(A, now)
+        machine.linked(A, NPUB, now)
+        machine.peer_up(NPUB)
+        now += 0.2
+        machine.peer_down(NPUB, now)
+        waits.append(machine.candidates()[0].next_try - now)
+        now += waits[-1]
+    assert waits[0] <= FIRST_S
+    assert waits[-1] > 8 * FIRST_S
+    machine.started(A, now)
+    machine.linked(A, NPUB, now)
+    machine.peer_up(NPUB)
+    machine.peer_down(NPUB, now + 3600)
+    assert machine.candidates()[0].next_try - now - 3600 <= FIRST_S, "a link that lasted is forgiven"
+
+
 def test_the_addresses_of_one_device_are_tried_one_after_the_other() -> None:
     machine = ladder()
     for address in (A, B):

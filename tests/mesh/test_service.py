@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import TYPE_CHECKING
 
+from websockets.asyncio.client import connect
+
+from meshconsole.core.kinds import SIGNAL, TEAM_NOTE, TEXT_NOTE
+from meshconsole.core.verdict import Verdict, refuse
+from meshconsole.mesh.discovery import rungs
+from meshconsole.mesh.happenings import LinkRefused
+from meshconsole.mesh.linking import NOT_OF_THE_TEAM
+from meshconsole.mesh.links import link as link_module
 from tests.mesh.nodes import SmallRoster, TestNode
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 async def test_two_nodes_link_up_and_exchange_what_they_have(tmp_path: Path) -> None:
@@ -27,3 +39,272 @@ async def test_two_nodes_link_up_and_exchange_what_they_have(tmp_path: Path) -> 
         await alice.until(lambda: alice.mesh.status()[0].lag_events == 0)
         await bob.until(lambda: bob.mesh.status()[0].lag_events == 0)
         assert alice.store.count() == bob.store.count() == 61
+        assert alice.mesh.connections == bob.mesh.connections == 1
+        assert (alice.mesh.outgoing, bob.mesh.outgoing) == (1, 0)
+        assert alice.meter.sent > 10_000
+
+
+async def test_events_pass_along_a_line_and_come_once(tmp_path: Path) -> None:
+    roster = SmallRoster.of("alice", "bob", "carol")
+    async with (
+        TestNode("alice", roster, tmp_path) as alice,
+        TestNode("bob", roster, tmp_path) as bob,
+        TestNode("carol", roster, tmp_path) as carol,
+    ):
+        bob.membership.team = SmallRoster.of("alice", "bob", "carol")
+        alice.membership.team = SmallRoster.of("alice", "bob")
+        carol.membership.team = SmallRoster.of("bob", "carol")
+        bob.dial(alice, carol)
+        await bob.until_linked(alice)
+        await bob.until_linked(carol)
+        sent = [await alice.publish(f"a{n}") for n in range(20)] + [await carol.publish("c")]
+        for node in (alice, bob, carol):
+            await node.until_has(*sent)
+            assert len([s for s in node.stored if s.seq]) == len(sent)
+
+
+async def test_an_ephemeral_event_reaches_everybody_once(tmp_path: Path) -> None:
+    roster = SmallRoster.of("alice", "bob", "carol")
+    async with (
+        TestNode("alice", roster, tmp_path) as alice,
+        TestNode("bob", roster, tmp_path) as bob,
+        TestNode("carol", roster, tmp_path) as carol,
+    ):
+        alice.dial(bob, carol)
+        bob.dial(carol)
+        for one, other in ((alice, bob), (alice, carol), (bob, carol)):
+            await one.until_linked(other)
+            await other.until_linked(one)
+        await alice.publish("now", SIGNAL)
+        for node in (bob, carol):
+            await node.until(lambda node=node: len(node.stored) > 0)  # type: ignore[misc]
+        mark = await alice.publish("later")
+        for node in (bob, carol):
+            await node.until_has(mark)
+            assert [s.event.content for s in node.stored if s.event.kind == SIGNAL] == ["now"]
+
+
+async def test_a_stranger_is_refused_and_left_alone(tmp_path: Path) -> None:
+    team, others = SmallRoster.of("alice", "bob"), SmallRoster.of("mallory", "bob")
+    async with TestNode("bob", team, tmp_path) as bob, TestNode("mallory", others, tmp_path) as mallory:
+        await bob.publish("secret")
+        mallory.dial(bob)
+        await bob.until(lambda: any(isinstance(h, LinkRefused) for h in bob.happenings))
+        await mallory.until(lambda: any(isinstance(h, LinkRefused) for h in mallory.happenings))
+        (refused,) = [h for h in bob.happenings if isinstance(h, LinkRefused)]
+        assert refused.reason == "The other device is not known to this one."
+        assert not refused.dialled
+        assert mallory.store.count() == 0
+        (candidate,) = mallory.mesh._ladder.candidates()
+        assert candidate.outcome == "stranger"
+        assert candidate.next_try > time.monotonic() + 300
+
+
+async def test_a_removed_device_loses_its_link_and_is_told(tmp_path: Path) -> None:
+    ours, theirs = SmallRoster.of("alice", "bob"), SmallRoster.of("alice", "bob")
+    async with TestNode("alice", ours, tmp_path) as alice, TestNode("bob", theirs, tmp_path) as bob:
+        bob.dial(alice)
+        await alice.until_linked(bob)
+        await bob.until_linked(alice)
+        ours.put("bob", removed=True)
+        alice.mesh.recheck()
+        await alice.until(lambda: bool(alice.downs()))
+        await bob.until(lambda: bool(bob.downs()))
+        assert alice.downs()[0].reason == bob.downs()[0].reason == NOT_OF_THE_TEAM
+        assert bob.downs()[0].by_peer
+        await bob.until(lambda: any(isinstance(h, LinkRefused) for h in bob.happenings))
+        assert not alice.is_linked(bob)
+        assert alice.mesh.status() == ()
+
+
+async def test_a_relay_takes_part_with_ciphertext_only(tmp_path: Path) -> None:
+    roster = SmallRoster.of("alice")
+    roster.put("pi", "relay")
+    async with TestNode("alice", roster, tmp_path) as alice, TestNode("pi", roster, tmp_path) as pi:
+        plain = await alice.publish("plain", TEXT_NOTE)
+        sealed = await alice.publish("c2VhbGVk", TEAM_NOTE)
+        alice.dial(pi)
+        await pi.until_has(sealed)
+        await pi.until(lambda: pi.mesh.status()[0].lag_events == 0)
+        assert pi.store.known([plain.id]) == set()
+
+
+async def test_a_restarted_node_goes_on_where_it_was(tmp_path: Path) -> None:
+    roster = SmallRoster.of("alice", "bob")
+    async with TestNode("alice", roster, tmp_path) as alice:
+        bob = TestNode("bob", roster, tmp_path)
+        await bob.start()
+        first = [await alice.publish(f"a{n}") for n in range(50)]
+        bob.dial(alice)
+        await bob.until_has(*first)
+        await bob.until(lambda: bob.mesh.status()[0].lag_events == 0)
+        await bob.stop()
+        assert bob.addresses.known == {alice.npub: [alice.address]}
+        second = [await alice.publish(f"b{n}") for n in range(5)]
+        bob.stored.clear()
+        await bob.start()
+        await bob.until_has(*second)
+        assert len(bob.stored) == 5, "the cursor spared the rest"
+        assert bob.mesh._links.sessions[alice.npub].sync.taking.duplicates == 0
+        await bob.stop()
+
+
+async def test_two_dials_at_once_leave_one_link(tmp_path: Path) -> None:
+    roster = SmallRoster.of("alice", "bob")
+    for number in range(3):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        async with TestNode("alice", roster, folder) as alice, TestNode("bob", roster, folder) as bob:
+            alice.dial(bob)
+            bob.dial(alice)
+            await alice.until_linked(bob)
+            await bob.until_linked(alice)
+            sent = await alice.publish("after")
+            await bob.until_has(sent)
+            await alice.until(lambda: alice.mesh.connections == bob.mesh.connections == 1)
+            survivor = alice.ups()[-1] if alice.ups() else None
+            assert survivor is not None
+            if len(alice.ups()) > 1:
+                lower = min((alice, bob), key=lambda node: node.npub)
+                assert survivor.dialled == (lower is alice)
+
+
+async def test_a_peer_that_came_back_replaces_its_own_ghost(tmp_path: Path) -> None:
+    roster = SmallRoster.of("alice", "bob")
+    (tmp_path / "ghost").mkdir()
+    async with (
+        TestNode("alice", roster, tmp_path) as alice,
+        TestNode("bob", roster, tmp_path / "ghost") as ghost,
+    ):
+        alice.dial(ghost)
+        await alice.until_linked(ghost)
+        await ghost.until_linked(alice)
+        ghost.membership.team = None
+        async with TestNode("bob", roster, tmp_path) as bob:
+            bob.dial(alice)
+            await alice.until(lambda: len(alice.ups()) == 2)
+            sent = await alice.publish("to the living")
+            await bob.until_has(sent)
+            assert alice.downs()[0].reason == "A newer link to this device is kept."
+
+
+async def test_stopping_says_goodbye_and_takes_less_than_two_seconds(tmp_path: Path) -> None:
+    roster = SmallRoster.of("alice", "bob")
+    alice = await TestNode("alice", roster, tmp_path).start()
+    async with TestNode("bob", roster, tmp_path) as bob:
+        alice.dial(bob)
+        await bob.until_linked(alice)
+        async with asyncio.timeout(2.0):
+            await alice.mesh.stop()
+        await bob.until(lambda: bool(bob.downs()))
+        assert bob.downs()[0].reason == "The node stops."
+        assert bob.downs()[0].by_peer
+        (status,) = bob.mesh.status()
+        assert status.state in ("down", "connecting")
+        assert status.last_heard is not None
+    await alice.stop()
+
+
+async def test_without_a_team_nobody_is_let_in_and_nobody_is_dialled(tmp_path: Path) -> None:
+    roster = SmallRoster.of("alice", "bob")
+    async with TestNode("alice", roster, tmp_path) as alice, TestNode("bob", None, tmp_path) as bob:
+        bob.dial(alice)
+        alice.dial(bob)
+        await alice.until(lambda: bool(alice.mesh._ladder.candidates()[0].failures))
+        assert "has no team" in alice.mesh._ladder.candidates()[0].last_error
+        assert bob.mesh._ladder.candidates()[0].attempts == 0
+        assert bob.mesh.status() == ()
+        bob.membership.team = roster
+        bob.mesh.recheck()
+        await bob.until_linked(alice)
+
+
+async def test_a_node_that_is_full_opens_no_more_links(tmp_path: Path) -> None:
+    roster = SmallRoster.of("alice", "bob")
+
+    def full(_kind: str, _remote: str) -> Verdict:
+        return refuse("restricted", "all 64 connections are in use")
+
+    alice = TestNode("alice", roster, tmp_path, admit=full)
+    async with alice, TestNode("bob", roster, tmp_path) as bob:
+        alice.dial(bob)
+        await alice.until(lambda: bool(alice.mesh._ladder.candidates()[0].failures))
+        assert "64 connections" in alice.mesh._ladder.candidates()[0].last_error
+
+
+async def test_a_node_that_meets_itself_does_not_try_again(tmp_path: Path) -> None:
+    async with TestNode("alice", SmallRoster.of("alice", "bob"), tmp_path) as alice:
+        alice.dial(alice)
+        await alice.until(lambda: alice.mesh._ladder.candidates()[0].outcome == "self")
+        assert not any(isinstance(h, LinkRefused) for h in alice.happenings)
+
+
+async def test_a_peer_that_cannot_be_reached_is_shown_with_reason_and_next_try(tmp_path: Path) -> None:
+    roster = SmallRoster.of("alice", "bob")
+    alice = TestNode("alice", roster, tmp_path)
+    bob = TestNode("bob", roster, tmp_path)
+    alice.addresses.known = {bob.npub: ["127.0.0.1:1"]}
+    async with alice:
+        await alice.until(lambda: bool(alice.mesh.status()[0].last_error))
+        (status,) = alice.mesh.status()
+        assert status.last_error == "127.0.0.1:1 cannot be reached: connection refused."
+        assert status.state in ("down", "connecting")
+        assert status.addresses == ("127.0.0.1:1",)
+        await alice.until(lambda: (alice.mesh.status()[0].next_try or 0) > time.time() - 60)
+        assert "cached: 1 address that worked before" in alice.mesh.discovery_lines()
+        assert "mdns: switched off" in alice.mesh.discovery_lines()
+
+
+async def test_rubbish_at_the_door_ends_that_connection_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "HANDSHAKE_S", 0.5)
+    roster = SmallRoster.of("alice", "bob")
+    async with TestNode("alice", roster, tmp_path) as alice, TestNode("bob", roster, tmp_path) as bob:
+        for rubbish in (b"", b"\x00" * 5000, b"\x16\x03\x01\x00\x05hello", "text"):
+            async with connect(f"ws://{alice.address}/mesh", compression=None) as socket:
+                await socket.send(rubbish)
+                await socket.wait_closed()
+        monkeypatch.undo()
+        bob.dial(alice)
+        await alice.until_linked(bob)
+
+
+async def test_too_many_silent_connections_of_one_host_are_turned_away(tmp_path: Path) -> None:
+    async with TestNode("alice", SmallRoster.of("alice", "bob"), tmp_path) as alice:
+        silent = [await connect(f"ws://{alice.address}/mesh") for _ in range(4)]
+        await alice.until(lambda: alice.mesh._links._handshakes.total() == 4)
+        async with connect(f"ws://{alice.address}/mesh") as fifth:
+            await fifth.wait_closed()
+            assert fifth.close_reason == "Too many handshakes at once."
+        for socket in silent:
+            await socket.close()
+
+
+async def test_a_change_of_the_network_probes_links_and_dials_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rungs, "WATCH_NETWORK_S", 0.05)
+    roster = SmallRoster.of("alice", "bob")
+    async with TestNode("alice", roster, tmp_path) as alice, TestNode("bob", roster, tmp_path) as bob:
+        alice.dial(bob)
+        alice.mesh.offer_addresses(["127.0.0.1:1"])
+        await alice.until_linked(bob)
+        failing = next(c for c in alice.mesh._ladder.candidates() if c.address == "127.0.0.1:1")
+        await alice.until(lambda: failing.failures >= 2)
+        monkeypatch.setattr(rungs, "host_addresses", lambda: ("10.9.8.7",))
+        await alice.until(lambda: failing.failures < 2)
+        assert alice.mesh._rungs.listen()[0].startswith("127.0.0.1:"), "as the owner set it"
+        assert alice.is_linked(bob)
+
+
+async def test_a_burst_while_linked_arrives_whole(tmp_path: Path) -> None:
+    roster = SmallRoster.of("alice", "bob")
+    async with TestNode("alice", roster, tmp_path) as alice, TestNode("bob", roster, tmp_path) as bob:
+        alice.dial(bob)
+        await alice.until_linked(bob)
+        events = [alice.event(f"burst {n}") for n in range(600)]
+        await alice.relay.publish_many(list(events))
+        await bob.until_has(*events)
+        await bob.until(lambda: len(bob.stored) >= 600)
+        assert bob.store.count() == len(bob.stored) == 600
