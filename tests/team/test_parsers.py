@@ -144,6 +144,17 @@ def test_hostile_shapes_of_an_entry_are_refused(content: str) -> None:
         read_entry(event(ROSTER_ENTRY, content))
 
 
+def test_an_entry_that_is_well_formed_but_too_large_is_refused() -> None:
+    def adds(count: int) -> str:
+        op = {"op": "add", "npub": "ab" * 32, "name": "n" * 64, "role": "observer", "bundle": "ab" * 32}
+        return body(ops=[op] * count)
+
+    assert len(read_entry(event(ROSTER_ENTRY, adds(200)))[0].ops) == 200
+    assert len(adds(MAX_OPS)) > MAX_CONTENT
+    with pytest.raises(Refused):
+        read_entry(event(ROSTER_ENTRY, adds(MAX_OPS)))
+
+
 @pytest.mark.parametrize("tags", [(), ((),), (("pqsig",), ("pqsig",)), (("e", "x"), ("pqsig", "1", "x"))])
 def test_an_entry_with_other_tags_than_one_signature_is_refused(tags: Tags) -> None:
     assert (
