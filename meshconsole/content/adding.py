@@ -77,7 +77,7 @@ class Addition:
                     await self._settle()
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
-        root, branches = await self.store.on_file_thread(self._tree.finish)
+        root, branches = await self.store.threads.on_file(self._tree.finish)
         await self._write(branches)
         await self.store.commit()
         return root
@@ -92,7 +92,7 @@ class Addition:
                 yield chunk
             return
         chunks = chunked(source, self.profile.chunk_bytes)
-        while (chunk := await self.store.on_file_thread(next, chunks, None)) is not None:
+        while (chunk := await self.store.threads.on_file(next, chunks, None)) is not None:
             yield chunk
 
     async def _settle(self) -> None:
@@ -102,7 +102,7 @@ class Addition:
         self.blocks += 1
         self._tree.push(written.cid, size, written.size)
         if self._tree.is_full:
-            await self._write(await self.store.on_file_thread(self._tree.fold))
+            await self._write(await self.store.threads.on_file(self._tree.fold))
         elif self.store.must_commit:
             await self.store.commit()
 

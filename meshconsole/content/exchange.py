@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 WRITES_AT_ONCE = 4
 """Blocks received and not yet on the disk, from all peers together."""
 
+SENDS_AT_ONCE = 8
+"""Peers whose blocks are in memory, on their way into a link."""
+
 SMALL_MESSAGE_BYTES = 64 << 10
 """Larger ones are encoded and decoded in a thread."""
 
@@ -62,6 +65,7 @@ class Exchange:
         self._peers: dict[str, _Peer] = {}
         self._wants = Wants()
         self._timer = asyncio.Event()
+        self._sending = asyncio.Semaphore(SENDS_AT_ONCE)
         self._writing = 0
         self._written = asyncio.Event()
         self.on_block: Callable[[Block], Awaitable[None]] = _drop
@@ -121,6 +125,9 @@ class Exchange:
     def providers(self, group: bytes) -> int:
         return self._wants.providers(group)
 
+    def is_owed(self, group: bytes) -> bool:
+        return self._wants.is_owed(group)
+
     def stored(self, multihashes: Collection[bytes]) -> None:
         """Blocks are here from now on: nobody needs to be asked, and peers may wait for them."""
         self._wants.close(multihashes, self._now())
@@ -134,7 +141,7 @@ class Exchange:
 
     async def _receive(self, peer: _Peer, data: bytes) -> None:
         if len(data) > SMALL_MESSAGE_BYTES:
-            message = await self._store.on_file_thread(decode_message, data)
+            message = await self._store.threads.on_file(decode_message, data)
         else:
             message = decode_message(data)
         if message.payload:
@@ -146,7 +153,7 @@ class Exchange:
 
     async def _receive_blocks(self, peer: _Peer, payload: tuple[Payload, ...]) -> None:
         self._wants.expect_blocks(peer.name, len(payload))
-        blocks = await self._store.on_file_thread(_hash, payload)
+        blocks = await self._store.threads.on_file(_hash, payload)
         if self._peers.get(peer.name) is not peer:
             return
         accepted = self._wants.blocks(peer.name, blocks, self._now())
@@ -176,20 +183,27 @@ class Exchange:
         while True:
             await peer.wake.wait()
             peer.wake.clear()
-            while (data := await self._next_message(peer)) is not None:
-                try:
-                    await peer.send(data)
-                except (MeshconsoleError, OSError):
-                    # The link is gone; the mesh says so too, and attaches the peer again over another.
-                    if self._peers.get(peer.name) is peer:
-                        self.detach(peer.name)
-                    return
+            try:
+                while await self._send_next(peer):
+                    pass
+            except (MeshconsoleError, OSError):
+                # The link is gone; the mesh says so too, and attaches the peer again over another.
+                if self._peers.get(peer.name) is peer:
+                    self.detach(peer.name)
+                return
 
-    async def _next_message(self, peer: _Peer) -> bytes | None:
+    async def _send_next(self, peer: _Peer) -> bool:
+        """False if there is nothing to send."""
         if peer.messages:
-            return encode_message(peer.messages.popleft())
-        order = peer.serving.next_order()
-        return None if order is None else await self._load(peer, order)
+            await peer.send(encode_message(peer.messages.popleft()))
+            return True
+        if not peer.serving.has_order:
+            return False
+        async with self._sending:
+            order = peer.serving.next_order()
+            if order is not None:
+                await peer.send(await self._load(peer, order))
+        return True
 
     async def _load(self, peer: _Peer, order: Order) -> bytes:
         payload: list[Payload] = []
@@ -209,7 +223,7 @@ class Exchange:
                 payload.append(Payload(cid.prefix, data))
         message = Message(payload=tuple(payload), haves=order.haves, dont_haves=order.dont_haves)
         if payload:
-            return await self._store.on_file_thread(encode_message, message)
+            return await self._store.threads.on_file(encode_message, message)
         return encode_message(message)
 
     def _flush(self) -> None:

@@ -74,6 +74,11 @@ class Fetch:
     def is_done(self) -> bool:
         return self._walk.is_done
 
+    @property
+    def is_owed(self) -> bool:
+        """Whether some peer is expected to be sending a block of it."""
+        return self._exchange.is_owed(self._group)
+
     def wants(self, multihash: bytes) -> bool:
         return self._walk.wanted_cid(multihash) is not None
 
@@ -129,7 +134,7 @@ class Fetch:
         if data is None:
             self._walk.absent(cid.multihash)
         else:
-            links = await self._store.on_file_thread(links_of, cid, data)
+            links = await self._store.threads.on_file(links_of, cid, data)
             self._walk.arrived(cid.multihash, len(data), links)
 
     async def _wait(self) -> None:
@@ -239,7 +244,7 @@ class Fetches:
         if not waiting:
             return
         try:
-            links = await self._store.on_file_thread(links_of, block.cid, block.data)
+            links = await self._store.threads.on_file(links_of, block.cid, block.data)
             await self._store.write(len(block.data), lambda: block, [link.cid for link in links])
             if self._store.must_commit:
                 await self._store.commit()

@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 from sqlite_utils import Database
 
 from meshconsole.content.blockstore import PAGE_BYTES
+from meshconsole.core.errors import Fatal
 from meshconsole.crypto.database import DatabaseErrors, open_database, translate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+SCHEMA_VERSION = 1
 
 _FOOTPRINT = f"(size + {PAGE_BYTES - 1}) / {PAGE_BYTES} * {PAGE_BYTES}"
 
@@ -90,15 +93,6 @@ ABSENT = Presence(0, None, False)
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
-    """`bytes` and `pinned_bytes` are on the disk, in whole pages."""
-
-    bytes: int
-    blocks: int
-    pinned_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class Differences:
     """What the files have and the index lacks, and files whose size is not what was written."""
 
@@ -113,9 +107,14 @@ class Index:
     def __init__(self, path: Path, key: bytes) -> None:
         self._path = path
         self._conn: Any = open_database(path, key)
-        with self._translated():
-            self.is_new = not Database(self._conn).table("roots").exists()
-            self._make_schema()
+        try:
+            with self._translated():
+                self.is_new = not Database(self._conn).table("roots").exists()
+                self._check_version()
+                self._make_schema()
+        except BaseException:
+            self._conn.close()
+            raise
 
     def close(self) -> None:
         self._conn.close()
@@ -237,16 +236,28 @@ class Index:
             self._give(conn, held)
             return [(mh, size) for mh, size, _ in conn.execute(_GARBAGE) if mh in candidates]
 
-    def totals(self) -> Totals:
+    def stored(self) -> tuple[int, int]:
+        """Bytes on the disk, in whole pages, and number of the blocks that are here."""
         with self._translated():
             stored, blocks = self._conn.execute(
                 f"SELECT coalesce(sum({_FOOTPRINT}), 0), count(*) FROM blocks WHERE present"
             ).fetchone()
+        return stored, blocks
+
+    def pinned_bytes(self) -> int:
+        """Bytes on the disk of what pinned roots keep."""
+        with self._translated():
             (pinned,) = self._conn.execute(
                 _BELOW.format(start="SELECT block FROM roots WHERE pinned")
                 + f"SELECT coalesce(sum({_FOOTPRINT}), 0) FROM blocks WHERE present AND id IN below"
             ).fetchone()
-        return Totals(stored, blocks, pinned)
+        return int(pinned)
+
+    def last_used(self) -> float:
+        """The newest time that any block was used at; 0.0 if there is none."""
+        with self._translated():
+            (last,) = self._conn.execute("SELECT coalesce(max(used), 0.0) FROM blocks").fetchone()
+        return float(last)
 
     def page(self, after: int, limit: int) -> tuple[list[bytes], int]:
         """Some blocks that are here, and where to go on; none at the end. For walking over all."""
@@ -289,7 +300,16 @@ class Index:
             ).fetchall()
         return [multihash for (multihash,) in rows]
 
+    def _check_version(self) -> None:
+        (version,) = self._conn.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA_VERSION:
+            raise Fatal(
+                "The index of the blocks was written by a newer meshconsole.",
+                hint="Install that version again, or move index.db away: it is made anew from the blocks.",
+            )
+
     def _make_schema(self) -> None:
+        self._conn.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db = Database(self._conn)
         db.table("blocks").create(
             {"id": int, "multihash": bytes, "size": int, "present": int, "used": float},

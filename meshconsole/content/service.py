@@ -15,13 +15,15 @@ from meshconsole.content.happenings import FetchProgress
 from meshconsole.content.index import Presence, Root
 from meshconsole.content.layout import UNIXFS_V1_2025, Profile
 from meshconsole.content.reader import FileReader, inline
-from meshconsole.content.store import Quota, Store
+from meshconsole.content.store import Store
 from meshconsole.content.tasks import Tasks
 from meshconsole.core.errors import Refused, RemoteError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
+
+    from meshconsole.content.tally import Quota
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Content:
         self._emit = emit
         self._clock = clock
         self._tasks = Tasks()
-        self._store = Store(path, key, quota=quota, emit=emit, clock=clock)
+        self._store = Store(path, key, quota=quota, emit=emit, clock=clock, tasks=self._tasks)
         self._exchange = Exchange(self._store, self._tasks, emit, time.monotonic)
         self._fetches = Fetches(self._store, self._exchange, self._tasks, emit)
 
@@ -137,8 +139,8 @@ class Content:
         """Brings the file here from peers. The last progress has the state "done".
 
         The fetch is remembered and goes on after a restart, and when nobody looks any more; `cancel_fetch`
-        ends it. Raises Unavailable when no block came for `deadline_s` (the fetch goes on nevertheless),
-        Refused (quota), RemoteError (bad CID or tree), Unavailable (disk full), Fatal.
+        ends it. Raises Unavailable when no block came for `deadline_s` and none is on its way (the fetch
+        goes on nevertheless), Refused (quota), RemoteError (bad CID or tree), Unavailable (disk full), Fatal.
         """
         parsed = _canonical(cid)
         presence = self._store.presence(cid)
@@ -164,7 +166,10 @@ class Content:
                 async with asyncio.timeout_at(gives_up_at):
                     await changed.wait()
             except TimeoutError:
-                raise _nothing_comes(progress, deadline_s) from None
+                if not fetch.is_owed:
+                    raise _nothing_comes(progress, deadline_s) from None
+                # A block may take longer than the deadline; the peer that owes it has its own.
+                gives_up_at = loop.time() + 1.0
 
     async def cancel_fetch(self, cid: str) -> bool:
         """What came stays until room is needed. False if no such fetch was under way."""

@@ -12,16 +12,17 @@ All methods belong to one loop. Files are handled by a few threads, the index by
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 from meshconsole.content.blockstore import FlatBlockStore, footprint
 from meshconsole.content.cid import RAW, Cid
 from meshconsole.content.happenings import BlockCorrupt, BlocksEvicted, IndexRebuilt, PresenceChanged
-from meshconsole.content.index import ABSENT, Entry, Index, Presence, Root, Totals
+from meshconsole.content.index import ABSENT, Entry, Index, Presence, Root
 from meshconsole.content.opening import open_index
+from meshconsole.content.tally import Quota, Tally
+from meshconsole.content.threads import Threads, to_its_end
 from meshconsole.core.errors import CorruptData, LocalError, Refused
 
 if TYPE_CHECKING:
@@ -29,27 +30,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from meshconsole.content.block import Block
-
-T = TypeVar("T")
-
-FILE_THREADS = 3
-"""One hashes while others wait for the disk."""
+    from meshconsole.content.tasks import Tasks
 
 EVICT_BYTES = 16 << 20
 """Removed at a time: finding garbage costs the same for one block as for many."""
 
 COMMIT_BLOCKS = 64
 
+SLOW_COUNT_S = 0.05
+"""Counting what is pinned takes longer than this where there are very many blocks."""
+
 _RAW_V1 = bytes((1, RAW))
 
 
-class Quota(Protocol):
-    """Called on the loop, before a write and after a removal."""
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """`bytes` and `pinned_bytes` are on the disk, in whole pages."""
 
-    def reserve(self, count: int) -> None:
-        """Raises Refused("restricted", ...)."""
-
-    def release(self, count: int) -> None: ...
+    bytes: int
+    blocks: int
+    pinned_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,25 +68,26 @@ class Store:
         quota: Quota,
         emit: Callable[[object], None],
         clock: Callable[[], float],
+        tasks: Tasks,
     ) -> None:
         self._path = path
         self._key = key
-        self._quota = quota
         self._emit = emit
         self._clock = clock
+        self._tasks = tasks
         self._files = FlatBlockStore(path)
         self._index: Index | None = None
-        self._file_threads: ThreadPoolExecutor | None = None
-        self._index_thread: ThreadPoolExecutor | None = None
+        self.threads = Threads()
         self._uncommitted: list[Entry] = []
         self._used: dict[bytes, float] = {}
         self._holds: list[set[bytes]] = []
         self._sweep = asyncio.Lock()
         self._committing = asyncio.Lock()
-        self._bytes = 0
-        self._blocks = 0
+        self._tally = Tally(quota)
         self._pinned_bytes = 0
-        self._quarantined_bytes = 0
+        self._last_used = 0.0
+        self._may_count_at = 0.0
+        self._will_count = False
         self._presences: dict[str, Presence] = {}
         self.roots: dict[str, Root] = {}
         self.on_lost: Callable[[list[str]], None] = _ignore
@@ -98,29 +99,36 @@ class Store:
 
     async def open(self) -> None:
         """Raises CorruptData, Fatal, Unavailable."""
-        self._file_threads = ThreadPoolExecutor(FILE_THREADS, "content-file")
-        self._index_thread = ThreadPoolExecutor(1, "content-index")
-        opened = await self._on_index_thread(open_index, self._path, self._key, self._files, self._clock())
-        self._index = opened.index
+        try:
+            await self._open()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open(self) -> None:
+        opened = await self.threads.on_index(open_index, self._path, self._key, self._files, self._clock())
+        index = self._index = opened.index
         if opened.rebuilt:
             self._emit(IndexRebuilt(opened.found, opened.rebuilt))
         for error in opened.corrupt:
             self._emit(BlockCorrupt(error.block, error.sentence))
-        for root in await self._on_index_thread(self._index.roots):
+        for root in await self.threads.on_index(index.roots):
             self.roots[root.cid] = root
-            self._presences[root.cid] = await self._on_index_thread(self._index.presence, root.cid)
-        totals = await self._on_index_thread(self._index.totals)
-        self._bytes, self._blocks, self._pinned_bytes = totals.bytes, totals.blocks, totals.pinned_bytes
-        self._quarantined_bytes = await self.on_file_thread(self._files.quarantined_bytes)
+            self._presences[root.cid] = await self.threads.on_index(index.presence, root.cid)
+        self._tally.bytes, self._tally.blocks = await self.threads.on_index(index.stored)
+        self._last_used = await self.threads.on_index(index.last_used)
+        await self._count_pinned()
+        self._tally.set_aside_bytes = await self.threads.on_file(self._files.quarantined_bytes)
 
     async def close(self) -> None:
-        if self._index is not None:
-            await self.commit()
-            await self._on_index_thread(self._index.close)
-            self._index = None
-        for threads in (self._file_threads, self._index_thread):
-            if threads is not None:
-                threads.shutdown()
+        try:
+            if self._index is not None:
+                await self.commit()
+        finally:
+            if self._index is not None:
+                await self.threads.on_index(self._index.close)
+                self._index = None
+            self.threads.close()
 
     # Blocks
 
@@ -140,24 +148,24 @@ class Store:
         while True:
             reserved = footprint(bound)
             await self._reserve(reserved)
-            work = asyncio.get_running_loop().run_in_executor(self._file_threads, self._make_and_put, make)
+            work = self.threads.start_on_file(self._make_and_put, make)
             try:
-                await _to_its_end(work)
+                await to_its_end(work)
             finally:
                 if work.cancelled() or work.exception() is not None:
-                    self._give_back(reserved)
+                    self._tally.give_back(reserved)
                 else:
                     block, is_new = work.result()
                     size, multihash = len(block.data), block.cid.multihash
-                    self._give_back(reserved - footprint(size) if is_new else reserved)
+                    self._tally.give_back(reserved - footprint(size) if is_new else reserved)
                     if is_new:
                         self._register(Entry(multihash, size, links), hold)
-                        self._blocks += 1
+                        self._tally.blocks += 1
             if is_new:
                 return Written(block.cid, size, True)
             # It was there already; then it may just be about to be removed.
             async with self._sweep:
-                if await self.on_file_thread(self._files.size, multihash) is not None:
+                if await self.threads.on_file(self._files.size, multihash) is not None:
                     self._register(Entry(multihash, size, links), hold)
                     return Written(block.cid, size, False)
 
@@ -178,14 +186,14 @@ class Store:
             used, self._used = self._used, {}
             if entries:
                 try:
-                    await self.on_file_thread(self._files.sync)
-                    await self._on_index_thread(self._the_index.record, entries, self._clock())
+                    await self.threads.on_file(self._files.sync)
+                    await self.threads.on_index(self._the_index.record, entries, self._use())
                 except BaseException:
                     self._uncommitted[:0] = entries
                     raise
                 self.on_committed([entry.multihash for entry in entries])
             if used:
-                await self._on_index_thread(self._the_index.touch, used.items())
+                await self.threads.on_index(self._the_index.touch, used.items())
 
     async def read(self, cid: Cid) -> bytes | None:
         """The block, checked; None if it is not here.
@@ -194,12 +202,12 @@ class Store:
         """
         multihash = cid.multihash
         try:
-            data = await self.on_file_thread(self._files.get, multihash)
+            data = await self.threads.on_file(self._files.get, multihash)
         except CorruptData as error:
             await self._lose(cid, error.sentence)
             raise
         if data is not None:
-            self._used[multihash] = self._clock()
+            self._used[multihash] = self._use()
             if len(self._used) >= 4 * COMMIT_BLOCKS:
                 await self.commit()
         elif await self.sizes([cid]):
@@ -208,19 +216,19 @@ class Store:
 
     async def sizes(self, cids: Iterable[Cid]) -> dict[bytes, int]:
         """Of the blocks that are here, by multihash."""
-        return await self._on_index_thread(self._the_index.sizes, [cid.multihash for cid in cids])
+        return await self.threads.on_index(self._the_index.sizes, [cid.multihash for cid in cids])
 
     async def scrub(self, pause_s: float) -> int:
         """Reads every block, slowly. Returns how many were damaged; each is reported."""
         damaged = 0
         after = 0
         while True:
-            multihashes, after = await self._on_index_thread(self._the_index.page, after, COMMIT_BLOCKS)
+            multihashes, after = await self.threads.on_index(self._the_index.page, after, COMMIT_BLOCKS)
             if not multihashes:
                 return damaged
             for multihash in multihashes:
                 try:
-                    await self.on_file_thread(self._files.get, multihash)
+                    await self.threads.on_file(self._files.get, multihash)
                 except CorruptData as error:
                     await self._lose(Cid.decode(_RAW_V1 + multihash), error.sentence)
                     damaged += 1
@@ -229,10 +237,10 @@ class Store:
     async def _lose(self, cid: Cid, sentence: str) -> None:
         async with self._sweep:
             sizes = await self.sizes([cid])
-            roots = await self._on_index_thread(self._the_index.lose, [cid.multihash])
-            self._blocks -= len(sizes)
-            self._give_back(sum(map(footprint, sizes.values())))
-            self._quarantined_bytes = await self.on_file_thread(self._files.quarantined_bytes)
+            roots = await self.threads.on_index(self._the_index.lose, [cid.multihash])
+            self._tally.blocks -= len(sizes)
+            self._tally.give_back(sum(map(footprint, sizes.values())))
+            self._tally.set_aside_bytes = await self.threads.on_file(self._files.quarantined_bytes)
             await self._presence_changed(roots)
         self._emit(BlockCorrupt(str(cid), sentence))
         self.on_lost(roots)
@@ -248,22 +256,43 @@ class Store:
 
     async def put_root(self, root: Root, cid: Cid) -> None:
         async with self._sweep:
-            await self._on_index_thread(self._the_index.put_root, root, cid.multihash)
+            await self.threads.on_index(self._the_index.put_root, root, cid.multihash)
             self.roots[root.cid] = root
-            self._presences[root.cid] = await self._on_index_thread(self._the_index.presence, root.cid)
-            self._pinned_bytes = (await self._on_index_thread(self._the_index.totals)).pinned_bytes
+            self._presences[root.cid] = await self.threads.on_index(self._the_index.presence, root.cid)
+            await self._pins_changed()
 
     async def drop_root(self, cid: str) -> None:
         async with self._sweep:
-            await self._on_index_thread(self._the_index.drop_root, cid)
+            await self.threads.on_index(self._the_index.drop_root, cid)
             self.roots.pop(cid, None)
             self._presences.pop(cid, None)
-            self._pinned_bytes = (await self._on_index_thread(self._the_index.totals)).pinned_bytes
+            await self._pins_changed()
+
+    async def _pins_changed(self) -> None:
+        """Counts at once where that is quick, else a little later, for many changes together."""
+        delay = self._may_count_at - asyncio.get_running_loop().time()
+        if delay <= 0:
+            await self._count_pinned()
+        elif not self._will_count:
+            self._will_count = True
+            self._tasks.spawn("content count", self._count_pinned_after(delay))
+
+    async def _count_pinned_after(self, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        self._will_count = False
+        await self._count_pinned()
+
+    async def _count_pinned(self) -> None:
+        now = asyncio.get_running_loop().time
+        start = now()
+        self._pinned_bytes = await self.threads.on_index(self._the_index.pinned_bytes)
+        took = now() - start
+        self._may_count_at = now() + (20 * took if took > SLOW_COUNT_S else 0)
 
     @property
     def totals(self) -> Totals:
         """`bytes` counts what is reserved for blocks on their way, and blocks set aside, too."""
-        return Totals(self._bytes + self._quarantined_bytes, self._blocks, self._pinned_bytes)
+        return Totals(self._tally.bytes + self._tally.set_aside_bytes, self._tally.blocks, self._pinned_bytes)
 
     # Room
 
@@ -283,36 +312,44 @@ class Store:
 
     async def _evict(self, needed_bytes: int) -> int:
         await self.commit()
-        garbage = await self._on_index_thread(self._the_index.garbage, needed_bytes, self._held())
-        return await self._remove(garbage)
+        garbage = await self.threads.on_index(self._the_index.garbage, needed_bytes, self._held())
+        blocks, freed = await self._remove(garbage)
+        if blocks:
+            self._emit(BlocksEvicted(blocks, freed))
+        return freed
 
     async def discard(self, tops: Iterable[bytes]) -> None:
         """Removes those of the blocks, and of what is below them, that nothing keeps."""
         async with self._sweep:
             await self.commit()
-            garbage = await self._on_index_thread(self._the_index.garbage_below, list(tops), self._held())
+            garbage = await self.threads.on_index(self._the_index.garbage_below, list(tops), self._held())
             await self._remove(garbage)
 
     def _held(self) -> list[bytes]:
         return [multihash for hold in self._holds for multihash in hold]
 
-    async def _remove(self, garbage: list[tuple[bytes, int]]) -> int:
+    async def _remove(self, garbage: list[tuple[bytes, int]]) -> tuple[int, int]:
+        """How many were removed, and the bytes freed on the disk."""
         if not garbage:
-            return 0
+            return 0, 0
         # The index forgets first: after a crash in between, the files are found again at the next start.
         multihashes = [multihash for multihash, _ in garbage]
-        roots = await self._on_index_thread(self._the_index.forget, multihashes)
-        removed = await self.on_file_thread(self._unlink, garbage)
+        roots = await self.threads.on_index(self._the_index.forget, multihashes)
+        removed = await self.threads.on_file(self._unlink, garbage)
         freed = sum(footprint(size) for size in removed)
-        self._give_back(freed)
-        self._blocks -= len(removed)
+        self._tally.give_back(freed)
+        self._tally.blocks -= len(removed)
         await self._presence_changed(roots)
-        self._emit(BlocksEvicted(len(removed), freed))
-        return freed
+        return len(removed), freed
+
+    def _use(self) -> float:
+        """A time for "last used" that only grows, whatever the clock does: a node may start in 1970."""
+        self._last_used = max(self._clock(), self._last_used + 1e-3)
+        return self._last_used
 
     async def _reserve(self, count: int) -> None:
         try:
-            self._take(count)
+            self._tally.take(count)
         except Refused:
             async with self._sweep:
                 await self._take_with_room(count)
@@ -320,31 +357,22 @@ class Store:
     async def _take_with_room(self, count: int) -> None:
         while True:
             try:
-                return self._take(count)
+                return self._tally.take(count)
             except Refused:
                 if not await self._evict(max(count, EVICT_BYTES)):
                     raise
 
-    def _take(self, count: int) -> None:
-        self._quota.reserve(count)
-        self._bytes += count
-
-    def _give_back(self, count: int) -> None:
-        if count:
-            self._quota.release(count)
-            self._bytes -= count
-
     async def _presence_changed(self, cids: list[str]) -> None:
         for cid in cids:
-            presence = await self._on_index_thread(self._the_index.presence, cid)
+            presence = await self.threads.on_index(self._the_index.presence, cid)
             self._presences[cid] = presence
             root = self.roots[cid]
             if not (presence.bytes or root.pinned or root.wanted):
-                await self._on_index_thread(self._the_index.drop_root, cid)
+                await self.threads.on_index(self._the_index.drop_root, cid)
                 del self.roots[cid], self._presences[cid]
             self._emit(PresenceChanged(cid))
 
-    # Threads
+    # Blocking parts
 
     @property
     def _the_index(self) -> Index:
@@ -352,31 +380,12 @@ class Store:
             raise LocalError("The content store is not open.")
         return self._index
 
-    async def on_file_thread(self, function: Callable[..., T], *args: object) -> T:
-        """For blocking work that belongs to content."""
-        loop = asyncio.get_running_loop()
-        return await _to_its_end(loop.run_in_executor(self._file_threads, function, *args))
-
-    async def _on_index_thread(self, function: Callable[..., T], *args: object) -> T:
-        loop = asyncio.get_running_loop()
-        return await _to_its_end(loop.run_in_executor(self._index_thread, function, *args))
-
     def _make_and_put(self, make: Callable[[], Block]) -> tuple[Block, bool]:
         block = make()
         return block, self._files.put(block)
 
     def _unlink(self, garbage: list[tuple[bytes, int]]) -> list[int]:
         return [size for multihash, size in garbage if self._files.remove(multihash)]
-
-
-async def _to_its_end(work: asyncio.Future[T]) -> T:
-    """The result. A cancellation is passed on only after the thread is done, so that no work is left over."""
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        while not work.done():
-            await asyncio.wait([work])
-        raise
 
 
 def _ignore(_: object) -> None:

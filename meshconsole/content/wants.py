@@ -192,6 +192,10 @@ class Wants:
         """How many peers have shown that they hold blocks of the group."""
         return len(self._providers.get(group, ()))
 
+    def is_owed(self, group: bytes) -> bool:
+        """Whether a peer that is not given up owes a block of the group."""
+        return any(want.owed_by is not None and group in want.groups for want in self._open.values())
+
     # What peers say
 
     def expect_blocks(self, peer: str, count: int) -> None:

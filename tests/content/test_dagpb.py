@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshconsole.content import dagpb
 from meshconsole.content.cid import RAW, Cid
 from meshconsole.content.dagpb import Link, Node, decode_node, encode_node
 from meshconsole.core.errors import LocalError, RemoteError
@@ -118,7 +119,9 @@ def test_unsorted_links_are_our_mistake() -> None:
         encode_node(Node((Link(ACID, "b"), Link(ACID, "a"))))
 
 
-def test_links_are_bounded() -> None:
+def test_links_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dagpb, "MAX_LINKS", 10)
     one = bytes.fromhex("120b0a09015500050001020304")
+    assert len(decode_node(one * 10).links) == 10
     with pytest.raises(RemoteError):
-        decode_node(one * ((1 << 16) + 1))
+        decode_node(one * 11)

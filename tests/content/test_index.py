@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshconsole.content.index import ABSENT, Differences, Entry, Index, Presence, Root
-from meshconsole.core.errors import CorruptData
+from meshconsole.core.errors import CorruptData, Fatal
 from tests.content.conftest import KEY
 
 if TYPE_CHECKING:
@@ -57,14 +57,32 @@ def test_is_encrypted_and_kept(tmp_path: Path) -> None:
         Index(path, os.urandom(32))
 
 
-def test_totals_count_pages_and_what_is_pinned(index: Index) -> None:
+def test_bytes_are_counted_in_pages_and_once(index: Index) -> None:
+    assert index.stored() == (0, 0)
     family(index)
-    totals = index.totals()
-    assert (totals.bytes, totals.blocks, totals.pinned_bytes) == (7 * PAGE, 6, 0)
+    assert index.stored() == (7 * PAGE, 6)
+    assert index.pinned_bytes() == 0
     index.put_root(root("a", pinned=True), A)
     index.put_root(root("d", pinned=True), D)
     index.put_root(root("f", wanted=True), F)
-    assert index.totals().pinned_bytes == 6 * PAGE  # C only once, F not
+    assert index.pinned_bytes() == 6 * PAGE  # C only once, F not
+
+
+def test_the_last_use_is_known(index: Index) -> None:
+    assert index.last_used() == 0.0
+    family(index)
+    index.touch([(B, 77.0)])
+    assert index.last_used() == 77.0
+
+
+def test_an_index_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "index.db"
+    index = Index(path, KEY)
+    index._conn.execute("PRAGMA user_version = 99")
+    index.close()
+    with pytest.raises(Fatal) as error:
+        Index(path, KEY)
+    assert "newer" in error.value.sentence
 
 
 def test_presence(index: Index) -> None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from meshconsole.content import store
 from meshconsole.content.happenings import BlockCorrupt, BlocksEvicted, IndexRebuilt, PresenceChanged
 from meshconsole.content.index import ABSENT
 from meshconsole.content.layout import UNIXFS_V0_2015, Profile
-from meshconsole.core.errors import CorruptData, Refused, RemoteError, Unavailable
+from meshconsole.core.errors import CorruptData, Fatal, Refused, RemoteError, Unavailable
 from tests.content.conftest import World, read_whole
 from tests.content.deterministic import deterministic, deterministic_bytes
 
@@ -178,6 +179,46 @@ async def test_unpinned_blocks_make_room_least_recently_used_first(world: World)
         assert world.quota.used == content.usage().bytes
         assert world.heard_of(BlocksEvicted)
         assert cids[1] in [happening.cid for happening in world.heard_of(PresenceChanged)]
+
+
+async def test_a_clock_that_jumps_back_does_not_change_who_makes_room(world: World) -> None:
+    async with world.content() as content:
+        old = await content.add([b"old"], "old", pinned=False)
+        world.clock.now = 0.0  # no battery behind the clock
+        new = await content.add([b"new"], "new", pinned=False)
+        await content.make_room(1)
+        assert not content.presence(old.cid).complete
+        assert content.presence(new.cid).complete
+    async with world.content() as content:
+        newer = await content.add([b"newer"], "newer", pinned=False)
+        await content.make_room(1)
+        assert not content.presence(new.cid).complete
+        assert content.presence(newer.cid).complete
+
+
+async def test_pinned_bytes_are_counted_later_where_counting_is_slow(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "SLOW_COUNT_S", -1.0)
+    async with world.content() as content:
+        for i in range(5):
+            await content.add([bytes([i])], "file")
+        while content.usage().pinned_bytes < 5 * PAGE:  # noqa: ASYNC110 - counted by a task of its own
+            await asyncio.sleep(0)
+        assert content.usage().pinned_bytes == content.usage().bytes == 5 * PAGE
+
+
+async def test_a_start_that_fails_leaves_no_threads(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = threading.active_count()
+    async with world.content():
+        pass
+    (world.path / "index.db").write_bytes(b"SQLite format 3\0" + bytes(4096))
+    for suffix in ("-wal", "-shm"):
+        (world.path / f"index.db{suffix}").unlink(missing_ok=True)
+    with pytest.raises(Fatal):
+        async with world.content():
+            pass
+    assert threading.active_count() == before
 
 
 async def test_pinned_blocks_never_make_room(world: World) -> None:
@@ -394,12 +435,12 @@ async def test_blocks_of_an_addition_cut_off_by_a_crash_are_garbage(world: World
         kept = await content.add([b"kept"], "kept")
         cut = await content.add(deterministic(30_000, "cut"), "cut", profile=SMALL)
         await content.unpin(cut.cid)
-        store = content._store
+        inside = content._store
         entries = [file for file in world.block_files() if file.read_bytes() != b"kept"]
         # As if the power had failed before the index heard of the blocks
-        multihashes = [multihash for multihash, _ in store._files.listing()]
-        await store.on_file_thread(store._the_index.forget, multihashes)
-        await store.drop_root(cut.cid)
+        multihashes = [multihash for multihash, _ in inside._files.listing()]
+        await inside.threads.on_file(inside._the_index.forget, multihashes)
+        await inside.drop_root(cut.cid)
     world.quota.used = 0
     async with world.content() as content:
         assert content.usage().blocks == len(entries) + 1

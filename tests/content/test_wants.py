@@ -551,7 +551,7 @@ def test_a_peer_that_comes_late_is_enough() -> None:
     assert swarm.now - before < PATIENCE_S
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1 << 30))
 def test_every_swarm_gets_everything_that_somebody_has(seed: int) -> None:
     chance = random.Random(seed)
