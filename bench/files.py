@@ -5,9 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from typing import TYPE_CHECKING
 
 from bench.figures import Figure, ratio
 from bench.nodes import OPEN, a_pair
+from meshconsole.control.blocking import call, stream
+from meshconsole.control.messages import BlobsData, BlobsPush, ListBlobs, Subscribe
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FILE_BYTES = 100_000_000
 
@@ -43,12 +49,13 @@ def _hash_s(data: bytes) -> float:
     return time.perf_counter() - began
 
 
-def _until_known(socket_path: os.PathLike[str], cid: str) -> None:
-    from pathlib import Path
-
-    from meshconsole.control.blocking import stream
-    from meshconsole.control.messages import BlobsPush, Subscribe
-
-    for push in stream(Path(socket_path), Subscribe(fps=10, events=False, blobs=True)):
+def _until_known(socket_path: Path, cid: str) -> None:
+    """Pushes tell of changes only, so the list is looked at once they flow."""
+    pushes = stream(socket_path, Subscribe(fps=10, events=False, blobs=True))
+    next(pushes)
+    data = call(socket_path, ListBlobs()).or_raise().data
+    if isinstance(data, BlobsData) and any(blob.cid == cid for blob in data.blobs):
+        return
+    for push in pushes:
         if isinstance(push, BlobsPush) and any(blob.cid == cid for blob in push.blobs):
             return
