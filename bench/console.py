@@ -42,7 +42,7 @@ def measure() -> list[Figure]:
             drawn = terminal.received - sent
             held = process.memory_info().rss
     return [
-        *percentiles("attach to first picture with the node's name", paints),
+        *percentiles("attach to first picture", paints),
         Figure("idle console, processor", 100 * busy / (ended - began), "%", f"over {IDLE_S:.0f} s"),
         Figure("idle console, drawn", drawn / (ended - began), "bytes/s"),
         Figure("console, resident", held / 1e6, "MB"),
