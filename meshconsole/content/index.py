@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlite_utils import Database
-
 from meshconsole.content.blockstore import PAGE_BYTES
 from meshconsole.core.errors import Fatal
 from meshconsole.crypto.database import DatabaseErrors, open_database, translate
@@ -109,7 +107,7 @@ class Index:
         self._conn: Any = open_database(path, key)
         try:
             with self._translated():
-                self.is_new = not Database(self._conn).table("roots").exists()
+                self.is_new = not self._has_tables()
                 self._check_version()
                 self._make_schema()
         except BaseException:
@@ -310,6 +308,17 @@ class Index:
 
     def _make_schema(self) -> None:
         self._conn.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        if not self._has_tables():
+            self._create_tables()
+        self._conn.execute("CREATE TEMP TABLE given (multihash BLOB PRIMARY KEY) WITHOUT ROWID")
+
+    def _has_tables(self) -> bool:
+        found = self._conn.execute("SELECT count(*) FROM sqlite_master WHERE name = 'roots'").fetchone()
+        return bool(found[0])
+
+    def _create_tables(self) -> None:
+        from sqlite_utils import Database  # only here: it costs a node 9 MB of memory
+
         db = Database(self._conn)
         db.table("blocks").create(
             {"id": int, "multihash": bytes, "size": int, "present": int, "used": float},
@@ -335,7 +344,6 @@ class Index:
             if_not_exists=True,
         )
         db.table("roots").create_index(["block"], if_not_exists=True)
-        self._conn.execute("CREATE TEMP TABLE given (multihash BLOB PRIMARY KEY) WITHOUT ROWID")
 
     def _give(self, conn: Any, multihashes: Sequence[bytes]) -> None:  # noqa: ANN401
         """Many values for one statement, without a limit on their number."""

@@ -6,8 +6,6 @@ import os
 import tempfile
 from typing import TYPE_CHECKING
 
-import tomlkit
-
 from meshconsole.core import config as core
 from meshconsole.core.errors import Fatal
 
@@ -43,6 +41,8 @@ def check_config(home: Home) -> list[core.Problem]:
 
 def write_values(home: Home, values: core.Values) -> None:
     """Sets keys in config.toml, checked first; comments and the order of the file stay."""
+    import tomlkit
+
     document = tomlkit.parse(_read(home.config)) if home.config.exists() else tomlkit.document()
     current = core.build_config([(str(home.config), document.unwrap())])
     typed = core.to_values(core.with_values(current, values))
@@ -55,6 +55,8 @@ def write_values(home: Home, values: core.Values) -> None:
 
 def render_config(config: core.Config) -> str:
     """A new config.toml: every key with its value, each section headed by what it is for."""
+    import tomlkit
+
     document = tomlkit.document()
     document.add(tomlkit.comment("meshconsole. Check with: meshconsole config check"))
     values = core.to_values(config)

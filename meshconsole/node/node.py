@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from contextlib import AsyncExitStack
+from socket import gethostname
 from typing import TYPE_CHECKING
 
 from meshconsole.content.happenings import BlockCorrupt, FetchProgress, IndexRebuilt, PresenceChanged
@@ -212,6 +213,7 @@ class Node:
             admit=self._admit,
             meter=self.governor.bandwidth,
             npub=self.identity.npub,
+            hosts=lambda: (*host_addresses(), gethostname(), f"{gethostname()}.local"),
         )
         await self.server.start()
         stack.push_async_callback(self.server.stop)

@@ -5,6 +5,7 @@ A home appears whole or not at all: it is built in a folder beside its place and
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import shutil
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from meshconsole.content.service import Content
 from meshconsole.core.errors import Fatal
 from meshconsole.core.home import Home
 from meshconsole.crypto.identity import Identity
@@ -20,7 +22,9 @@ from meshconsole.crypto.keystore import Keystore, Secrets
 from meshconsole.crypto.provider import choose_provider
 from meshconsole.crypto.suites import MC1
 from meshconsole.node.config_file import render_config, write_private
+from meshconsole.node.state import NodeState
 from meshconsole.relay.sqlite import SqliteEventStore
+from meshconsole.relay.store import NoQuota
 from meshconsole.team.state import Team
 
 if TYPE_CHECKING:
@@ -99,6 +103,8 @@ def _fill(home: Home, first_run: FirstRun, passphrase: str | None) -> None:
         unlocked = Keystore.create(home.keystore, passphrase)
     write_private(home.config, render_config(config).encode())
     home.blobs.mkdir(mode=0o700)
+    asyncio.run(_prepare_content(home, unlocked))
+    NodeState(home.database, unlocked.database_key).close()
     store = open_store(home, unlocked)
     try:
         if first_run.team == "create":
@@ -109,6 +115,15 @@ def _fill(home: Home, first_run: FirstRun, passphrase: str | None) -> None:
             _store_all(store, events)
     finally:
         store.close()
+
+
+async def _prepare_content(home: Home, unlocked: Secrets) -> None:
+    """Makes the tables now, so that no node has to load what makes them."""
+    content = Content(
+        home.blobs, unlocked.derive("blob-index"), quota=NoQuota(), emit=lambda _: None, clock=time.time
+    )
+    await content.start()
+    await content.stop()
 
 
 def _store_all(store: SqliteEventStore, events: list[Event]) -> None:

@@ -9,7 +9,6 @@ import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-import sqlite_utils
 
 from meshconsole.crypto.database import open_database, translate
 
@@ -25,9 +24,10 @@ class NodeState:
     def __init__(self, path: Path, key: bytes) -> None:
         self._connection = open_database(path, key)
         self._lock = threading.Lock()
-        database = sqlite_utils.Database(self._connection)
-        if "state" not in database.table_names():
-            database.table("state").create({"name": str, "value": bytes}, pk="name")
+        if not self._run("select 1 from sqlite_master where name = 'state'", ()):
+            from sqlite_utils import Database  # only here: it costs a node 9 MB of memory
+
+            Database(self._connection).table("state").create({"name": str, "value": bytes}, pk="name")
 
     def get(self, name: str, kind: type[T], default: T) -> T:
         rows = self._run("select value from state where name = ?", (name,))

@@ -12,54 +12,30 @@ relay_state  log_id and head_seq
 
 from __future__ import annotations
 
-import secrets
-from typing import TYPE_CHECKING, Any, cast
-
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from sqlite_utils.db import Table
-
     from meshconsole.relay.dbapi import Connection
 
-migrations = Migrations("relay")
+NEWEST = "first_tables"
+"""The last migration; a database that has had it is opened as it is."""
 
 
 def prepare(connection: Connection) -> None:
     """Brings an open database to the newest form. Raises what the database library raises."""
-    migrations.apply(Database(cast("sqlite3.Connection", connection)))
+    if not _is_current(connection):
+        from sqlite_utils import Database
+
+        from meshconsole.relay.migrations import migrations
+
+        migrations.apply(Database(cast("sqlite3.Connection", connection)))
 
 
-@migrations()
-def first_tables(db: Database) -> None:
-    events = _create(
-        db, "events", {"key": int, "short_id": int, "author": int, "kind": int, "seq": int}, pk="key"
-    )
-    events.create_index(["short_id"])
-    events.create_index(["author", "kind"])
-    events.create_index(["kind"])
-    events.create_index(["seq"], unique=True)
-    _create(db, "bodies", {"key": int, "raw": bytes}, pk="key")
-    # sqlite-utils cannot write WITHOUT ROWID; a second B-tree for each tag would cost a third more.
-    db.execute(
-        "create table tags (hash integer not null, key integer not null, kind integer not null,"
-        " primary key (hash, key)) without rowid"
-    )
-    _create(db, "addresses", {"hash": int, "key": int}, pk="hash")
-    _create(db, "deletions", {"hash": int, "until": int}, pk="hash")
-    _create(db, "expirations", {"key": int, "expires": int}, pk="key").create_index(["expires"])
-    _create(db, "authors", {"author": int, "pubkey": bytes}, pk="author").create_index(
-        ["pubkey"], unique=True
-    )
-    state = _create(db, "relay_state", {"name": str, "value": str}, pk="name")
-    state.insert({"name": "log_id", "value": secrets.token_hex(16)})
-    state.insert({"name": "head_seq", "value": "0"})
-
-
-def _create(db: Database, name: str, columns: dict[str, Any], *, pk: str) -> Table:
-    table = db.table(name)
-    table.create(columns, pk=pk, not_null=set(columns) - {pk})
-    return table
+def _is_current(connection: Connection) -> bool:
+    known = "select count(*) from sqlite_master where type = 'table' and name = '_sqlite_migrations'"
+    if not connection.execute(known).fetchall()[0][0]:
+        return False
+    applied = "select count(*) from _sqlite_migrations where migration_set = 'relay' and name = ?"
+    return bool(connection.execute(applied, (NEWEST,)).fetchall()[0][0])
