@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from meshconsole.cli.ask import ask, runs, why_unavailable
-from meshconsole.cli.home import add_passphrase_file, given_passphrase, home_of, passphrase_for
+from meshconsole.cli.home import add_passphrase_file, command_line, given_passphrase, home_of, passphrase_for
 from meshconsole.cli.init import default_name, make_home
 from meshconsole.cli.node import add_settings
 from meshconsole.cli.output import printable, say
@@ -156,5 +156,6 @@ def _make_with_defaults(home: Home, passphrase: str | None) -> None:
     name = default_name()
     config = with_values(Config(), {"node": {"name": name, "listen": LOOPBACK_LISTEN}}, "defaults")
     make_home(home, FirstRun(name=name, team="later", config=config), passphrase)
-    log = f"Made a node with the defaults in {home.path}. It listens on this machine only; to serve others:"
-    print(printable(f"{log} meshconsole config set node.listen=0.0.0.0:7447"), file=sys.stderr)
+    made = f"Made a node with the defaults in {home.path}. It listens on this machine only; to serve others:"
+    serve = command_line("meshconsole config set node.listen=0.0.0.0:7447", home)
+    print(printable(f"{made} {serve}"), file=sys.stderr)

@@ -103,7 +103,7 @@ def _parse(given: list[str]) -> argparse.Namespace:
     _add_home(top)
     top.add_argument("--version", action="version", version=f"meshconsole {_version()}")
     before, name, after = _split(given)
-    first, others = top.parse_known_args(before)
+    first = top.parse_args(before)
     if name not in COMMANDS:
         top.error(f"there is no command {name!r}{_closest(name)}")
     command = COMMANDS[name]
@@ -111,18 +111,24 @@ def _parse(given: list[str]) -> argparse.Namespace:
     _add_home(parser)
     group = cast("Group", import_module(f"meshconsole.cli.{command.group}"))
     group.configure(name, parser)
-    parsed = parser.parse_args(others + after)
+    parsed = parser.parse_args(after)
     parsed.home = parsed.home or first.home
     return parsed
 
 
 def _split(given: list[str]) -> tuple[list[str], str, list[str]]:
-    """What stands before the command's name, the name, and what follows it."""
+    """What stands before the command's name, the name, and what follows it.
+
+    An option that only a command can have, where a name is expected, is one of the default command.
+    """
     at = 0
     while at < len(given):
-        if not given[at].startswith("-"):
-            return given[:at], given[at], given[at + 1 :]
-        at += 2 if given[at] == "--home" else 1
+        word = given[at]
+        if not word.startswith("-"):
+            return given[:at], word, given[at + 1 :]
+        if word.partition("=")[0] not in ("-h", "--help", "--version", "--home"):
+            return given[:at], DEFAULT_COMMAND, given[at:]
+        at += 2 if word == "--home" else 1
     return given, DEFAULT_COMMAND, []
 
 
