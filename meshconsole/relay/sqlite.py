@@ -263,17 +263,15 @@ class SqliteEventStore:
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Connection]:
         """A connection in one read transaction with a time budget."""
-        with self._readers.borrow() as connection:
-            deadline = time.monotonic() + QUERY_BUDGET_S
-            connection.set_progress_handler(lambda: time.monotonic() > deadline, 20_000)
-            try:
-                connection.execute("begin")
-                yield connection
-            except DatabaseErrors as error:
-                raise translate(error, self._path) from error
-            finally:
-                with contextlib.suppress(*DatabaseErrors):
-                    connection.execute("rollback")
+        reader = self._readers.take()
+        reader.deadline = time.monotonic() + QUERY_BUDGET_S
+        try:
+            reader.connection.execute("begin")
+            yield reader.connection
+        except DatabaseErrors as error:
+            raise translate(error, self._path) from error
+        finally:
+            self._readers.give_back(reader)
 
     def _open_reader(self) -> Connection:
         connection: Connection = open_database(self._path, self._key, readonly=True)
@@ -281,40 +279,52 @@ class SqliteEventStore:
         return connection
 
 
+class _Reader:
+    """A connection that breaks off what runs beyond `deadline` (monotonic seconds)."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.deadline = 0.0
+        connection.set_progress_handler(lambda: time.monotonic() > self.deadline, 20_000)
+
+
 class _Readers:
     """Connections for reading, opened as they are needed, at most MAX_READERS."""
 
     def __init__(self, connect: Callable[[], Connection]) -> None:
         self._connect = connect
-        self._idle: list[Connection] = []
+        self._idle: list[_Reader] = []
         self._free = threading.Semaphore(MAX_READERS)
         self._lock = threading.Lock()
         self._closed = False
 
-    @contextlib.contextmanager
-    def borrow(self) -> Iterator[Connection]:
-        with self._free:
+    def take(self) -> _Reader:
+        """Waits for one. Raises Fatal when the store is closed."""
+        self._free.acquire()
+        try:
             with self._lock:
                 if self._closed:
                     raise Fatal("The event store is closed.")
-                connection = self._idle.pop() if self._idle else self._connect()
-            try:
-                yield connection
-            finally:
-                self._give_back(connection)
+                return self._idle.pop() if self._idle else _Reader(self._connect())
+        except BaseException:
+            self._free.release()
+            raise
 
-    def _give_back(self, connection: Connection) -> None:
+    def give_back(self, reader: _Reader) -> None:
+        with contextlib.suppress(*DatabaseErrors):
+            reader.connection.execute("rollback")
         with self._lock:
             if self._closed:
-                connection.close()
+                reader.connection.close()
             else:
-                self._idle.append(connection)
+                self._idle.append(reader)
+        self._free.release()
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
-            for connection in self._idle:
-                connection.close()
+            for reader in self._idle:
+                reader.connection.close()
             self._idle.clear()
 
 
