@@ -13,7 +13,7 @@ from meshconsole.content.cid import Cid
 from meshconsole.content.happenings import FetchProgress, FetchState
 from meshconsole.content.index import Presence, Root
 from meshconsole.content.walk import Walk, links_of
-from meshconsole.core.errors import CorruptData, MeshconsoleError, RemoteError
+from meshconsole.core.errors import CorruptData, MeshconsoleError, RemoteError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -101,8 +101,17 @@ class Fetch:
             self._came += came
             self._news.set()
 
-    def finish(self, state: FetchState, error: str = "") -> None:
-        self._set_progress(state, error)
+    def finish(self) -> None:
+        """It has come to its end, whole or with `failure`."""
+        if self.failure is None:
+            self._set_progress("done")
+        else:
+            self._set_progress("failed", self.failure.sentence)
+
+    def stop(self, reason: MeshconsoleError) -> None:
+        """Nobody works on it any more: who waits for it learns why."""
+        self.failure = self.failure or reason
+        self._tell()
 
     @property
     def presence(self) -> Presence:
@@ -111,31 +120,32 @@ class Fetch:
 
     async def _look_around(self) -> None:
         """Finds out what is here already, as far as is needed for the next wants."""
+        walk = self._walk
         came, self._came = self._came, []
         for multihash in came:
-            cid = self._walk.wanted_cid(multihash)
+            cid = walk.wanted_cid(multihash)
             if cid is not None:
-                await self._open(cid)
-        while True:
-            cids = self._walk.to_check(CHECKED_AT_ONCE)
+                await self._open(walk, cid)
+        while walk is self._walk:
+            cids = walk.to_check(CHECKED_AT_ONCE)
             if cids:
-                self._walk.checked(cids, await self._store.sizes(cids))
-            inner = self._walk.to_open()
+                walk.checked(cids, await self._store.sizes(cids))
+            inner = walk.to_open()
             if inner is not None:
-                await self._open(inner)
+                await self._open(walk, inner)
             elif not cids:
                 return
 
-    async def _open(self, cid: Cid) -> None:
+    async def _open(self, walk: Walk, cid: Cid) -> None:
         try:
             data = await self._store.read(cid)
         except CorruptData:
             data = None
         if data is None:
-            self._walk.absent(cid.multihash)
+            walk.absent(cid.multihash)
         else:
             links = await self._store.threads.on_file(links_of, cid, data)
-            self._walk.arrived(cid.multihash, len(data), links)
+            walk.arrived(cid.multihash, len(data), links)
 
     async def _wait(self) -> None:
         """For news. Blocks that came are committed at the latest when none came for a while."""
@@ -164,8 +174,11 @@ class Fetch:
         if progress != self.progress:
             self.progress = progress
             self._emit(progress)
-            self.changed.set()
-            self.changed = asyncio.Event()
+            self._tell()
+
+    def _tell(self) -> None:
+        self.changed.set()
+        self.changed = asyncio.Event()
 
 
 class Fetches:
@@ -190,9 +203,10 @@ class Fetches:
 
     async def start(self, cid: Cid, root: Root) -> Fetch:
         """The fetch of the root, which is remembered until it ends."""
-        running = self._running.get(root.cid)
-        if running is not None:
-            return running
+        while (running := self._running.get(root.cid)) is not None:
+            if running.failure is None:
+                return running
+            await asyncio.wait([self._work[root.cid]])  # it is just ending
         await self._store.put_root(replace(root, wanted=True), cid)
         return self._running.get(root.cid) or self._begin(cid)
 
@@ -201,6 +215,9 @@ class Fetches:
         work = self._work.get(cid)
         if work is None:
             return False
+        self._running[cid].stop(
+            Unavailable("The fetch was cancelled.", hint="Start it again when you want it.")
+        )
         work.cancel()
         await asyncio.wait([work])
         await self._end(cid)
@@ -208,9 +225,15 @@ class Fetches:
 
     def _begin(self, cid: Cid) -> Fetch:
         fetch = Fetch(cid, self._store, self._exchange, self._emit)
-        self._running[fetch.text] = fetch
-        self._work[fetch.text] = self._tasks.spawn(f"fetch {fetch.text[-8:]}", self._run(fetch))
+        work = self._tasks.spawn(f"fetch {fetch.text[-8:]}", self._run(fetch))
+        self._running[fetch.text], self._work[fetch.text] = fetch, work
+        # Not in the task itself: one that is cancelled before it begins runs none of its lines.
+        work.add_done_callback(lambda _: self._ended(fetch))
         return fetch
+
+    def _ended(self, fetch: Fetch) -> None:
+        del self._running[fetch.text], self._work[fetch.text]
+        fetch.stop(Unavailable("The node stops.", hint="The fetch goes on when it starts again."))
 
     async def _run(self, fetch: Fetch) -> None:
         try:
@@ -218,14 +241,11 @@ class Fetches:
             while not fetch.is_done:
                 await fetch.run()
                 await self._end(fetch.text)
-            fetch.finish("done")
+            fetch.finish()
         except MeshconsoleError as error:
             fetch.failure = error
+            fetch.finish()
             await self._end(fetch.text)
-            fetch.finish("failed", error.sentence)
-        finally:
-            self._running.pop(fetch.text, None)
-            self._work.pop(fetch.text, None)
 
     async def _end(self, cid: str) -> None:
         """The root is not wanted any more."""

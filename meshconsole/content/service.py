@@ -155,13 +155,15 @@ class Content:
             progress, changed = fetch.progress, fetch.changed
             if told is None or progress.have_bytes > told.have_bytes:
                 gives_up_at = loop.time() + deadline_s
+            if progress.state == "done":
+                yield progress
+                return
+            if fetch.failure is not None:
+                raise fetch.failure
             if progress != told:
                 told = progress
-                if progress.state == "failed" and fetch.failure is not None:
-                    raise fetch.failure
                 yield progress
-                if progress.state == "done":
-                    return
+                continue
             try:
                 async with asyncio.timeout_at(gives_up_at):
                     await changed.wait()

@@ -228,6 +228,22 @@ async def test_a_file_added_here_ends_the_fetch_of_it(team: Team) -> None:
     assert me.is_pinned(cid)
 
 
+async def test_who_waits_for_a_fetch_learns_of_its_end(team: Team) -> None:
+    cid = str(Cid.of(RAW, b"nobody has this"))
+    async with team.worlds["me"].content() as me:
+        looking = asyncio.ensure_future(fetched(me, cid))
+        while not me._fetches._running:  # noqa: ASYNC110 - until it has begun
+            await asyncio.sleep(0)
+        assert await me.cancel_fetch(cid)
+        with pytest.raises(Unavailable, match="cancelled"):
+            await looking
+        looking = asyncio.ensure_future(fetched(me, cid))
+        while not me._fetches._running:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    with pytest.raises(Unavailable, match="stops"):
+        await looking
+
+
 # Who may read
 
 
