@@ -15,7 +15,7 @@ from meshconsole.mesh.links.link import Closed, Link
 from meshconsole.mesh.messages import PROTOCOL_VERSION, Describe, Hello
 from meshconsole.mesh.pairing import LinkFacts, keeps_newer
 from meshconsole.mesh.roster import live_device
-from meshconsole.mesh.session import PeerSession, Surroundings
+from meshconsole.mesh.session import PeerSession
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from meshconsole.mesh.links.pipe import Meter, Pipe
     from meshconsole.mesh.nursery import Nursery
     from meshconsole.mesh.roster import Device, Roster
+    from meshconsole.mesh.syncing import Surroundings
 
 log = logging.getLogger(__name__)
 

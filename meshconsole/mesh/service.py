@@ -26,7 +26,7 @@ from meshconsole.mesh.links.websocket import accepted
 from meshconsole.mesh.nursery import Nursery
 from meshconsole.mesh.rows import RecentRows
 from meshconsole.mesh.serving import Row
-from meshconsole.mesh.session import Surroundings, is_from_a_link, via_name
+from meshconsole.mesh.syncing import Surroundings, is_from_a_link, via_name
 from meshconsole.mesh.view import peer_status
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from meshconsole.mesh.links.link import Link
     from meshconsole.mesh.links.pipe import Meter, Pipe
     from meshconsole.mesh.roster import Membership
-    from meshconsole.mesh.session import Blocks, Cursors, PeerSession
+    from meshconsole.mesh.session import PeerSession
+    from meshconsole.mesh.syncing import Blocks, Cursors
     from meshconsole.relay.relay import Relay, Stored
     from meshconsole.team.invites import Invite
 
@@ -228,7 +229,7 @@ class Mesh:
         """Handler of the route "/mesh": returns when the link has ended."""
         pipe = accepted(connection)
         if self._nursery is None or self._membership.team is None:
-            await pipe.close("This node has no team.")
+            await pipe.close("This node has no team, or stops.")
             return
         host = pipe.address.rpartition(":")[0]
         task = self._nursery.spawn(f"link from {pipe.address}", self._links.inbound(pipe, host))

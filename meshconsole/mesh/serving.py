@@ -3,7 +3,7 @@
 The peer says `Want(after)`; from then on it is sent every row behind `after`, in the order of the log,
 first what is there and then what comes. The laws:
 
-1. Before the backlog the control events (roster, bundles, grants) are offered, whatever their place in
+1. Before a long backlog the control events (roster, bundles, grants) are offered, whatever their place in
    the log: a removal must arrive before the thousand notes that precede it.
 2. Rows that the peer is known to have, or may not have, are left out; `upto` passes over them.
 3. Rows made here are pushed in full. Rows that came from elsewhere are offered by id, a little later:
@@ -36,6 +36,8 @@ BATCH_ROWS = 1024
 WINDOW_BYTES = 512 * 1024
 WINDOW_BATCHES = 64
 READ_ROWS = 128
+SHORT_BACKLOG = 256
+"""Rows: so many arrive so soon that nothing needs to go before them."""
 OFFER_DELAY_S = 0.05
 ADVANCE_DELAY_S = 1.0
 """A batch that only moves the peer's cursor may wait this long for something better to say."""
@@ -114,7 +116,7 @@ class Serving:
         # from the start, then. What the peer still has it will not need.
         self._position = self._said = want.after if want.after <= self.head else 0
         self._catching_up = True
-        if self._position < self.head:
+        if self.head - self._position > SHORT_BACKLOG or (self._position == 0 and self.head):
             self._reading = True
             self.asks.append(ReadControl(self._epoch))
         else:

@@ -23,9 +23,10 @@ from tests.mesh.devices import credentials, identity, key_of
 from tests.mesh.link_pair import CountingMeter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection
     from pathlib import Path
 
+    from meshconsole.core.errors import RemoteError
     from meshconsole.core.event import Event
     from meshconsole.mesh.happenings import MeshHappening
     from meshconsole.team.invites import AdmittedRole
@@ -115,6 +116,33 @@ class SmallMembership:
         self.saves += 1
 
 
+class RecordingBlocks:
+    """The content room's place: writes down what the mesh tells it, and refuses what it is told to."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.messages: list[bytes] = []
+        self.senders: dict[str, Callable[[bytes], Awaitable[None]]] = {}
+        self.refusal: RemoteError | None = None
+
+    def attach(
+        self, peer: str, send: Callable[[bytes], Awaitable[None]], may_read: Callable[[str], bool], /
+    ) -> None:
+        assert may_read("any")
+        self.told.append("attach")
+        self.senders[peer] = send
+
+    def detach(self, peer: str, /) -> None:
+        self.told.append("detach")
+        del self.senders[peer]
+
+    async def receive(self, peer: str, message: bytes, /) -> None:
+        assert peer in self.senders
+        if self.refusal is not None:
+            raise self.refusal
+        self.messages.append(message)
+
+
 class OpenAccess:
     def public(self) -> bool:
         return True
@@ -140,12 +168,14 @@ class TestNode:
         webrtc: bool = False,
         mdns: bool = False,
         admit: Callable[[str, str], Verdict] = lambda _kind, _remote: ACCEPTED,
+        content: RecordingBlocks | None = None,
     ) -> None:
         self.name = name
         self.npub = identity(name).npub
         self.membership = SmallMembership(roster)
         self.folder = folder
         self.admit = admit
+        self.content = content
         self.cursors = MemoryCursors()
         self.addresses = MemoryAddresses()
         self.meter = CountingMeter()
@@ -174,7 +204,7 @@ class TestNode:
             credentials(self.name),
             self.membership,
             self.relay,
-            None,
+            self.content,
             self.config,
             cursors=self.cursors,
             emit=self._emit,

@@ -96,7 +96,7 @@ async def test_nodes_of_one_team_find_and_link_without_being_told(tmp_path: Path
         await bob.until_linked(alice)
         sent = await alice.publish("found you")
         await bob.until_has(sent)
-        assert "1 of this team" in alice.mesh.discovery_lines()[0]
+        await alice.until(lambda: "1 of this team" in alice.mesh.discovery_lines()[0])
 
 
 def test_the_mesh_and_its_mdns_add_little_to_a_node(tmp_path: Path) -> None:

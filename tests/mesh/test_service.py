@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from typing import TYPE_CHECKING
 
 from websockets.asyncio.client import connect
 
+from meshconsole.core.errors import RemoteError
 from meshconsole.core.kinds import SIGNAL, TEAM_NOTE, TEXT_NOTE
 from meshconsole.core.verdict import Verdict, refuse
+from meshconsole.mesh import session as session_module
 from meshconsole.mesh.discovery import rungs
 from meshconsole.mesh.happenings import LinkRefused
 from meshconsole.mesh.linking import NOT_OF_THE_TEAM
+from meshconsole.mesh.links import heartbeat
 from meshconsole.mesh.links import link as link_module
-from tests.mesh.nodes import SmallRoster, TestNode
+from tests.mesh.memory_pipe import memory_pipes
+from tests.mesh.nodes import RecordingBlocks, SmallRoster, TestNode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +65,9 @@ async def test_events_pass_along_a_line_and_come_once(tmp_path: Path) -> None:
         sent = [await alice.publish(f"a{n}") for n in range(20)] + [await carol.publish("c")]
         for node in (alice, bob, carol):
             await node.until_has(*sent)
-            assert len([s for s in node.stored if s.seq]) == len(sent)
+            await node.until(lambda node=node: len(node.stored) >= len(sent))  # type: ignore[misc]
+        await alice.until(lambda: alice.mesh.status()[0].lag_events == 0)
+        assert [len(node.stored) for node in (alice, bob, carol)] == [len(sent)] * 3
 
 
 async def test_an_ephemeral_event_reaches_everybody_once(tmp_path: Path) -> None:
@@ -308,3 +315,63 @@ async def test_a_burst_while_linked_arrives_whole(tmp_path: Path) -> None:
         await bob.until_has(*events)
         await bob.until(lambda: len(bob.stored) >= 600)
         assert bob.store.count() == len(bob.stored) == 600
+
+
+async def test_blocks_travel_beside_events_and_a_rude_peer_loses_its_link(tmp_path: Path) -> None:
+    roster = SmallRoster.of("alice", "bob")
+    theirs, ours = RecordingBlocks(), RecordingBlocks()
+    async with (
+        TestNode("alice", roster, tmp_path, content=ours) as alice,
+        TestNode("bob", roster, tmp_path, content=theirs) as bob,
+    ):
+        alice.dial(bob)
+        await alice.until_linked(bob)
+        await bob.until_linked(alice)
+        block = os.urandom(4 * 1024 * 1024)
+        await ours.senders[bob.npub](block)
+        event = await alice.publish("overtakes")
+        await bob.until_has(event)
+        await bob.until(lambda: theirs.messages == [block])
+        theirs.refusal = RemoteError("unsolicited", "The peer sent a block that nobody asked for.")
+        await ours.senders[bob.npub](b"unasked")
+        await alice.until(lambda: bool(alice.downs()))
+        assert alice.downs()[0].reason == "The peer sent a block that nobody asked for."
+        await bob.until(lambda: theirs.told[:2] == ["attach", "detach"])
+
+
+async def test_a_link_that_falls_silent_gives_way_before_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two links of which the preferred one carries nothing any more, and nobody says so."""
+    monkeypatch.setattr(heartbeat, "PING_S", 0.1)
+    monkeypatch.setattr(heartbeat, "SUSPECT_S", 0.5)
+    monkeypatch.setattr(session_module, "CHECK_S", 0.05)
+    roster = SmallRoster.of("alice", "bob")
+    async with TestNode("alice", roster, tmp_path) as alice, TestNode("bob", roster, tmp_path) as bob:
+        alice.dial(bob)
+        await alice.until_linked(bob)
+        await bob.until_linked(alice)
+        spare_a, spare_b = memory_pipes()
+        spare_a.path = spare_b.path = "webrtc"
+        carried = [
+            asyncio.create_task(
+                node.mesh._carry_channel(node.mesh._links.sessions[other.npub], pipe, dialled)
+            )
+            for node, other, pipe, dialled in ((alice, bob, spare_a, True), (bob, alice, spare_b, False))
+        ]
+        await alice.until_linked(bob, "webrtc")
+        await bob.until_linked(alice, "webrtc")
+        for node, other in ((alice, bob), (bob, alice)):
+            link = next(k for k in node.mesh._links.sessions[other.npub].links if k.pipe.path == "websocket")
+            monkeypatch.setattr(link.pipe, "send", swallow)
+        sent = await alice.publish("by the other way")
+        await bob.until_has(sent)
+        assert alice.is_linked(bob, "websocket"), "silent, and not given up yet"
+        assert bob.mesh.status()[0].state == "up"
+        await spare_a.close("")
+        await asyncio.wait(carried)
+        await bob.until(lambda: bob.mesh.status()[0].state in ("suspect", "down", "connecting"))
+
+
+async def swallow(_message: bytes) -> None:
+    return None

@@ -11,7 +11,7 @@ from meshconsole.core.errors import MeshconsoleError, Unavailable
 from meshconsole.mesh.addresses import host_addresses, listen_addresses, with_port
 from meshconsole.mesh.discovery.cached import AddressBook
 from meshconsole.mesh.discovery.mdns import MdnsRung
-from meshconsole.mesh.links.websocket import split_address
+from meshconsole.mesh.links.websocket import is_loopback, split_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -73,9 +73,9 @@ class Rungs:
         """Before anything is dialled. `port` is where this node's server answers."""
         self._port = port
         self._hosts = await asyncio.to_thread(host_addresses)
-        self.roster_changed()
         if self._store is not None:
             self._book = AddressBook.of(await asyncio.to_thread(self._store.load))
+        self.roster_changed()
         for npub, addresses in self._book.all().items():
             for address in addresses:
                 self._ladder.offer(address, "cached", self._now(), npub=npub)
@@ -91,6 +91,8 @@ class Rungs:
         return listen_addresses(self._config.node.listen, self._port, self._hosts)
 
     def offer(self, addresses: Iterable[str], source: Source) -> None:
+        if source == "invite" and not self._config.discovery.invite:
+            return
         for address in addresses:
             self._ladder.offer(address, source, self._now())
         self._changed()
@@ -103,6 +105,8 @@ class Rungs:
             with contextlib.suppress(Unavailable):
                 addresses.append(with_port(link.address, split_address(addresses[0])[1]))
         for address in addresses:
+            if is_loopback(address) and not is_loopback(link.address):
+                continue
             with contextlib.suppress(Unavailable):
                 split_address(address)
                 self._ladder.offer(address, "peer", self._now(), npub=npub)
@@ -112,8 +116,12 @@ class Rungs:
         self._book.worked(npub, address)
 
     def roster_changed(self) -> None:
-        if self._membership.team is not None:
+        team = self._membership.team
+        if team is not None:
             self._has_team.set()
+            live = {device.npub for device in team.members() if not device.removed}
+            for npub in self._book.all().keys() - live:
+                self._book.forget(npub)
         if self._mdns is not None:
             self._mdns.refresh()
 
@@ -129,14 +137,20 @@ class Rungs:
 
     def lines(self) -> tuple[str, ...]:
         """One for each rung: what it does now, or why it does not."""
-        count = self._ladder.count
-        cached = f"cached: {plural(count('cached'), 'address')} that worked before"
-        return (
+        found, count = self._config.discovery, self._ladder.count
+        lines = [
             self._mdns_line(),
-            cached if self._config.discovery.cached_peers else "cached: switched off",
+            f"cached: {plural(count('cached'), 'address')} that worked before",
             f"invite: {plural(count('invite'), 'address')}",
             f"peers: {plural(count('peer'), 'address')} told by teammates",
-        )
+        ]
+        if not found.cached_peers:
+            lines[1] = "cached: switched off"
+        if not found.invite:
+            lines[2] = "invite: switched off"
+        if found.dht:
+            lines.append("dht: not part of this version")
+        return tuple(lines)
 
     def _mdns_line(self) -> str:
         if self._mdns is None:

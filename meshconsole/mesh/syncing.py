@@ -1,0 +1,184 @@
+"""The sync machine of one peer at work: its asks answered from the relay, its clock kept."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from meshconsole.core.errors import MeshconsoleError
+from meshconsole.core.event import decode_event
+from meshconsole.core.kinds import CONTROL_KINDS
+from meshconsole.mesh.peer import Ask, PeerSync
+from meshconsole.mesh.serving import ReadControl, ReadRows, Row
+from meshconsole.mesh.taking import FindMissing, SaveCursor, Store, StoreLive
+from meshconsole.relay.filter import Filter
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from meshconsole.mesh.known import KnownIds
+    from meshconsole.mesh.rows import RecentRows
+    from meshconsole.relay.relay import Relay
+
+log = logging.getLogger(__name__)
+
+CONTROL_LIMIT = 2000
+"""Control events offered before a backlog; the rest, if there ever is one, comes in the log's order."""
+RETRY_S = 5.0
+MAX_ASKS = 16
+
+
+class Cursors(Protocol):
+    """How far into each peer's log this node has come. Both may block; `put` is durable on return."""
+
+    def get(self, peer: str, log_id: str, /) -> int: ...
+
+    def put(self, peer: str, log_id: str, seq: int, /) -> None: ...
+
+
+class Blocks(Protocol):
+    """The content room, as far as it speaks with peers. `may_read(cid)` says what the peer may have."""
+
+    def attach(
+        self, peer: str, send: Callable[[bytes], Awaitable[None]], may_read: Callable[[str], bool], /
+    ) -> None: ...
+
+    def detach(self, peer: str, /) -> None: ...
+
+    async def receive(self, peer: str, message: bytes, /) -> None: ...
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What all sessions of a node share. `settled` are ids that went through the store lately."""
+
+    relay: Relay
+    content: Blocks | None
+    cursors: Cursors
+    rows: RecentRows
+    settled: KnownIds
+    now: Callable[[], float]
+
+
+def via_name(npub: str) -> str:
+    """How the relay knows which link an event came over."""
+    return f"link {npub}"
+
+
+def is_from_a_link(via: str) -> bool:
+    return via.startswith("link ")
+
+
+class Syncing:
+    """`post` moves what is in the machine's outboxes; it is called after everything that may fill them."""
+
+    def __init__(
+        self, npub: str, may_have: Callable[[int], bool], around: Surroundings, post: Callable[[], None]
+    ) -> None:
+        self.trouble = ""
+        """Why reading or writing here does not go on at the moment."""
+        store = around.relay.store
+        self.machine = PeerSync.make(store.log_id, store.head_seq, around.settled, may_have)
+        self._npub = npub
+        self._around = around
+        self._post = post
+        self._serve_asks: deque[Ask] = deque()
+        self._take_asks: deque[Ask] = deque()
+        self._serve_more = asyncio.Event()
+        self._take_more = asyncio.Event()
+        self._take_less = asyncio.Event()
+        self._timer = asyncio.Event()
+
+    def pump(self) -> None:
+        """After the machine was given something: hands on what it wants sent and done."""
+        self._post()
+        for ask in self.machine.take_asks():
+            if isinstance(ask, ReadControl | ReadRows):
+                self._serve_asks.append(ask)
+                self._serve_more.set()
+            else:
+                self._take_asks.append(ask)
+                self._take_more.set()
+        self._timer.set()
+
+    async def has_room(self) -> None:
+        """Returns when what came in lately has been dealt with, mostly."""
+        while len(self._take_asks) > MAX_ASKS:
+            self._take_less.clear()
+            await self._take_less.wait()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._work(self._serve_asks, self._serve_more, self._serve))
+            group.create_task(self._work(self._take_asks, self._take_more, self._take))
+            group.create_task(self._keep_time())
+
+    async def _work(
+        self, asks: deque[Ask], more: asyncio.Event, answer: Callable[[Ask], Awaitable[None]]
+    ) -> None:
+        while True:
+            while asks:
+                try:
+                    await answer(asks[0])
+                except MeshconsoleError as error:
+                    log.warning("syncing with %s waits: %s", self._npub[:8], error.sentence)
+                    self.trouble = error.sentence
+                    await asyncio.sleep(RETRY_S)
+                    continue
+                self.trouble = ""
+                asks.popleft()
+                self._take_less.set()
+                self.pump()
+            more.clear()
+            await more.wait()
+
+    async def _serve(self, ask: Ask) -> None:
+        relay, serving = self._around.relay, self.machine.serving
+        match ask:
+            case ReadControl(epoch):
+                raws = await relay.query([Filter(kinds=CONTROL_KINDS)], CONTROL_LIMIT)
+                serving.control(epoch, [_control_row(raw) for raw in reversed(raws)], self._around.now())
+            case ReadRows(epoch, after, limit):
+                rows = self._around.rows.read(after, limit)
+                if rows is None:
+                    feed = await relay.feed(after, limit)
+                    rows = [Row(row.seq, bytes.fromhex(row.id), row.kind, row.raw) for row in feed]
+                serving.rows(epoch, rows, self._around.now())
+
+    async def _take(self, ask: Ask) -> None:
+        relay, taking, via = self._around.relay, self.machine.taking, via_name(self._npub)
+        match ask:
+            case FindMissing(stream, number, ids):
+                known = await asyncio.to_thread(relay.store.known, [i.hex() for i in ids])
+                taking.missing(stream, number, {i for i in ids if i.hex() not in known})
+            case Store(stream, events):
+                verdicts = await relay.publish_many(events, via=via, trusted=True)
+                taking.stored(stream, verdicts, self._around.now())
+            case StoreLive(events):
+                await relay.publish_many(events, via=via, trusted=True)
+            case SaveCursor(stream, log_id, seq):
+                await asyncio.to_thread(self._around.cursors.put, self._npub, log_id, seq)
+                taking.saved(stream)
+
+    async def _keep_time(self) -> None:
+        """Runs the machine's timers."""
+        while True:
+            self._timer.clear()
+            due = self.machine.next_timer()
+            if due is None:
+                await self._timer.wait()
+                continue
+            try:
+                async with asyncio.timeout(max(0.001, due - self._around.now())):
+                    await self._timer.wait()
+            except TimeoutError:
+                self.machine.handle_timer(self._around.now())
+                self.pump()
+
+
+def _control_row(raw: bytes) -> Row:
+    event = decode_event(raw)
+    return Row(0, bytes.fromhex(event.id), event.kind, raw)
