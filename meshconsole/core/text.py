@@ -7,12 +7,9 @@ peer, a client or a file could have chosen passes through `safe()` before it is 
 
 from __future__ import annotations
 
-import unicodedata
-
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
-_FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
-_SAFE_ASCII = frozenset(range(0x20, 0x7F))
+_SPACES = frozenset("\n\r\t\u00a0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B))))
 
 
 def safe(text: str, limit: int = 0) -> str:
@@ -36,10 +33,8 @@ def safe_lines(text: str, limit: int = 0) -> list[str]:
 
 
 def _safe_char(char: str) -> str:
-    if ord(char) in _SAFE_ASCII:
+    """What Python calls printable has no power over a terminal: no control, format, surrogate, private
+    or unassigned character. Wide and narrow spaces, which it does not, become plain ones."""
+    if char.isprintable():
         return char
-    if char in "\n\r\t":
-        return " "
-    if unicodedata.category(char) in _FORBIDDEN_CATEGORIES:
-        return REPLACEMENT
-    return char
+    return " " if char in _SPACES else REPLACEMENT

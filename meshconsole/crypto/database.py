@@ -8,7 +8,6 @@ statement as a no-op and writes plain pages.
 from __future__ import annotations
 
 import os
-import sqlite3
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -27,8 +26,9 @@ CACHE_KIB = 2048
 _PLAIN_HEADER = b"SQLite format 3\0"
 
 SqlcipherError: type[Exception] = sqlcipher.Error
-DatabaseErrors = (SqlcipherError, sqlite3.Error)
-"""Both families: sqlcipher3's exceptions do not descend from sqlite3's, and sqlite_utils raises either."""
+DatabaseErrors = (SqlcipherError,)
+"""What a connection raises, through sqlite-utils as well. Not descended from sqlite3's exceptions; that
+module is left out of the node, where it would take 2 MB."""
 
 
 def open_database(path: Path, key: bytes, *, readonly: bool = False, create: bool = True) -> Any:  # noqa: ANN401
@@ -43,7 +43,7 @@ def open_database(path: Path, key: bytes, *, readonly: bool = False, create: boo
     try:
         _check_file(path, create=create and not readonly)
         return _connect(path, key, readonly=readonly)
-    except (SqlcipherError, sqlite3.Error, OSError) as error:
+    except (SqlcipherError, OSError) as error:
         raise translate(error, path) from error
 
 
@@ -56,19 +56,19 @@ def translate(error: Exception, path: Path | None = None) -> MeshconsoleError:
         return as_our_error(error, name)
     code = getattr(error, "sqlite_errorcode", None)
     kind = code & 0xFF if isinstance(code, int) else _code_from_text(str(error))
-    if kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if kind in (sqlcipher.SQLITE_CORRUPT, sqlcipher.SQLITE_NOTADB):
         return _corrupt(name, kind)
-    if kind == sqlite3.SQLITE_FULL:
+    if kind == sqlcipher.SQLITE_FULL:
         return _disk_full(name)
-    if kind in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    if kind in (sqlcipher.SQLITE_BUSY, sqlcipher.SQLITE_LOCKED):
         return Unavailable(f"{name} is in use by another process.", hint="Try again in a moment.")
-    if kind == sqlite3.SQLITE_INTERRUPT:
+    if kind == sqlcipher.SQLITE_INTERRUPT:
         return Unavailable("The query took longer than it may.", hint="Ask for less.")
-    if kind in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN):
+    if kind in (sqlcipher.SQLITE_READONLY, sqlcipher.SQLITE_PERM, sqlcipher.SQLITE_CANTOPEN):
         return _no_permission(name)
-    if kind == sqlite3.SQLITE_IOERR:
+    if kind == sqlcipher.SQLITE_IOERR:
         return Fatal(f"{name} cannot be read or written.", hint="Check the disk or card for faults.")
-    if kind == sqlite3.SQLITE_NOMEM:
+    if kind == sqlcipher.SQLITE_NOMEM:
         return Unavailable("There is not enough memory for the database.")
     return LocalError(f"The database refused a statement: {error}")
 
@@ -131,14 +131,14 @@ def _assert_cipher(conn: Any) -> None:  # noqa: ANN401
 def _code_from_text(text: str) -> int:
     """For errors that carry no code: those the module raises by itself."""
     if "unable to open" in text:
-        return sqlite3.SQLITE_CANTOPEN
+        return sqlcipher.SQLITE_CANTOPEN
     if "readonly" in text:
-        return sqlite3.SQLITE_READONLY
-    return sqlite3.SQLITE_ERROR
+        return sqlcipher.SQLITE_READONLY
+    return sqlcipher.SQLITE_ERROR
 
 
 def _corrupt(name: str, kind: int) -> CorruptData:
-    if kind == sqlite3.SQLITE_NOTADB:
+    if kind == sqlcipher.SQLITE_NOTADB:
         return CorruptData(
             f"{name} does not open: its key is another one, or its first page is damaged.",
             hint="Restore keystore and database from the same backup.",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -101,6 +100,8 @@ def _passphrase_bytes(passphrase: str) -> bytes:
     if len(passphrase) > MAX_PASSPHRASE_LEN:
         raise Refused("invalid", f"The passphrase has more than {MAX_PASSPHRASE_LEN} characters.")
     try:
+        import unicodedata  # only here: its tables take memory that a running node can do without
+
         return unicodedata.normalize("NFC", passphrase).encode()
     except UnicodeEncodeError:
         raise Refused("invalid", "The passphrase has a character that cannot be encoded.") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import logging
 import logging.handlers
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOG_BYTES = 1_000_000
+M_ARENA_MAX = -8
+"""The parameter's number in glibc's malloc.h."""
 SWITCH_INTERVAL_S = 0.001
 """Verification threads must not wait for the default 5 ms each time they need the interpreter."""
 
@@ -50,6 +53,7 @@ def run_node(
         raise Fatal(f"There is no node in {home.path}.", hint="Create one with 'meshconsole init'.")
     config = load_config(home, settings)
     _set_up_logging(home, config, log_to_file)
+    _use_few_arenas()
     with HomeLock(home):
         unlocked = open_keystore(home, passphrase)
         lower_priority(config.limits.performance_mode)
@@ -77,6 +81,7 @@ async def _serve(
     def ready() -> None:
         gc.collect()
         gc.freeze()
+        _give_back_memory()
         log.info("serving on %s", ", ".join(node.addresses))
         if ready_fd is not None:
             with open(ready_fd, "w") as pipe:
@@ -87,6 +92,20 @@ async def _serve(
     await node.run(ready)
     log.info("stopped")
     return 0
+
+
+def _give_back_memory() -> None:
+    """Returns what the start used for a moment (imports, key derivation) to the system, on glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def _use_few_arenas() -> None:
+    """glibc keeps a pool of memory for each thread; the node's few threads can share."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, 2)
 
 
 def _set_up_logging(home: Home, config: Config, to_file: bool) -> None:

@@ -12,7 +12,7 @@ import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import psutil
+import ifaddr
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -50,8 +50,8 @@ def own_names() -> set[str]:
 
 
 def _own_addresses() -> set[str]:
-    found = (item.address.partition("%")[0] for items in psutil.net_if_addrs().values() for item in items)
-    return {str(address) for text in found if (address := _address(text)) is not None}
+    found = (ip.ip if ip.is_IPv4 else ip.ip[0] for adapter in ifaddr.get_adapters() for ip in adapter.ips)
+    return {str(address) for text in found if (address := _address(str(text))) is not None}
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
