@@ -131,10 +131,10 @@ def _assert_cipher(conn: Any) -> None:  # noqa: ANN401
 def _code_from_text(text: str) -> int:
     """For errors that carry no code: those the module raises by itself."""
     if "unable to open" in text:
-        return sqlcipher.SQLITE_CANTOPEN
+        return int(sqlcipher.SQLITE_CANTOPEN)
     if "readonly" in text:
-        return sqlcipher.SQLITE_READONLY
-    return sqlcipher.SQLITE_ERROR
+        return int(sqlcipher.SQLITE_READONLY)
+    return int(sqlcipher.SQLITE_ERROR)
 
 
 def _corrupt(name: str, kind: int) -> CorruptData:

@@ -100,6 +100,8 @@ def _passphrase_bytes(passphrase: str) -> bytes:
     if len(passphrase) > MAX_PASSPHRASE_LEN:
         raise Refused("invalid", f"The passphrase has more than {MAX_PASSPHRASE_LEN} characters.")
     try:
+        if passphrase.isascii():
+            return passphrase.encode()
         import unicodedata  # only here: its tables take memory that a running node can do without
 
         return unicodedata.normalize("NFC", passphrase).encode()

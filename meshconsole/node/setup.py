@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import shutil
 import tempfile
 import time
@@ -97,7 +96,6 @@ def open_store(home: Home, unlocked: Secrets, quota: Quota | None = None) -> Sql
 def _fill(home: Home, first_run: FirstRun, passphrase: str | None) -> None:
     config = first_run.config
     if passphrase is None:
-        write_private(home.unlock_key, secrets.token_bytes(32))
         unlocked = Keystore.create(home.keystore, None, keyfile=home.unlock_key)
     else:
         unlocked = Keystore.create(home.keystore, passphrase)
