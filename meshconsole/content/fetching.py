@@ -196,8 +196,10 @@ class Fetches:
         exchange.on_block = self._take
 
     def resume(self) -> None:
-        """Goes on with what was not done when the node stopped."""
+        """Goes on with what is not done and not under way, after a restart for instance."""
         for cid, root in list(self._store.roots.items()):
+            if cid in self._running:
+                continue
             if root.wanted or (root.pinned and not self._store.presence(cid).complete):
                 self._begin(Cid.parse(cid))
 

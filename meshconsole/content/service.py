@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from meshconsole.content.adding import Added, Source, add_file
+from meshconsole.content.carrying import Imported, export_car, import_car
 from meshconsole.content.cid import Cid
 from meshconsole.content.exchange import Exchange
 from meshconsole.content.fetching import Fetches
@@ -82,12 +83,7 @@ class Content:
         On return it survives a power cut; if this raises, nothing of it is kept. Raises Refused (quota),
         Unavailable (disk full), Fatal, and what `source` raises.
         """
-
-        def make_root(cid: Cid) -> Root:
-            root = self._root(str(cid), name)
-            return replace(root, pinned=pinned or root.pinned, wanted=False)
-
-        return await add_file(self._store, source, profile, make_root)
+        return await add_file(self._store, source, profile, lambda cid: self._kept(cid, name, pinned))
 
     async def read(self, cid: str) -> AsyncIterator[bytes]:
         """The file in pieces, each checked against its CID before it is given out.
@@ -106,6 +102,24 @@ class Content:
                     raise _not_whole(root)
                 if piece := reader.feed(block):
                     yield piece
+
+    async def export_car(self, *cids: str) -> AsyncIterator[bytes]:
+        """Whole files as one CAR file, in pieces, to be carried by hand.
+
+        Raises RemoteError for a bad CID, Unavailable if something is missing, CorruptData.
+        """
+        async for piece in export_car(self._store, [Cid.parse(cid) for cid in cids]):
+            yield piece
+
+    async def import_car(self, source: Source, name: str = "", *, pinned: bool = True) -> Imported:
+        """Takes in a CAR file, given in pieces of any size; its roots become files here. What such a file
+        lacks is fetched if it is pinned. If this raises, nothing of it is kept.
+
+        Raises RemoteError (damaged file), Refused (quota), Unavailable (disk full), Fatal.
+        """
+        imported = await import_car(self._store, source, lambda cid: self._kept(cid, name, pinned))
+        self._fetches.resume()
+        return imported
 
     def presence(self, cid: str) -> Presence:
         """How much of a root is here: one that was added, pinned or fetched. Costs nothing."""
@@ -203,6 +217,10 @@ class Content:
     async def scrub(self, pause_s: float = 0.05) -> int:
         """Reads every block, to find damage before the block is needed. Returns how many were damaged."""
         return await self._store.scrub(pause_s)
+
+    def _kept(self, cid: Cid, name: str, pinned: bool) -> Root:
+        root = self._root(str(cid), name)
+        return replace(root, pinned=pinned or root.pinned)
 
     def _root(self, cid: str, name: str) -> Root:
         old = self._store.roots.get(cid)
