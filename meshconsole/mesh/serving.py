@@ -39,6 +39,7 @@ READ_ROWS = 128
 SHORT_BACKLOG = 256
 """Rows: so many arrive so soon that nothing needs to go before them."""
 OFFER_DELAY_S = 0.05
+STALLED_S = 1.0
 ADVANCE_DELAY_S = 1.0
 """A batch that only moves the peer's cursor may wait this long for something better to say."""
 
@@ -104,6 +105,8 @@ class Serving:
     _reading: bool = False
     _catching_up: bool = False
     _wait_until: float | None = None
+    _moved_at: float = 0.0
+    """When the window opened last."""
 
     def want(self, want: Want, now: float) -> None:
         """Raises RemoteError if it wants another log than this."""
@@ -116,6 +119,7 @@ class Serving:
         # from the start, then. What the peer still has it will not need.
         self._position = self._said = want.after if want.after <= self.head else 0
         self._catching_up = True
+        self._moved_at = now
         if self.head - self._position > SHORT_BACKLOG or (self._position == 0 and self.head):
             self._reading = True
             self.asks.append(ReadControl(self._epoch))
@@ -169,6 +173,7 @@ class Serving:
             return
         if ack.number > self._number:
             raise RemoteError("bad-ack", "The peer acknowledged a batch that was never sent.")
+        self._moved_at = now
         while self._flights and self._flights[0].number <= ack.number:
             flight = self._flights.popleft()
             self._held -= flight.size
@@ -197,10 +202,11 @@ class Serving:
             self.sent_events += 1
         self.outbox.append(Fill(need.stream, need.number, tuple(events)))
 
-    @property
-    def is_following(self) -> bool:
-        """Everything in the log has been sent: what comes next goes out at once."""
-        return self.stream is not None and not self._pending and self._position >= self.head
+    def is_backlogged(self, now: float) -> bool:
+        """What is stored now will be long in coming: behind a backlog, or a window that does not move."""
+        if self.stream is None:
+            return False
+        return self._catching_up or (not self._has_room() and now - self._moved_at > STALLED_S)
 
     def next_timer(self) -> float | None:
         return self._wait_until

@@ -183,9 +183,9 @@ class PeerSession:
 
     def stored(self, row: Row) -> None:
         """An event has come into this node's log."""
-        is_late = not self.sync.serving.is_following
-        self.sync.stored(row.seq, self._around.now())
-        if is_late and row.push and self._serve_link is not None:
+        now = self._around.now()
+        self.sync.stored(row.seq, now)
+        if row.push and self.sync.serving.is_backlogged(now):
             self.sync.send_live([row])
         self._syncing.pump()
 

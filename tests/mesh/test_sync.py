@@ -256,6 +256,26 @@ def test_live_events_do_not_move_the_cursor() -> None:
     assert pair.b.sync.live_outbox == [], "the peer it came from has it"
 
 
+def test_fresh_events_overtake_a_backlog_but_not_a_burst() -> None:
+    pair = make_pair()
+    fill_store(pair.a, "old", 2000, size=2000)
+    pair.connect()
+    for _ in range(30):
+        pair.step()
+    serving = pair.a.sync.serving
+    assert serving.is_backlogged(pair.now), "two megabytes go before"
+    pair.settle()
+    assert not serving.is_backlogged(pair.now)
+    for number in range(600):
+        pair.a.write(make_event(f"burst{number}", size=2000), pair.now)
+    while pair.a.answer_one(pair.now):
+        pair.flush(pair.a, pair.to_b)
+    assert not serving.is_backlogged(pair.now), "a full window that has just begun to wait"
+    assert serving.is_backlogged(pair.now + 2.0), "one that does not move is a backlog"
+    pair.settle()
+    assert pair.a.store.ids == pair.b.store.ids
+
+
 def started() -> Side:
     side = Side(MemoryStore("mine"))
     side.sync.taking.start("theirs", 100, 0)
