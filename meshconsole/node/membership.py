@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BOOK = "invites"
+TEAM_ID = "team-id"
+
+
+def remember_team(state: NodeState, team: Team) -> None:
+    """Which team is this node's: a roster that somebody else stored here must not take its place."""
+    state.put(TEAM_ID, team.team_id)
 
 
 class Membership:
@@ -40,7 +46,8 @@ class Membership:
 
     def load(self, events: Iterable[Event]) -> None:
         """The team from stored control events, if they hold one that this device belongs to."""
-        self.team = Team.load(self._identity, events, self._provider)
+        wanted = self._state.get(TEAM_ID, bytes, b"") or None
+        self.team = Team.load(self._identity, events, self._provider, wanted)
 
     def accept(self, event: Event) -> Verdict | None:
         """A control event that was just stored. None when there is no team to take it."""
@@ -56,13 +63,15 @@ class Membership:
         if self.team is not None:
             raise Refused("restricted", f"This node already belongs to the team {self.team.name}.")
         self.team, events = Team.found(self._identity, team_name, my_name, now, self._provider)
+        remember_team(self._state, self.team)
         return events
 
     def joined(self, invite: Invite, events: list[Event]) -> str:
         """The team that took this device in. Returns its name. Raises Refused if it is another one."""
-        team = Team.load(self._identity, events, self._provider)
-        if team is None or team.team_id != invite.team_id:
+        team = Team.load(self._identity, events, self._provider, invite.team_id)
+        if team is None:
             raise Refused("invalid", "The answer does not come from the team that the invite names.")
+        remember_team(self._state, team)
         self.team = team
         return team.name
 

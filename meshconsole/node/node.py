@@ -63,6 +63,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SAMPLE_S = 2.0
+TEND_S = 30.0
 RECENT_AT_START = 500
 CONTROL_LIMIT = 20_000
 MAX_DAMAGE = 8
@@ -121,6 +122,7 @@ class Node:
             self.supervisor = Supervisor(group)
             stack.callback(self.supervisor.stop)
             self.supervisor.keep("measuring", self._measure)
+            self.supervisor.keep("tending the roster", self._tend)
             self.record("start")
             ready()
             await self._stopping.wait()
@@ -349,6 +351,16 @@ class Node:
             await asyncio.sleep(SAMPLE_S)
             self._measure_once()
             self.control.status_changed()
+
+    async def _tend(self) -> None:
+        """Merges what other admins did meanwhile, and begins a new epoch where one is owed."""
+        while True:
+            await asyncio.sleep(TEND_S)
+            team = self.membership.team
+            for event in team.tend(int(time.time())) if team is not None else ():
+                verdict = await self.publish(event)
+                if not verdict.accepted:
+                    log.warning("the roster could not be tended: %s", verdict.message)
 
     def _measure_once(self) -> None:
         events = self.store.usage()

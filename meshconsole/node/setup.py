@@ -21,6 +21,7 @@ from meshconsole.crypto.keystore import Keystore, Secrets
 from meshconsole.crypto.provider import choose_provider
 from meshconsole.crypto.suites import MC1
 from meshconsole.node.config_file import render_config, write_private
+from meshconsole.node.membership import remember_team
 from meshconsole.node.state import NodeState
 from meshconsole.relay.sqlite import SqliteEventStore
 from meshconsole.relay.store import NoQuota
@@ -102,17 +103,18 @@ def _fill(home: Home, first_run: FirstRun, passphrase: str | None) -> None:
     write_private(home.config, render_config(config).encode())
     home.blobs.mkdir(mode=0o700)
     asyncio.run(_prepare_content(home, unlocked))
-    NodeState(home.database, unlocked.database_key).close()
-    store = open_store(home, unlocked)
+    store, state = open_store(home, unlocked), NodeState(home.database, unlocked.database_key)
     try:
         if first_run.team == "create":
             provider = choose_provider(config.crypto.provider)
             identity = make_identity(unlocked, provider)
             now = int(time.time())
-            _, events = Team.found(identity, first_run.team_name, first_run.name, now, provider)
+            team, events = Team.found(identity, first_run.team_name, first_run.name, now, provider)
             _store_all(store, events)
+            remember_team(state, team)
     finally:
         store.close()
+        state.close()
 
 
 async def _prepare_content(home: Home, unlocked: Secrets) -> None:
