@@ -14,6 +14,8 @@ from struct import pack
 from termios import TIOCSWINSZ
 from typing import TYPE_CHECKING
 
+import pyte
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -25,10 +27,14 @@ PATIENCE_S = 60.0
 class Terminal:
     """Types, and waits for words to appear."""
 
+    COLUMNS, LINES = 100, 30
+
     def __init__(self, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
         self.seen = ""
+        self._screen = pyte.Screen(self.COLUMNS, self.LINES)
+        self._painter = pyte.ByteStream(self._screen)
         self._master, slave = pty.openpty()
-        ioctl(slave, TIOCSWINSZ, pack("HHHH", 24, 80, 0, 0))
+        ioctl(slave, TIOCSWINSZ, pack("HHHH", self.LINES, self.COLUMNS, 0, 0))
         self.process = subprocess.Popen(
             [sys.executable, "-m", "meshconsole", *arguments],
             stdin=slave,
@@ -47,6 +53,14 @@ class Terminal:
             assert time.monotonic() < deadline, f"{words!r} did not appear after:\n{self.seen}"
             assert self._read(), f"it ended before {words!r} appeared:\n{self.seen}"
         self.seen = self.seen.partition(words)[2]
+
+    def expect_on_screen(self, words: str) -> None:
+        """For full-screen programs: returns when `words` stand on one line of the screen."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not any(words in line for line in self._screen.display):
+            shown = "\n".join(self._screen.display)
+            assert time.monotonic() < deadline, f"{words!r} is not on the screen:\n{shown}"
+            assert self._read(), f"it ended before {words!r} was on the screen:\n{shown}"
 
     def type(self, line: str) -> None:
         os.write(self._master, line.encode() + b"\r")
@@ -70,5 +84,6 @@ class Terminal:
             data = os.read(self._master, 65536)
         except OSError:  # Linux: EIO when the last process has closed its side
             return False
+        self._painter.feed(data)
         self.seen += data.decode("utf-8", "replace")
         return bool(data)
