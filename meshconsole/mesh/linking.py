@@ -223,10 +223,18 @@ class Links:
             self.sessions[device.npub] = session
             name = device.npub[:8]
             self._tasks[device.npub] = [
-                self.nursery.spawn(f"session {name}", session.run()),
+                self.nursery.spawn(f"session {name}", self._run(session)),
                 self.nursery.keep(f"data channel {name}", lambda: self._keep_beside(session)),
             ]
         return session
+
+    async def _run(self, session: PeerSession) -> None:
+        try:
+            await session.run()
+        except Exception:
+            # A link that nobody serves would look alive for ever.
+            session.close("An internal error of the peer.")
+            raise
 
     def _end(self, session: PeerSession) -> None:
         if self.sessions.get(session.npub) is session:

@@ -202,6 +202,12 @@ class Serving:
             self.sent_events += 1
         self.outbox.append(Fill(need.stream, need.number, tuple(events)))
 
+    @property
+    def announced(self) -> int:
+        """The head as far as it concerns this peer: rows that it is known to have make no lag."""
+        is_even = not self._pending and self._position >= self.head and not self._reading
+        return self._said if self.stream is not None and is_even else self.head
+
     def is_backlogged(self, now: float) -> bool:
         """What is stored now will be long in coming: behind a backlog, or a window that does not move."""
         if self.stream is None:

@@ -97,8 +97,7 @@ class PeerSession:
 
     async def add(self, link: Link) -> None:
         """A link is open; its frames go to `handle` from now on."""
-        store = self._around.relay.store
-        link.head = lambda: store.head_seq
+        link.head = lambda: self.sync.serving.announced
         link.on_head = self.sync.taking.announced
         link.on_lost = self._peer_lost
         if not self.links:

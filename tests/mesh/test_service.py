@@ -105,6 +105,7 @@ async def test_a_stranger_is_refused_and_left_alone(tmp_path: Path) -> None:
         (candidate,) = mallory.mesh._ladder.candidates()
         assert candidate.outcome == "stranger"
         assert candidate.next_try > time.monotonic() + 300
+        assert any(bob.address in line and "does not know" in line for line in mallory.mesh.discovery_lines())
 
 
 async def test_a_removed_device_loses_its_link_and_is_told(tmp_path: Path) -> None:

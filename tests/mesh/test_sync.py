@@ -59,6 +59,19 @@ def test_following_live_sends_each_event_once_and_echoes_none() -> None:
     assert pair.a.sync.taking.lag == 0, "B's cursor of its own log passed over the echo"
 
 
+def test_echoes_make_no_lag() -> None:
+    pair = make_pair()
+    pair.connect()
+    pair.settle()
+    pair.a.write(make_event("hello"), pair.now)
+    while pair.step():
+        continue
+    assert pair.b.store.head == 1
+    assert pair.b.sync.serving.announced == 0, "A has that event: what B adds to its log is nothing to take"
+    pair.b.write(make_event("news"), pair.now)
+    assert pair.b.sync.serving.announced == 2
+
+
 def test_many_live_events_both_ways() -> None:
     pair = make_pair()
     pair.connect()

@@ -8,6 +8,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import MeshconsoleError, Unavailable
+from meshconsole.core.text import safe
 from meshconsole.mesh.addresses import host_addresses, listen_addresses, with_port
 from meshconsole.mesh.discovery.cached import AddressBook
 from meshconsole.mesh.discovery.mdns import MdnsRung
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from meshconsole.core.config import Config
     from meshconsole.mesh.discovery.advertisement import Advertisement
     from meshconsole.mesh.discovery.cached import AddressStore
-    from meshconsole.mesh.ladder import Ladder, Source
+    from meshconsole.mesh.ladder import Candidate, Ladder, Source
     from meshconsole.mesh.links.link import Link
     from meshconsole.mesh.nursery import Nursery
     from meshconsole.mesh.roster import Membership
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 WATCH_NETWORK_S = 7.0
 ASLEEP_S = 15.0
 SAVE_S = 5.0
+MAX_TROUBLES = 5
 
 
 class Rungs:
@@ -150,7 +152,20 @@ class Rungs:
             lines[2] = "invite: switched off"
         if found.dht:
             lines.append("dht: not part of this version")
-        return tuple(lines)
+        return (*lines, *self._troubles())
+
+    def _troubles(self) -> list[str]:
+        """What came of addresses that no known peer is behind; those of peers stand in the peers' rows."""
+        nobody = [c for c in self._ladder.candidates() if not c.npub and c.last_error]
+        nobody.sort(key=lambda c: -(c.last_try or 0.0))
+        return [self._trouble(candidate) for candidate in nobody[:MAX_TROUBLES]]
+
+    def _trouble(self, candidate: Candidate) -> str:
+        address = safe(candidate.address, 60)
+        if candidate.outcome == "self":
+            return f"{address}: this node itself"
+        wait_s = max(0.0, candidate.next_try - self._now())
+        return f"{address}: {safe(candidate.last_error, 120)} Next try in {wait_s:.0f} s."
 
     def _mdns_line(self) -> str:
         if self._mdns is None:
