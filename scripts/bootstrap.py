@@ -149,7 +149,8 @@ def _pip(python: Path) -> list[str]:
     """
     import subprocess
 
-    import fetch_pip
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from scripts import fetch_pip
 
     try:
         return [str(python), "-I", str(fetch_pip.pinned_wheel(BUILDS, PIP_WHEEL, PIP_SHA256) / "pip")]
