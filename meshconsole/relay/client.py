@@ -71,9 +71,15 @@ class ClientConnection(ServerConnection):
         self._port: ClientPort | None = None
         self._before_port: list[bytes] = []
         self._fragments: list[bytes] = []
-        self._rest = b""
-        self._library_only: bool | None = None
+        self._rest = bytearray()
+        self._hasty = False
         self._held = False
+
+    @property
+    def is_hasty(self) -> bool:
+        """It sent frames before its handshake was answered (RFC 6455 section 4.1 forbids it). They are
+        inside the library already, and could not be taken in their order."""
+        return self._hasty or bool(self.protocol.reader.buffer)
 
     @property
     def is_open(self) -> bool:
@@ -95,19 +101,18 @@ class ClientConnection(ServerConnection):
         if not self.is_client or self.protocol.state is not State.OPEN:
             super().data_received(data)
             return
-        if self._library_only is None:
-            # Bytes that came with the request itself are inside the library's parser already.
-            self._library_only = bool(self.protocol.reader.buffer)
         if self._port is not None:
             self._port.received(len(data))
-        if self._library_only:
-            super().data_received(data)
+        if self._rest:
+            self._rest += data
+            self._feed(self._rest)
         else:
-            self._feed(self._rest + data if self._rest else data)
+            self._feed(data)
 
     def process_event(self, event: Request | Response | Frame) -> None:
         """Frames that took the long way."""
         if not self.is_client or not isinstance(event, Frame) or event.opcode not in _DATA:
+            self._hasty = self._hasty or (isinstance(event, Frame) and self.response is None)
             super().process_event(event)
             return
         self._fragments.append(bytes(event.data))
@@ -126,8 +131,7 @@ class ClientConnection(ServerConnection):
         if not self._held or self.transport.is_closing():
             return
         self._held = False
-        rest, self._rest = self._rest, b""
-        self._feed(rest)
+        self._feed(self._rest)
         if not self._held:
             self.transport.resume_reading()
 
@@ -137,7 +141,7 @@ class ClientConnection(ServerConnection):
             self._held = True
             self.transport.pause_reading()
 
-    def _feed(self, data: bytes) -> None:
+    def _feed(self, data: bytes | bytearray) -> None:
         protocol = self.protocol
         start, limit = 0, protocol.max_message_size or len(data)
         while start < len(data):
@@ -149,7 +153,7 @@ class ClientConnection(ServerConnection):
                 break
             payload, end = frame
             if payload is None or protocol.current_size is not None:
-                super().data_received(data[start:end])
+                super().data_received(bytes(data[start:end]))
             elif payload.isascii() or _is_utf8(payload):
                 self._take(payload)
             else:
@@ -157,9 +161,11 @@ class ClientConnection(ServerConnection):
             start = end
             if protocol.state is not State.OPEN:
                 if start < len(data):
-                    super().data_received(data[start:])
-                return
-        self._rest = data[start:]
+                    super().data_received(bytes(data[start:]))
+                start = len(data)
+        # What is left stays where it is: copying a large frame for each piece of it would be quadratic.
+        if data is not self._rest or start:
+            self._rest = bytearray(data[start:])
 
     def _must_wait(self) -> bool:
         return len(self._before_port) > MAX_OFFERED if self._port is None else self._port.full

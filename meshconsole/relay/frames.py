@@ -18,7 +18,7 @@ TEXT = 0x81
 NEED_MORE: tuple[None, int] = (None, -1)
 
 
-def next_frame(data: bytes, start: int, max_size: int) -> tuple[bytes | None, int]:
+def next_frame(data: bytes | bytearray, start: int, max_size: int) -> tuple[bytes | None, int]:
     """The payload of the text frame at `start`, and where the next frame begins.
 
     None for the payload means: some other frame, or one that is refused; give the bytes up to the

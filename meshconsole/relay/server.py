@@ -75,6 +75,7 @@ class RelayServer:
                 self._port,
                 process_request=self._before_upgrade,
                 create_connection=ClientConnection,
+                ping_timeout=60,  # a client that waits for bandwidth is not read, so its pongs are late
                 compression=None,  # costs up to 87 KiB per connection and 20 us per message
                 max_size=2 * max_message_bytes(self._relay.config),
                 write_limit=2 * WRITE_BYTES,
@@ -100,13 +101,16 @@ class RelayServer:
         if request.headers.get("Upgrade", "").lower() != "websocket":
             return self._plain_http(request)
         kind = self._kind(request)
+        client = connection if kind == "client" and isinstance(connection, ClientConnection) else None
+        if client is not None and client.is_hasty:
+            return _response(HTTPStatus.BAD_REQUEST, "text/plain", b"Wait for the answer to the handshake.\n")
         if self._admit is not None:
             verdict = self._admit(kind, remote_ip(connection))
             if not verdict.accepted:
                 body = f"{verdict.sentence}\n".encode()
                 return _response(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", body)
-        if kind == "client" and isinstance(connection, ClientConnection):
-            connection.is_client = True
+        if client is not None:
+            client.is_client = True
         return None
 
     def _plain_http(self, request: Request) -> Response:

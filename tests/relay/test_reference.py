@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from meshconsole.core.event import Event
 
 relaxed = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
@@ -47,6 +47,7 @@ def test_stored_and_limited(history: list[list[Event]], asked: list[list[Filter]
             store.close()
 
 
+@relaxed
 @given(histories(), st.lists(st.lists(filters(), min_size=1, max_size=3), min_size=1, max_size=8))
 def test_live(history: list[list[Event]], asked: list[list[Filter]]) -> None:
     index: LiveIndex[int] = LiveIndex()
@@ -59,6 +60,7 @@ def test_live(history: list[list[Event]], asked: list[list[Filter]]) -> None:
         assert len(found) == len(expected)
 
 
+@relaxed
 @given(st.lists(st.lists(filters(), min_size=1, max_size=3), max_size=8))
 def test_an_emptied_live_index_holds_nothing(asked: list[list[Filter]]) -> None:
     index: LiveIndex[int] = LiveIndex()

@@ -144,6 +144,33 @@ async def test_many_messages_in_one_piece_and_one_in_many() -> None:
         assert await hear(client) == ["OK", extra.id, True, ""]
 
 
+async def test_a_large_message_in_small_pieces() -> None:
+    async with door() as d, d.connect() as client:
+        event = signed(content="x" * 100_000)
+        frame = bytes(Frame(Opcode.TEXT, event_message(event)).serialize(mask=True))
+        for start in range(0, len(frame), 500):
+            client.transport.write(frame[start : start + 500])
+            await asyncio.sleep(0)
+        assert await hear(client) == ["OK", event.id, True, ""]
+
+
+@pytest.mark.parametrize("cut", [1, 20, None, -5])
+async def test_a_client_that_does_not_wait_for_the_handshake_is_refused(cut: int | None) -> None:
+    async with door() as d:
+        frames = bytes(Frame(Opcode.TEXT, event_message(signed())).serialize(mask=True)) * 2
+        request = (
+            f"GET / HTTP/1.1\r\nHost: {d.address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        reader, writer = await asyncio.open_connection(*d.address.split(":"))
+        writer.write(request.encode() + frames[:cut])
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert d.relay.status().clients == 0
+
+
 async def test_control_frames_and_fragments_keep_their_place() -> None:
     async with door() as d, d.connect() as client:
         events = [signed(content=str(n)) for n in range(4)]
