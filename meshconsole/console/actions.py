@@ -90,7 +90,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("view.next", "View", "Next pane", ("tab",)),
     Action("view.previous", "View", "Previous pane", ("shift+tab",)),
     Action("view.zoom", "View", "Zoom this pane, and back", ("z",), "zoom", "", "Zoom"),
-    Action("view.back", "View", "Back: leave filter, zoom, pane", ("escape", "h"), "back"),
+    Action("view.back", "View", "Back: leave filter, zoom, pane", ("escape", "h"), "back", "", "Back"),
     Action("app.settings", "Console", "Settings", ("s",), "settings", "", "Settings"),
     Action("app.theme", "Console", "Next theme, on this console only", ("t",), "theme", "NAME"),
     Action("app.palette", "Console", "All actions, to search in", ("ctrl+p",), "palette"),

@@ -9,6 +9,7 @@ from meshconsole.console.model import Model
 from meshconsole.console.screens.desk import Desk
 from meshconsole.console.session import Session
 from meshconsole.console.shell import Shell
+from meshconsole.console.work import start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,7 +48,7 @@ class Console(Shell):
             self.desk.say(problem, "warn")
         if self.session.read_only:
             self.desk.say("This console is read-only: it shows, and changes nothing.")
-        self.run_worker(self.session.run(), name="session")
+        start(self, self.session.run, "session")
 
     async def action_quit(self) -> None:
         """Ctrl+Q anywhere: the question at the desk, the way out elsewhere."""

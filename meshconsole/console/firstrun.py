@@ -6,6 +6,7 @@ owner has not switched on here, and every page says that its answer can be chang
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -33,6 +34,7 @@ from meshconsole.console.shell import Shell
 from meshconsole.console.widgets.entry import Entry
 from meshconsole.console.widgets.keybar import KeyBar
 from meshconsole.console.widgets.lines import Lines
+from meshconsole.console.work import start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -128,7 +130,7 @@ class FirstRunScreen(Screen[None]):
 
     def action_change(self) -> None:
         if isinstance(self.page, FormPage):
-            self.run_worker(self._change(self.page), exclusive=True)
+            start(self, partial(self._change, self.page), "change", exclusive=True)
 
     async def _change(self, page: FormPage) -> None:
         problem = await page.change()

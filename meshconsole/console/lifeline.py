@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 import termios
 import threading
 from contextlib import contextmanager, suppress
@@ -58,6 +59,7 @@ def lifeline(leave: Callable[[int], None], terminal: int) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _let_go_of_lost_streams()
 
 
 def _watch(terminal: int, lost: Callable[[], None]) -> None:
@@ -67,6 +69,17 @@ def _watch(terminal: int, lost: Callable[[], None]) -> None:
     for _descriptor, event in poll.poll():
         if event & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
             lost()
+
+
+def _let_go_of_lost_streams() -> None:
+    """Python's own exit code for a stream that cannot be flushed would hide ours."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 def _settings(terminal: int) -> list[object] | None:

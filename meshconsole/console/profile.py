@@ -86,7 +86,8 @@ def decide(
         colour=colour or _colour(environment, term),
         glyph_set=_glyphs(environment, term) if glyphs == "auto" else glyphs,
         # A mouse that the program takes cannot select text for the local clipboard any more.
-        mouse=not (remote or serial) if mouse is None else mouse,
+        # The Linux console has none without a daemon, and prints the shape of the pointer as text.
+        mouse=not (remote or serial or term == "linux") if mouse is None else mouse,
         fps=min(fps, SERIAL_FPS if serial else SSH_FPS if remote else fps),
     )
 

@@ -14,6 +14,7 @@ from rich.color import ColorSystem
 from rich.text import Text
 from textual.app import App
 from textual.filter import ANSIToTruecolor, NoColor
+from textual.theme import BUILTIN_THEMES
 from textual.theme import Theme as TextualTheme
 
 from meshconsole.console.guard import Guard
@@ -62,7 +63,8 @@ class Shell(App[None]):
         (120, "-wide"),
     ]
     VERTICAL_BREAKPOINTS = [  # noqa: RUF012
-        (0, "-short"),
+        (0, "-low"),
+        (20, "-short"),
         (30, "-tall"),
         (40, "-high"),
     ]
@@ -144,6 +146,8 @@ def _textual_theme(theme: Theme, *, ansi: bool) -> TextualTheme:
         dark=theme.dark,
         ansi=ansi,
         variables={
+            # Widgets of Textual refer to these as soon as a theme is one of the terminal's own colours.
+            **(BUILTIN_THEMES["ansi-dark" if theme.dark else "ansi-light"].variables if ansi else {}),
             **{f"mc-{name}": colour for name, colour in colours.items()},
             "input-cursor-background": colours["text"],
             "input-cursor-foreground": colours["background"],

@@ -189,6 +189,16 @@ class _Client:
     async def run(self) -> None:
         self.task = asyncio.current_task()
         try:
+            await self._converse()
+        except asyncio.CancelledError:
+            # asyncio's streams take a cancelled handler for a fault of it.
+            if not self._leaving:
+                raise
+        finally:
+            self.writer.transport.abort()
+
+    async def _converse(self) -> None:
+        try:
             async with asyncio.timeout(HELLO_TIMEOUT_S):
                 welcome = await self._greet()
             if welcome:
@@ -202,12 +212,6 @@ class _Client:
             await self._farewell(str(group.exceptions[0]))
         except* (ConnectionError, TimeoutError, EOFError):
             log.debug("control: a client went away")
-        except* asyncio.CancelledError:
-            # asyncio's streams take a cancelled handler for a fault of it.
-            if not self._leaving:
-                raise
-        finally:
-            self.writer.transport.abort()
 
     async def leave(self, reason: str) -> None:
         """Last words, then the end, whether they were read or not."""

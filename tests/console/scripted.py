@@ -78,7 +78,9 @@ class ScriptedNode:
         self.locked = bool(passphrase)
         self.passphrase = passphrase
         self.team = team
-        self.config = with_values(Config(), {"node": {"name": "falcon-3"}})
+        self.config = with_values(
+            Config(), {"node": {"name": "falcon-3"}, "limits": {"max_bandwidth_mbps": 8}}
+        )
         self.waiting: set[str] = set()
         self.commands: list[Command] = []
         self.stopped = False
@@ -86,6 +88,7 @@ class ScriptedNode:
         """A sentence: every command that changes something is refused with it."""
         self.server: ControlServer | None = None
         self.now = NOW
+        self.audit = list(AUDIT)
         self.status_now = busy_status() if team else empty_status()
         self.events = busy_events() if team else []
         self.blobs = {blob.cid: blob for blob in (busy_blobs() if team else [])}
@@ -111,7 +114,7 @@ class ScriptedNode:
             case GetConfig():
                 return done(data=self._config())
             case AuditTail():
-                return done(data=LinesData(tuple(AUDIT)))
+                return done(data=LinesData(tuple(self.audit)))
             case Unlock(passphrase=passphrase):
                 if passphrase != self.passphrase:
                     return refused("restricted", "That is not the passphrase.")

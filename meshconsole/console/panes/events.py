@@ -55,7 +55,7 @@ class Events(Lines[EventView]):
 
     def teach(self) -> list[str]:
         return [
-            "No events yet. Press n to write the first note to the team.",
+            "No events yet. In a team, n writes the first note to everybody.",
             "Everything that this node stores, passes on or refuses will be listed here.",
         ]
 

@@ -27,8 +27,10 @@ class Limits(Sheet, can_focus=True):
         self.model = model
         if model.status is not None:
             limits = model.status.limits
-            mode = f"{limits.performance_mode} mode"
-            self.set_border(self.title, f"{mode}, degraded" if limits.degraded else mode)
+            refused = sum(limits.refusals.values())
+            parts = [f"{count_in_words(refused)} refused"] if refused else []
+            parts.append("degraded" if limits.degraded else f"{limits.performance_mode} mode")
+            self.set_border(self.title, f" {self.profile.glyphs.dot} ".join(parts))
         self.update()
 
     def compose_lines(self, width: int, height: int) -> list[Line]:

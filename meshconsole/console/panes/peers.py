@@ -32,6 +32,7 @@ class Peers(Lines[PeerStatus]):
             "down": glyphs.down,
         }
         self.now = 0.0
+        self.has_team = False
         self.discovery: tuple[str, ...] = ()
         super().__init__(
             [
@@ -60,6 +61,7 @@ class Peers(Lines[PeerStatus]):
             return
         peers = model.status.peers
         self.discovery = model.status.discovery
+        self.has_team = model.status.team is not None
         changed = list(peers) != self.listing.rows
         self.now = model.status.now
         # "3 s ago" is only worth a repaint where it is drawn.
@@ -69,8 +71,15 @@ class Peers(Lines[PeerStatus]):
         self.set_note(f"{up} of {len(peers)} up" if peers else "")
 
     def teach(self) -> list[str]:
+        if not self.has_team:
+            return [
+                "In no team yet.",
+                "Found one:  :create NAME",
+                "Or join one:  :join INVITE",
+                *self.discovery,
+            ]
         return [
-            "No peers yet. Press i to invite a device, or start meshconsole on one that is in the team.",
+            "No peers yet. Press i to invite a device, or wait: known ones are looked for.",
             *self.discovery,
         ]
 
@@ -155,5 +164,5 @@ def in_full(peer: PeerStatus, now: float) -> list[tuple[str, str]]:
         traffic = f"in {size_in_words(link.bytes_in)}, out {size_in_words(link.bytes_out)}"
         value = f"{link.path} to {link.address}\nround trip {rtt}, {traffic}"
         value += f"\nkey exchange {link.group or 'unknown'}"
-        facts.append((f"link {number}", f"{value}\nsince {ago_in_words(link.since, now)}"))
+        facts.append((f"link {number}", f"{value}\nup for {duration_in_words(now - link.since)}"))
     return facts

@@ -28,7 +28,7 @@ class Team(Lines[MemberStatus]):
             key=lambda member: member.npub,
             profile=profile,
             title="6 Team",
-            flexible=18,
+            flexible=40,
             id="team",
             classes="pane",
         )

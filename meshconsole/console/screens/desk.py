@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -35,6 +36,7 @@ from meshconsole.console.widgets.noticeline import NoticeLine
 from meshconsole.console.widgets.sheet import Sheet
 from meshconsole.console.widgets.statusline import StatusLine
 from meshconsole.console.words import clock_in_words
+from meshconsole.console.work import start
 from meshconsole.control.messages import BlobsPush, EventsPush, Notice, NoticesPush, StatusPush
 from meshconsole.core.text import safe
 
@@ -208,13 +210,15 @@ class Desk(Screen[None]):
         elif action.changes and self.session.read_only:
             self.say(f"{action.title}: not from here, this console is read-only.", "warn")
         else:
-            result = VERBS[action_id](self, argument)
-            if inspect.isawaitable(result):
-                self.run_worker(result, group=action_id)
+            act = VERBS[action_id]
+            if inspect.iscoroutinefunction(act):
+                start(self, partial(act, self, argument), action_id)
+            else:
+                act(self, argument)
 
     async def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        self.run_worker(self._submit(), group="entry")
+        start(self, self._submit, "entry")
 
     async def _submit(self) -> None:
         if await self.entry_line.submit() and self.app.screen is self:
@@ -241,7 +245,7 @@ class Desk(Screen[None]):
         if state == "attached" and was in ("lost", "silent"):
             self.say("The node is back.", "good")
         elif state == "locked" and was != "locked":
-            self.run_worker(unlock(self), group="unlock", exclusive=True)
+            start(self, partial(unlock, self), "unlock", exclusive=True)
 
     def began(self, status: NodeStatus, events: list[EventView], blobs: tuple[BlobView, ...]) -> None:
         self.model.take_status(status, self.clock())
@@ -312,8 +316,9 @@ class Desk(Screen[None]):
 
     def _show_keys(self) -> None:
         if self.entry_line.question is not None:
-            tab = [("Tab", "completes")] if self.entry_line.question.path else []
-            self.key_bar.show([("Enter", "does it"), *tab, ("Esc", "leaves")])
+            question = self.entry_line.question
+            tab = [("Tab", "completes")] if question.path else []
+            self.key_bar.show([("Enter", question.enter), *tab, ("Esc", "leaves")])
             return
         names = PANE_FOOTER.get(self.current, FOOTER)
         actions = [BY_ID[name] for name in names]

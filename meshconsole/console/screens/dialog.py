@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
 
 from meshconsole.console.ink import Line, Span, wrap
@@ -40,6 +41,9 @@ class Dialog(ModalScreen[Answer]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False, priority=True)]
 
+    hint = "Esc leaves"
+    """The keys, in the border: the desk's own do not work below a dialog."""
+
     def __init__(self, title: str, sentences: Sequence[str] = ()) -> None:
         super().__init__()
         self.box_title = title
@@ -54,9 +58,8 @@ class Dialog(ModalScreen[Answer]):
         yield from ()
 
     def on_mount(self) -> None:
-        from textual.content import Content
-
-        self.query_one("#box").border_title = Content(self.box_title)
+        box = self.query_one("#box")
+        box.border_title, box.border_subtitle = Content(self.box_title), Content(self.hint)
 
     def action_leave(self) -> None:
         self.dismiss(None)
@@ -108,6 +111,8 @@ class Choice:
 class Choose(Dialog[str | None]):
     """One of several. The first has the cursor, so it must be the harmless one. Esc answers None."""
 
+    hint = "Enter chooses, Esc leaves"
+
     BINDINGS: ClassVar[list[BindingType]] = [*MOVES, Binding("enter,space", "choose", show=False)]
 
     def __init__(
@@ -150,6 +155,8 @@ class Choose(Dialog[str | None]):
 
 class Ask(Dialog[str | None]):
     """A word. With `must_be`, only that word is an answer: for what cannot be undone."""
+
+    hint = "Enter answers, Esc leaves"
 
     def __init__(
         self,
@@ -214,7 +221,7 @@ class Facts(Lines[tuple[int, Span, str]]):
         )
 
     def on_resize(self, event: object) -> None:
-        width = max(8, self.size.width - self.label_width - 4)
+        width = max(8, self.size.width - self.label_width - 6)
         rows: list[tuple[int, Span, str]] = []
         for name, value in self.facts:
             lines = [line for part in value.split("\n") for line in wrap(part, width)]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 
-from meshconsole.console.actions import ACTIONS, key_in_words
+from meshconsole.console.actions import ACTIONS, PANES, key_in_words
 from meshconsole.console.screens.dialog import MOVES, Dialog
 from meshconsole.console.widgets.lines import Column, Lines
 
@@ -58,8 +58,8 @@ def help_rows() -> list[HelpRow]:
             if action.group == group:
                 keys = ", ".join(key_in_words(key) for key in action.keys)
                 command = f":{action.command} {action.argument}".strip() if action.command else ""
-                where = f" ({action.pane} pane)" if action.pane else ""
-                rows.append((keys, action.title + where, command))
+                where = f" (in {PANES.index(action.pane) + 1})" if action.pane else ""
+                rows.append((keys + where, action.title, command))
     rows += [("", "", ""), ("", "Good to know", "")]
     return [
         *((number, *row) for number, row in enumerate(rows)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, ClassVar
 
 import segno
@@ -96,8 +95,9 @@ class InviteScreen(ModalScreen[None]):
         Binding("y", "copy", show=False),
     ]
 
-    def __init__(self, invite: InviteData, profile: Profile) -> None:
+    def __init__(self, invite: InviteData, profile: Profile, now: float) -> None:
         super().__init__()
+        self.now = now
         self.invite = invite
         self.code = Code(invite.text, profile)
         self.prose = Prose([])
@@ -127,7 +127,7 @@ class InviteScreen(ModalScreen[None]):
         room = width - columns - 2
         self.code.display = height >= lines and room >= 24
         smaller = f"The QR code needs {columns + 26}x{lines}; this terminal is {width}x{height}."
-        minutes = max(0, round((self.invite.expires - time.time()) / 60))
+        minutes = max(0, round((self.invite.expires - self.now) / 60))
         self.prose.say(
             [
                 "INVITE",

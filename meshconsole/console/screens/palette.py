@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 class Palette(Dialog[str | None]):
     """Answers with the id of an action, or None."""
 
+    hint = "Enter does it, Esc leaves"
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,ctrl+n", "move(1)", show=False),
         Binding("up,ctrl+p", "move(-1)", show=False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -9,6 +10,7 @@ from textual.binding import Binding, BindingType
 from meshconsole.console.choices import ALL, Setting, in_words, next_value
 from meshconsole.console.screens.dialog import MOVES, Ask, Dialog, Prose
 from meshconsole.console.widgets.form import Form
+from meshconsole.console.work import start
 from meshconsole.control.messages import ConfigData, SetConfig, Subscribe
 from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.text import safe
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 class Settings(Dialog[None]):
     """The node checks, applies and saves each change; a refused one leaves the value as it was."""
+
+    hint = "Enter changes, Esc leaves"
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *MOVES,
@@ -51,7 +55,7 @@ class Settings(Dialog[None]):
         if self.desk.session.read_only:
             self.verdict.say(["This console is read-only."])
         elif self.form.current is not None:
-            self.run_worker(self._change(*self.form.current), exclusive=True)
+            start(self, partial(self._change, *self.form.current), "change", exclusive=True)
 
     async def _change(self, setting: Setting, value: object) -> None:
         themes = tuple(sorted(getattr(self.app, "themes", ()))) if setting.key == "console.theme" else ()
@@ -87,4 +91,4 @@ class Settings(Dialog[None]):
             await self.desk.session.call(Subscribe(fps))
 
     def _usage(self) -> str:
-        return "Enter changes a value, Esc leaves. Changes apply at once unless they say otherwise."
+        return "A change applies at once and is saved, unless it says otherwise."

@@ -43,7 +43,7 @@ def command_line(desk: Desk, _: str) -> None:
         desk.call_after_refresh(desk.action_do, action.id, argument)
         return True
 
-    desk.ask(Question(":", run, placeholder="a command; ? lists them all"))
+    desk.ask(Question(":", run, placeholder="a command; ? lists them all", enter="does it"))
 
 
 @verb("app.settings")

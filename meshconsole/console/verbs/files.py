@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from os.path import commonpath
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshconsole.console.verbs.registry import attempt, verb
 from meshconsole.console.widgets.entryline import Question
 from meshconsole.console.words import size_in_words
+from meshconsole.console.work import start
 from meshconsole.control.messages import AddBlob, BlobsData, GetBlob, Pin, Unpin
 from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.text import REPLACEMENT, safe
@@ -28,7 +29,11 @@ async def add(desk: Desk, path: str) -> None:
         return
     desk.ask(
         Question(
-            "file to add", lambda text: _add(desk, text), placeholder="a path on this machine", path=True
+            "file to add",
+            lambda text: _add(desk, text),
+            placeholder="a path on this machine",
+            path=True,
+            enter="adds it",
         )
     )
 
@@ -55,18 +60,22 @@ def fetch(desk: Desk, destination: str) -> None:
     if blob is None:
         return
     if destination:
-        desk.run_worker(_fetch(desk, blob, destination), group=f"get {blob.cid}")
+        start(desk, partial(_fetch, desk, blob, destination), f"get {blob.cid}")
         return
 
     async def begin(text: str) -> bool:
         if not text.strip():
             return False
         # The line is free again while the fetch goes on.
-        desk.run_worker(_fetch(desk, blob, text), group=f"get {blob.cid}")
+        start(desk, partial(_fetch, desk, blob, text), f"get {blob.cid}")
         return True
 
     target = str(Path.cwd() / file_name(blob.name))
-    desk.ask(Question("save as", begin, value=target, placeholder="a file, or a folder", path=True))
+    desk.ask(
+        Question(
+            "save as", begin, value=target, placeholder="a file, or a folder", path=True, enter="fetches"
+        )
+    )
 
 
 async def _fetch(desk: Desk, blob: BlobView, text: str) -> None:
@@ -134,5 +143,11 @@ def complete(text: str) -> str:
             )
     except OSError:
         return text
-    common = commonpath(names)
-    return text[: len(text) - len(start)] + common if len(common) > len(start) else text
+    if not names:
+        return text
+    # Sorted, so what the first and the last agree on is what all do.
+    first, last = names[0], names[-1]
+    agreed = next(
+        (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
+    )
+    return text[: len(text) - len(start)] + first[:agreed] if agreed > len(start) else text

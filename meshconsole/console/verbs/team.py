@@ -52,7 +52,11 @@ async def write_note(desk: Desk, text: str) -> None:
             entry.value = "" if entry.value == text else entry.value
         return False
 
-    desk.ask(Question(f"note to {safe(team.name, 24)}", send, placeholder="Enter sends, Esc leaves"))
+    desk.ask(
+        Question(
+            f"note to {safe(team.name, 24)}", send, placeholder="what everybody should know", enter="sends"
+        )
+    )
 
 
 async def _send(desk: Desk, text: str) -> bool:
@@ -63,7 +67,7 @@ async def _send(desk: Desk, text: str) -> bool:
 async def invite(desk: Desk, _: str) -> None:
     reply = await attempt(desk, Invite())
     if reply is not None and isinstance(reply.data, InviteData):
-        desk.app.push_screen(InviteScreen(reply.data, desk.profile))
+        desk.app.push_screen(InviteScreen(reply.data, desk.profile, desk.clock()))
 
 
 @verb("team.join")
@@ -76,7 +80,7 @@ async def join(desk: Desk, text: str) -> None:
         desk.say("Joining.", "dim")
         return await attempt(desk, JoinTeam(text.strip()), "Joined.") is not None
 
-    desk.ask(Question("invite", send, placeholder="the text below a teammate's QR code"))
+    desk.ask(Question("invite", send, placeholder="the text below a teammate's QR code", enter="joins"))
 
 
 @verb("team.create")
@@ -89,7 +93,7 @@ async def create(desk: Desk, name: str) -> None:
         name = text.strip()
         return bool(name) and await attempt(desk, CreateTeam(name), f"Created {name}.") is not None
 
-    desk.ask(Question("name of the new team", send))
+    desk.ask(Question("name of the new team", send, enter="creates"))
 
 
 @verb("team.role")

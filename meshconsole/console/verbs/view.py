@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from meshconsole.console.actions import DASHBOARD, PANES, PaneName
@@ -10,9 +11,10 @@ from meshconsole.console.panes import events as events_pane
 from meshconsole.console.panes import peers as peers_pane
 from meshconsole.console.panes import team as team_pane
 from meshconsole.console.screens.dialog import Read
-from meshconsole.console.verbs.files import fetch
+from meshconsole.console.verbs.files import complete, fetch
 from meshconsole.console.verbs.registry import attempt, verb
 from meshconsole.console.widgets.entryline import Question
+from meshconsole.console.work import start
 from meshconsole.control.messages import AuditTail, LinesData, Notice
 from meshconsole.core.status import BlobView, EventView, MemberStatus, PeerStatus
 
@@ -28,7 +30,7 @@ def _open_pane(name: PaneName) -> None:
     def go(desk: Desk, _: str) -> None:
         desk.go_to(name)
         if name == "audit":
-            desk.run_worker(refresh_audit(desk), group="audit", exclusive=True)
+            start(desk, partial(refresh_audit, desk), "audit", exclusive=True)
 
 
 for _name in PANES:
@@ -53,6 +55,9 @@ def previous_pane(desk: Desk, _: str) -> None:
 
 def _turn(desk: Desk, step: int) -> None:
     """Round the panes that are shown; where only one is, round all of the dashboard's."""
+    if desk.entry_line.question is not None:
+        desk.entry_line.complete(complete)
+        return
     names = [name for name in PANES if desk.pane(name).display]
     if len(names) == 1:
         names = list(DASHBOARD) if desk.current in DASHBOARD else list(PANES)
@@ -101,6 +106,7 @@ def filter_list(desk: Desk, text: str) -> None:
             keep,
             value=before,
             placeholder="text to look for; ! first inverts",
+            enter="keeps it",
             change=lines.set_filter,
             leave=lambda: lines.set_filter(""),
         )
@@ -128,7 +134,11 @@ def copy(desk: Desk, _: str) -> None:
 
 @verb("row.open")
 def open_current(desk: Desk, _: str) -> None:
-    _with_list(desk, lambda lines: lines.choose())
+    lines = desk.active_list
+    if lines is None or lines.listing.current() is None:
+        desk.say("There is nothing to open here.", "warn")
+    else:
+        lines.choose()
 
 
 def open_row(desk: Desk, row: object) -> None:

@@ -31,6 +31,8 @@ class Question:
     change: Callable[[str], None] | None = None
     leave: Callable[[], None] | None = None
     path: bool = False
+    enter: str = "does it"
+    """What Enter does, for the key line."""
 
 
 class _Label(Sheet):
@@ -70,6 +72,11 @@ class EntryLine(Horizontal):
         self.display = False
         with self.entry.prevent(Entry.Changed):
             self.entry.value = ""
+
+    def complete(self, completed: Callable[[str], str]) -> None:
+        if self.question is not None and self.question.path:
+            self.entry.value = completed(self.entry.value)
+            self.entry.action_end()
 
     async def submit(self) -> bool:
         """Whether the line was closed. While an answer is worked on, another one is not taken."""

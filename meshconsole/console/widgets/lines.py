@@ -162,8 +162,8 @@ class Lines(Inks, Widget, Generic[Row], can_focus=True):
     def on_mount(self) -> None:
         self._title()
 
-    def on_resize(self, event: events.Resize) -> None:
-        self.listing.resize(event.size.height - self.header)
+    def on_resize(self, _: events.Resize) -> None:
+        self.listing.resize(self.size.height - self.header)
         self.refresh()
 
     def on_focus(self) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from meshconsole.console.ink import length
 from meshconsole.console.widgets.sheet import Sheet
 from meshconsole.console.words import duration_in_words, short_key
+from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
     from meshconsole.console.ink import Line, Span
@@ -41,15 +42,17 @@ class StatusLine(Sheet):
             parts.pop(next(name for name in _GIVEN_UP if name in parts))
 
 
+NAME_CELLS = 24
+
 _GIVEN_UP = ("key", "version", "who may read", "relay", "up", "team", "peers", "name")
 """Where there is little room, in this order."""
 
 
 def _parts(status: NodeStatus, *, stale: bool) -> dict[str, Line]:
     up = sum(peer.state == "up" for peer in status.peers)
-    team = status.team.name if status.team else "none yet"
+    team = safe(status.team.name, NAME_CELLS) if status.team else "none yet"
     parts: dict[str, Line] = {
-        "name": [(status.name, "strong")],
+        "name": [(safe(status.name, NAME_CELLS), "strong")],
         "key": [(short_key(status.npub), "dim")],
         "team": [("team ", "dim"), (team, "accent" if status.team else "warn")],
         "relay": [("relay ", "dim"), *_relay(status.relay)],

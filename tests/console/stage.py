@@ -1,0 +1,125 @@
+"""The console on a scripted node, behind a real control socket, without a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual import events
+
+from meshconsole.console.app import Console
+from meshconsole.console.profile import Colour, GlyphSet, Profile
+from meshconsole.control.server import ControlServer
+from tests.console.scripted import NOW, ScriptedNode
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from textual.app import App
+    from textual.pilot import Pilot
+
+TURNS = 3000
+CHARACTERS = {
+    "space": " ",
+    "slash": "/",
+    "full_stop": ".",
+    "minus": "-",
+    "exclamation_mark": "!",
+    "colon": ":",
+    "question_mark": "?",
+}
+
+
+@dataclass(slots=True)
+class Stage:
+    app: Console
+    pilot: Pilot[None]
+    node: ScriptedNode
+    server: ControlServer
+
+    @property
+    def picture(self) -> str:
+        return picture(self.app)
+
+    @property
+    def notice(self) -> str:
+        return self.app.desk.notice_line.words
+
+    async def press(self, *keys: str) -> None:
+        """Like `Pilot.press`, which however waits 40 ms and more for each key."""
+        driver = self.app._driver
+        assert driver is not None
+        for key in keys:
+            event = events.Key(key, CHARACTERS.get(key) or (key if len(key) == 1 else None))
+            event.set_sender(self.app)
+            driver.send_message(event)
+            await self.settle()
+
+    async def settle(self) -> None:
+        """Every message that was sent has been handled, and those sent by its handlers, and so on."""
+        for _ in range(5):
+            await self.pilot.pause(0)
+
+    async def type(self, text: str) -> None:
+        names = {character: name for name, character in CHARACTERS.items()}
+        await self.press(*(names.get(character, character) for character in text))
+
+    async def resize(self, width: int, height: int) -> None:
+        await self.pilot.resize_terminal(width, height)
+        await self.until(lambda: self.app.desk.size == (width, height))
+
+    async def until(self, happened: Callable[[], object]) -> None:
+        """Lets the loop turn until it has happened; counts turns, not time."""
+        for _ in range(TURNS):
+            assert not self.app.return_code, "the console crashed"
+            if happened():
+                await self.settle()
+                return
+            await self.pilot.pause(0.001)
+        raise AssertionError(f"did not happen; the screen:\n{self.picture}\nnotice: {self.notice}")
+
+    async def until_shown(self, text: str) -> None:
+        await self.until(lambda: text in self.picture)
+
+
+@asynccontextmanager
+async def stage(
+    width: int = 80,
+    height: int = 24,
+    *,
+    node: ScriptedNode | None = None,
+    glyphs: GlyphSet = "unicode",
+    colour: Colour = "true",
+    read_only: bool = False,
+    attached: bool = True,
+) -> AsyncIterator[Stage]:
+    node = node or ScriptedNode()
+    with tempfile.TemporaryDirectory() as folder:
+        server = ControlServer(Path(folder) / "control.sock", node, asyncio.get_running_loop().time)
+        node.server = server
+        await server.start()
+        app = Console(
+            server.path,
+            Profile(colour, glyphs, mouse=False, fps=10.0),
+            theme="field-dark",
+            read_only=read_only,
+            clock=lambda: NOW,
+        )
+        try:
+            async with app.run_test(size=(width, height)) as pilot:
+                playing = Stage(app, pilot, node, server)
+                if attached:
+                    await playing.until(lambda: app.desk.model.link == "attached")
+                yield playing
+        finally:
+            await server.stop()
+
+
+def picture(app: App[None]) -> str:
+    """What is on the screen, as text. Textual has no public way to ask for it."""
+    strips = app.screen._compositor.render_strips()
+    return "\n".join(strip.text.rstrip() for strip in strips) + "\n"

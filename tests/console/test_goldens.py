@@ -1,0 +1,69 @@
+"""Pictures of the desk as text. A change of one is read in the diff.
+
+To take new ones:  UPDATE_GOLDENS=1 pytest tests/console/test_goldens.py
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.console.scripted import ScriptedNode
+from tests.console.stage import stage
+
+if TYPE_CHECKING:
+    from meshconsole.console.profile import GlyphSet
+
+GOLDENS = Path(__file__).parent / "goldens"
+SIZES = ((50, 16), (80, 24), (160, 48))
+ABOVE: dict[str, tuple[tuple[str, ...], str]] = {
+    "help": (("question_mark",), "WHAT IT DOES"),
+    "settings": (("s",), "Listens on"),
+    "quit": (("q",), "Keep it running"),
+    "invite": (("i",), "INVITE"),
+    "event": (("2", "enter"), "verdict"),
+    "palette": (("ctrl+p",), "what do you want"),
+    "files": (("5",), "5 Files"),
+    "team": (("6",), "FINGERPRINT"),
+}
+"""The keys that open it, and what it shows then."""
+
+
+def compare(name: str, picture: str) -> None:
+    path = GOLDENS / f"{name}.txt"
+    if os.environ.get("UPDATE_GOLDENS"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(picture)
+    assert picture == path.read_text()
+
+
+@pytest.mark.parametrize("content", ["busy", "empty"])
+@pytest.mark.parametrize("glyphs", ["unicode", "ascii"])
+async def test_the_desk(glyphs: GlyphSet, content: str) -> None:
+    async with stage(node=ScriptedNode(team=content == "busy"), glyphs=glyphs) as play:
+        for width, height in SIZES:
+            await play.resize(width, height)
+            lines = play.picture.splitlines()
+            assert len(lines) == height
+            assert max(map(len, lines)) <= width
+            assert glyphs == "unicode" or play.picture.isascii()
+            compare(f"desk-{content}-{width}x{height}-{glyphs}", play.picture)
+
+
+async def test_what_stands_above_the_desk() -> None:
+    async with stage() as play:
+        for name, (keys, shows) in ABOVE.items():
+            await play.press(*keys)
+            await play.until_shown(shows)
+            compare(name, play.picture)
+            await play.press("escape")
+
+
+async def test_the_linux_console_gets_only_signs_that_its_fonts_have() -> None:
+    async with stage(glyphs="console", colour="16") as play:
+        compare("desk-busy-80x24-console", play.picture)
+        ours = {character for character in play.picture if not character.isascii()}
+        assert ours <= set("█░●○°\N{MULTIPLICATION SIGN}·…┌┐└┘│─═║╔╗╚╝")
