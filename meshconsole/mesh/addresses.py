@@ -6,7 +6,7 @@ import ipaddress
 
 import ifaddr
 
-from meshconsole.mesh.links.websocket import join_address, split_address
+from meshconsole.mesh.endpoints import join_address
 
 _CONTAINER_BRIDGES = ("docker", "br-", "veth", "virbr", "lxcbr", "cni", "podman")
 """Interfaces that lead to containers of this machine only; nobody else can dial them."""
@@ -36,8 +36,3 @@ def listen_addresses(listen: str, port: int, hosts: tuple[str, ...]) -> tuple[st
         only_v4 = host == "0.0.0.0"
         return tuple(join_address(h, port) for h in hosts if not (only_v4 and ":" in h))
     return (join_address(host, port),)
-
-
-def with_port(address: str, port: int) -> str:
-    """The same host at another port. Raises Unavailable if `address` is no HOST:PORT."""
-    return join_address(split_address(address)[0], port)

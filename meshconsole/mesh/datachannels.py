@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshconsole.core.errors import MeshconsoleError, Unavailable
 from meshconsole.core.text import safe
-from meshconsole.mesh.links.websocket import is_loopback
+from meshconsole.mesh.endpoints import is_loopback
 from meshconsole.mesh.messages import Describe
 
 if TYPE_CHECKING:

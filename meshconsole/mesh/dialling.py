@@ -6,8 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import MeshconsoleError, RemoteError, Unavailable
+from meshconsole.mesh.endpoints import split_address
 from meshconsole.mesh.linking import OwnAddress
-from meshconsole.mesh.links.websocket import dial, split_address
+from meshconsole.mesh.links.websocket import dial
 
 if TYPE_CHECKING:
     from collections.abc import Callable

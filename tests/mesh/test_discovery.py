@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshconsole.core.errors import Unavailable
-from meshconsole.mesh.addresses import host_addresses, listen_addresses, with_port
+from meshconsole.mesh.addresses import host_addresses, listen_addresses
 from meshconsole.mesh.discovery.advertisement import SERVICE, make_txt, read_advertisement
 from meshconsole.mesh.discovery.cached import PEERS, PER_PEER, AddressBook
-from meshconsole.mesh.links.websocket import is_loopback, join_address, split_address
+from meshconsole.mesh.endpoints import is_loopback, join_address, split_address, with_port
 
 ID = "0123456789abcdef"
 TXT: dict[bytes, bytes | None] = {b"v": b"1", b"id": ID.encode(), b"t": b"fedcba9876543210"}

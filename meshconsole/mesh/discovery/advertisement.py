@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meshconsole.mesh.links.websocket import join_address
+from meshconsole.mesh.endpoints import join_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

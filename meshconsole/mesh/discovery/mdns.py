@@ -21,7 +21,7 @@ from meshconsole.mesh.discovery.advertisement import (
     make_txt,
     read_advertisement,
 )
-from meshconsole.mesh.links.websocket import split_address
+from meshconsole.mesh.endpoints import split_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable

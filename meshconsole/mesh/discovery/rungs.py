@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import MeshconsoleError, Unavailable
 from meshconsole.core.text import safe
-from meshconsole.mesh.addresses import host_addresses, listen_addresses, with_port
+from meshconsole.mesh.addresses import host_addresses, listen_addresses
 from meshconsole.mesh.discovery.cached import AddressBook
 from meshconsole.mesh.discovery.mdns import MdnsRung
-from meshconsole.mesh.links.websocket import is_loopback, split_address
+from meshconsole.mesh.endpoints import is_loopback, split_address, with_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

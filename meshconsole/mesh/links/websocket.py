@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import os
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from meshconsole.core.errors import Unavailable
 from meshconsole.core.text import safe
+from meshconsole.mesh.endpoints import join_address, split_address
 from meshconsole.mesh.links.frames import PIPE_MESSAGE
 from meshconsole.mesh.links.pipe import PipeClosed
 
@@ -99,36 +99,6 @@ def accepted(connection: Connection) -> WebSocketPipe:
     peer = connection.remote_address
     address = join_address(str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else "?"
     return WebSocketPipe(connection, address)
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """HOST:PORT or [IPv6]:PORT. Raises Unavailable for anything else."""
-    host, colon, port = address.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        colon = ""
-    if not (host and colon and port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
-        raise Unavailable(f"{safe(address, 80)!r} is not an address like 192.168.1.5:7447.")
-    if not all(char.isascii() and (char.isalnum() or char in ".-:%_") for char in host):
-        raise Unavailable(f"{safe(address, 80)!r} is not an address like 192.168.1.5:7447.")
-    return host, int(port)
-
-
-def join_address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def is_loopback(address: str) -> bool:
-    """Whether HOST:PORT is on this very machine."""
-    try:
-        host, _ = split_address(address)
-        ip = ipaddress.ip_address(host)
-    except (Unavailable, ValueError):
-        return address.startswith("localhost:")
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        return ip.ipv4_mapped.is_loopback
-    return ip.is_loopback
 
 
 def _why(error: ConnectionClosed) -> str:
