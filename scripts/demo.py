@@ -49,12 +49,12 @@ class Demo:
         yield "an invite, and the second node joins with it", self.join
         yield "found by mDNS, linked by WebSocket with post-quantum TLS", self.link
         yield "a data channel named nostr-events beside it", self.data_channel
-        yield "a stranger on the network is refused", self.refuse_stranger
         yield "a note from alpha to bravo", lambda: self.note(self.a, self.b)
         yield "a note from bravo to alpha", lambda: self.note(self.b, self.a)
         yield "a file, sealed on alpha, fetched by CID on bravo", self.carry_file
         yield "an outside client is kept out, then let in", self.outside_client
         yield "another author's note, imported", self.import_notes
+        yield "a stranger on the network was refused", self.refuse_stranger
         yield "bravo killed and started again: nothing lost, caught up", self.crash
         yield "every pane in plain text and as JSON", self.plain_text
         yield "limits are held, and say so", self.limits
@@ -74,6 +74,7 @@ class Demo:
         expect("█" in printed or "▀" in printed or "##" in printed, "no QR code was printed")
         self.b.command("team", "join", invite)
         again = self.stranger_home().command("team", "join", invite, check=False)
+        self.stranger.command("team", "create", "Impostors")  # from now on it tries to link up
         expect(again.returncode != 0 and "used" in again.stderr, f"a used invite was taken: {again.stderr}")
         return f"invite of {len(invite)} bytes; used a second time: refused"
 
@@ -100,7 +101,6 @@ class Demo:
         return f"{len(links)} links between the pair"
 
     def refuse_stranger(self) -> str:
-        self.stranger.command("team", "create", "Impostors")
         self.stranger.wait("a refusal", lambda status: links_refused(status) > 0)
         self.a.wait("a refusal", lambda status: links_refused(status) > 0)
         names = {member["name"] for member in self.a.json("team", "members")}

@@ -1,6 +1,6 @@
 """Event kinds that meshconsole gives a meaning to, and their names in words. Pure.
 
-The numbers from 4201, 24201 and 34201 on are meshconsole's own (docs/protocol.md).
+The numbers from 4201, 24201 and 34202 on are meshconsole's own (docs/protocol.md).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ ROSTER_ENTRY = 4201
 TEAM_NOTE = 4202
 FILE_MANIFEST = 4203
 CHECKPOINT = 4204
+KEY_BUNDLE = 4205
 SIGNAL = 24201
-KEY_BUNDLE = 34201
 EPOCH_GRANT = 34202
 
 CONTROL_KINDS = frozenset({ROSTER_ENTRY, KEY_BUNDLE, EPOCH_GRANT, CHECKPOINT})
-"""Signed twice (hybrid), evicted last, replicated first."""
+"""What makes a team: replicated first, evicted last, never deleted. All but grants are signed twice."""
 
 TEAM_KINDS = CONTROL_KINDS | {TEAM_NOTE, FILE_MANIFEST, SIGNAL}
 """Kinds that only enrolled nodes exchange."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshconsole.core.event import decode_event, is_addressable, is_ephemeral, is_replaceable
-from meshconsole.core.kinds import DELETION, GIFT_WRAP
+from meshconsole.core.kinds import CONTROL_KINDS, DELETION, GIFT_WRAP
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict, refuse
 from meshconsole.relay.event import address, expiration, indexed_tags, is_hex
 from meshconsole.relay.keys import KeyedHash, created_at_of, neighbours, row_key, short_id
@@ -27,6 +27,7 @@ CHUNK = 500
 """Values in one IN list."""
 
 EXPIRED = refuse("invalid", "the event has expired")
+UNDELETABLE = CONTROL_KINDS | {DELETION}
 DELETED = refuse("blocked", "its author deleted this event")
 SUPERSEDED = refuse("duplicate", "replaced: a newer version of this event is already here")
 NOT_STORED = refuse("error", "ephemeral events are not stored")
@@ -208,8 +209,9 @@ class Writing:
         return True
 
     def _is_deleted(self, event: Event) -> bool:
-        """NIP-09: by its author; a gift wrap also by those it is for. Deletions cannot be deleted."""
-        if event.kind == DELETION:
+        """NIP-09: by its author; a gift wrap also by those it is for. Deletions cannot be deleted, and
+        what a team was told about itself cannot be taken back: newcomers need it whole."""
+        if event.kind in UNDELETABLE:
             return False
         owners = {event.pubkey}
         if event.kind == GIFT_WRAP:
@@ -237,7 +239,8 @@ class Writing:
                 self.forbid(self._hashes.deleted_address(target), deletion.created_at)
                 place = self._hashes.address(target)
                 row = self._db.execute("select key from addresses where hash = ?", (place,)).fetchone()
-                if row is not None and created_at_of(row[0]) <= deletion.created_at:
+                undeletable = any(target.startswith(f"{kind}:") for kind in UNDELETABLE)
+                if row is not None and created_at_of(row[0]) <= deletion.created_at and not undeletable:
                     self.remove(row[0])
 
     def _named(self, event_id: str) -> list[tuple[int, Event]]:
@@ -288,7 +291,7 @@ def _in_lists(numbers: Sequence[int]) -> Iterator[str]:
 
 
 def _may_delete(deletion: Event, event: Event) -> bool:
-    if event.kind == DELETION:
+    if event.kind in UNDELETABLE:
         return False
     if event.pubkey == deletion.pubkey:
         return True

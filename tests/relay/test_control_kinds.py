@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from meshconsole.core.event import Event
 
+
 SECRET = bytes([7]) * 32
 
 
