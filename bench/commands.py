@@ -7,7 +7,8 @@ import sys
 import time
 
 from bench.figures import Figure, percentiles, ratio
-from bench.nodes import COMMAND, ROOT, one_node
+from bench.nodes import ROOT, one_node
+from scripts.machine import COMMAND
 
 RUNS = 15
 

@@ -16,7 +16,8 @@ import psutil
 import pyte
 
 from bench.figures import Figure, percentiles
-from bench.nodes import COMMAND, ROOT, BenchNode, one_node
+from bench.nodes import ROOT, one_node
+from scripts.machine import COMMAND, Machine
 
 COLUMNS, LINES = 160, 48
 STARTS = 5
@@ -52,7 +53,7 @@ def measure() -> list[Figure]:
 class Terminal:
     """`meshconsole attach` in a pseudo-terminal, and what stands on its screen."""
 
-    def __init__(self, node: BenchNode) -> None:
+    def __init__(self, node: Machine) -> None:
         self.name = node.json("status")["name"]
         self.screen = pyte.Screen(COLUMNS, LINES)
         self.stream = pyte.ByteStream(self.screen)
