@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from meshconsole.content.index import Root
     from meshconsole.content.store import Store, Written
 
-CHUNKS_AHEAD = 3
+CHUNKS_AHEAD = 4
 """Being hashed and written while the next one is read."""
 
 _LEAF_FRAME = 64
@@ -103,8 +103,6 @@ class Addition:
         self._tree.push(written.cid, size, written.size)
         if self._tree.is_full:
             await self._write(await self.store.threads.on_file(self._tree.fold))
-        elif self.store.must_commit:
-            await self.store.commit()
 
     async def _write(self, branches: list[Branch]) -> None:
         for branch in branches:
