@@ -15,6 +15,7 @@ import msgspec
 
 from meshconsole.core.errors import Refused
 from meshconsole.core.event import Event
+from meshconsole.core.kinds import CONTROL_KINDS
 
 MAX_EVENT_BYTES = 1 << 20
 """The largest canonical event that any node takes, over links too. Clients get the owner's limit."""
@@ -112,7 +113,12 @@ def is_hex(text: str, length: int) -> bool:
 
 
 def expiration(event: Event) -> int | None:
-    """NIP-40: seconds since the epoch, None when absent or not a number."""
+    """NIP-40: seconds since the epoch, None when absent or not a number.
+
+    What makes a team does not expire: who came later would resolve another roster.
+    """
+    if event.kind in CONTROL_KINDS:
+        return None
     value = event.tag("expiration")
     if value is None or not value.isascii() or not value.isdigit():
         return None

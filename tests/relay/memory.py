@@ -10,7 +10,7 @@ from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict
 from meshconsole.relay.event import address, expiration, indexed_tags, is_hex
 from meshconsole.relay.filter import Filter, matches
 from meshconsole.relay.store import Entry, FeedRow, Selection, StoreUsage, Written, as_entry
-from meshconsole.relay.writing import DELETED, EXPIRED, NOT_STORED, SUPERSEDED
+from meshconsole.relay.writing import DELETED, EXPIRED, NOT_STORED, SUPERSEDED, UNDELETABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -132,7 +132,7 @@ def _supersedes(new: Event, old: Event) -> bool:
 
 
 def _deletes(deletion: Event, event: Event) -> bool:
-    if event.kind == DELETION:
+    if event.kind in UNDELETABLE:
         return False
     for tag in deletion.tags:
         if len(tag) > 1 and tag[0] == "e" and is_hex(tag[1], 64) and tag[1] == event.id:

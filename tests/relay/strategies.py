@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from meshconsole.core.event import Event
 
 AUTHORS = ("alice", "bob", "carol")
-KINDS = (0, 1, 7, 1059, 10002, 30023, 4202)
+KINDS = (0, 1, 7, 1059, 10002, 30023, 4201, 4202, 34202)
 LETTERS = ("t", "T", "d", "p")
 VALUES = ("", "x", "y", "a:b", fake_npub("bob"))
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from meshconsole.core.kinds import CONTROL_KINDS
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.store import EventStore, as_entry
@@ -384,6 +385,15 @@ def expiring(at: int, **more: object) -> Event:
 
 def test_an_expired_event_is_refused(store: EventStore) -> None:
     assert codes(store, expiring(NOW), expiring(NOW + 1)) == [(False, "invalid"), STORED]
+
+
+@pytest.mark.parametrize("kind", sorted(CONTROL_KINDS))
+def test_what_makes_a_team_does_not_expire(store: EventStore, clock: Clock, kind: int) -> None:
+    event = expiring(NOW - 1, kind=kind)
+    assert codes(store, event) == [STORED]
+    clock.now = NOW + 10**6
+    store.purge_expired()
+    assert held(store) == [event.id]
 
 
 def test_what_expires_is_no_longer_given_out(store: EventStore, clock: Clock) -> None:
