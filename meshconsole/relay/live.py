@@ -60,6 +60,8 @@ class LiveIndex(Generic[S]):
 
     def wanted_by(self, event: Event) -> list[S]:
         """Each subscription once, however many of its filters match."""
+        if not self._shelves:
+            return []
         found: dict[S, None] = {}
         for shelf in _shelves_of(event):
             for (subscription, _), wanted in self._shelves.get(shelf, {}).items():

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from meshconsole.core.event import Event
     from meshconsole.relay.policy import Access
+    from meshconsole.relay.sqlite import SqliteEventStore
     from meshconsole.relay.store import EventStore, Selection
 
 
@@ -307,6 +308,24 @@ async def test_a_bug_in_a_query_is_closed_and_logged(caplog: pytest.LogCaptureFi
         client.say("REQ", "s", {})
         assert await client.hear() == [["CLOSED", "s", "error: an internal error; ask again"]]
     assert "a query failed" in caplog.text
+
+
+async def test_nothing_is_lost_or_doubled_between_stored_and_live(sqlite_store: SqliteEventStore) -> None:
+    """Subscriptions open at any moment of a flood of events: each hears every event exactly once."""
+    async with bench(sqlite_store) as b:
+        events = notes(400)
+        writer, readers = b.client(), [b.client() for _ in range(40)]
+        for number, reader in enumerate(readers):
+            for event in events[number * 10 : number * 10 + 10]:
+                writer.publish(event)
+            reader.say("REQ", "s", {"kinds": [1]})
+            await asyncio.sleep(0)
+        assert {message[1] for message in await writer.hear(400)} == {event.id for event in events}
+        for reader in readers:
+            heard = [message[2]["id"] for message in await reader.hear(401) if message[0] == "EVENT"]
+            assert sorted(heard) == sorted(event.id for event in events)
+        await b.relay.publish(signed(kind=7))
+        assert all(reader.heard.empty() for reader in readers)
 
 
 async def test_a_relay_that_was_not_started_says_so() -> None:
