@@ -32,6 +32,7 @@ class NodeSection(Section, frozen=True):
     """This node."""
 
     name: Annotated[str, Meta(min_length=1, max_length=64)] = "unnamed"
+    """What teammates see. The one of the roster was chosen when the device was admitted."""
     listen: str = "0.0.0.0:7447"
     """HOST:PORT for the relay and for links. Port 0 takes a free one."""
 
@@ -40,85 +41,116 @@ class CapabilitiesSection(Section, frozen=True):
     """What this node offers to others."""
 
     nostr_relay: bool = True
+    """Off: plain Nostr clients are refused; links of the team are served all the same."""
     ipfs_node: bool = True
+    """Off: no files are kept, fetched or given."""
     webrtc_hub: bool = True
+    """Off: no data channels; links use WebSockets only."""
 
 
 class RelaySection(Section, frozen=True):
     """The embedded Nostr relay."""
 
     enable: bool = True
+    """Off: as capabilities.nostr_relay off."""
     rate_limits: bool = True
     """Off: no limit on events or requests per connection."""
     events_per_second: Positive = 50
+    """The most events, and the most requests, that one connection may send."""
     max_event_bytes: Annotated[int, Meta(ge=1024, le=1 << 20)] = 131_072
+    """The largest event taken from a plain client."""
     max_subscriptions: Positive = 64
+    """Per connection."""
     max_filters: Positive = 32
+    """Per request."""
     max_limit: Positive = 1000
+    """The most stored events that one request is answered with."""
 
 
 class ContentSection(Section, frozen=True):
     """The embedded IPFS content store."""
 
     backend: Literal["flat"] = "flat"
+    """Where blocks are kept: files in the home."""
     min_replicas: Annotated[int, Meta(ge=1, le=100)] = 1
+    """Not used by this version."""
 
 
 class LimitsSection(Section, frozen=True):
     """What the owner opted in to. 0 means unlimited, except for storage."""
 
     max_connections: Positive = 64
+    """Clients and links together."""
     max_storage_mb: Positive = 512
+    """Events and blocks together, in megabytes (10^6)."""
     max_bandwidth_mbps: Rate = 50.0
     """In each direction, all links and clients together, in megabits (10^6) per second."""
     max_memory_mb: Natural = 0
+    """Above it no more clients are let in; 0 is no limit."""
     performance_mode: PerformanceMode = "balanced"
+    """saver: everything else on this machine goes first."""
 
 
 class PrivacySection(Section, frozen=True):
     """Who may read and write."""
 
     share_with_team_only: bool = True
+    """Off: the relay serves strangers too. What is sealed for the team stays sealed."""
     allow_public_discovery: bool = False
+    """Not used by this version: nothing is announced outside of the team."""
     require_authentication: bool = True
+    """Clients prove their key (NIP-42) before they read or write."""
 
 
 class NatSection(Section, frozen=True):
     """Servers that help links through NAT. Empty: host candidates only."""
 
     stun_servers: tuple[str, ...] = ()
+    """`stun:HOST:PORT`; the first one is used."""
     turn_servers: tuple[str, ...] = ()
+    """`turn:USER:PASSWORD@HOST:PORT?transport=udp` or `tcp`; the first one is used."""
     relay_fallback: bool = True
+    """Off: TURN servers are not used."""
 
 
 class DiscoverySection(Section, frozen=True):
     """The rungs of the discovery ladder."""
 
     mdns: bool = True
+    """Announce and listen on the local network; the announcement names nobody."""
     invite: bool = True
+    """Addresses that invites name."""
     qr: bool = True
+    """Invites as QR codes are the same invites."""
     cached_peers: bool = True
+    """Addresses that worked before."""
     dht: bool = False
+    """Not part of this version."""
 
 
 class CryptoSection(Section, frozen=True):
     """Which library computes ML-KEM and ML-DSA."""
 
     provider: Literal["auto", "openssl", "liboqs"] = "auto"
+    """auto: liboqs where a sound one is installed, else OpenSSL."""
 
 
 class ConsoleSection(Section, frozen=True):
     """How the console looks. Each console may override it with flags."""
 
     theme: str = "field-dark"
+    """A file of themes/ in the home, or one that comes with meshconsole."""
     glyphs: Literal["auto", "unicode", "console", "ascii"] = "auto"
+    """auto: what the terminal and its locale can show."""
     frames_per_second: Annotated[float, Meta(ge=0.1, le=10)] = 4.0
+    """The most; over SSH 1, on a serial line 0.5."""
 
 
 class LogSection(Section, frozen=True):
     """The node's log."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged."""
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
