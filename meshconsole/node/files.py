@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from meshconsole.core.errors import Fatal, Refused, RemoteError, Unavailable
+from meshconsole.core.errors import CorruptData, Fatal, Refused, RemoteError, Unavailable
 from meshconsole.core.status import BlobState, BlobView
 from meshconsole.core.text import safe
 from meshconsole.crypto.sealing import StreamOpener, seal_stream, sealed_size
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from meshconsole.team.state import Team
 
 READ_BYTES = 1 << 20
+MAX_REPAIRS = 256
+"""Damaged blocks of one file that are fetched again before giving up."""
 
 
 @dataclass(slots=True)
@@ -131,9 +133,14 @@ class TeamFiles:
         known = self._find(cid)
         if await asyncio.to_thread(destination.is_dir):
             destination = destination / _file_name(known.entry.name)
-        await self._fetch(known, report)
-        await self._open(known.entry, destination)
-        return destination
+        for _ in range(MAX_REPAIRS):
+            await self._fetch(known, report)
+            try:
+                await self._open(known.entry, destination)
+            except CorruptData:
+                continue  # the damaged block was set aside; a teammate may hold a good one
+            return destination
+        raise Unavailable("Too many blocks of this file are damaged here.", hint="Check the disk or card.")
 
     async def pin(self, cid: str) -> BlobView:
         """Kept here whatever the pressure, and fetched if it is not here yet."""

@@ -12,16 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-MakeMachine = "Callable[[str], Machine]"
-
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Callable[[str], Machine]]:
     """Makes a machine by name; its node is killed after the test."""
     made: list[Machine] = []
 
-    def make(name: str, folder: Path = tmp_path) -> Machine:
-        made.append(Machine(folder, name))
+    def make(name: str, folder: Path = tmp_path, passphrase: str | None = None) -> Machine:
+        made.append(Machine(folder, name, passphrase))
         return made[-1]
 
     yield make
