@@ -146,11 +146,17 @@ class Share:
             self._measured = max(0, self._measured - (count - fresh - older))
 
 
+def free_on(folder: Path) -> int:
+    """Bytes that this user may still write on the folder's disk."""
+    return shutil.disk_usage(folder).free
+
+
 class StorageQuota:
     """Bytes of events and blocks together, never above the limit."""
 
-    def __init__(self, folder: Path, limit_bytes: int) -> None:
+    def __init__(self, folder: Path, limit_bytes: int, disk_free: Callable[[Path], int] = free_on) -> None:
         self._folder = folder
+        self._disk_free = disk_free
         self.limit_bytes = limit_bytes
         self.lock = threading.RLock()
         self.events = Share(self)
@@ -163,15 +169,17 @@ class StorageQuota:
         return self.events.used_bytes + self.blocks.used_bytes
 
     def look_at_disk(self) -> None:
-        """Asks the file system what is free; refusing ends when there is room again."""
-        self.disk_free_bytes = shutil.disk_usage(self._folder).free
+        """Asks the file system what is free, and whether anything at all may be written."""
+        self.disk_free_bytes = self._disk_free(self._folder)
         with self.lock:
-            if self.refusing and self._why_not(1) is None:
-                self.refusing = ""
+            self.refusing = self._why_not(1) or ""
 
     def check(self, count: int) -> None:
         """Raises Refused when `count` more bytes may not be written."""
         reason = self._why_not(count)
+        if reason is not None:
+            self.look_at_disk()  # somebody may have made room since it was measured
+            reason = self._why_not(count)
         if reason is not None:
             self.refusing = reason
             raise Refused("restricted", reason)

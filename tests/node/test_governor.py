@@ -49,10 +49,12 @@ def test_refusing_ends_when_there_is_room_again(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_told_apart_from_a_full_quota(tmp_path: Path) -> None:
-    quota = StorageQuota(tmp_path, 1 << 60)
-    quota.disk_free_bytes = 33 * MEGABYTE
+    free = [33 * MEGABYTE]
+    quota = StorageQuota(tmp_path, 1 << 60, disk_free=lambda _: free[0])
     with pytest.raises(Refused, match="disk is full"):
         quota.events.reserve(2 * MEGABYTE)
+    free[0] = 100 * MEGABYTE
+    quota.events.reserve(2 * MEGABYTE)
 
 
 def test_connections_are_refused_at_the_limit_and_counted(tmp_path: Path) -> None:
