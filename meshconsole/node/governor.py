@@ -161,7 +161,7 @@ class StorageQuota:
         self.lock = threading.RLock()
         self.events = Share(self)
         self.blocks = Share(self)
-        self.disk_free_bytes = shutil.disk_usage(folder).free
+        self.disk_free_bytes = disk_free(folder)
         self.refusing = ""
 
     @property

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-
-import pytest
+from typing import TYPE_CHECKING
 
 from meshconsole.node.bus import Bus
+
+if TYPE_CHECKING:
+    import pytest
 
 
 @dataclass(frozen=True)

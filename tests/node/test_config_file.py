@@ -42,7 +42,8 @@ def test_other_variables_of_the_environment_are_left_alone(home: Home) -> None:
 
 def test_every_problem_is_named_with_file_key_and_reason(home: Home) -> None:
     home.config.write_text(
-        "stray = 1\n[limits]\nmax_storage_mb = -1\nmax_conections = 3\n[relay]\nenable = 'maybe'\n[dance]\na=1\n"
+        "stray = 1\n[limits]\nmax_storage_mb = -1\nmax_conections = 3\n"
+        "[relay]\nenable = 'maybe'\n[dance]\na = 1\n"
     )
     problems = {problem.key: problem for problem in check_config(home)}
     assert set(problems) == {

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from meshconsole.core.config import Config, LimitsSection
 from meshconsole.core.errors import Refused
 from meshconsole.node.governor import MEGABYTE, Governor, StorageQuota, Use
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_the_quota_refuses_before_the_limit_is_passed(tmp_path: Path) -> None:

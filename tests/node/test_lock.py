@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from meshconsole.core.errors import Fatal
 from meshconsole.core.home import Home
 from meshconsole.node.lock import HomeLock
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_second_node_is_told_who_holds_the_home(tmp_path: Path) -> None:
