@@ -103,7 +103,7 @@ class Life:
 
 
 @pytest.mark.parametrize(
-    "seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 16))]
+    "seed", [*range(2), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 16))]
 )
 async def test_a_life(tmp_path: Path, seed: int) -> None:
     world = World(tmp_path / "blobs")
