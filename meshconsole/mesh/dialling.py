@@ -61,8 +61,8 @@ class Dialler:
             if timer is not None and self._may_dial():
                 wait = min(wait, timer - self._now())
             try:
-                # A little at least: all dials that may run at once may be running.
-                async with asyncio.timeout(max(0.05, wait)):
+                # A little at least: what is due may have to wait for a dial to the same device.
+                async with asyncio.timeout(max(0.2, wait)):
                     await self._woken.wait()
             except TimeoutError:
                 continue

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from random import Random
 
 Source = Literal["mdns", "cached", "invite", "peer", "config"]
@@ -208,10 +207,6 @@ class Ladder:
 
     def count(self, source: Source) -> int:
         return sum(1 for c in self._candidates.values() if c.source == source)
-
-    def forget(self, addresses: Iterable[str]) -> None:
-        for address in addresses:
-            self._candidates.pop(address, None)
 
     def _make_room(self) -> None:
         if len(self._candidates) < MAX_CANDIDATES:

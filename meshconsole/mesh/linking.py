@@ -128,7 +128,8 @@ class Links:
             return
         finally:
             self._handshakes[host] -= 1
-            self._handshakes += Counter()
+            if not self._handshakes[host]:
+                del self._handshakes[host]
         await self.carry(link, device)
 
     async def open(self, pipe: Pipe, *, dialled: bool, only: str = "") -> tuple[Link, Device]:
@@ -163,12 +164,13 @@ class Links:
             return await link.run(_ignore)
         if rival is not None:
             rival.close("A newer link to this device is kept.")
-        await session.add(link)
-        self.remember(session)
-        self._emit(LinkUp(device.npub, link.pipe.path, link.address, link.dialled))
-        self._on_linked(device.npub, link)
         closed = Closed(False, "The node stops.")
         try:
+            await session.add(link)
+            self.remember(session)
+            log.info("link with %s over %s, %s", device.npub[:8], link.pipe.path, link.address)
+            self._emit(LinkUp(device.npub, link.pipe.path, link.address, link.dialled))
+            self._on_linked(device.npub, link)
             closed = await link.run(lambda frame: session.handle(link, frame))
         finally:
             self.remember(session)
@@ -180,6 +182,7 @@ class Links:
                 self._end(session)
             if not session.has_path("websocket"):
                 self._on_unlinked(device.npub)
+            log.info("link with %s over %s ended: %s", device.npub[:8], link.pipe.path, closed)
             self._emit(LinkDown(device.npub, link.pipe.path, link.address, closed.by_peer, closed.reason))
         return closed
 

@@ -305,7 +305,10 @@ class Mesh:
                 self._links.remember(session)
             record = self._links.records[device.npub]
             candidates = self._ladder.candidates(device.npub)
-            rows.append(peer_status(device, session, record, candidates, lambda at: at + offset))
+            channel_error = self._channels.error(device.npub)
+            rows.append(
+                peer_status(device, session, record, candidates, channel_error, lambda at: at + offset)
+            )
         return tuple(rows)
 
     def discovery_lines(self) -> tuple[str, ...]:

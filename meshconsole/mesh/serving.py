@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import RemoteError
@@ -188,11 +189,12 @@ class Serving:
         flight = next((f for f in self._flights if f.number == need.number), None)
         if flight is None or need.positions[-1] >= len(flight.offered):
             raise RemoteError("bad-need", "The peer asked for an event that was not offered.")
+        if any(later <= earlier for earlier, later in pairwise(need.positions)):
+            # Else a small message could ask for a large event a thousand times.
+            raise RemoteError("bad-need", "The peer asked for the same event twice.")
         events: list[tuple[int, bytes]] = []
         size = 0
         for position in need.positions:
-            if position >= len(flight.offered):
-                raise RemoteError("bad-need", "The peer asked for an event that was not offered.")
             raw = flight.offered[position].raw
             if events and size + len(raw) > BATCH_BYTES:
                 self.outbox.append(Fill(need.stream, need.number, tuple(events)))

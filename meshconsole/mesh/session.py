@@ -131,10 +131,16 @@ class PeerSession:
             if best is None or best is current or (current is not None and not _should_leave(current, best)):
                 return
             log_id = best.hello.log_id
-            cursor = await asyncio.to_thread(self._around.cursors.get, self.npub, log_id)
+            try:
+                cursor = await asyncio.to_thread(self._around.cursors.get, self.npub, log_id)
+            except MeshconsoleError as error:
+                # Asked again in CHECK_S; the link serves the peer in the meantime.
+                self._syncing.trouble = error.sentence
+                return
             if best not in self.links or best.closed is not None:
                 return
             head = best.hello.head if log_id != taking.log_id else max(best.hello.head, taking.head)
+            self._syncing.trouble = ""
             self._take_link = best
             taking.start(log_id, head, cursor)
             self._syncing.pump()

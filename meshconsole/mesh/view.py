@@ -22,14 +22,15 @@ def peer_status(
     session: PeerSession | None,
     record: PeerRecord,
     candidates: tuple[Candidate, ...],
+    channel_error: str,
     to_epoch: Callable[[float], float],
 ) -> PeerStatus:
-    """`to_epoch` turns the ladder's and links' clock into seconds since the epoch."""
+    """`channel_error` says why there is no data channel; `to_epoch` turns the ladder's clock into seconds
+    since the epoch.
+    """
     links = [link for link in session.links if link.closed is None] if session is not None else []
     state = _state(links, candidates)
     waiting = [c.next_try for c in candidates if c.outcome != "trying"]
-    failed = [c for c in candidates if c.last_error]
-    error = max(failed, key=lambda c: c.last_try or 0.0).last_error if failed and not links else ""
     return PeerStatus(
         npub=device.npub,
         name=safe(device.name, 64),
@@ -42,7 +43,7 @@ def peer_status(
         capabilities=tuple(safe(word, 32) for word in record.capabilities),
         addresses=tuple(safe(address, 80) for address in record.addresses)
         or tuple(c.address for c in candidates),
-        last_error=safe(error or (session.trouble if session is not None else record.last_reason), 200),
+        last_error=safe(_trouble(links, session, record, candidates, channel_error), 200),
         next_try=to_epoch(min(waiting)) if waiting and not links else None,
     )
 
@@ -53,6 +54,24 @@ def _state(links: list[Link], candidates: tuple[Candidate, ...]) -> PeerState:
     if any(candidate.outcome == "trying" for candidate in candidates):
         return "connecting"
     return "down"
+
+
+def _trouble(
+    links: list[Link],
+    session: PeerSession | None,
+    record: PeerRecord,
+    candidates: tuple[Candidate, ...],
+    channel_error: str,
+) -> str:
+    if links:
+        if session is not None and session.trouble:
+            return session.trouble
+        has_channel = any(link.pipe.path == "webrtc" for link in links)
+        return f"No data channel: {channel_error}" if channel_error and not has_channel else ""
+    failed = [c for c in candidates if c.last_error]
+    if failed:
+        return max(failed, key=lambda c: c.last_try or 0.0).last_error
+    return record.last_reason
 
 
 def _hears_us(links: list[Link]) -> bool | None:

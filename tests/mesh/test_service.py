@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from websockets.asyncio.client import connect
 
-from meshconsole.core.errors import RemoteError
+from meshconsole.core.errors import RemoteError, Unavailable
 from meshconsole.core.kinds import SIGNAL, TEAM_NOTE, TEXT_NOTE
 from meshconsole.core.verdict import Verdict, refuse
 from meshconsole.mesh import session as session_module
@@ -304,6 +304,27 @@ async def test_a_change_of_the_network_probes_links_and_dials_again(
         await alice.until(lambda: failing.failures < 2)
         assert alice.mesh._rungs.listen()[0].startswith("127.0.0.1:"), "as the owner set it"
         assert alice.is_linked(bob)
+
+
+async def test_cursors_that_cannot_be_read_delay_syncing_and_say_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "CHECK_S", 0.05)
+    roster = SmallRoster.of("alice", "bob")
+    async with TestNode("alice", roster, tmp_path) as alice, TestNode("bob", roster, tmp_path) as bob:
+        works = bob.cursors.get
+
+        def broken(_peer: str, _log_id: str, /) -> int:
+            raise Unavailable("The disk does not answer.")
+
+        bob.cursors.get = broken  # type: ignore[method-assign]
+        sent = await alice.publish("patience")
+        alice.dial(bob)
+        await bob.until(lambda: bob.mesh.status()[0].last_error == "The disk does not answer.")
+        assert bob.mesh.status()[0].state == "up"
+        bob.cursors.get = works  # type: ignore[method-assign]
+        await bob.until_has(sent)
+        await bob.until(lambda: bob.mesh.status()[0].last_error == "")
 
 
 async def test_a_burst_while_linked_arrives_whole(tmp_path: Path) -> None:

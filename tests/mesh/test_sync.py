@@ -366,6 +366,17 @@ def test_wanting_another_log_and_inventing_acks_or_needs_break_the_protocol() ->
         side.sync.receive(Need(1, 1, (0,)), 0.0)
 
 
+def test_one_event_is_not_sent_a_thousand_times_for_one_need() -> None:
+    pair = make_pair()
+    pair.a.store.add(make_event("large", size=50_000))
+    pair.connect()
+    while not pair.a.sync.serving.outbox:
+        assert pair.step()
+        pair.a.answer_one(pair.now)
+    with pytest.raises(RemoteError, match="twice"):
+        pair.a.sync.receive(Need(1, 1, (0,) * 1000), pair.now)
+
+
 def test_a_line_of_three_passes_everything_on() -> None:
     a, b1 = Side(MemoryStore("a")), Side(MemoryStore("b"))
     b2, c = Side(b1.store), Side(MemoryStore("c"))
