@@ -189,6 +189,19 @@ async def test_control_frames_and_fragments_keep_their_place() -> None:
         assert [(await hear(client))[1] for _ in events] == [event.id for event in events]
 
 
+async def test_a_control_frame_before_part_of_a_message() -> None:
+    """The library gets the control frame alone: what follows is not all there yet, and stays ours."""
+    async with door() as d, d.connect() as client:
+        events = [signed(content=str(n)) for n in range(3)]
+        ping = bytes(Frame(Opcode.PING, b"").serialize(mask=True))
+        data = ping.join(bytes(Frame(Opcode.TEXT, event_message(e)).serialize(mask=True)) for e in events)
+        for start in range(0, len(data), 37):
+            client.transport.write(data[start : start + 37])
+            for _ in range(3):
+                await asyncio.sleep(0)
+        assert [(await hear(client))[1] for _ in events] == [event.id for event in events]
+
+
 async def test_the_library_still_answers_pings() -> None:
     async with door() as d, d.connect() as client:
         await (await client.ping())
