@@ -242,6 +242,8 @@ class Fetches:
             # Damage found meanwhile starts it again.
             while not fetch.is_done:
                 await fetch.run()
+                # A fetch of few blocks may be over before it has reported any of them.
+                self._store.set_presence(fetch.text, fetch.presence)
                 await self._end(fetch.text)
             fetch.finish()
         except MeshconsoleError as error:

@@ -17,7 +17,7 @@ from meshconsole.content.dagpb import Link, Node, encode_node
 from meshconsole.content.happenings import BlockCorrupt, FetchProgress, PeerMisbehaved
 from meshconsole.content.layout import Profile
 from meshconsole.content.wants import PATIENCE_S
-from meshconsole.core.errors import Refused, RemoteError, Unavailable
+from meshconsole.core.errors import CorruptData, Refused, RemoteError, Unavailable
 from tests.content.conftest import World, read_whole
 from tests.content.deterministic import deterministic, deterministic_bytes
 from tests.content.wire import Wire, wired
@@ -313,6 +313,20 @@ async def test_a_damaged_pinned_file_is_fetched_again(team: Team) -> None:
         await fetched(me, added.cid)
     assert await read_whole(me, added.cid) == data
     assert await me.scrub(pause_s=0) == 0
+
+
+async def test_a_damaged_small_file_is_fetched_again_when_it_is_asked_for(team: Team) -> None:
+    me, p = await team.start("me"), await team.start("p")
+    data = deterministic_bytes(5000)
+    added = await p.add([data], "file")
+    async with wired(Wire(me, p)):
+        await fetched(me, added.cid)
+        team.worlds["me"].file_with(data).write_bytes(data[:100])
+        with pytest.raises(CorruptData):
+            await read_whole(me, added.cid)
+        assert not me.presence(added.cid).complete
+        await fetched(me, added.cid)
+        assert await read_whole(me, added.cid) == data
 
 
 async def test_damage_found_at_the_start_is_repaired(team: Team) -> None:
