@@ -1,6 +1,6 @@
 """Text with a tone, and how it becomes a line of the terminal.
 
-The chokepoint of everything drawn: `strip` passes every text through `core.text.safe`, and never
+The chokepoint of everything drawn: `Inked.strip` passes every text through `core.text.safe`, and never
 reads markup. A tone is a meaning; the theme gives it a colour, the profile may take it away, and
 so the words must say the same.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from textual.strip import Strip
+from textual.widget import Widget
 
 from meshconsole.core.text import safe
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rich.style import Style
-    from textual.widget import Widget
+    from textual.geometry import Region
 
 Tone = Literal["", "dim", "strong", "accent", "good", "warn", "bad"]
 Span = tuple[str, Tone]
@@ -28,25 +29,37 @@ Line = list[Span]
 TONES: tuple[Tone, ...] = ("dim", "strong", "accent", "good", "warn", "bad")
 
 
-class Inks:
-    """A widget's styles by tone; mix into a Widget."""
+class Inked(Widget):
+    """A widget that draws with tones.
+
+    Textual works a widget's style out anew, from all of its ancestors, each time it is asked. Once for
+    each painting is enough.
+    """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*(f"ink--{tone}" for tone in TONES), "ink--cursor"}
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        self._inks: dict[str, Style] = {"": self.rich_style}
+        return super().render_lines(crop)
 
-def style_of(widget: Widget, tone: Tone) -> Style:
-    base = widget.rich_style
-    return base + widget.get_component_rich_style(f"ink--{tone}", partial=True) if tone else base
+    def ink(self, tone: str) -> Style:
+        """The style of a tone, or of "cursor", which is laid over others."""
+        if tone not in self._inks:
+            partial = self.get_component_rich_style(f"ink--{tone}", partial=True)
+            self._inks[tone] = partial if tone == "cursor" else self._inks[""] + partial
+        return self._inks[tone]
 
+    def blank(self, width: int) -> Strip:
+        return Strip.blank(width, self.ink(""))
 
-def strip(widget: Widget, spans: Iterable[Span], width: int, over: Style | None = None) -> Strip:
-    """One line of exactly `width` cells. `over` is laid over every tone: the cursor's style."""
-    segments = []
-    for text, tone in spans:
-        style = style_of(widget, tone)
-        segments.append(Segment(safe(text), style + over if over is not None else style))
-    base = widget.rich_style
-    return Strip(segments).adjust_cell_length(width, base + over if over is not None else base)
+    def strip(self, spans: Iterable[Span], width: int, over: Style | None = None) -> Strip:
+        """One line of exactly `width` cells. `over` is laid over every tone."""
+        segments = []
+        for text, tone in spans:
+            style = self.ink(tone)
+            segments.append(Segment(safe(text), style + over if over is not None else style))
+        base = self.ink("")
+        return Strip(segments).adjust_cell_length(width, base + over if over is not None else base)
 
 
 def fit(text: str, width: int, *, right: bool = False) -> str:

@@ -20,6 +20,7 @@ from meshconsole.console.run import ConsoleOptions, run_console, run_first_run
 from meshconsole.control.messages import Notice
 from meshconsole.control.server import ControlServer
 from meshconsole.core.errors import Fatal, MeshconsoleError
+from meshconsole.core.kinds import TEAM_NOTE
 from tests.console.scripted import NOW, ScriptedNode, an_event
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Served:
                 server.notice(Notice(NOW, "critical", ATTACK, ATTACK))
             if self.scene == "flood":
                 seq += 10
-                server.events_happened(an_event(seq + i, "medic", 4202, "x" * 60, at=NOW) for i in range(10))
+                server.events_happened([an_event(seq, "medic", TEAM_NOTE, "x" * 60, at=NOW)] * 10)
 
 
 def break_on_a_key() -> None:

@@ -40,7 +40,15 @@ from meshconsole.control.messages import (
 )
 from meshconsole.core.config import RELOADABLE, Config, ConfigError, to_values, with_values
 from meshconsole.core.errors import Refused
-from meshconsole.core.kinds import kind_in_words
+from meshconsole.core.kinds import (
+    CHECKPOINT,
+    EPOCH_GRANT,
+    FILE_MANIFEST,
+    KEY_BUNDLE,
+    ROSTER_ENTRY,
+    TEAM_NOTE,
+    TEXT_NOTE,
+)
 from meshconsole.core.status import (
     BlobView,
     EventView,
@@ -126,7 +134,7 @@ class ScriptedNode:
     async def _changing(self, command: Command, report: Report) -> Reply:
         match command:
             case SendNote(text=text):
-                event = an_event(len(self.events) + 1, "falcon-3", 4202, text, at=self.now)
+                event = an_event(len(self.events) + 1, "falcon-3", TEAM_NOTE, text, at=self.now)
                 self.events.append(event)
                 if self.server is not None:
                     self.server.events_happened([event])
@@ -371,7 +379,7 @@ def an_event(seq: int, author: str, kind: int, text: str, *, at: float, **more: 
         "accepted": True,
         "verdict": "",
         "via": "this device" if author == "falcon-3" else "hub",
-        "sealed": kind in (4202, 4203),
+        "sealed": kind in (TEAM_NOTE, FILE_MANIFEST),
         **more,
     }
     return EventView(
@@ -382,26 +390,36 @@ def an_event(seq: int, author: str, kind: int, text: str, *, at: float, **more: 
         created_at=int(at),
         received_at=at,
         kind=kind,
-        words=kind_in_words(kind),
+        words=WORDS.get(kind, f"kind {kind}"),
         size=300 + len(text) + generator.randrange(900),
         text=text,
         **fields,  # type: ignore[arg-type]
     )
 
 
+WORDS = {
+    TEXT_NOTE: "note",
+    ROSTER_ENTRY: "roster",
+    TEAM_NOTE: "team note",
+    FILE_MANIFEST: "file",
+    CHECKPOINT: "checkpoint",
+    KEY_BUNDLE: "key bundle",
+    EPOCH_GRANT: "key grant",
+}
+
 STORY: tuple[tuple[str, int, str], ...] = (
-    ("hub", 34201, ""),
-    ("falcon-1", 4201, "medic admitted as member"),
-    ("falcon-1", 34202, ""),
-    ("medic", 4202, "On the net. Two bags, one stretcher."),
-    ("falcon-2", 4202, "North ridge is clear, moving to the saddle."),
-    ("truck-1", 4202, "Fuel at 40 %, road 7 is open again."),
-    ("falcon-3", 4202, "Copy. Water point is at the chapel."),
-    ("falcon-2", 4203, "ridge-north.geojson"),
-    ("truck-1", 4204, ""),
-    ("medic", 4202, "Need the blood list from base before dark."),
-    ("base", 4203, "blood-list.pdf"),
-    ("falcon-1", 4202, "Everyone: radio check at 1400."),
+    ("hub", KEY_BUNDLE, ""),
+    ("falcon-1", ROSTER_ENTRY, "medic admitted as member"),
+    ("falcon-1", EPOCH_GRANT, ""),
+    ("medic", TEAM_NOTE, "On the net. Two bags, one stretcher."),
+    ("falcon-2", TEAM_NOTE, "North ridge is clear, moving to the saddle."),
+    ("truck-1", TEAM_NOTE, "Fuel at 40 %, road 7 is open again."),
+    ("falcon-3", TEAM_NOTE, "Copy. Water point is at the chapel."),
+    ("falcon-2", FILE_MANIFEST, "ridge-north.geojson"),
+    ("truck-1", CHECKPOINT, ""),
+    ("medic", TEAM_NOTE, "Need the blood list from base before dark."),
+    ("base", FILE_MANIFEST, "blood-list.pdf"),
+    ("falcon-1", TEAM_NOTE, "Everyone: radio check at 1400."),
 )
 
 
@@ -415,7 +433,15 @@ def busy_events() -> list[EventView]:
             ]
             events.append(
                 an_event(
-                    seq, "", 1, "", at=at, accepted=False, verdict=reason, via="192.0.2.44", sealed=False
+                    seq,
+                    "",
+                    TEXT_NOTE,
+                    "",
+                    at=at,
+                    accepted=False,
+                    verdict=reason,
+                    via="192.0.2.44",
+                    sealed=False,
                 )
             )
             continue

@@ -7,7 +7,7 @@ import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from textual import events
 
@@ -34,20 +34,21 @@ CHARACTERS = {
 }
 
 
+AppType = TypeVar("AppType", bound="App[None]")
+
+
 @dataclass(slots=True)
-class Stage:
-    app: Console
+class Play(Generic[AppType]):
+    """A program of ours that runs without a terminal, and the hands on its keys."""
+
+    app: AppType
     pilot: Pilot[None]
-    node: ScriptedNode
-    server: ControlServer
 
     @property
     def picture(self) -> str:
-        return picture(self.app)
-
-    @property
-    def notice(self) -> str:
-        return self.app.desk.notice_line.words
+        """What is on the screen, as text. Textual has no public way to ask for it."""
+        strips = self.app.screen._compositor.render_strips()
+        return "\n".join(strip.text.rstrip() for strip in strips) + "\n"
 
     async def press(self, *keys: str) -> None:
         """Like `Pilot.press`, which however waits 40 ms and more for each key."""
@@ -59,18 +60,14 @@ class Stage:
             driver.send_message(event)
             await self.settle()
 
-    async def settle(self) -> None:
-        """Every message that was sent has been handled, and those sent by its handlers, and so on."""
-        for _ in range(5):
-            await self.pilot.pause(0)
-
     async def type(self, text: str) -> None:
         names = {character: name for name, character in CHARACTERS.items()}
         await self.press(*(names.get(character, character) for character in text))
 
-    async def resize(self, width: int, height: int) -> None:
-        await self.pilot.resize_terminal(width, height)
-        await self.until(lambda: self.app.desk.size == (width, height))
+    async def settle(self) -> None:
+        """Every message that was sent has been handled, and those sent by its handlers, and so on."""
+        for _ in range(3):
+            await self.pilot.pause(0)
 
     async def until(self, happened: Callable[[], object]) -> None:
         """Lets the loop turn until it has happened; counts turns, not time."""
@@ -80,10 +77,26 @@ class Stage:
                 await self.settle()
                 return
             await self.pilot.pause(0.001)
-        raise AssertionError(f"did not happen; the screen:\n{self.picture}\nnotice: {self.notice}")
+        raise AssertionError(f"did not happen; the screen:\n{self.picture}")
 
     async def until_shown(self, text: str) -> None:
         await self.until(lambda: text in self.picture)
+
+
+@dataclass(slots=True)
+class Stage(Play[Console]):
+    """The console, and the scripted node behind its socket."""
+
+    node: ScriptedNode
+    server: ControlServer
+
+    @property
+    def notice(self) -> str:
+        return self.app.desk.notice_line.words
+
+    async def resize(self, width: int, height: int) -> None:
+        await self.pilot.resize_terminal(width, height)
+        await self.until(lambda: self.app.desk.size == (width, height))
 
 
 @asynccontextmanager
@@ -117,9 +130,3 @@ async def stage(
                 yield playing
         finally:
             await server.stop()
-
-
-def picture(app: App[None]) -> str:
-    """What is on the screen, as text. Textual has no public way to ask for it."""
-    strips = app.screen._compositor.render_strips()
-    return "\n".join(strip.text.rstrip() for strip in strips) + "\n"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
-from meshconsole.console.actions import ACTIONS, DASHBOARD, PANES, PaneName
+from meshconsole.console.actions import ACTIONS, DASHBOARD, PANES
 from meshconsole.control.messages import (
     AddBlob,
     CreateTeam,
@@ -21,6 +19,7 @@ from meshconsole.control.messages import (
     Stop,
     Unpin,
 )
+from meshconsole.core.kinds import TEAM_NOTE
 from tests.console.scripted import INVITE, NOW, ScriptedNode, an_event, npub_of
 from tests.console.stage import Stage, stage
 
@@ -40,7 +39,7 @@ def where(play: Stage) -> tuple[str, str | None]:
 
 
 def fresh(count: int) -> list[EventView]:
-    return [an_event(900 + number, "medic", 4202, "new", at=NOW) for number in range(count)]
+    return [an_event(900 + number, "medic", TEAM_NOTE, "new", at=NOW) for number in range(count)]
 
 
 async def test_moving_about() -> None:
@@ -385,30 +384,27 @@ def look(play: Stage) -> tuple[object, ...]:
     """What a person sees of the console, colours and cursors included."""
     lines = play.app.desk.active_list
     cursor = (lines.listing.cursor, lines.listing.paused) if lines else None
-    return play.picture, cursor, play.app.screen, play.app.theme, play.app.clipboard
+    return play.picture, cursor, play.app.focused, play.app.screen, play.app.theme, play.app.clipboard
 
 
-@pytest.mark.parametrize("pane", ["events", "storage"])
-async def test_every_action_answers(pane: PaneName) -> None:
+async def test_every_action_answers() -> None:
     """By its first key where it has one. Something on the screen changes, or a sentence says why not."""
     async with stage() as play:
         desk = play.app.desk
         for action in ACTIONS:
-            if action.id in ("app.quit", "view.back", f"view.{pane}"):
+            if action.id in ("app.quit", "view.back", "view.events"):
                 continue
-            desk.go_to(action.pane or pane)
+            desk.go_to(action.pane or "events")
             desk.events.to_start()
             desk.events.move(3)
-            await play.settle()
             desk.say("", "")
+            await play.settle()
             before = look(play)
             if action.keys:
                 await play.press(action.keys[0])
             else:
                 desk.action_do(action.id)
-                await play.settle()
-            moves = action.id.startswith("list.") and pane == "storage"
-            assert look(play) != before or moves, action.id
+            await play.until(lambda before=before: look(play) != before)  # type: ignore[misc]
             while play.app.screen is not desk:
                 await play.press("escape")
             desk.entry_line.close()

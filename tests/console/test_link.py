@@ -7,6 +7,7 @@ import asyncio
 from meshconsole.console.model import SILENCE_S
 from meshconsole.control.messages import EventsPush, Notice, Unlock
 from meshconsole.control.server import ControlServer
+from meshconsole.core.kinds import TEAM_NOTE
 from tests.console.scripted import NOW, ScriptedNode, an_event
 from tests.console.stage import stage
 
@@ -88,7 +89,7 @@ async def test_events_that_came_while_attaching_are_not_listed_twice() -> None:
     async with stage() as play:
         rows = len(play.app.desk.events.listing)
         play.server.events_happened([play.node.events[-1]])
-        fresh = an_event(999, "medic", 4202, "only once", at=NOW)
+        fresh = an_event(999, "medic", TEAM_NOTE, "only once", at=NOW)
         play.server.events_happened([fresh])
         await play.until_shown("only once")
         assert len(play.app.desk.events.listing) == rows + 1

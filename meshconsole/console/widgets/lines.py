@@ -6,14 +6,13 @@ It draws only the lines that are visible and holds plain rows, so its cost does 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 from textual.content import Content
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
-from meshconsole.console.ink import Inks, Span, fit, strip, wrap
+from meshconsole.console.ink import Inked, Span, fit, wrap
 from meshconsole.console.widgets.listing import Listing, Row
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class Column(Generic[Row]):
         return 2 if self.right else 1
 
 
-class Lines(Inks, Widget, Generic[Row], can_focus=True):
+class Lines(Inked, Generic[Row], can_focus=True):
     """`marks`: rows that came since the last look carry a "*".
 
     `flexible` is the least width of the column that takes what is left; columns of rank 3 and above
@@ -51,7 +50,6 @@ class Lines(Inks, Widget, Generic[Row], can_focus=True):
     """
 
     DEFAULT_CSS = "Lines { width: 1fr; height: 1fr; }"
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*Inks.COMPONENT_CLASSES}
 
     class Chosen(Message):
         """Enter or a second click on a row."""
@@ -211,32 +209,30 @@ class Lines(Inks, Widget, Generic[Row], can_focus=True):
         for column, cells in self._columns(width):
             text, tone = column.draw(row)
             spans += [(fit(text, cells, right=column.right), tone), (" " * column.gap, "")]
-        over = None
-        if position == self.listing.cursor and self.has_focus:
-            over = self.get_component_rich_style("ink--cursor", partial=True)
-        line = strip(self, spans, width - 1, over)
-        return Strip([*line, *strip(self, [self._thumb(y)], 1)], width)
+        chosen = position == self.listing.cursor and self.has_focus
+        line = self.strip(spans, width - 1, self.ink("cursor") if chosen else None)
+        return Strip([*line, *self.strip([self._thumb(y)], 1)], width)
 
     def _head(self, width: int) -> Strip:
         spans: list[Span] = [(" ", "")]
         for column, cells in self._columns(width):
             spans += [(fit(column.title, cells, right=column.right), "dim"), (" " * column.gap, "")]
-        return strip(self, spans, width)
+        return self.strip(spans, width)
 
     def _lesson(self, y: int, width: int) -> Strip:
         sentences = self.teach()
         if self.listing.filter and self.listing.rows:
             sentences = [f'Nothing matches "{self.listing.filter}". Esc shows everything again.']
         lines = [line for sentence in sentences for line in [*wrap(sentence, max(8, width - 2)), ""]]
-        return strip(self, [(f" {lines[y]}" if 0 <= y < len(lines) else "", "dim")], width)
+        return self.strip([(f" {lines[y]}" if 0 <= y < len(lines) else "", "dim")], width)
 
     def _footnote(self, y: int, width: int) -> Strip:
         """At the foot, and only if an empty line stays between the rows and the first note."""
         notes = self.footnotes()
         at = y - (self.size.height - len(notes))
         if at < 0 or self.listing.height - len(self.listing) <= len(notes):
-            return Strip.blank(width, self.rich_style)
-        return strip(self, [(f" {fit(notes[at], max(1, width - 2))}", "dim")], width)
+            return self.blank(width)
+        return self.strip([(f" {fit(notes[at], max(1, width - 2))}", "dim")], width)
 
     def _thumb(self, y: int) -> Span:
         """The right edge: where the window is, if not everything is in it."""

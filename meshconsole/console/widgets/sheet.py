@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual.content import Content
-from textual.strip import Strip
-from textual.widget import Widget
 
-from meshconsole.console.ink import Inks, Line, strip
+from meshconsole.console.ink import Inked, Line
 
 if TYPE_CHECKING:
     from textual import events
+    from textual.strip import Strip
 
 
-class Sheet(Inks, Widget):
+class Sheet(Inked):
     """Subclasses say in `compose_lines` what fits into a size; `update` asks them again."""
 
     DEFAULT_CSS = "Sheet { width: 1fr; height: 1fr; }"
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*Inks.COMPONENT_CLASSES}
 
     def __init__(
         self,
@@ -61,5 +59,5 @@ class Sheet(Inks, Widget):
     def render_line(self, y: int) -> Strip:
         width = self.size.width
         if y >= len(self._lines):
-            return Strip.blank(width, self.rich_style)
-        return strip(self, self._lines[y], width)
+            return self.blank(width)
+        return self.strip(self._lines[y], width)
