@@ -104,12 +104,12 @@ def readable_id(data: bytes) -> str | None:
     return identifier if len(identifier) <= 128 else None
 
 
-_HEX_DIGITS = frozenset("0123456789abcdef")
+_not_hex = re.compile("[^0-9a-f]").search
 
 
 def is_hex(text: str, length: int) -> bool:
     """Exactly `length` lowercase hex digits."""
-    return len(text) == length and _HEX_DIGITS.issuperset(text)
+    return len(text) == length and _not_hex(text) is None
 
 
 def expiration(event: Event) -> int | None:

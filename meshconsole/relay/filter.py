@@ -14,6 +14,8 @@ from meshconsole.core.errors import Refused
 from meshconsole.relay.event import MAX_KIND, indexed_tags, is_hex
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from meshconsole.core.event import Event
 
 
@@ -48,8 +50,11 @@ class Filter(msgspec.Struct, frozen=True):
         return sum(len(values) for values in lists if values is not None)
 
 
-def matches(wanted: Filter, event: Event) -> bool:
-    """Ignores `limit`, which counts stored events only (NIP-01)."""
+def matches(wanted: Filter, event: Event, present: Collection[tuple[str, str]] | None = None) -> bool:
+    """Ignores `limit`, which counts stored events only (NIP-01).
+
+    `present` are the event's indexed tags, for callers that try one event on many filters.
+    """
     if wanted.ids is not None and event.id not in wanted.ids:
         return False
     if wanted.kinds is not None and event.kind not in wanted.kinds:
@@ -64,7 +69,8 @@ def matches(wanted: Filter, event: Event) -> bool:
         return False
     if not wanted.tags:
         return True
-    present = indexed_tags(event)
+    if present is None:
+        present = indexed_tags(event)
     return all(any((letter, value) in present for value in values) for letter, values in wanted.tags)
 
 

@@ -63,9 +63,12 @@ class LiveIndex(Generic[S]):
         if not self._shelves:
             return []
         found: dict[S, None] = {}
-        for shelf in _shelves_of(event):
+        present = indexed_tags(event)
+        shelves: list[Hashable] = [("#", letter, value) for letter, value in present]
+        shelves += (("id", event.id), ("author", event.pubkey), ("kind", event.kind), _EVERYTHING)
+        for shelf in shelves:
             for (subscription, _), wanted in self._shelves.get(shelf, {}).items():
-                if subscription not in found and matches(wanted, event):
+                if subscription not in found and matches(wanted, event, present):
                     found[subscription] = None
         return list(found)
 
@@ -81,9 +84,3 @@ def _shelves(wanted: Filter) -> Iterable[Hashable]:
     if wanted.kinds is not None:
         return [("kind", value) for value in wanted.kinds]
     return [_EVERYTHING]
-
-
-def _shelves_of(event: Event) -> list[Hashable]:
-    shelves: list[Hashable] = [("#", letter, value) for letter, value in indexed_tags(event)]
-    shelves += (("id", event.id), ("author", event.pubkey), ("kind", event.kind), _EVERYTHING)
-    return shelves

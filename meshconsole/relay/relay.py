@@ -21,7 +21,7 @@ from meshconsole.relay.event import claimed_id, readable_id
 from meshconsole.relay.live import LiveIndex
 from meshconsole.relay.pipeline import Offer, Pipeline
 from meshconsole.relay.policy import Access, Client, may_ask
-from meshconsole.relay.session import Closed, Offered, Opened, Session, Subscription
+from meshconsole.relay.session import Closed, Offered, Opened, Session, Subscription, TurnedAway
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -182,6 +182,9 @@ class Relay:
         for happening in session.receive(message, time.monotonic()):
             if isinstance(happening, Offered):
                 self._offer(session, happening, via)
+            elif isinstance(happening, TurnedAway):
+                claimed, size, verdict = happening
+                self._emit(RefusedEvent(None, claimed, via, self._clock(), size, verdict))
             elif isinstance(happening, Opened):
                 self._open(happening.subscription)
             elif isinstance(happening, Closed):

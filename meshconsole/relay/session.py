@@ -72,6 +72,14 @@ class Offered(NamedTuple):
     claimed: str
 
 
+class TurnedAway(NamedTuple):
+    """An event was refused before it was read: by a limit or a gate."""
+
+    claimed: str
+    size: int
+    verdict: Verdict
+
+
 class Opened(NamedTuple):
     subscription: Subscription
 
@@ -80,7 +88,7 @@ class Closed(NamedTuple):
     subscription: Subscription
 
 
-Happening = Offered | Opened | Closed
+Happening = Offered | TurnedAway | Opened | Closed
 
 
 class Session:
@@ -238,8 +246,9 @@ class Session:
             self.offered += 1
             self.offered_bytes += len(data)
             return [Offered(data, claimed_id(data))]
-        self._answer(readable_id(data), verdict)
-        return []
+        identifier = readable_id(data)
+        self._answer(identifier, verdict)
+        return [TurnedAway(identifier or "", len(data), verdict)]
 
     def _may_offer(self, data: bytes, now: float) -> Verdict:
         if not self._events.try_take(1, now):

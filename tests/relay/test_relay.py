@@ -236,6 +236,17 @@ async def test_a_member_who_is_removed_hears_nothing_more() -> None:
         assert b.relay.status().subscriptions == 0
 
 
+async def test_what_is_turned_away_at_the_gate_is_told_to_the_node() -> None:
+    async with bench(access=Members()) as b:
+        client, event = b.client(), signed()
+        client.publish(event)
+        assert [message[0] for message in await client.hear(2)] == ["AUTH", "OK"]
+        (refused,) = b.emitted
+        assert isinstance(refused, RefusedEvent)
+        assert (refused.event, refused.id, refused.via) == (None, event.id, "client test")
+        assert refused.verdict.code == "auth-required"
+
+
 async def test_new_limits_reach_open_sessions() -> None:
     async with bench() as b:
         client = b.client()

@@ -16,7 +16,7 @@ from meshconsole.core.verdict import ACCEPTED, refuse
 from meshconsole.relay import session as session_module
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.policy import Access, Client
-from meshconsole.relay.session import Closed, Happening, Offered, Opened, Session, Subscription
+from meshconsole.relay.session import Closed, Happening, Offered, Opened, Session, Subscription, TurnedAway
 from tests.relay.making import NOW, Members, Public, event_message, npub, raw, signed, unsigned
 
 if TYPE_CHECKING:
@@ -185,7 +185,9 @@ def test_event_takes_one_event(parts: list[Any]) -> None:
 def test_events_that_are_too_large_are_not_even_read() -> None:
     bench = Bench(max_event_bytes=1024)
     event = unsigned(content="x" * 2000)
-    assert bench.session.receive(event_message(event), 0.0) == []
+    (turned_away,) = bench.session.receive(event_message(event), 0.0)
+    assert isinstance(turned_away, TurnedAway)
+    assert turned_away[:2] == (event.id, len(raw(event)))
     assert bench.said() == [["OK", event.id, False, "invalid: the event is larger than 1024 bytes"]]
     assert bench.session.offered == 0
 
@@ -193,25 +195,27 @@ def test_events_that_are_too_large_are_not_even_read() -> None:
 def test_events_are_rate_limited_per_connection() -> None:
     bench, event = Bench(events_per_second=1), unsigned()
     taken = 0
-    while bench.session.receive(event_message(event), 0.0):
+    while isinstance(bench.session.receive(event_message(event), 0.0)[0], Offered):
         taken += 1
     assert taken == session_module.BURST_S
     assert bench.said() == [["OK", event.id, False, "rate-limited: at most 1 events per second"]]
-    assert bench.session.receive(event_message(event), 2.5)
+    assert isinstance(bench.session.receive(event_message(event), 2.5)[0], Offered)
 
 
 def test_the_rate_limit_can_be_switched_off_and_on_at_run_time() -> None:
     bench, event = Bench(events_per_second=1, rate_limits=False), unsigned()
-    assert all(bench.session.receive(event_message(event), 0.0) for _ in range(99))
+    assert {type(bench.session.receive(event_message(event), 0.0)[0]) for _ in range(99)} == {Offered}
     bench.session.apply(RelaySection(events_per_second=1))
     answers = [bench.session.receive(event_message(event), 0.0) for _ in range(99)]
-    assert answers[-1] == []
+    assert isinstance(answers[-1][0], TurnedAway)
 
 
 def test_the_write_gate_comes_before_any_work() -> None:
     bench, event = Bench(Members({npub("alice")})), unsigned()
     assert bench.said() == [["AUTH", CHALLENGE]]
-    assert bench.session.receive(event_message(event), 0.0) == []
+    (turned_away,) = bench.session.receive(event_message(event), 0.0)
+    assert isinstance(turned_away, TurnedAway)
+    assert turned_away.verdict.code == "auth-required"
     assert bench.said() == [["OK", event.id, False, "auth-required: say who you are"]]
 
 
