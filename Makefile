@@ -11,7 +11,7 @@ COMPILE := .venv-lock/bin/uv --quiet pip compile --universal --generate-hashes -
 	--no-header --python-version 3.11 --override requirements/overrides.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench demo pictures reference soak lock lock-check clean product dev
+.PHONY: help run test check bench demo pictures reference soak lock lock-check wheels clean product dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,7 +39,7 @@ pictures: dev ## draw docs/pictures again
 	@exec $(BIN)/python scripts/pictures.py $(ARGS)
 
 reference: dev ## write docs/reference.md from the code
-	@exec $(BIN)/python scripts/reference.py
+	@exec $(BIN)/python -m scripts.reference
 
 soak: dev ## the tests that run for minutes
 	@exec $(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)
@@ -51,7 +51,11 @@ lock: ## resolve requirements/*.in again into hashed locks (UPGRADE=1 for newer 
 	done
 
 lock-check: dev ## ask the index whether every pin has wheels for x86-64 and ARM
-	@exec $(BIN)/python scripts/lock_check.py
+	@exec $(BIN)/python -m scripts.lock_check
+
+wheels: product ## DIR=folder: collect what a set-up without network needs
+	@test -n "$(DIR)" || { echo "Say where: make wheels DIR=/media/stick"; exit 2; }
+	@exec $(BIN)/python -m scripts.wheels "$(DIR)"
 
 clean: ## remove the set-up and every cache
 	@find . -maxdepth 1 -name '.venv*' -type l -delete

@@ -228,12 +228,12 @@ _CAUSES = (
     ("ProxyError", "the proxy did not let the download through. Check https_proxy."),
     (
         "No matching distribution found",
-        "the index has no ready-made package for this machine and Python."
+        "the index, or the folder of wheels, lacks a ready-made package for this machine and Python."
         " 64-bit Linux (x86-64 or ARM) with Python 3.11 to 3.13 is known to work.",
     ),
 )
 _NO_NETWORK = (
-    "no network: the package index cannot be reached. The first set-up needs it once, for about 40 MB;"
+    "no network: the package index cannot be reached. The first set-up needs it once, for about 25 MB;"
     " afterwards meshconsole needs none. (A folder of wheels on a stick works too: set PIP_NO_INDEX=1"
     " and PIP_FIND_LINKS=/path/to/wheels.)"
 )
@@ -242,7 +242,9 @@ _NO_NETWORK = (
 def _diagnosis(output: str) -> str:
     for mark, cause in _CAUSES:
         if mark in output:
-            return _NO_NETWORK if cause == "@network" else cause
+            missing = output.partition(mark + " for ")[2].split()
+            named = f" (It is {missing[0]} that is missing.)" if missing else ""
+            return _NO_NETWORK if cause == "@network" else cause + named
     last = next((line for line in reversed(output.splitlines()) if line.strip()), "no output")
     return f"pip failed: {last.strip()}."
 

@@ -139,7 +139,7 @@ def test_the_first_failure_leaves_nothing_that_looks_complete(checkout: Checkout
     [
         ("[Errno -3] Temporary failure in name resolution", "no network"),
         ("THESE PACKAGES DO NOT MATCH THE HASHES", "differs from the lock"),
-        ("No matching distribution found for aiortc", "no ready-made package"),
+        ("No matching distribution found for aiortc==1", "It is aiortc==1 that is missing"),
         ("certificate is not yet valid", "clock is wrong"),
         ("something unheard of", "something unheard of"),
     ],
