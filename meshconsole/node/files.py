@@ -8,7 +8,6 @@ node sees ciphertext and a CID.
 from __future__ import annotations
 
 import asyncio
-import mimetypes
 import os
 import tempfile
 from dataclasses import dataclass
@@ -117,7 +116,7 @@ class TeamFiles:
             name=path.name,
             size=size,
             sealed_size=sealed_size(size),
-            media_type=mimetypes.guess_type(path.name)[0] or "application/octet-stream",
+            media_type=_media_type(path.name),
             key=key,
         )
         verdict = await self._publish(team.seal_manifest(entry, int(self._clock())))
@@ -197,6 +196,12 @@ def _state(known: Known, present: Presence) -> BlobState:
     if known.error:
         return "failed"
     return "partial" if present.bytes else "elsewhere"
+
+
+def _media_type(name: str) -> str:
+    import mimetypes  # only here: it reads the system's tables
+
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
 def _regular_size(path: Path) -> int:

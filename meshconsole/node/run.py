@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 LOG_BYTES = 1_000_000
 M_ARENA_MAX = -8
 """The parameter's number in glibc's malloc.h."""
+SETTLED_S = 3.0
+"""After the start: discovery has begun by then."""
 SWITCH_INTERVAL_S = 0.001
 """Verification threads must not wait for the default 5 ms each time they need the interpreter."""
 
@@ -79,9 +81,7 @@ async def _serve(
         loop.add_signal_handler(number, node.request_stop, signal.Signals(number).name)
 
     def ready() -> None:
-        gc.collect()
-        gc.freeze()
-        _give_back_memory()
+        loop.call_later(SETTLED_S, _settle)
         log.info("serving on %s", ", ".join(node.addresses))
         if ready_fd is not None:
             with open(ready_fd, "w") as pipe:
@@ -94,8 +94,10 @@ async def _serve(
     return 0
 
 
-def _give_back_memory() -> None:
-    """Returns what the start used for a moment (imports, key derivation) to the system, on glibc."""
+def _settle() -> None:
+    """What lives now will live on; what the start used for a moment goes back to the system (glibc)."""
+    gc.collect()
+    gc.freeze()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

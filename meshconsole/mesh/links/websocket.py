@@ -11,7 +11,6 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Literal
 
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from meshconsole.core.errors import Unavailable
@@ -66,6 +65,9 @@ class WebSocketPipe:
 
 async def dial(address: str, route: Route = "/mesh") -> WebSocketPipe:
     """Raises Unavailable, in words, if nobody answers there or it is no mesh node."""
+    # Only here: what it brings along takes 1 MB that a node which is not linked can do without.
+    from websockets.asyncio.client import connect
+
     host, port = split_address(address)
     uri = f"ws://{join_address(host, port)}{route}"
     try:
