@@ -46,7 +46,7 @@ class RecentEvents:
             accepted=verdict.accepted,
             verdict=verdict.message or ("stored" if seq else "relayed"),
             text=text[:TEXT_LIMIT],
-            via=via,
+            via=self._way(via),
             sealed=sealed,
         )
         self._events.append(view)
@@ -61,6 +61,13 @@ class RecentEvents:
         team = self._team()
         member = team.member(npub) if team is not None else None
         return member.name if member is not None else npub[:8]
+
+    def _way(self, via: str) -> str:
+        """Where it came from, in words: a teammate's name, a client's address, "this device"."""
+        if via == "local":
+            return "this device"
+        kind, _, npub = via.partition(" ")
+        return self._author(npub) if kind == "link" else via
 
     def _open(self, event: Event) -> tuple[str, bool]:
         """The text to show, and whether it came sealed. What cannot be opened says so."""

@@ -1,0 +1,76 @@
+"""The events that people see: opened where they may be, with names for keys and ways."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from meshconsole.core.verdict import ACCEPTED, refuse
+from meshconsole.crypto.identity import Identity
+from meshconsole.crypto.provider import default_provider
+from meshconsole.crypto.schnorr import sign_event
+from meshconsole.crypto.suites import MC1
+from meshconsole.node.recent import RecentEvents
+from meshconsole.team.state import Team
+
+if TYPE_CHECKING:
+    from meshconsole.core.event import Event
+    from meshconsole.core.status import EventView
+
+NOW = 1_800_000_000
+ME = Identity(bytes([1]) * 32, MC1, default_provider())
+
+
+@pytest.fixture
+def team() -> Team:
+    made, _ = Team.found(ME, "Falcon", "alpha", NOW, default_provider())
+    return made
+
+
+def shown(recent: RecentEvents, event: Event, via: str = "local", seq: int = 1) -> EventView:
+    verdict = ACCEPTED if seq else refuse("invalid", "the signature is wrong")
+    return recent.add(event, seq=seq, received_at=NOW, size=100, via=via, verdict=verdict)
+
+
+def test_a_team_note_is_opened_and_named(team: Team) -> None:
+    view = shown(RecentEvents(lambda: team), team.seal_note("at the ridge", NOW))
+    assert (view.author, view.words, view.text, view.sealed) == ("alpha", "team note", "at the ridge", True)
+    assert (view.via, view.verdict) == ("this device", "stored")
+
+
+def test_without_the_key_it_says_so(team: Team) -> None:
+    view = shown(RecentEvents(lambda: None), team.seal_note("at the ridge", NOW))
+    assert "no key" in view.text
+    assert "ridge" not in view.text
+
+
+def test_the_way_is_told_by_name(team: Team) -> None:
+    recent = RecentEvents(lambda: team)
+    note = sign_event(bytes([2]) * 32, 1, (), "hello", NOW)
+    assert shown(recent, note, via=f"link {ME.npub}").via == "alpha"
+    assert shown(recent, note, via="client 192.0.2.1").via == "client 192.0.2.1"
+
+
+def test_refused_events_are_kept_with_the_reason(team: Team) -> None:
+    recent = RecentEvents(lambda: team)
+    shown(recent, sign_event(bytes([2]) * 32, 1, (), "bad", NOW), seq=0)
+    (view,) = recent.newest(10)
+    assert not view.accepted
+    assert view.verdict == "invalid: the signature is wrong"
+
+
+def test_the_filter_keeps_and_inverts(team: Team) -> None:
+    recent = RecentEvents(lambda: team)
+    for text in ("red", "green", "blue"):
+        shown(recent, team.seal_note(text, NOW))
+    assert [view.text for view in recent.newest(10, "GREEN")] == ["green"]
+    assert [view.text for view in recent.newest(10, "!green")] == ["red", "blue"]
+    assert [view.text for view in recent.newest(2)] == ["green", "blue"]
+
+
+def test_the_list_is_bounded(team: Team) -> None:
+    recent = RecentEvents(lambda: team, capacity=3)
+    for number in range(5):
+        shown(recent, sign_event(bytes([2]) * 32, 1, (), str(number), NOW))
+    assert [view.text for view in recent.newest(10)] == ["2", "3", "4"]
