@@ -11,13 +11,14 @@ import pytest
 from tests.console.terminal import Terminal
 
 MOUSE = '{"mouse": true}'
+CALM_MOUSE = '{"mouse": true, "fps": 1}'
 
 # What Textual sends on purpose: pointer shape, SGR, cursor, modes, keyboard protocol, device queries.
 KNOWN = re.compile(rb"\x1b\]22;[a-z-]*\x07|\x1b\[[0-9;:?<>=]*(?:[mHhlJKGABCDurtqn]|\$p)|\x1b[78=>cM]|\x1b\(B")
 
 
 def test_nothing_hostile_reaches_the_terminal() -> None:
-    with Terminal("hostile", MOUSE, width=160, height=48) as terminal:
+    with Terminal("hostile", CALM_MOUSE, width=120, height=30) as terminal:
         terminal.until_shown("[@click=app.quit]")
         for key, shown, leave in (
             ("1\r", "hears us", "q"),

@@ -48,7 +48,7 @@ class Limits(Sheet, can_focus=True):
         if height < 7:
             # Little room: what is degraded comes before what is merely used.
             return [*urgent, *lines, summary][:height]
-        if height >= 11:
+        if height >= 9:
             for at, history in ((3, self.model.traffic_out), (2, self.model.traffic_in)):
                 lines.insert(at, [(" " * 7, ""), (spark(history.values, width - 7, glyphs.spark), "dim")])
         lines += [summary, *urgent]
