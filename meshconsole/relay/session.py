@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from meshconsole.core.errors import Refused
-from meshconsole.core.kinds import CLIENT_AUTH
 from meshconsole.core.limits import TokenBucket
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
 from meshconsole.relay import messages
-from meshconsole.relay.event import claimed_id, read_event, readable_id
+from meshconsole.relay.event import claimed_id, readable_id
 from meshconsole.relay.filter import Filter, parse_filter
+from meshconsole.relay.login import proven_key
 from meshconsole.relay.policy import Client, judge_filters, may_ask, may_offer, narrowed
-from meshconsole.relay.verify import has_valid_signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -345,27 +344,17 @@ class Session:
         return []
 
     def _prove(self, data: bytes, now: float) -> Verdict:
-        """NIP-42. The challenge, made for this connection alone, is the proof of freshness, not
-        `created_at`: clocks of a team without internet differ."""
         if not self._requests.try_take(1, now):
             return refuse("rate-limited", "too many AUTH messages")
+        challenge = self._challenge if self._challenged else ""
         try:
-            read = read_event(data, self._config.max_event_bytes)
+            npub = proven_key(data, challenge, self._is_own_url, self._config.max_event_bytes)
         except Refused as refused:
             return refuse("invalid", refused.sentence)
-        event = read.event
-        if event.kind != CLIENT_AUTH:
-            return refuse("invalid", f"AUTH takes an event of kind {CLIENT_AUTH}")
-        if not self._is_own_url(event.tag("relay") or ""):
-            return refuse("invalid", "the relay tag of the AUTH event does not name this relay")
-        if not self._challenged or event.tag("challenge") != self._challenge:
-            return refuse("invalid", "the challenge is not the one of this connection")
-        if not has_valid_signature(read):
-            return refuse("invalid", "the signature is not the author's")
-        if event.pubkey not in self.client.npubs:
+        if npub not in self.client.npubs:
             if len(self.client.npubs) >= MAX_KEYS:
                 return refuse("restricted", f"at most {MAX_KEYS} keys on one connection")
-            self.client.npubs += (event.pubkey,)
+            self.client.npubs += (npub,)
         return ACCEPTED
 
     def _unsupported(self, verb: str, parts: list[msgspec.Raw]) -> list[Happening]:

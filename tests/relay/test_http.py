@@ -1,0 +1,134 @@
+"""The door on real sockets: NIP-11, routes, admission, start and stop."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from meshconsole.core.config import RelaySection
+from meshconsole.core.errors import Fatal
+from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
+from meshconsole.relay.server import RelayServer
+from tests.relay.door import door, hear, http, say
+from tests.relay.making import npub
+
+if TYPE_CHECKING:
+    from websockets.asyncio.server import ServerConnection
+
+
+# --- HTTP ------------------------------------------------------------------------------------------
+
+
+async def test_nip_11() -> None:
+    async with door(name="pi four", npub=npub("alice")) as d:
+        status, headers, body = await http(d.address, "GET / HTTP/1.1", "Accept: application/nostr+json")
+        assert status == "HTTP/1.1 200 OK"
+        assert headers["content-type"] == "application/nostr+json"
+        assert headers["access-control-allow-origin"] == "*"
+        assert "access-control-allow-headers" in headers
+        assert "access-control-allow-methods" in headers
+        told = json.loads(body)
+        assert (told["name"], told["pubkey"]) == ("pi four", npub("alice"))
+        assert told["limitation"]["max_subscriptions"] == d.relay.config.max_subscriptions
+
+
+async def test_nip_11_tells_limits_as_they_are_now() -> None:
+    async with door() as d:
+        d.relay.apply(RelaySection(max_limit=7))
+        _, _, body = await http(d.address, "GET / HTTP/1.1", "Accept: application/nostr+json")
+        assert json.loads(body)["limitation"]["max_limit"] == 7
+
+
+async def test_browsers_may_ask_first() -> None:
+    async with door() as d:
+        status, headers, _ = await http(d.address, "OPTIONS / HTTP/1.1", "Origin: https://client.example")
+        assert status == "HTTP/1.1 204 No Content"
+        assert headers["access-control-allow-origin"] == "*"
+
+
+async def test_a_browser_is_told_what_this_is() -> None:
+    async with door() as d:
+        status, _, body = await http(d.address, "GET / HTTP/1.1", "Accept: text/html")
+        assert status.startswith("HTTP/1.1 426")
+        assert b"Nostr" in body
+
+
+# --- routes, admission, start and stop -------------------------------------------------------------
+
+
+async def test_routes_get_the_raw_connection() -> None:
+    async def echo(connection: ServerConnection) -> None:
+        async for message in connection:
+            await connection.send(message)
+
+    async with door(routes={"/mesh": echo}) as d, d.connect("/mesh?x=1") as client:
+        await client.send(b"\x00\xff")
+        assert await client.recv() == b"\x00\xff"
+        assert d.relay.status().clients == 0
+        assert d.server.connections == 1
+
+
+async def test_admission_is_asked_with_kind_and_address() -> None:
+    asked = []
+
+    def admit(kind: str, remote: str) -> Verdict:
+        asked.append((kind, remote))
+        return refuse("restricted", "no more connections") if kind == "client" else ACCEPTED
+
+    async def hold(connection: ServerConnection) -> None:
+        await connection.wait_closed()
+
+    async with door(routes={"/mesh": hold}, admit=admit) as d:
+        async with d.connect("/mesh"):
+            pass
+        with pytest.raises(InvalidStatus) as refused:
+            await d.connect("/")
+        assert refused.value.response.status_code == 503
+        assert refused.value.response.body == b"no more connections\n"
+        status, _, _ = await http(d.address, "GET / HTTP/1.1", "Accept: application/nostr+json")
+        assert "200" in status
+    assert asked == [("mesh", "127.0.0.1"), ("client", "127.0.0.1")]
+
+
+async def test_a_taken_port_is_said_in_words() -> None:
+    async with door() as d:
+        port = int(d.address.split(":")[1])
+        other = RelayServer(d.relay, host="127.0.0.1", port=port)
+        with pytest.raises(Fatal, match="another program") as fatal:
+            await other.start()
+        assert "node.listen" in fatal.value.hint
+        await other.stop()
+
+
+async def test_an_address_that_is_not_ours_is_said_in_words() -> None:
+    async with door() as d:
+        with pytest.raises(Fatal, match=r"Cannot listen on 192\.0\.2\.1:1"):
+            await RelayServer(d.relay, host="192.0.2.1", port=1).start()
+
+
+async def test_ipv6_addresses_are_bracketed() -> None:
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    async with door() as d:
+        server = RelayServer(d.relay, host="::1", port=0)
+        try:
+            await server.start()
+        except Fatal:
+            pytest.skip("this machine has no IPv6 loopback")
+        assert server.addresses[0].startswith("[::1]:")
+        await server.stop()
+
+
+async def test_stopping_says_goodbye_to_clients() -> None:
+    async with door() as d:
+        client = await d.connect()
+        await say(client, "REQ", "s", {})
+        await hear(client)
+        await d.server.stop()
+        await client.wait_closed()
+        assert client.close_code == 1001
+        assert d.relay.status().clients == 0
