@@ -214,7 +214,6 @@ class Node:
             routes={"/mesh": self.mesh.accept_mesh, "/join": self.mesh.accept_join},
             admit=self._admit,
             meter=self.governor.bandwidth,
-            npub=self.identity.npub,
             hosts=lambda: (*host_addresses(), gethostname(), f"{gethostname()}.local"),
         )
         await self.server.start()
