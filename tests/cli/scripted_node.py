@@ -114,9 +114,9 @@ STATUS = NodeStatus(
         "fa" * 32,
         "MC1",
         3,
-        "root",
+        "admin",
         (
-            MemberStatus(ALPHA, "alpha", "root", "K7QF 2MZ9 X0D4 B8RT 5WHC J3NE V6PA 1SGY", me=True),
+            MemberStatus(ALPHA, "alpha", "admin", "K7QF 2MZ9 X0D4 B8RT 5WHC J3NE V6PA 1SGY", me=True),
             MemberStatus(BRAVO, "bravo", "member", "0A9C 7YTE 4KQW 6ZRM 2BHX P8ND 5FVJ 3GS1"),
             MemberStatus(CHARLIE, HOSTILE, "observer", "Q4ZX 8NMK 1TRD 9WBA 6HCE 0PYF 7JVG 2S53"),
         ),
