@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from rich.color import ColorSystem
 from rich.text import Text
+from textual import events
 from textual.app import App
 from textual.filter import ANSIToTruecolor, NoColor
 from textual.theme import BUILTIN_THEMES
 from textual.theme import Theme as TextualTheme
 
 from meshconsole.console.guard import Guard
+from meshconsole.console.keyqueue import KeyQueue
 from meshconsole.console.lifeline import lifeline
 from meshconsole.console.profile import too_small
 from meshconsole.console.themes import COLOURS, DEFAULT_THEME, load_themes, shipped_folder
@@ -26,8 +28,6 @@ from meshconsole.core.text import safe_lines
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from textual import events
 
     from meshconsole.console.profile import Profile
     from meshconsole.console.themes import Theme
@@ -80,6 +80,7 @@ class Shell(App[None]):
         self._filters.append(Guard(profile.glyph_set))
         self.console._color_system = _COLOUR_SYSTEMS[profile.colour]
         self.animation_level = "none"
+        self.keys = KeyQueue(self, super().on_event)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.themes, self.theme_problems = load_themes([shipped_folder(), *folders])
         for known in self.themes.values():
@@ -106,6 +107,12 @@ class Shell(App[None]):
         """Ends the program; may be called from a thread or a signal handler."""
         if self.loop is not None and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(lambda: self.exit(return_code=code))
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key) and not event.is_forwarded:
+            await self.keys.put(event)
+        else:
+            await super().on_event(event)
 
     def on_mount(self) -> None:
         self.loop = asyncio.get_running_loop()

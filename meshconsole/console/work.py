@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def start(
     node: DOMNode,
-    work: Callable[[], Coroutine[Any, Any, None]],
+    work: Callable[[], Coroutine[Any, Any, object]],
     group: str,
     *,
     exclusive: bool = False,
@@ -22,4 +22,4 @@ def start(
 
     An error that it does not handle is a fault of ours and ends the console with its place.
     """
-    _worker: Worker[None] = node.run_worker(work, group=group, exclusive=exclusive)
+    _worker: Worker[object] = node.run_worker(work, group=group, exclusive=exclusive)

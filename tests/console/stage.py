@@ -52,13 +52,18 @@ class Play(Generic[AppType]):
 
     async def press(self, *keys: str) -> None:
         """Like `Pilot.press`, which however waits 40 ms and more for each key."""
+        for key in keys:
+            await self.burst(key)
+
+    async def burst(self, *keys: str) -> None:
+        """All keys at once, as they come over a line that was slow."""
         driver = self.app._driver
         assert driver is not None
         for key in keys:
             event = events.Key(key, CHARACTERS.get(key) or (key if len(key) == 1 else None))
             event.set_sender(self.app)
             driver.send_message(event)
-            await self.settle()
+        await self.settle()
 
     async def type(self, text: str) -> None:
         names = {character: name for name, character in CHARACTERS.items()}

@@ -154,3 +154,12 @@ async def test_leaving_at_the_first_page_keeps_nothing() -> None:
         await play.press("escape")
         await play.until(lambda: play.app._exit)
         assert not play.app.first_screen.done
+
+
+async def test_answers_that_come_in_a_bunch_go_into_their_fields() -> None:
+    async with first_run() as play:
+        await play.burst(*"medic", "enter", "G", "enter")
+        await play.until_shown("Passphrase (")
+        await play.burst(*"correcthorse", "enter", *"correcthorse", "enter")
+        await play.until_shown("What you offer")
+        assert play.app.first_screen.answers.passphrase == "correcthorse"

@@ -18,6 +18,7 @@ from meshconsole.console.widgets.sheet import Sheet
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from textual import events
     from textual.app import ComposeResult
     from textual.widgets import Input
 
@@ -138,11 +139,13 @@ class Choose(Dialog[str | None]):
         lines.styles.height = len(self.choices)
         yield lines
 
-    def on_key(self, event: object) -> None:
-        character = getattr(event, "character", None)
+    def on_key(self, event: events.Key) -> None:
         for choice in self.choices:
-            if choice.key and choice.key == character:
+            if choice.key and choice.key == event.character:
+                # Or the screen below would get the key too, as soon as this one is gone.
+                event.stop()
                 self.dismiss(choice.answer)
+                return
 
     def action_choose(self) -> None:
         current: Choice | None = self.query_one(Lines).listing.current()

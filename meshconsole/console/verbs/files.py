@@ -23,19 +23,14 @@ if TYPE_CHECKING:
 
 
 @verb("file.add")
-async def add(desk: Desk, path: str) -> None:
+def add(desk: Desk, path: str) -> None:
     if path:
-        await _add(desk, path)
-        return
-    desk.ask(
-        Question(
-            "file to add",
-            lambda text: _add(desk, text),
-            placeholder="a path on this machine",
-            path=True,
-            enter="adds it",
+        start(desk, partial(_add, desk, path), "add")
+    else:
+        placeholder = "a path on this machine"
+        desk.ask(
+            Question("file to add", partial(_add, desk), placeholder=placeholder, path=True, enter="adds it")
         )
-    )
 
 
 async def _add(desk: Desk, text: str) -> bool:

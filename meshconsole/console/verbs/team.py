@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, get_args
 
 from meshconsole.console.screens.dialog import Ask, Choice, Choose
 from meshconsole.console.screens.invite import InviteScreen
 from meshconsole.console.verbs.registry import attempt, verb
 from meshconsole.console.widgets.entryline import Question
+from meshconsole.console.work import start
 from meshconsole.control.messages import (
     CreateTeam,
     Invite,
@@ -34,9 +36,9 @@ ROLE_HELP = {
 
 
 @verb("note.write")
-async def write_note(desk: Desk, text: str) -> None:
+def write_note(desk: Desk, text: str) -> None:
     if text:
-        await _send(desk, text)
+        start(desk, partial(_send, desk, text), "note")
         return
     team = desk.model.status.team if desk.model.status else None
     if team is None:
@@ -52,11 +54,8 @@ async def write_note(desk: Desk, text: str) -> None:
             entry.value = "" if entry.value == text else entry.value
         return False
 
-    desk.ask(
-        Question(
-            f"note to {safe(team.name, 24)}", send, placeholder="what everybody should know", enter="sends"
-        )
-    )
+    label = f"note to {safe(team.name, 24)}"
+    desk.ask(Question(label, send, placeholder="what everybody should know", enter="sends"))
 
 
 async def _send(desk: Desk, text: str) -> bool:
@@ -71,29 +70,27 @@ async def invite(desk: Desk, _: str) -> None:
 
 
 @verb("team.join")
-async def join(desk: Desk, text: str) -> None:
-    if text:
-        await attempt(desk, JoinTeam(text), "Joined.")
-        return
-
+def join(desk: Desk, text: str) -> None:
     async def send(text: str) -> bool:
         desk.say("Joining.", "dim")
         return await attempt(desk, JoinTeam(text.strip()), "Joined.") is not None
 
-    desk.ask(Question("invite", send, placeholder="the text below a teammate's QR code", enter="joins"))
+    if text:
+        start(desk, partial(send, text), "join")
+    else:
+        desk.ask(Question("invite", send, placeholder="the text below a teammate's QR code", enter="joins"))
 
 
 @verb("team.create")
-async def create(desk: Desk, name: str) -> None:
-    if name:
-        await attempt(desk, CreateTeam(name), f"Created {name}.")
-        return
-
+def create(desk: Desk, text: str) -> None:
     async def send(text: str) -> bool:
         name = text.strip()
         return bool(name) and await attempt(desk, CreateTeam(name), f"Created {name}.") is not None
 
-    desk.ask(Question("name of the new team", send, enter="creates"))
+    if text:
+        start(desk, partial(send, text), "create")
+    else:
+        desk.ask(Question("name of the new team", send, enter="creates"))
 
 
 @verb("team.role")
