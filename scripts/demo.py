@@ -54,10 +54,10 @@ class Demo:
         yield "a file, sealed on alpha, fetched by CID on bravo", self.carry_file
         yield "an outside client is kept out, then let in", self.outside_client
         yield "another author's note, imported", self.import_notes
-        yield "a stranger on the network was refused", self.refuse_stranger
         yield "bravo killed and started again: nothing lost, caught up", self.crash
         yield "every pane in plain text and as JSON", self.plain_text
         yield "limits are held, and say so", self.limits
+        yield "a stranger on the network was refused", self.refuse_stranger
         yield "both stop in good order", self.stop
 
     def create(self) -> str:
