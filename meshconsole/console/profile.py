@@ -20,6 +20,8 @@ GlyphSet = Literal["unicode", "console", "ascii"]
 MIN_WIDTH, MIN_HEIGHT = 50, 16
 """The smallest terminal that is laid out; below it a sentence says so."""
 
+SLOWEST_FPS, FASTEST_FPS = 0.1, 10.0
+"""What a node serves."""
 SSH_FPS = 1.0
 SERIAL_FPS = 0.5
 """A full repaint is about 4 kB; a serial line of 115200 baud carries 11 kB/s."""
@@ -88,7 +90,7 @@ def decide(
         # A mouse that the program takes cannot select text for the local clipboard any more.
         # The Linux console has none without a daemon, and prints the shape of the pointer as text.
         mouse=not (remote or serial or term == "linux") if mouse is None else mouse,
-        fps=min(fps, SERIAL_FPS if serial else SSH_FPS if remote else fps),
+        fps=max(SLOWEST_FPS, min(fps, SERIAL_FPS if serial else SSH_FPS if remote else FASTEST_FPS)),
     )
 
 

@@ -7,14 +7,13 @@ import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from meshconsole.console.profile import Colour, GlyphSet, Profile, decide
 from meshconsole.control.blocking import call
 from meshconsole.control.messages import ConfigData, GetConfig
 from meshconsole.core.config import Config, ConfigError, ConsoleSection, with_values
 from meshconsole.core.errors import Fatal
-from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +28,7 @@ class ConsoleOptions:
 
     theme: str | None = None
     colour: Colour | None = None
-    glyphs: GlyphSet | None = None
+    glyphs: GlyphSet | Literal["auto"] | None = None
     mouse: bool | None = None
     fps: float | None = None
     read_only: bool = False
@@ -91,24 +90,6 @@ def run_first_run(
     if code:
         raise Fatal("The first run was ended before it was done. Nothing was kept.", exit_code=code)
     return (answers.result(), answers.passphrase) if app.first_screen.done else None
-
-
-def run_unlock(node: str = "", *, problem: str = "") -> str | None:
-    """Asks for a home's passphrase on the terminal, without a full-screen program.
-
-    None if the person gave up (Ctrl+C, Ctrl+D). `problem` is why it is asked for again. Raises Fatal
-    without a terminal to ask at.
-    """
-    _need_terminal()
-    import getpass
-
-    if problem:
-        print(safe(problem), file=sys.stderr)
-    try:
-        return getpass.getpass(f"Passphrase of {safe(node, 64) or 'this home'}: ", stream=None)
-    except (EOFError, KeyboardInterrupt):
-        print(file=sys.stderr)
-        return None
 
 
 def this_terminal(options: ConsoleOptions, wanted: ConsoleSection) -> Profile:

@@ -70,6 +70,7 @@ def test_the_mouse_and_the_pace_follow_the_line() -> None:
     serial = decide(here, tty="/dev/ttyS0")
     assert (serial.mouse, serial.fps) == (False, 0.5)
     assert decide(here, fps=0.25).fps == 0.25
+    assert (decide(here, fps=1000).fps, decide(here, fps=-1).fps) == (10.0, 0.1)
 
 
 @pytest.mark.parametrize("term", ["dumb", "", "unknown"])
