@@ -50,7 +50,7 @@ async def export_car(store: Store, roots: Sequence[Cid]) -> AsyncIterator[bytes]
                 if data is None:
                     raise Unavailable(
                         f"The block {cid} is missing here.",
-                        hint="Fetch the whole file first: meshconsole get",
+                        hint="Fetch the whole file first: meshconsole blobs get",
                     )
                 yield encode_section(cid, data)
             links = await store.threads.on_file(links_of, cid, data)

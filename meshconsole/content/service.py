@@ -239,7 +239,8 @@ def _canonical(cid: str) -> Cid:
 
 def _not_whole(root: Cid) -> Unavailable:
     return Unavailable(
-        f"The file {root} is not whole here.", hint=f"Fetch the rest from teammates: meshconsole get {root}"
+        f"The file {root} is not whole here.",
+        hint=f"Fetch the rest from teammates: meshconsole blobs get {root}",
     )
 
 

@@ -135,7 +135,7 @@ class Keystore:
         if keyfile is not None:
             return _open_secrets(file, _master_by_keyfile(file, keyfile, device))
         if passphrase is None:
-            raise Fatal("The keystore is locked.", hint="Unlock it with: meshconsole unlock")
+            raise Fatal("The keystore is locked.", hint="Give its passphrase.")
         master = _open_slot("passphrase", file.passphrase, passphrase, device)
         if master is not None:
             return _open_secrets(file, master)
