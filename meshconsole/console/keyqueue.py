@@ -8,8 +8,8 @@ waits until the last one has been through the queues, from the widget up to the 
 
 from __future__ import annotations
 
-import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 ROUNDS = 3
 """Up through the queues: the key itself, the message it makes (a line was submitted), its answer (a
 new focus)."""
-PATIENCE_S = 1.0
-"""After this long a key is not waited for: its widget is gone, or busy with something else."""
+PATIENCE_S = 0.3
+"""After this long a key is not waited for: its widget went away with what was in its queue."""
 MOST = 256
 """Keys that wait. More is no typing."""
 
@@ -33,32 +33,41 @@ class KeyQueue:
         self.app = app
         self.forward = forward
         self._waiting: deque[events.Key] = deque(maxlen=MOST)
-        self._busy_since: float | None = None
+        self._turn = 0
+        """Counts the keys handed on; a climb that belongs to an earlier one is out of date."""
+        self._under_way = False
+
+    @property
+    def idle(self) -> bool:
+        return not self._under_way and not self._waiting
 
     async def put(self, key: events.Key) -> None:
         self._waiting.append(key)
-        busy = self._busy_since is not None and time.monotonic() - self._busy_since < PATIENCE_S
-        if not busy:
-            await self._next()
+        if not self._under_way:
+            await self._next(self._turn)
+        elif len(self._waiting) == 1:
+            self.app.set_timer(PATIENCE_S, partial(self._next, self._turn))
 
-    async def _next(self) -> None:
-        if not self._waiting:
-            self._busy_since = None
+    async def _next(self, turn: int) -> None:
+        if turn != self._turn:
             return
-        self._busy_since = time.monotonic()
-        await self.forward(self._waiting.popleft())
-        self._climb(ROUNDS)
+        self._turn += 1
+        self._under_way = bool(self._waiting)
+        if self._waiting:
+            await self.forward(self._waiting.popleft())
+            self._climb(self._turn, ROUNDS)
+            if self._waiting:
+                self.app.set_timer(PATIENCE_S, partial(self._next, self._turn))
 
-    def _climb(self, rounds: int) -> None:
+    def _climb(self, turn: int, rounds: int) -> None:
         """A callback behind everything that waits in the queue of each, from the focus up to the app."""
         if rounds == 0:
-            self.app.call_later(self._next)
-            return
-        self._hop([*(self.app.focused or self.app.screen).ancestors_with_self], rounds)
+            self.app.call_later(self._next, turn)
+        else:
+            self._hop(turn, rounds, [*(self.app.focused or self.app.screen).ancestors_with_self])
 
-    def _hop(self, chain: list[DOMNode], rounds: int) -> None:
+    def _hop(self, turn: int, rounds: int, chain: list[DOMNode]) -> None:
         while chain:
-            pump = chain.pop(0)
-            if pump.call_later(self._hop, chain, rounds):
+            if chain.pop(0).call_later(self._hop, turn, rounds, chain):
                 return
-        self._climb(rounds - 1)
+        self._climb(turn, rounds - 1)

@@ -13,13 +13,13 @@ from textual import events
 
 from meshconsole.console.app import Console
 from meshconsole.console.profile import Colour, GlyphSet, Profile
+from meshconsole.console.shell import Shell
 from meshconsole.control.server import ControlServer
 from tests.console.scripted import NOW, ScriptedNode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from textual.app import App
     from textual.pilot import Pilot
 
 TURNS = 3000
@@ -34,7 +34,7 @@ CHARACTERS = {
 }
 
 
-AppType = TypeVar("AppType", bound="App[None]")
+AppType = TypeVar("AppType", bound=Shell)
 
 
 @dataclass(slots=True)
@@ -51,18 +51,18 @@ class Play(Generic[AppType]):
         return "\n".join(strip.text.rstrip() for strip in strips) + "\n"
 
     async def press(self, *keys: str) -> None:
-        """Like `Pilot.press`, which however waits 40 ms and more for each key."""
-        for key in keys:
-            await self.burst(key)
-
-    async def burst(self, *keys: str) -> None:
-        """All keys at once, as they come over a line that was slow."""
+        """All keys at once, as they come over a slow line; the console takes them one after the other."""
         driver = self.app._driver
         assert driver is not None
         for key in keys:
             event = events.Key(key, CHARACTERS.get(key) or (key if len(key) == 1 else None))
             event.set_sender(self.app)
             driver.send_message(event)
+        await self.pilot.pause(0)
+        for _ in range(TURNS):
+            if self.app.keys.idle or self.app.return_code is not None:
+                break
+            await self.pilot.pause(0)
         await self.settle()
 
     async def type(self, text: str) -> None:
@@ -70,8 +70,8 @@ class Play(Generic[AppType]):
         await self.press(*(names.get(character, character) for character in text))
 
     async def settle(self) -> None:
-        """Every message that was sent has been handled, and those sent by its handlers, and so on."""
-        for _ in range(3):
+        """Every message that was sent has been handled, and those sent by its handlers."""
+        for _ in range(2):
             await self.pilot.pause(0)
 
     async def until(self, happened: Callable[[], object]) -> None:

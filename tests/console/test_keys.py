@@ -413,10 +413,10 @@ async def test_every_action_answers() -> None:
 async def test_keys_that_come_in_a_bunch_are_taken_one_after_the_other() -> None:
     """Over a slow line "n", the words and Enter arrive at once; none of them may become a command."""
     async with stage() as play:
-        await play.burst("n", *"quit", "space", *"saxz", "enter")
+        await play.press("n", *"quit", "space", *"saxz", "enter")
         await play.until(lambda: sent(play, SendNote))
         assert sent(play, SendNote) == [SendNote("quit saxz")]
         assert play.app.screen is play.app.desk
-        await play.burst("escape", "slash", *"medic", "enter", "1", "z")
+        await play.press("escape", "slash", *"medic", "enter", "1", "z")
         await play.until(lambda: where(play) == ("peers", "peers"))
         assert play.app.desk.events.listing.filter == "medic"
