@@ -1,7 +1,7 @@
 """The first run: who are you, which team, which passphrase, what do you offer, within which limits.
 
-A page each, nothing kept until the last one is confirmed. Nothing is offered to others that the
-owner has not switched on here, and every page says that its answer can be changed later.
+A page each, nothing kept until the last one is confirmed. Nothing is offered to others
+before the owner has agreed here, and every page says that its answer can be changed later.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from textual.screen import Screen
 
 from meshconsole.console.screens.dialog import MOVES, Prose
 from meshconsole.console.screens.pages import (
-    OFFERS_NOTHING,
     Answers,
     FormPage,
     InvitePage,
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
 
     from meshconsole.console.profile import Profile
 
-__all__ = ["OFFERS_NOTHING", "Answers", "FirstRunApp", "FirstRunScreen"]
+__all__ = ["Answers", "FirstRunApp", "FirstRunScreen"]
 
 
 class FirstRunScreen(Screen[None]):
@@ -54,7 +53,8 @@ class FirstRunScreen(Screen[None]):
         Binding("enter", "forward", show=False),
         Binding("escape", "back", show=False),
         Binding("space", "change", show=False),
-        Binding("a", "all_on", show=False),
+        Binding("a", "switch_all(True)", show=False),
+        Binding("n", "switch_all(False)", show=False),
     ]
 
     def __init__(self, answers: Answers, profile: Profile, check_invite: Callable[[str], str]) -> None:
@@ -136,9 +136,9 @@ class FirstRunScreen(Screen[None]):
         problem = await page.change()
         self.problem.say([problem] if problem else [])
 
-    def action_all_on(self) -> None:
+    def action_switch_all(self, on: bool) -> None:
         if isinstance(self.page, OptInPage):
-            self.page.all_on()
+            self.page.switch_all(on)
 
     def action_move(self, rows: int) -> None:
         for lines in self.page.query(Lines):

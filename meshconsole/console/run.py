@@ -67,8 +67,8 @@ def run_first_run(
 ) -> tuple[FirstRun, str] | None:
     """Asks the owner of a new home; the answers and the passphrase ("": none wanted), or None.
 
-    `config` holds what the file, the environment and flags already say; the capabilities are off in
-    any case until they are switched on here. `check_invite` returns "" or what is wrong with it.
+    `config` holds what the file, the environment and flags already say; what it offers is a
+    proposal that the owner agrees to here or not. `check_invite` returns "" or what is wrong with it.
     Raises Fatal if this terminal cannot show it or if a signal ended it (with its exit code).
     """
     options = options or ConsoleOptions()
@@ -76,9 +76,9 @@ def run_first_run(
     wanted = (config or Config()).console
     profile = this_terminal(options, wanted)
     _quiet_logging()
-    from meshconsole.console.firstrun import OFFERS_NOTHING, Answers, FirstRunApp
+    from meshconsole.console.firstrun import Answers, FirstRunApp
 
-    answers = Answers(with_values(config or Config(), OFFERS_NOTHING), name=suggested_name)
+    answers = Answers(config or Config(), name=suggested_name)
     app = FirstRunApp(
         profile,
         answers,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from meshconsole.console.firstrun import OFFERS_NOTHING, Answers, FirstRunApp
+from meshconsole.console.firstrun import Answers, FirstRunApp
 from meshconsole.console.profile import Profile
-from meshconsole.core.config import Config, with_values
+from meshconsole.core.config import Config
 from meshconsole.core.setup import OPT_INS
 from tests.console.stage import Play
 
@@ -23,7 +23,7 @@ def check_invite(text: str) -> str:
 
 @asynccontextmanager
 async def first_run(width: int = 80, height: int = 24) -> AsyncIterator[Play[FirstRunApp]]:
-    answers = Answers(with_values(Config(), OFFERS_NOTHING))
+    answers = Answers(Config())
     app = FirstRunApp(Profile("true", "unicode", False, 4.0), answers, check_invite, theme="field-dark")
     async with app.run_test(size=(width, height)) as pilot:
         play = Play(app, pilot)
@@ -75,10 +75,11 @@ async def test_founding_a_team() -> None:
             await play.type(PASSPHRASE)
             await play.press("enter")
         await play.until_shown("What you offer")
-        assert play.picture.count("  off  ") == len(OPT_INS)
+        assert "Nothing is offered before you agree" in play.picture
+        assert play.picture.count("  on  ") == len(OPT_INS)
         for word in ("Shares:", "Costs:", "Gives:", "Needs:"):
             assert word in play.picture
-        await play.press("space", "j", "j", "space", "enter")
+        await play.press("j", "space", "enter")
         await play.until_shown("Limits and privacy")
         await play.press("space")
         await play.until_shown("most that events and files")
@@ -141,9 +142,10 @@ async def test_going_on_without_a_passphrase_is_asked_twice_and_everything_on_is
         await play.until_shown("whoever has this device reads everything")
         await play.press("enter")
         await play.until_shown("What you offer")
+        await play.press("n")
+        assert play.picture.count("  off  ") == len(OPT_INS)
         await play.press("a")
-        await play.until_shown(" on ")
-        assert "  off  " not in play.picture
+        assert play.picture.count("  on  ") == len(OPT_INS)
         await play.press("enter", "enter")
         await play.until_shown("Passphrase: none")
         assert "none for now" in play.picture
@@ -158,8 +160,8 @@ async def test_leaving_at_the_first_page_keeps_nothing() -> None:
 
 async def test_answers_that_come_in_a_bunch_go_into_their_fields() -> None:
     async with first_run() as play:
-        await play.burst(*"medic", "enter", "G", "enter")
+        await play.press(*"medic", "enter", "G", "enter")
         await play.until_shown("Passphrase (")
-        await play.burst(*"correcthorse", "enter", *"correcthorse", "enter")
+        await play.press(*"correcthorse", "enter", *"correcthorse", "enter")
         await play.until_shown("What you offer")
         assert play.app.first_screen.answers.passphrase == "correcthorse"

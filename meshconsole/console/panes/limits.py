@@ -53,7 +53,10 @@ class Limits(Sheet, can_focus=True):
                 lines.insert(at, [(" " * 7, ""), (spark(history.values, width - 7, glyphs.spark), "dim")])
         lines += [summary, *urgent]
         top = sorted(limits.refusals.items(), key=lambda item: -item[1])
-        lines += [[(f"{count_in_words(count):>7} ", "warn"), (reason, "")] for reason, count in top if count]
+        for reason, count in top:
+            first, *rest = wrap(reason, max(8, width - 8)) or [""]
+            lines.append([(f"{count_in_words(count):>7} ", "warn"), (first, "")])
+            lines += [[(" " * 8, ""), (more, "")] for more in rest]
         return lines[:height]
 
     def _meters(self, limits: LimitsStatus, width: int) -> list[Line]:

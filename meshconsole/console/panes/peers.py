@@ -32,7 +32,7 @@ class Peers(Lines[PeerStatus]):
             "down": glyphs.down,
         }
         self.now = 0.0
-        self.has_team = False
+        self.has_team: bool | None = None
         self.discovery: tuple[str, ...] = ()
         super().__init__(
             [
@@ -71,10 +71,12 @@ class Peers(Lines[PeerStatus]):
         self.set_note(f"{up} of {len(peers)} up" if peers else "")
 
     def teach(self) -> list[str]:
+        if self.has_team is None:
+            return ["Waiting for the node."]
         if not self.has_team:
             return [
                 "In no team yet.",
-                "Found one:  :create NAME",
+                "Create one:  :create NAME",
                 "Or join one:  :join INVITE",
                 *self.discovery,
             ]
@@ -106,7 +108,8 @@ def _name(peer: PeerStatus) -> Span:
 def _path(peer: PeerStatus) -> Span:
     if not peer.links:
         return "", ""
-    return peer.links[0].path, ""
+    paths = sorted({link.path for link in peer.links}, reverse=True)
+    return ("ws+webrtc" if len(paths) > 1 else paths[0]), ""
 
 
 def _rtt(peer: PeerStatus) -> Span:

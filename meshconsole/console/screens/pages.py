@@ -12,7 +12,7 @@ from meshconsole.console.screens.dialog import Ask, Choice, Prose
 from meshconsole.console.widgets.entry import Entry
 from meshconsole.console.widgets.form import Form
 from meshconsole.console.widgets.lines import Column, Lines
-from meshconsole.core.config import Config, ConfigError, Values, to_values, with_values
+from meshconsole.core.config import Config, ConfigError, to_values, with_values
 from meshconsole.core.setup import OPT_INS, FirstRun
 from meshconsole.core.text import safe
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 TeamChoice = Literal["create", "join", "later"]
 
 MIN_PASSPHRASE = 8
-OFFERS_NOTHING: Values = {"capabilities": {opt_in.key: False for opt_in in OPT_INS}}
 
 
 @dataclass(slots=True)
@@ -233,13 +232,13 @@ class FormPage(Page):
 
 class OptInPage(FormPage):
     heading = "What you offer to others"
-    keys = (("Space", "on or off"), ("a", "all on"), ("Enter", "goes on"), ("Esc", "goes back"))
+    keys = (("Space", "on or off"), ("a", "all"), ("n", "none"), ("Enter", "agrees"), ("Esc", "goes back"))
     settings = CAPABILITIES
-    intro = "Everything is off until you switch it on. Teammates need at least one relay among you."
+    intro = "Nothing is offered before you agree here, and then to your team only. Change it at any time."
 
-    def all_on(self) -> None:
+    def switch_all(self, on: bool) -> None:
         for setting in self.settings:
-            self.answers.set(setting, True)
+            self.answers.set(setting, on)
         self.form.show(to_values(self.answers.config))
 
 
