@@ -84,7 +84,9 @@ def _start(home: Home, parsed: argparse.Namespace) -> None:
         ensure_node(home, passphrase_for(home, parsed), settings)
         return
     first_run, passphrase = _first_run(home, parsed)
+    say("Making this device's keys...")
     make_home(home, first_run, passphrase)
+    say("Starting the node...")
     ensure_node(home, passphrase, settings)
     if first_run.team == "join":
         _join(home, first_run.invite)

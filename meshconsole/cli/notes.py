@@ -47,7 +47,7 @@ def send(parsed: argparse.Namespace) -> None:
         say(reply.verdict.sentence or "Sent.")
 
 
-def import_events(parsed: argparse.Namespace) -> None:
+def import_events(parsed: argparse.Namespace) -> int:
     home = home_of(parsed.home)
     if parsed.file == "-":
         counts = _import_input(home)
@@ -56,7 +56,7 @@ def import_events(parsed: argparse.Namespace) -> None:
         if not file.is_file():
             raise Fatal(f"{parsed.file} is not a file.")
         counts = ask_for(home, Import(str(file)), CountsData).counts
-    _report(parsed, counts)
+    return _report(parsed, counts)
 
 
 def _import_input(home: Home) -> dict[str, int]:
@@ -82,15 +82,17 @@ def _batches() -> Iterator[tuple[bytes, ...]]:
         yield tuple(lines)
 
 
-def export(parsed: argparse.Namespace) -> None:
+def export(parsed: argparse.Namespace) -> int:
     file = Path(parsed.file).absolute()
     if file.exists():
         raise Fatal(f"{parsed.file} exists already.", hint="Choose another name, or remove it first.")
-    _report(parsed, ask_for(home_of(parsed.home), Export(str(file)), CountsData).counts)
+    return _report(parsed, ask_for(home_of(parsed.home), Export(str(file)), CountsData).counts)
 
 
-def _report(parsed: argparse.Namespace, counts: dict[str, int]) -> None:
+def _report(parsed: argparse.Namespace, counts: dict[str, int]) -> int:
+    """1 if something was refused: a script must notice."""
     if parsed.json:
         print_json(counts)
     else:
         say(", ".join(f"{count} {word}" for word, count in counts.items()) or "nothing")
+    return int(any(word.startswith("refused") and count for word, count in counts.items()))

@@ -175,7 +175,6 @@ RELOADABLE = frozenset(
         "limits.max_storage_mb",
         "limits.max_bandwidth_mbps",
         "limits.max_memory_mb",
-        "limits.performance_mode",
         "privacy.share_with_team_only",
         "privacy.require_authentication",
         "relay.rate_limits",

@@ -20,11 +20,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from meshconsole.core.errors import RemoteError
 from meshconsole.mesh.messages import OFFER, Ack, Batch, Fill, Live, Need, Sync, Want
 from meshconsole.mesh.serving import WINDOW_BATCHES, WINDOW_BYTES
+from meshconsole.relay.event import claimed_id as store_claimed_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,20 +74,11 @@ class SaveCursor:
     seq: int
 
 
-class _Id(msgspec.Struct):
-    id: str
-
-
-_decode_id = msgspec.json.Decoder(_Id).decode
-
-
 def claimed_id(raw: bytes) -> bytes | None:
-    """The id an event says it has; None if it says nothing usable. To be believed only by the store."""
-    try:
-        event_id = bytes.fromhex(_decode_id(raw).id)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return None
-    return event_id if len(event_id) == 32 else None
+    """The id that the store takes an event's to be, read by the store's own reader: two readers that
+    disagree would let a peer pass one event off as another. None if it says nothing usable."""
+    claimed = store_claimed_id(raw)
+    return bytes.fromhex(claimed) if claimed else None
 
 
 @dataclass(slots=True)

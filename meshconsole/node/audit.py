@@ -8,6 +8,7 @@ interrupted: it is put aside, never taken for tampering.
 
 from __future__ import annotations
 
+import errno
 import os
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -63,13 +64,21 @@ class AuditLog:
             raise Fatal("The audit log is not open.")
         record = AuditRecord(self._seq + 1, now, act, detail, self._head.hex())
         line = b64(seal(self._key, CONTEXT, msgspec.json.encode(record))).encode()
-        try:
-            os.write(self._descriptor, line + b"\n")
-            os.fsync(self._descriptor)
-        except OSError as error:
-            raise Fatal(f"Cannot write {self._path}: {error.strerror}.", hint="Make room.") from error
+        self._write(self._descriptor, line + b"\n")
         self._seq, self._head = record.seq, sha256(line).digest()
         return record
+
+    def _write(self, descriptor: int, data: bytes) -> None:
+        """All of it, durably, or nothing: half a line would look like tampering ever after."""
+        end = os.lseek(descriptor, 0, os.SEEK_END)
+        try:
+            written = os.write(descriptor, data)
+            if written != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(descriptor)
+        except OSError as error:
+            os.ftruncate(descriptor, end)
+            raise Fatal(f"Cannot write {self._path}: {error.strerror}.", hint="Make room.") from error
 
     def close(self) -> None:
         if self._descriptor is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from meshconsole.control import messages as m
 from meshconsole.core.config import ConfigError, changed_keys, to_values
-from meshconsole.core.errors import Refused
+from meshconsole.core.errors import Refused, Unavailable
 from meshconsole.core.text import safe
 from meshconsole.node.jsonl import export_events, import_events, import_lines
 
@@ -40,7 +40,7 @@ class Commands:
             case m.ListEvents(limit=limit, filter=wanted):
                 return m.done(data=m.EventsData(self._node.recent.newest(limit, wanted)))
             case m.ListBlobs():
-                return m.done(data=m.BlobsData(self._files().views() if self._node.files else ()))
+                return m.done(data=m.BlobsData(self._files().views()))
             case m.SendNote(text=text):
                 return await self._send_note(text)
             case m.AddBlob(path=path):
@@ -60,7 +60,7 @@ class Commands:
             case m.GetConfig():
                 return m.done(data=self._config())
             case m.SetConfig(values=values):
-                return self._set_config(values)
+                return await self._set_config(values)
             case m.AuditTail(limit=limit):
                 return m.done(data=m.LinesData(await self._audit_tail(limit)))
             case m.Stop():
@@ -128,33 +128,24 @@ class Commands:
         return m.done(f"Joined the team {safe(name)}.")
 
     async def _create_team(self, name: str) -> m.Reply:
-        events = self._node.membership.found(name, self._node.config.node.name, self._now())
-        await self._publish_all(events)
+        await self._node.found_team(name)
         self._node.record("team-created", team=name)
-        await self._node.team_changed()
         return m.done(f"Created the team {safe(name)}.")
 
     async def _amend(self, events: list[Event], act: str, **detail: str) -> m.Reply:
-        await self._publish_all(events)
+        await self._node.act(events)
         self._node.record(f"team-{act}", **detail)
-        await self._node.team_changed()
         return m.done("Done.")
-
-    async def _publish_all(self, events: list[Event]) -> None:
-        for event in events:
-            verdict = await self._node.publish(event)
-            if not verdict.accepted:
-                raise Refused(verdict.code, verdict.sentence)
 
     # --- Configuration and audit -------------------------------------------------------------------
 
     def _config(self) -> m.ConfigData:
         return m.ConfigData(to_values(self._node.config), tuple(sorted(self._node.waiting)))
 
-    def _set_config(self, values: dict[str, dict[str, object]]) -> m.Reply:
+    async def _set_config(self, values: dict[str, dict[str, object]]) -> m.Reply:
         before = self._node.config
         try:
-            self._node.set_config(values)
+            await self._node.set_config(values)
         except ConfigError as error:
             reasons = "; ".join(f"{problem.key}: {problem.reason}" for problem in error.problems)
             return m.refused("invalid", reasons, "Nothing was changed.")
@@ -162,7 +153,7 @@ class Commands:
         self._node.record("config", keys=", ".join(changed))
         waiting = [key for key in changed if key in self._node.waiting]
         sentence = f"Saved; {', '.join(waiting)} takes effect at the next start." if waiting else "Saved."
-        return m.done(sentence, self._config())
+        return m.done(sentence, m.ConfigData(to_values(self._node.config), tuple(waiting)))
 
     async def _audit_tail(self, limit: int) -> tuple[str, ...]:
         records = await self._node.read_audit()
@@ -187,11 +178,7 @@ class Commands:
 
     def _files(self) -> TeamFiles:
         if self._node.files is None:
-            raise Refused(
-                "restricted",
-                "The IPFS node is switched off here.",
-                hint="Switch it on: meshconsole config set capabilities.ipfs_node=true; restart the node.",
-            )
+            raise Unavailable("The node is still starting.", hint="Try again in a moment.")
         return self._node.files
 
     def _now(self) -> int:

@@ -8,6 +8,7 @@ node sees ciphertext and a CID.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import tempfile
 from dataclasses import dataclass
@@ -44,6 +45,26 @@ class Known:
     added_at: float
     fetching: bool = False
     error: str = ""
+
+
+class FetchOnly:
+    """The content store as teammates meet it where the IPFS node is switched off: it fetches for its
+    owner and gives nothing away."""
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+
+    def attach(
+        self, peer: str, send: Callable[[bytes], Awaitable[None]], may_read: Callable[[str], bool]
+    ) -> None:
+        del may_read
+        self._content.attach(peer, send, lambda _: False)
+
+    def detach(self, peer: str) -> None:
+        self._content.detach(peer)
+
+    async def receive(self, peer: str, message: bytes) -> None:
+        await self._content.receive(peer, message)
 
 
 class TeamFiles:
@@ -109,20 +130,33 @@ class TeamFiles:
             raise Refused("restricted", "Files are sealed for a team, and this node has none yet.")
         size = await asyncio.to_thread(_regular_size, path)
         key, context = team.object_key(), team.object_context()
-        sealed = seal_stream(key, context, _pieces(path, size, report), size)
+        loop = asyncio.get_running_loop()
+
+        def told(done: int) -> None:
+            """The pieces are drawn in a thread; a socket belongs to the loop."""
+            loop.call_soon_threadsafe(report, done, size, "sealing")
+
+        sealed = seal_stream(key, context, _pieces(path, told), size)
         added = await self._content.add(sealed, path.name)
+        try:
+            await self._announce(team, added.cid, path.name, size, key)
+        except BaseException:
+            await self._content.unpin(added.cid)  # nobody could ever open it
+            raise
+        return self.view(added.cid)
+
+    async def _announce(self, team: Team, cid: str, name: str, size: int, key: bytes) -> None:
         entry = FileEntry(
-            cid=added.cid,
-            name=path.name,
+            cid=cid,
+            name=name,
             size=size,
             sealed_size=sealed_size(size),
-            media_type=_media_type(path.name),
+            media_type=_media_type(name),
             key=key,
         )
         verdict = await self._publish(team.seal_manifest(entry, int(self._clock())))
         if not verdict.accepted:
             raise Refused(verdict.code, verdict.sentence)
-        return self.view(added.cid)
 
     async def get(self, cid: str, destination: Path, report: Report) -> Path:
         """Fetches what is missing, opens the file and writes it. Returns where it went.
@@ -132,6 +166,8 @@ class TeamFiles:
         known = self._find(cid)
         if await asyncio.to_thread(destination.is_dir):
             destination = destination / _file_name(known.entry.name)
+        if await asyncio.to_thread(destination.exists):
+            raise _exists(destination)
         for _ in range(MAX_REPAIRS):
             await self._fetch(known, report)
             try:
@@ -213,7 +249,7 @@ def _regular_size(path: Path) -> int:
         raise Fatal(f"Cannot read {safe(str(path))}: {error.strerror}.") from error
 
 
-def _pieces(path: Path, size: int, report: Report) -> Iterator[bytes]:
+def _pieces(path: Path, told: Callable[[int], None]) -> Iterator[bytes]:
     """The file in pieces; called on the content store's thread."""
     done = 0
     try:
@@ -221,7 +257,7 @@ def _pieces(path: Path, size: int, report: Report) -> Iterator[bytes]:
             while piece := file.read(READ_BYTES):
                 yield piece
                 done += len(piece)
-                report(done, size, "sealing")
+                told(done)
     except OSError as error:
         raise Fatal(f"Cannot read {safe(str(path))}: {error.strerror}.") from error
 
@@ -233,17 +269,37 @@ async def _opened(opener: StreamOpener, pieces: AsyncIterator[bytes]) -> AsyncIt
 
 
 async def _write_whole(destination: Path, pieces: AsyncIterator[bytes]) -> None:
-    """All of it or nothing: a temporary file beside the destination, renamed at the end."""
+    """All of it or nothing, and never over another file: a temporary one beside it, linked at the end."""
     descriptor, temporary = tempfile.mkstemp(dir=destination.parent, prefix=".meshconsole-")
     try:
         with os.fdopen(descriptor, "wb") as file:
             async for piece in pieces:
                 await asyncio.to_thread(file.write, piece)
             await asyncio.to_thread(_sync, file)
-        os.replace(temporary, destination)
-    except BaseException:
-        os.unlink(temporary)
+        await asyncio.to_thread(_place, temporary, destination)
+    except FileExistsError:
+        raise _exists(destination) from None
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def _place(temporary: str, destination: Path) -> None:
+    """Raises FileExistsError rather than take another file's place."""
+    try:
+        os.link(temporary, destination)
+    except FileExistsError:
         raise
+    except OSError:  # a file system without hard links, such as a USB stick's
+        if destination.exists():
+            raise FileExistsError(destination) from None
+        os.replace(temporary, destination)
+
+
+def _exists(destination: Path) -> Refused:
+    return Refused(
+        "restricted", f"{safe(str(destination))} exists already.", hint="Choose another name with -o."
+    )
 
 
 def _sync(file: BinaryIO) -> None:

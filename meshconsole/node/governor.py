@@ -2,7 +2,8 @@
 
 Four promises: connections, storage, bandwidth, memory. Each refusal has its NIP-01 code and a
 sentence, and is counted by reason. Measurement is by `sample()`, called every two seconds; what
-happens between two samples is reserved first, so that the quota holds to the byte.
+happens between two samples is reserved first. Some of the quota is kept back for what a database
+takes on the way (its write-ahead log), so that the owner's figure is not passed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import shutil
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
 MEGABYTE = 1_000_000
 DISK_RESERVE_BYTES = 32 * MEGABYTE
 """Left free on the disk: a database that fills its disk cannot even delete."""
+
+HEADROOM_BYTES = 4 * MEGABYTE
+"""Kept back from the quota for the write-ahead log, which a checkpoint empties; at most an eighth of it."""
+
+GROWTH_WINDOW_S = 3600.0
+GROWTH_SETTLED_S = 300.0
+"""Growth is an average over up to an hour, and nothing is said of it before five minutes have passed."""
 
 BURST_S = 0.25
 """How much of a second's bandwidth may be used at once after a silence."""
@@ -192,7 +200,8 @@ class StorageQuota:
             raise Refused("restricted", reason)
 
     def _why_not(self, count: int) -> str | None:
-        if self.used_bytes + count > self.limit_bytes:
+        headroom = min(HEADROOM_BYTES, self.limit_bytes // 8)
+        if self.used_bytes + count > self.limit_bytes - headroom:
             limit = self.limit_bytes // MEGABYTE
             return f"storage quota of {limit} MB is full; raise limits.max_storage_mb or delete something"
         if self.disk_free_bytes - count < DISK_RESERVE_BYTES:
@@ -215,6 +224,7 @@ class Governor:
         self._rate_in = self._rate_out = 0.0
         self._growth = 0.0
         self._last: tuple[float, int, int, int] | None = None
+        self._stored: deque[tuple[float, int]] = deque()
 
     def apply(self, config: Config) -> None:
         """New limits at run time; what is over them drains, nothing is cut off in mid-write."""
@@ -223,12 +233,14 @@ class Governor:
         self.quota.limit_bytes = config.limits.max_storage_mb * MEGABYTE
 
     def admit(self, kind: str, remote: str) -> Verdict:
-        """May one more connection be opened? `kind` is "client", "link" or "join"."""
+        """May one more connection be opened? Only "client" is a plain Nostr client; the other kinds are
+        the team's. A quarter of the connections is kept for them, so that strangers cannot shut it out."""
         del remote
         allowed = self._limits.max_connections
-        if self._use().connections >= allowed:
-            return self.refuse("restricted", f"all {allowed} connections are in use; try again later")
-        if self._over_memory() and kind != "link":
+        open_to_kind = allowed - allowed // 4 if kind == "client" else allowed
+        if self._use().connections >= open_to_kind:
+            return self.refuse("restricted", f"all {open_to_kind} connections are in use; try again later")
+        if self._over_memory() and kind == "client":
             return self.refuse("restricted", "this node is short of memory; try again later")
         return ACCEPTED
 
@@ -255,8 +267,12 @@ class Governor:
             elapsed = now - self._last[0]
             self._rate_in = (current[1] - self._last[1]) / elapsed
             self._rate_out = (current[2] - self._last[2]) / elapsed
-            self._growth = (current[3] - self._last[3]) / elapsed
         self._last = current
+        self._stored.append((now, stored))
+        while now - self._stored[0][0] > GROWTH_WINDOW_S:
+            self._stored.popleft()
+        since, before = self._stored[0]
+        self._growth = (stored - before) / (now - since) if now - since >= GROWTH_SETTLED_S else 0.0
 
     def limits_status(self) -> LimitsStatus:
         degraded = []

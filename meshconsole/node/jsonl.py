@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 BATCH = 200
 MAX_LINE_BYTES = 1 << 20
 PAGE = 500
+REFUSED = "refused"
+MAX_REASONS = 20
 
 
 async def import_events(relay: Relay, path: Path, report: Report) -> dict[str, int]:
@@ -74,8 +76,7 @@ async def _take(relay: Relay, lines: list[bytes]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for verdict in await relay.publish_many([line.strip() for line in lines], via="import", trusted=True):
         if not verdict.accepted:
-            counts["refused"] += 1
-            counts[f"refused: {verdict.message}"] += 1
+            counts[f"{REFUSED}: {verdict.message}"] += 1
         elif verdict.code == "duplicate":
             counts["already here"] += 1
         else:
@@ -98,6 +99,8 @@ def _batches(path: Path) -> Iterator[list[bytes]]:
 
 
 def _in_order(counts: Counter[str]) -> dict[str, int]:
-    main = {name: counts[name] for name in ("new", "already here", "refused")}
-    reasons = {name: count for name, count in counts.most_common(20) if name.startswith("refused: ")}
-    return main | reasons
+    """What was taken, then what was refused by reason, the commonest first; rare reasons as one."""
+    main = {name: counts.pop(name, 0) for name in ("new", "already here")}
+    reasons = dict(counts.most_common(MAX_REASONS))
+    others = counts.total() - sum(reasons.values())
+    return main | reasons | ({f"{REFUSED} for other reasons": others} if others else {})

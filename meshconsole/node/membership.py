@@ -44,8 +44,11 @@ class Membership:
         saved = state.get(BOOK, bytes, b"")
         self.book = InviteBook.load(saved) if saved else InviteBook()
 
-    def load(self, events: Iterable[Event]) -> None:
-        """The team from stored control events, if they hold one that this device belongs to."""
+    def load(self, events: Iterable[Event], team_id: bytes | None = None) -> None:
+        """The team from stored control events, if they hold one that this device belongs to. `team_id`
+        says which one it is from now on."""
+        if team_id is not None:
+            self._state.put(TEAM_ID, team_id)
         wanted = self._state.get(TEAM_ID, bytes, b"") or None
         self.team = Team.load(self._identity, events, self._provider, wanted)
 
@@ -63,16 +66,13 @@ class Membership:
         if self.team is not None:
             raise Refused("restricted", f"This node already belongs to the team {self.team.name}.")
         self.team, events = Team.found(self._identity, team_name, my_name, now, self._provider)
-        remember_team(self._state, self.team)
         return events
 
-    def joined(self, invite: Invite, events: list[Event]) -> str:
-        """The team that took this device in. Returns its name. Raises Refused if it is another one."""
+    def admitted_to(self, invite: Invite, events: list[Event]) -> str:
+        """The name of the team that took this device in. Raises Refused if it is not the invite's."""
         team = Team.load(self._identity, events, self._provider, invite.team_id)
         if team is None:
             raise Refused("invalid", "The answer does not come from the team that the invite names.")
-        remember_team(self._state, team)
-        self.team = team
         return team.name
 
     def invite(

@@ -18,7 +18,7 @@ from meshconsole.control.messages import Notice
 from meshconsole.control.server import ControlServer
 from meshconsole.core import kinds
 from meshconsole.core.config import RELOADABLE, changed_keys, with_values
-from meshconsole.core.errors import Refused
+from meshconsole.core.errors import Fatal, Refused
 from meshconsole.core.event import decode_event
 from meshconsole.core.status import HealthItem
 from meshconsole.core.text import safe
@@ -32,7 +32,7 @@ from meshconsole.node.audit import AuditLog, read_audit
 from meshconsole.node.bus import Bus
 from meshconsole.node.commands import Commands
 from meshconsole.node.config_file import write_values
-from meshconsole.node.files import TeamFiles
+from meshconsole.node.files import FetchOnly, TeamFiles
 from meshconsole.node.governor import Governor, Use
 from meshconsole.node.listen import split_listen
 from meshconsole.node.membership import Membership
@@ -63,9 +63,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SAMPLE_S = 2.0
+SAMPLES_PER_REPORT = 3
+"""Consoles are told of what merely drifts (memory, rates) every third time: each report is a repaint."""
 TEND_S = 30.0
 RECENT_AT_START = 500
-CONTROL_LIMIT = 20_000
+CONTROL_LIMIT = 1_000_000
 MAX_DAMAGE = 8
 
 
@@ -99,6 +101,9 @@ class Node:
         self.control = ControlServer(home.control_socket, Commands(self), time.monotonic)
         self.supervisor: Supervisor | None = None
         self._secrets = unlocked
+        self._team_is_new = asyncio.Event()
+        self.unrecorded = ""
+        """Why the audit log is behind, if it is."""
         self._stopping = asyncio.Event()
         self._stop_reason = ""
 
@@ -123,6 +128,7 @@ class Node:
             stack.callback(self.supervisor.stop)
             self.supervisor.keep("measuring", self._measure)
             self.supervisor.keep("tending the roster", self._tend)
+            self.supervisor.keep("following the roster", self._follow_team)
             self.record("start")
             ready()
             await self._stopping.wait()
@@ -133,8 +139,7 @@ class Node:
         await self.relay.start()
         stack.push_async_callback(self.relay.stop)
         await self._load_team()
-        if self.config.capabilities.ipfs_node:
-            await self._start_content(stack)
+        await self._start_content(stack)
         await self._fill_recent()
         self._measure_once()
         self.bus.listen(Stored, self._on_stored)
@@ -147,10 +152,11 @@ class Node:
         stack.push_async_callback(self.control.stop)
         log.info("node %s…, %s", self.identity.npub[:8], self.provider.name)
 
-    async def _load_team(self) -> None:
+    async def _load_team(self, team_id: bytes | None = None) -> None:
         wanted = Filter(kinds=kinds.CONTROL_KINDS - {kinds.CHECKPOINT})
         raws = await self.relay.query([wanted], CONTROL_LIMIT)
-        self.membership.load(decode_event(raw) for raw in reversed(raws))
+        events = [decode_event(raw) for raw in reversed(raws)]
+        await asyncio.to_thread(self.membership.load, events, team_id)
 
     async def _start_content(self, stack: AsyncExitStack) -> None:
         from meshconsole.content.service import Content
@@ -193,12 +199,13 @@ class Node:
     async def _start_mesh(self, stack: AsyncExitStack) -> None:
         from meshconsole.mesh.service import Mesh
 
+        assert self.content is not None
         self.mesh = Mesh(
             identity=self.identity,
             credentials=self.credentials,
             membership=self.membership,
             relay=self.relay,
-            content=self.content,
+            content=self.content if self.config.capabilities.ipfs_node else FetchOnly(self.content),
             config=self.config,
             cursors=Cursors(self.state),
             addresses=KnownAddresses(self.state),
@@ -227,19 +234,38 @@ class Node:
         """One of this node's own events: stored durably, delivered and forwarded."""
         return await self.relay.publish(event, via="local")
 
+    async def act(self, events: list[Event]) -> None:
+        """What this device has said about the team: stored as a whole and told to everybody, or, where
+        the store will not have it, taken back here too. Raises Refused."""
+        await asyncio.shield(self._act(events))
+
+    async def _act(self, events: list[Event]) -> None:
+        verdicts = await self.relay.publish_many(events, via="local")
+        refused = next((verdict for verdict in verdicts if not _is_held(verdict)), None)
+        if refused is not None:
+            await self._load_team()
+        await self.team_changed()
+        if refused is not None:
+            raise Refused(refused.code, refused.sentence)
+
     def status(self) -> NodeStatus:
         return node_status(self)
 
     def record(self, act: str, **detail: str) -> None:
-        self.audit.append(act, time.time(), **detail)
+        """A full disk must not undo what was done: it is told instead."""
+        try:
+            self.audit.append(act, time.time(), **detail)
+        except Fatal as error:
+            log.error("%s was not written to the audit log: %s", act, error.sentence)
+            self.unrecorded = f"{error.sentence} Acts since then are not in the audit log."
 
     async def read_audit(self) -> list[AuditRecord]:
         return await asyncio.to_thread(read_audit, self.home.audit_log, self._secrets.derive("audit"))
 
-    def set_config(self, values: Values) -> None:
+    async def set_config(self, values: Values) -> None:
         """Checked, saved, and applied at once where that is possible. Raises ConfigError."""
         config = with_values(self.config, values, "the console")
-        write_values(self.home, values)
+        await asyncio.to_thread(write_values, self.home, values)
         changed = changed_keys(self.config, config)
         self.waiting |= changed - RELOADABLE
         self.config = config
@@ -261,20 +287,38 @@ class Node:
         invite = decode_invite(text)
         assert self.mesh is not None
         events = await self.mesh.join(invite, self.config.node.name)
-        name = self.membership.joined(invite, events)
+        name = self.membership.admitted_to(invite, events)
         for verdict in await self.relay.publish_many(events, via="join", trusted=True):
-            if not verdict.accepted:
+            if not _is_held(verdict):
                 raise Refused(verdict.code, verdict.sentence)
+        await self._load_team(invite.team_id)
         self.record("joined", team=name)
         await self.team_changed()
         return name
 
+    async def found_team(self, name: str) -> None:
+        """Raises Refused."""
+        events = self.membership.found(name, self.config.node.name, int(time.time()))
+        team = self.membership.team
+        assert team is not None
+        await self.act(events)
+        await self._load_team(team.team_id)
+
     async def team_changed(self) -> None:
-        """The roster is new or was amended here: every room looks at it again."""
+        """The roster or the keys are new: every room looks at them again. A device that was removed
+        loses its links; what could not be opened before is opened and shown."""
+        self._team_is_new.clear()
         if self.mesh is not None:
             self.mesh.recheck()
         await self._learn_files()
+        self.control.events_happened(self.recent.reopen())
         self.control.status_changed()
+
+    async def _follow_team(self) -> None:
+        """Entries that come from teammates are acted on like this node's own; many at once, once."""
+        while True:
+            await self._team_is_new.wait()
+            await self.team_changed()
 
     def reachable_addresses(self) -> tuple[str, ...]:
         """Where teammates may dial this node: for invites. Three at most, the likeliest first."""
@@ -285,9 +329,10 @@ class Node:
 
     def _on_stored(self, stored: Stored) -> None:
         event = stored.event
-        self.membership.accept(event)
-        if self.mesh is not None:
+        if self.mesh is not None:  # first, whatever may come of the rest: peers follow this node's log
             self.mesh.on_stored(stored)
+        if self.membership.accept(event) is not None:
+            self._team_is_new.set()
         if event.kind == kinds.FILE_MANIFEST and self.files is not None:
             self.files.learn(event)
         view = self.recent.add(
@@ -347,8 +392,9 @@ class Node:
 
     async def _measure(self) -> None:
         while True:
-            await asyncio.sleep(SAMPLE_S)
-            self._measure_once()
+            for _ in range(SAMPLES_PER_REPORT):
+                await asyncio.sleep(SAMPLE_S)
+                self._measure_once()
             self.control.status_changed()
 
     async def _tend(self) -> None:
@@ -356,10 +402,12 @@ class Node:
         while True:
             await asyncio.sleep(TEND_S)
             team = self.membership.team
-            for event in team.tend(int(time.time())) if team is not None else ():
-                verdict = await self.publish(event)
-                if not verdict.accepted:
-                    log.warning("the roster could not be tended: %s", verdict.message)
+            events = team.tend(int(time.time())) if team is not None else []
+            if events:
+                try:
+                    await self.act(events)
+                except Refused as error:
+                    log.warning("the roster could not be tended: %s", error.sentence)
 
     def _measure_once(self) -> None:
         events = self.store.usage()
@@ -375,3 +423,8 @@ class Node:
         incoming = self.server.connections if self.server is not None else 0
         outgoing = self.mesh.outgoing if self.mesh is not None else 0
         self.use.connections = incoming + outgoing
+
+
+def _is_held(verdict: Verdict) -> bool:
+    """Whether the store has the event now, or a newer version of it."""
+    return verdict.accepted or verdict.code == "duplicate"

@@ -1,13 +1,18 @@
 """The events that the console lists: the newest ones, opened where this node may open them.
 
-A ring in memory, filled from the store at start and by the bus afterwards, so that refused events
-(which no store holds) are seen too, with the reason.
+Rings in memory, filled from the store at start and by the bus afterwards, so that refused events
+(which no store holds) are seen too, with the reason. The team's own events, other people's and
+refused ones have a ring each: no stranger can push the team's notes out of sight. All are bounded,
+by number and by size.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from itertools import count
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from meshconsole.core import kinds
 from meshconsole.core.errors import Refused, RemoteError
@@ -20,19 +25,59 @@ if TYPE_CHECKING:
     from meshconsole.core.verdict import Verdict
     from meshconsole.team.state import Team
 
-CAPACITY = 2_000
-TEXT_LIMIT = 16_384
+TEAM_CAPACITY = 2_000
+OTHERS_CAPACITY = 500
+REFUSED_CAPACITY = 200
+RING_BYTES = 4 << 20
+STRANGERS_TEXT = 1_024
+"""Characters of other people's notes that are kept here; what was cut ends in "…"."""
+ANSWER_BYTES = 6 << 20
+"""What one answer may hold, well below the control socket's largest frame."""
+MAX_UNOPENED = 1_000
+
+
+class _Row(NamedTuple):
+    order: int
+    view: EventView
+
+    @property
+    def size(self) -> int:
+        return 400 + 4 * (len(self.view.text) + len(self.view.verdict))
+
+
+class _Ring:
+    def __init__(self, capacity: int) -> None:
+        self.rows: deque[_Row] = deque()
+        self._capacity = capacity
+        self._size = 0
+
+    def add(self, row: _Row) -> None:
+        self.rows.append(row)
+        self._size += row.size
+        while len(self.rows) > self._capacity or self._size > RING_BYTES:
+            self._size -= self.rows.popleft().size
+
+    def replace(self, order: int, view: EventView) -> None:
+        for position, row in enumerate(self.rows):
+            if row.order == order:
+                self.rows[position] = _Row(order, view)
+                self._size += self.rows[position].size - row.size
+                return
 
 
 class RecentEvents:
-    def __init__(self, team: Callable[[], Team | None], capacity: int = CAPACITY) -> None:
+    def __init__(self, team: Callable[[], Team | None]) -> None:
         self._team = team
-        self._events: deque[EventView] = deque(maxlen=capacity)
+        self._order = count()
+        self._ours = _Ring(TEAM_CAPACITY)
+        self._others = _Ring(OTHERS_CAPACITY)
+        self._refused = _Ring(REFUSED_CAPACITY)
+        self._unopened: dict[str, tuple[int, Event, EventView]] = {}
 
     def add(
         self, event: Event, *, seq: int, received_at: float, size: int, via: str, verdict: Verdict
     ) -> EventView:
-        text, sealed = self._open(event)
+        text, opened = self._open(event)
         view = EventView(
             seq=seq,
             id=event.id,
@@ -45,17 +90,49 @@ class RecentEvents:
             size=size,
             accepted=verdict.accepted,
             verdict=verdict.message or ("stored" if seq else "relayed"),
-            text=text[:TEXT_LIMIT],
+            text=text,
             via=self._way(via),
-            sealed=sealed,
+            sealed=event.kind in (kinds.TEAM_NOTE, kinds.FILE_MANIFEST),
         )
-        self._events.append(view)
+        row = _Row(next(self._order), view)
+        self._ring(event, verdict).add(row)
+        if not opened and verdict.accepted:
+            self._unopened[event.id] = (row.order, event, view)
+            if len(self._unopened) > MAX_UNOPENED:
+                del self._unopened[next(iter(self._unopened))]
         return view
 
+    def reopen(self) -> list[EventView]:
+        """After the team has changed: what can be opened now and could not before."""
+        opened: list[EventView] = []
+        for event_id, (order, event, view) in list(self._unopened.items()):
+            text, is_open = self._open(event)
+            if is_open:
+                del self._unopened[event_id]
+                view = msgspec.structs.replace(view, text=text, author=self._author(event.pubkey))
+                self._ours.replace(order, view)
+                opened.append(view)
+        return opened
+
     def newest(self, limit: int, wanted: str = "") -> tuple[EventView, ...]:
-        """Oldest first. `wanted` keeps rows whose text holds it, "!" first inverts."""
-        rows = [view for view in self._events if _matches(view, wanted)]
-        return tuple(rows[-limit:])
+        """Oldest first, and not more than one answer may hold. `wanted` keeps rows whose text holds it,
+        "!" first inverts."""
+        rows = sorted((*self._ours.rows, *self._others.rows, *self._refused.rows), reverse=True)
+        found: list[EventView] = []
+        room = ANSWER_BYTES
+        for row in rows:
+            if not _matches(row.view, wanted):
+                continue
+            room -= row.size
+            if len(found) == limit or room < 0:
+                break
+            found.append(row.view)
+        return tuple(reversed(found))
+
+    def _ring(self, event: Event, verdict: Verdict) -> _Ring:
+        if not verdict.accepted:
+            return self._refused
+        return self._ours if event.kind in kinds.TEAM_KINDS else self._others
 
     def _author(self, npub: str) -> str:
         team = self._team()
@@ -70,19 +147,25 @@ class RecentEvents:
         return self._author(npub) if kind == "link" else via
 
     def _open(self, event: Event) -> tuple[str, bool]:
-        """The text to show, and whether it came sealed. What cannot be opened says so."""
-        team = self._team()
+        """The text to show, and whether that is all there is to it."""
+        if event.kind in kinds.CONTROL_KINDS:
+            return "", True
         if event.kind not in (kinds.TEAM_NOTE, kinds.FILE_MANIFEST):
-            return (event.content, False) if event.kind not in kinds.CONTROL_KINDS else ("", False)
+            return _cut(event.content), True
+        team = self._team()
         if team is None:
-            return "sealed; this node has no key for it", True
+            return "sealed; this node has no key for it", False
         try:
             if event.kind == kinds.TEAM_NOTE:
                 return team.open_note(event).text, True
             entry = team.open_manifest(event)
             return f"{entry.name} ({entry.size} bytes) {entry.cid}", True
         except (Refused, RemoteError) as error:
-            return f"sealed; {error.sentence}", True
+            return f"sealed; {error.sentence}", False
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= STRANGERS_TEXT else text[:STRANGERS_TEXT] + "…"
 
 
 def _matches(view: EventView, wanted: str) -> bool:

@@ -68,6 +68,8 @@ def _health(node: Node) -> tuple[HealthItem, ...]:
                 "Raise limits.max_storage_mb, or delete something.",
             )
         )
+    if node.unrecorded:
+        items.append(HealthItem("audit-behind", "critical", node.unrecorded, "Make room on the disk."))
     if node.access.public():
         items.append(
             HealthItem(

@@ -6,6 +6,7 @@ of the same user could read it. The child answers on a second pipe: one line, "r
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import subprocess
@@ -51,13 +52,15 @@ def ensure_node(home: Home, passphrase: str | None, settings: tuple[str, ...] = 
             start_new_session=True,
             pass_fds=(write_end,),
             cwd="/",
+            env={name: value for name, value in os.environ.items() if name != "MESHCONSOLE_PASSPHRASE"},
         )
     finally:
         os.close(write_end)
     assert child.stdin is not None
     order = ChildOrder(str(home.path.absolute()), passphrase, settings)
-    child.stdin.write(msgspec.json.encode(order))
-    child.stdin.close()
+    with contextlib.suppress(BrokenPipeError):  # it died; its answer, or the lack of one, tells
+        child.stdin.write(msgspec.json.encode(order))
+        child.stdin.close()
     try:
         answer = _read_answer(read_end)
     finally:

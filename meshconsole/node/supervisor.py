@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
+STEADY_S = 10.0
+"""A loop that has run for so long again is well."""
 
 
 class Supervisor:
@@ -22,6 +24,7 @@ class Supervisor:
 
     def __init__(self, group: asyncio.TaskGroup) -> None:
         self._group = group
+        self._clock = asyncio.get_running_loop().time
         self._tasks: list[asyncio.Task[None]] = []
         self._failed: dict[str, str] = {}
 
@@ -43,6 +46,8 @@ class Supervisor:
     async def _run(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
         pause = FIRST_PAUSE_S
         while True:
+            recovered = self._clock() + STEADY_S
+            steady = asyncio.get_running_loop().call_later(STEADY_S, self._failed.pop, name, None)
             try:
                 await loop()
             except Exception as error:
@@ -51,5 +56,9 @@ class Supervisor:
             else:
                 self._failed.pop(name, None)
                 return
+            finally:
+                steady.cancel()
+            if self._clock() > recovered:
+                pause = FIRST_PAUSE_S
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_S)

@@ -79,6 +79,8 @@ class RelayServer:
                 compression=None,  # costs up to 87 KiB per connection and 20 us per message
                 max_size=2 * max_message_bytes(self._relay.config),
                 write_limit=2 * WRITE_BYTES,
+                close_timeout=1,  # a client that does not answer must not hold up the stop
+                open_timeout=5,
                 server_header=f"meshconsole/{__version__}",
             )
         except OSError as error:

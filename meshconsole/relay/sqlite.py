@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshconsole.core.errors import Fatal, MeshconsoleError, Refused
 from meshconsole.core.event import decode_event, is_addressable, is_replaceable
+from meshconsole.core.kinds import CONTROL_KINDS
 from meshconsole.core.verdict import refuse
 from meshconsole.crypto.database import DatabaseErrors, open_database, translate
 from meshconsole.relay import schema
@@ -232,7 +233,12 @@ class SqliteEventStore:
             self._next_expiry = min(writing.expires, self._next_expiry or writing.expires)
 
     def _reserve(self, batch: Sequence[Entry]) -> int:
-        """Promises the quota more than the batch can take: rows, index entries, half-full pages."""
+        """Promises the quota more than the batch can take: rows, index entries, half-full pages.
+
+        What makes the team goes in even when the quota is full: a captured device must be removable.
+        """
+        if all(entry.event.kind in CONTROL_KINDS for entry in batch):
+            return 0
         needed = sum(2 * len(entry.raw) + 512 + 64 * len(entry.event.tags) for entry in batch)
         try:
             self._quota.reserve(needed)

@@ -180,13 +180,13 @@ class InviteBook:
             if hmac.compare_digest(given, proof(offer.secret, exporter, bundle_hash)):
                 found = offer
         if found is None:
-            return Redeemed(refuse("restricted", "this device has not made such an invite"))
+            return Redeemed(refuse("restricted", "That device has made no such invite."))
         if found.revoked:
-            return Redeemed(refuse("restricted", "this invite was revoked; ask for a new one"))
+            return Redeemed(refuse("restricted", "This invite was revoked; ask for a new one."))
         if found.used_by and found.used_by != npub:
-            return Redeemed(refuse("restricted", "this invite was used already; ask for a new one"))
+            return Redeemed(refuse("restricted", "This invite was used already; ask for a new one."))
         if now >= found.expires:
-            return Redeemed(refuse("restricted", "this invite has expired; ask for a new one"))
+            return Redeemed(refuse("restricted", "This invite has expired; ask for a new one."))
         found.used_by = npub
         return Redeemed(ACCEPTED, found.role)
 

@@ -8,39 +8,42 @@ import pytest
 
 from meshconsole.core.config import Config, LimitsSection
 from meshconsole.core.errors import Refused
-from meshconsole.node.governor import MEGABYTE, Governor, StorageQuota, Use
+from meshconsole.node.governor import GROWTH_SETTLED_S, HEADROOM_BYTES, MEGABYTE, Governor, StorageQuota, Use
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
+UNIT = 4 * MEGABYTE
+
+
 def test_the_quota_refuses_before_the_limit_is_passed(tmp_path: Path) -> None:
-    quota = StorageQuota(tmp_path, 10 * MEGABYTE)
-    quota.events.measured(4 * MEGABYTE)
-    quota.blocks.reserve(6 * MEGABYTE)
-    with pytest.raises(Refused, match="quota of 10 MB is full") as caught:
+    quota = StorageQuota(tmp_path, 10 * UNIT + HEADROOM_BYTES)
+    quota.events.measured(4 * UNIT)
+    quota.blocks.reserve(6 * UNIT)
+    with pytest.raises(Refused, match="storage quota of 44 MB is full") as caught:
         quota.events.reserve(1)
     assert caught.value.code == "restricted"
-    assert quota.used_bytes == 10 * MEGABYTE
+    assert quota.used_bytes == 10 * UNIT
     assert quota.refusing
 
 
 def test_released_bytes_may_be_used_again(tmp_path: Path) -> None:
-    quota = StorageQuota(tmp_path, 10 * MEGABYTE)
-    quota.blocks.measured(6 * MEGABYTE)
-    quota.blocks.reserve(4 * MEGABYTE)
-    quota.blocks.release(5 * MEGABYTE)
-    assert quota.used_bytes == 5 * MEGABYTE
-    quota.blocks.reserve(5 * MEGABYTE)
+    quota = StorageQuota(tmp_path, 10 * UNIT + HEADROOM_BYTES)
+    quota.blocks.measured(6 * UNIT)
+    quota.blocks.reserve(4 * UNIT)
+    quota.blocks.release(5 * UNIT)
+    assert quota.used_bytes == 5 * UNIT
+    quota.blocks.reserve(5 * UNIT)
 
 
 def test_a_reservation_outlives_the_measurement_that_may_have_missed_it(tmp_path: Path) -> None:
-    quota = StorageQuota(tmp_path, 10 * MEGABYTE)
-    quota.events.reserve(3 * MEGABYTE)
+    quota = StorageQuota(tmp_path, 10 * UNIT + HEADROOM_BYTES)
+    quota.events.reserve(3 * UNIT)
     quota.events.measured(0)
-    assert quota.used_bytes == 3 * MEGABYTE
-    quota.events.measured(3 * MEGABYTE)
-    assert quota.used_bytes == 3 * MEGABYTE
+    assert quota.used_bytes == 3 * UNIT
+    quota.events.measured(3 * UNIT)
+    assert quota.used_bytes == 3 * UNIT
 
 
 def test_refusing_ends_when_there_is_room_again(tmp_path: Path) -> None:
@@ -65,7 +68,7 @@ def test_connections_are_refused_at_the_limit_and_counted(tmp_path: Path) -> Non
     governor = Governor(Config(limits=LimitsSection(max_connections=2)), tmp_path, lambda: use)
     assert governor.admit("client", "192.0.2.1").accepted
     use.connections = 2
-    verdict = governor.admit("client", "192.0.2.1")
+    verdict = governor.admit("mesh", "192.0.2.1")
     assert (verdict.accepted, verdict.code) == (False, "restricted")
     assert "2 connections" in verdict.sentence
     assert sum(governor.refusals.values()) == 1
@@ -96,3 +99,29 @@ def test_refusal_reasons_are_bounded(tmp_path: Path) -> None:
     for number in range(1000):
         governor.count_refusal("blocked", f"reason {number}")
     assert len(governor.refusals) == 200
+
+
+def test_strangers_cannot_take_the_connections_that_links_need(tmp_path: Path) -> None:
+    use = Use(connections=6)
+    governor = Governor(Config(limits=LimitsSection(max_connections=8)), tmp_path, lambda: use)
+    assert not governor.admit("client", "192.0.2.1").accepted
+    assert governor.admit("mesh", "192.0.2.1").accepted
+    assert governor.admit("join", "192.0.2.1").accepted
+
+
+def test_links_are_let_in_when_memory_is_short(tmp_path: Path) -> None:
+    governor = Governor(Config(limits=LimitsSection(max_memory_mb=1)), tmp_path, Use)
+    governor.sample(1.0)
+    assert not governor.admit("client", "192.0.2.1").accepted
+    assert governor.admit("mesh", "192.0.2.1").accepted
+
+
+def test_growth_is_told_when_there_is_something_to_tell(tmp_path: Path) -> None:
+    use = Use()
+    governor = Governor(Config(), tmp_path, lambda: use)
+    governor.sample(0.0)
+    use.events_bytes = 600
+    governor.sample(2.0)
+    assert governor.storage_status().growth_bps == 0.0
+    governor.sample(GROWTH_SETTLED_S)
+    assert governor.storage_status().growth_bps == 2.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from meshconsole.core.verdict import ACCEPTED, refuse
@@ -69,8 +70,33 @@ def test_the_filter_keeps_and_inverts(team: Team) -> None:
     assert [view.text for view in recent.newest(2)] == ["green", "blue"]
 
 
-def test_the_list_is_bounded(team: Team) -> None:
-    recent = RecentEvents(lambda: team, capacity=3)
-    for number in range(5):
-        shown(recent, sign_event(bytes([2]) * 32, 1, (), str(number), NOW))
-    assert [view.text for view in recent.newest(10)] == ["2", "3", "4"]
+def test_strangers_cannot_push_the_teams_notes_out_of_sight(team: Team) -> None:
+    recent = RecentEvents(lambda: team)
+    shown(recent, team.seal_note("at the ridge", NOW))
+    for number in range(3000):
+        shown(recent, sign_event(bytes([2]) * 32, 1, (), str(number), NOW), seq=number % 2)
+    texts = [view.text for view in recent.newest(5000)]
+    assert "at the ridge" in texts
+    assert "2999" in texts
+    assert len(texts) < 1000
+
+
+def test_an_answer_is_bounded_in_bytes_and_cut_text_says_so(team: Team) -> None:
+    recent = RecentEvents(lambda: team)
+    for _ in range(600):
+        shown(recent, team.seal_note("\N{GRINNING FACE}" * 4000, NOW))
+    assert len(msgspec.msgpack.encode(recent.newest(5000))) < 8 << 20
+    cut = shown(recent, sign_event(bytes([2]) * 32, 1, (), "x" * 5000, NOW)).text
+    assert cut.endswith("…")
+    assert len(cut) < 2000
+
+
+def test_what_came_before_its_key_is_opened_when_the_key_comes(team: Team) -> None:
+    known: list[Team] = []
+    recent = RecentEvents(lambda: known[0] if known else None)
+    shown(recent, team.seal_note("early", NOW))
+    assert recent.reopen() == []
+    known.append(team)
+    assert [view.text for view in recent.reopen()] == ["early"]
+    assert [view.text for view in recent.newest(5)] == ["early"]
+    assert recent.reopen() == []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from meshconsole.core.errors import Refused
 from meshconsole.core.kinds import DELETION, EPOCH_GRANT, KEY_BUNDLE, ROSTER_ENTRY
 from meshconsole.crypto.schnorr import sign_event
 from meshconsole.relay.sqlite import SqliteEventStore
@@ -46,3 +47,19 @@ def test_a_newer_key_bundle_does_not_replace_an_older_one(store: SqliteEventStor
     old, new = signed(KEY_BUNDLE, ("d", "mc:1")), signed(KEY_BUNDLE, ("d", "mc:1"), at=2000)
     store.add([old, new])
     assert len(store.get([old.id, new.id])) == 2
+
+
+def test_a_full_quota_does_not_keep_the_team_from_changing(tmp_path: Path) -> None:
+    class Full:
+        def reserve(self, count: int) -> None:
+            raise Refused("restricted", "full")
+
+        def release(self, count: int) -> None:
+            raise AssertionError
+
+    store = SqliteEventStore(tmp_path / "full.db", os.urandom(32), os.urandom(32), quota=Full())
+    try:
+        assert [v.accepted for v in store.add([signed(ROSTER_ENTRY)])] == [True]
+        assert [v.accepted for v in store.add([signed(1)])] == [False]
+    finally:
+        store.close()

@@ -97,7 +97,7 @@ def test_expired_revoked_and_unknown_invites_are_refused_by_name() -> None:
     revoked_id = book.offer(revoked, "member")
     assert book.revoke(revoked_id)
     assert not book.revoke("0" * 16)
-    for invite, word in ((late, "expired"), (revoked, "revoked"), (unknown, "not made")):
+    for invite, word in ((late, "expired"), (revoked, "revoked"), (unknown, "no such invite")):
         verdict = book.redeem(shown(invite), EXPORTER, BUNDLE, "aa", now=200).verdict
         assert not verdict.accepted
         assert word in verdict.sentence
