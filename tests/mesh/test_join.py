@@ -119,7 +119,7 @@ async def test_an_unknown_a_revoked_and_an_expired_invite_are_refused_in_words(a
     team = alice.membership.team
     assert isinstance(team, Team)
     unknown, _ = team.make_invite([alice.address], now(), 600)
-    with pytest.raises(Refused, match="not made such an invite"):
+    with pytest.raises(Refused, match="made no such invite"):
         await ask(unknown)
     book = alice.membership.book
     invite(alice)
@@ -206,7 +206,7 @@ async def test_a_proof_from_another_connection_is_worth_nothing(alice: TestNode)
     await second.say(Ask("bob", bundle, overheard))
     answer = await second.hear()
     assert isinstance(answer, join_module.Sorry)
-    assert "not made such an invite" in answer.sentence
+    assert "made no such invite" in answer.sentence
     await first.end()
     await second.end()
 
@@ -266,7 +266,7 @@ async def test_one_host_cannot_try_without_end(alice: TestNode) -> None:
     wrong, _ = team.make_invite([alice.address], now(), 600)
     outcomes = [await asyncio.gather(ask(wrong), return_exceptions=True) for _ in range(10)]
     sentences = [str(outcome[0]) for outcome in outcomes]
-    assert sum("not made such an invite" in s for s in sentences) <= 7
+    assert sum("made no such invite" in s for s in sentences) <= 7
     assert "Too many attempts" in sentences[-1]
 
 
