@@ -41,7 +41,6 @@ from meshconsole.control.messages import (
 from meshconsole.core.config import RELOADABLE, Config, ConfigError, to_values, with_values
 from meshconsole.core.errors import Refused
 from meshconsole.core.kinds import (
-    CHECKPOINT,
     EPOCH_GRANT,
     FILE_MANIFEST,
     KEY_BUNDLE,
@@ -339,7 +338,9 @@ def busy_status() -> NodeStatus:
         provider="openssl",
         discovery=DISCOVERY,
         health=(
-            HealthItem("clock", "warning", "This device's clock is 4 s behind the team's.", "Set its time."),
+            HealthItem(
+                "storage-full", "warning", "Writes are refused: the disk is full.", "Make room on it."
+            ),
         ),
     )
 
@@ -402,7 +403,6 @@ WORDS = {
     ROSTER_ENTRY: "roster",
     TEAM_NOTE: "team note",
     FILE_MANIFEST: "file",
-    CHECKPOINT: "checkpoint",
     KEY_BUNDLE: "key bundle",
     EPOCH_GRANT: "key grant",
 }
@@ -416,7 +416,7 @@ STORY: tuple[tuple[str, int, str], ...] = (
     ("truck-1", TEAM_NOTE, "Fuel at 40 %, road 7 is open again."),
     ("falcon-3", TEAM_NOTE, "Copy. Water point is at the chapel."),
     ("falcon-2", FILE_MANIFEST, "ridge-north.geojson"),
-    ("truck-1", CHECKPOINT, ""),
+    ("truck-1", TEAM_NOTE, "At the bridge. Waiting."),
     ("medic", TEAM_NOTE, "Need the blood list from base before dark."),
     ("base", FILE_MANIFEST, "blood-list.pdf"),
     ("falcon-1", TEAM_NOTE, "Everyone: radio check at 1400."),
