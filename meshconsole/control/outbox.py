@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 MAX_EVENTS = 500
 MAX_BLOBS = 500
 MAX_NOTICES = 50
-STATUS_PERIOD_S = 1.0
-"""How often an unasked status is looked at. One that says the same as the last is not sent."""
+MAX_EVENT_BYTES = 4 << 20
+"""Of the events that wait, so that a push never outgrows a frame."""
+STATUS_PERIOD_S = 2.5
+"""How often an unasked status is looked at. One that says the same as the last is not sent. What people
+wait for (a link, a member, a setting) does not wait for this."""
 SIGN_OF_LIFE_S = 10.0
 """A status is sent this often even if nothing changed, so that a hung node can be told from a calm one."""
 
@@ -40,6 +43,7 @@ SIGN_OF_LIFE_S = 10.0
 class Outbox:
     wanted: Subscribe | None = None
     _events: deque[EventView] = field(default_factory=deque)
+    _event_bytes: int = 0
     _dropped: int = 0
     _blobs: dict[str, BlobView] = field(default_factory=dict)
     _notices: deque[Notice] = field(default_factory=lambda: deque(maxlen=MAX_NOTICES))
@@ -57,9 +61,11 @@ class Outbox:
     def put_events(self, events: Iterable[EventView]) -> None:
         if self.wanted is None or not self.wanted.events:
             return
-        self._events.extend(events)
-        while len(self._events) > MAX_EVENTS:
-            self._events.popleft()
+        for event in events:
+            self._events.append(event)
+            self._event_bytes += _bytes_of(event)
+        while len(self._events) > MAX_EVENTS or self._event_bytes > MAX_EVENT_BYTES:
+            self._event_bytes -= _bytes_of(self._events.popleft())
             self._dropped += 1
 
     def put_blobs(self, blobs: Iterable[BlobView]) -> None:
@@ -106,6 +112,7 @@ class Outbox:
         if self._events or self._dropped:
             pushes.append(EventsPush(tuple(self._events), self._dropped))
             self._events.clear()
+            self._event_bytes = 0
             self._dropped = 0
         if self._blobs:
             pushes.append(BlobsPush(tuple(self._blobs.values())))
@@ -123,3 +130,8 @@ class Outbox:
             return []
         self._last_status, self._last_status_at = timeless, now
         return [StatusPush(status)]
+
+
+def _bytes_of(event: EventView) -> int:
+    """At most; UTF-8 takes up to four for a character."""
+    return 600 + 4 * (len(event.text) + len(event.verdict))

@@ -339,7 +339,10 @@ def busy_status() -> NodeStatus:
         discovery=DISCOVERY,
         health=(
             HealthItem(
-                "storage-full", "warning", "Writes are refused: the disk is full.", "Make room on it."
+                "content-damaged",
+                "warning",
+                "A block on the disk was altered and set aside.",
+                "Check the disk.",
             ),
         ),
     )

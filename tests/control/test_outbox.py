@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshconsole.control.frames import MAX_SERVER_FRAME, pack
 from meshconsole.control.messages import (
     BlobsPush,
     EventsPush,
@@ -169,3 +171,13 @@ def test_memory_is_bounded_and_no_event_is_lost_silently(steps: list[Step]) -> N
         put += amount if what == "events" else 0
     told += count(outbox.take(now + 10, nothing))
     assert told == put
+
+
+def test_a_push_of_long_notes_fits_a_frame() -> None:
+    outbox = subscribed(blobs=False)
+    long = msgspec.structs.replace(an_event(1), text="\N{GRINNING FACE}" * 16_000)
+    outbox.put_events([long] * 400)
+    (push,) = (push for push in outbox.take(0.0, nothing) if isinstance(push, EventsPush))
+    assert len(pack(push)) < MAX_SERVER_FRAME
+    assert push.dropped + len(push.events) == 400
+    assert push.dropped
