@@ -80,7 +80,7 @@ async def test_notices_are_shown_and_kept() -> None:
         await play.until_shown("critical: The disk is full. Free some space.")
         await play.press("8")
         await play.until_shown("Free some space")
-        assert "A stored block was altered" in play.picture
+        assert "altered and set aside" in play.picture
         await play.press("j", "enter")
         await play.until_shown("to do")
 
