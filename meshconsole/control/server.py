@@ -116,6 +116,7 @@ class ControlServer:
         while self._clients:
             await asyncio.wait([client.task for client in self._clients if client.task is not None])
         await self._server.wait_closed()
+        await asyncio.sleep(0)  # one turn, in which the loop closes the sockets that were let go
         self._server = None
         self._unlink()
 
