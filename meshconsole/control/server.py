@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_CLIENTS = 32
+LOOP_TURNS = 5
+"""As many as asyncio takes from an accepted socket to its handler."""
 MAX_RUNNING = 16
 """Requests of one client that may run at once."""
 HELLO_TIMEOUT_S = 5.0
@@ -111,12 +113,13 @@ class ControlServer:
         if self._server is None:
             return
         self._server.close()
+        await _turns()  # in which a connection that was just accepted becomes a client
         if self._clients:
             await asyncio.gather(*(client.leave(reason) for client in set(self._clients)))
         while self._clients:
             await asyncio.wait([client.task for client in self._clients if client.task is not None])
         await self._server.wait_closed()
-        await asyncio.sleep(0)  # one turn, in which the loop closes the sockets that were let go
+        await _turns()  # in which the loop closes the sockets that were let go
         self._server = None
         self._unlink()
 
@@ -168,6 +171,12 @@ class ControlServer:
             return
         if (found.st_dev, found.st_ino) == self._identity:
             self.path.unlink()
+
+
+async def _turns() -> None:
+    """Lets what is already queued on the loop happen."""
+    for _ in range(LOOP_TURNS):
+        await asyncio.sleep(0)
 
 
 class _Client:
