@@ -43,7 +43,7 @@ class CapabilitiesSection(Section, frozen=True):
     nostr_relay: bool = True
     """Off: plain Nostr clients are refused; links of the team are served all the same."""
     ipfs_node: bool = True
-    """Off: no files are kept, fetched or given."""
+    """Off: files are fetched for this device, and given to nobody."""
     webrtc_hub: bool = True
     """Off: no data channels; links use WebSockets only."""
 
