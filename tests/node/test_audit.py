@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.core.errors import CorruptData
+from meshconsole.core.errors import CorruptData, Fatal
 from meshconsole.node.audit import AuditLog, read_audit
 
 if TYPE_CHECKING:
@@ -84,3 +85,18 @@ def test_a_write_that_a_power_cut_interrupted_is_put_aside(path: Path) -> None:
 def test_another_key_opens_nothing(path: Path) -> None:
     with pytest.raises(CorruptData, match="line 1 cannot be opened"):
         read_audit(path, bytes(32))
+
+
+def test_half_a_line_on_a_full_disk_is_taken_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = AuditLog(path, KEY)
+    log.open()
+    before = path.read_bytes()
+    write = os.write
+    monkeypatch.setattr("meshconsole.node.audit.os.write", lambda fd, data: write(fd, data[:10]))
+    with pytest.raises(Fatal, match="Cannot write"):
+        log.append("lost", 300.0)
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    log.append("kept", 301.0)
+    log.close()
+    assert [record.act for record in read_audit(path, KEY)][-2:] == ["act", "kept"]
