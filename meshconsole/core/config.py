@@ -281,6 +281,17 @@ def to_values(config: Config) -> Values:
     return {name: msgspec.to_builtins(getattr(config, name)) for name in section_types()}
 
 
+def capabilities(config: Config) -> tuple[str, ...]:
+    """What the owner offers to others, by the names of the keys in [capabilities]."""
+    offered = config.capabilities
+    names = {
+        "nostr_relay": offered.nostr_relay and config.relay.enable,
+        "ipfs_node": offered.ipfs_node,
+        "webrtc_hub": offered.webrtc_hub,
+    }
+    return tuple(name for name, on in names.items() if on)
+
+
 def section_types() -> dict[str, type[Section]]:
     return dict(get_type_hints(Config))
 

@@ -13,6 +13,7 @@ import time
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from meshconsole.core.config import capabilities
 from meshconsole.core.event import encode_event
 from meshconsole.mesh.datachannels import DataChannels
 from meshconsole.mesh.dialling import Dialler
@@ -114,7 +115,7 @@ class Mesh:
             relay, content, cursors, RecentRows(relay.store.head_seq), KnownIds(16_384), self._now
         )
         me = Self(
-            identity.npub, identity.mldsa_public, os.urandom(8), _capabilities(config), self._rungs.listen
+            identity.npub, identity.mldsa_public, os.urandom(8), capabilities(config), self._rungs.listen
         )
         self._links = Links(
             me,
@@ -314,14 +315,3 @@ class Mesh:
     def discovery_lines(self) -> tuple[str, ...]:
         """One line for each rung: what it does now, or why it does not."""
         return self._rungs.lines()
-
-
-def _capabilities(config: Config) -> tuple[str, ...]:
-    """In the words of the configuration."""
-    offered = config.capabilities
-    names = {
-        "nostr_relay": offered.nostr_relay and config.relay.enable,
-        "ipfs_node": offered.ipfs_node,
-        "webrtc_hub": offered.webrtc_hub,
-    }
-    return tuple(name for name, on in names.items() if on)

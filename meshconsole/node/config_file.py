@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from typing import TYPE_CHECKING
 
 from meshconsole.core import config as core
 from meshconsole.core.errors import Fatal
+from meshconsole.crypto.private_file import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -68,25 +68,6 @@ def render_config(config: core.Config) -> str:
         document.add(tomlkit.nl())
         document.add(name, table)
     return tomlkit.dumps(document)
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Replaces `path` in one step with mode 0600, durable on return. Raises Fatal."""
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise Fatal(
-            f"Cannot write {path}: {error.strerror}.", hint="Check the folder's owner and free space."
-        ) from error
 
 
 def _layers(

@@ -6,10 +6,10 @@ import time
 from typing import TYPE_CHECKING
 
 from meshconsole import __version__
+from meshconsole.core.config import capabilities
 from meshconsole.core.status import HealthItem, MemberStatus, NodeStatus, TeamStatus
 
 if TYPE_CHECKING:
-    from meshconsole.core.config import Config
     from meshconsole.node.node import Node
     from meshconsole.team.state import Team
 
@@ -33,17 +33,6 @@ def node_status(node: Node) -> NodeStatus:
         discovery=node.mesh.discovery_lines() if node.mesh is not None else (),
         health=_health(node),
     )
-
-
-def capabilities(config: Config) -> tuple[str, ...]:
-    """What this node offers, in the words of NIP-11 and of the links' HELLO."""
-    offered = config.capabilities
-    names = {
-        "nostr_relay": offered.nostr_relay and config.relay.enable,
-        "ipfs_node": offered.ipfs_node,
-        "webrtc_hub": offered.webrtc_hub,
-    }
-    return tuple(name for name, on in names.items() if on)
 
 
 def _team_status(team: Team | None, npub: str) -> TeamStatus | None:

@@ -18,9 +18,10 @@ from meshconsole.core.errors import Fatal
 from meshconsole.core.home import Home
 from meshconsole.crypto.identity import Identity
 from meshconsole.crypto.keystore import Keystore, Secrets
+from meshconsole.crypto.private_file import write_private
 from meshconsole.crypto.provider import choose_provider
 from meshconsole.crypto.suites import MC1
-from meshconsole.node.config_file import render_config, write_private
+from meshconsole.node.config_file import render_config
 from meshconsole.node.membership import remember_team
 from meshconsole.node.state import NodeState
 from meshconsole.relay.sqlite import SqliteEventStore

@@ -43,6 +43,23 @@ class ChildAnswer(msgspec.Struct, frozen=True):
 def ensure_node(home: Home, passphrase: str | None, settings: tuple[str, ...] = ()) -> None:
     """Returns when a node serves this home's control socket. Raises Fatal with the child's reason."""
     read_end, write_end = os.pipe()
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, read_end)
+        child, answer = _start(
+            ChildOrder(str(home.path.absolute()), passphrase, settings), read_end, write_end
+        )
+    if answer is None:
+        raise Fatal("The node did not start.", hint=f"Its log may tell why: {home.log}")
+    if not answer.ready:
+        child.wait(timeout=5)
+        raise Fatal(answer.sentence, hint=answer.hint, exit_code=answer.exit_code)
+    child.returncode = 0  # it outlives us on purpose; nothing here waits for it
+
+
+def _start(
+    order: ChildOrder, read_end: int, write_end: int
+) -> tuple[subprocess.Popen[bytes], ChildAnswer | None]:
+    """The child, and what it answered; closes `write_end`, of which the child has its own."""
     try:
         child = subprocess.Popen(
             [sys.executable, "-m", "meshconsole.node.child", str(write_end)],
@@ -57,20 +74,10 @@ def ensure_node(home: Home, passphrase: str | None, settings: tuple[str, ...] = 
     finally:
         os.close(write_end)
     assert child.stdin is not None
-    order = ChildOrder(str(home.path.absolute()), passphrase, settings)
     with contextlib.suppress(BrokenPipeError):  # it died; its answer, or the lack of one, tells
         child.stdin.write(msgspec.json.encode(order))
         child.stdin.close()
-    try:
-        answer = _read_answer(read_end)
-    finally:
-        os.close(read_end)
-    if answer is None:
-        raise Fatal("The node did not start.", hint=f"Its log may tell why: {home.log}")
-    if not answer.ready:
-        child.wait(timeout=5)
-        raise Fatal(answer.sentence, hint=answer.hint, exit_code=answer.exit_code)
-    child.returncode = 0  # it outlives us on purpose; nothing here waits for it
+    return child, _read_answer(read_end)
 
 
 def _read_answer(descriptor: int) -> ChildAnswer | None:
