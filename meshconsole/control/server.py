@@ -91,6 +91,7 @@ class ControlServer:
         self.handler = handler
         self.clock = clock
         self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
         self._clients: set[_Client] = set()
         self._identity: tuple[int, int] | None = None
 
@@ -100,20 +101,22 @@ class ControlServer:
 
     async def start(self) -> None:
         """Raises Fatal if the socket cannot be had."""
-        listener = _listen(self.path)
+        self._listener = _listen(self.path)
         found = self.path.stat()
         self._identity = (found.st_dev, found.st_ino)
-        self._server = await asyncio.start_unix_server(self._serve, sock=listener)
+        self._server = await asyncio.start_unix_server(self._serve, sock=self._listener)
 
     async def stop(self, reason: str = "The node has stopped.") -> None:
         """Says goodbye to every client and takes the socket's file away.
 
         Not to be awaited inside `handle`: it waits for the commands that run.
         """
-        if self._server is None:
+        if self._server is None or self._listener is None:
             return
-        self._server.close()
+        # asyncio drops, and never closes, a connection that it accepted in the turn before Server.close().
+        asyncio.get_running_loop().remove_reader(self._listener)
         await _turns()  # in which a connection that was just accepted becomes a client
+        self._server.close()
         if self._clients:
             await asyncio.gather(*(client.leave(reason) for client in set(self._clients)))
         while self._clients:

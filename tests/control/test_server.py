@@ -295,6 +295,24 @@ async def test_stopping_says_goodbye_and_takes_the_socket_away(
     assert not server.path.exists()
 
 
+@pytest.mark.parametrize("turns", range(6))
+async def test_who_comes_while_the_node_stops_is_told_or_reset(server: ControlServer, turns: int) -> None:
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(server.path))
+        for _ in range(turns):  # the connection is somewhere between the backlog and its handler
+            await asyncio.sleep(0)
+        await server.stop("The node restarts.")
+        try:
+            said = client.recv(200)
+        except ConnectionResetError:
+            said = b"restarts"
+    assert b"restarts" in said
+    assert faults == []
+
+
 async def test_stop_does_not_take_away_the_socket_of_a_successor(server: ControlServer) -> None:
     server.path.unlink()
     with socket.socket(socket.AF_UNIX) as successor:
