@@ -7,6 +7,7 @@ what it is sent stops being read.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from functools import partial
 from http import HTTPStatus
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
     from meshconsole.core.verdict import Verdict
     from meshconsole.relay.relay import Relay
+
+
+LOOP_TURNS = 5
+"""As many as asyncio takes from an accepted socket to its connection."""
 
 
 class RelayServer:
@@ -90,9 +95,16 @@ class RelayServer:
         self._relay.address = self.addresses[0] if self.addresses else ""
 
     async def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
+        if self._server is None:
+            return
+        # asyncio drops, and never closes, a connection that it accepted in the turn before Server.close().
+        loop = asyncio.get_running_loop()
+        for listener in self._server.sockets:
+            loop.remove_reader(listener)
+        await _turns()  # in which what was just accepted becomes a connection
+        self._server.close()
+        await self._server.wait_closed()
+        await _turns()  # in which the loop closes the sockets that were let go
 
     @property
     def connections(self) -> int:
@@ -145,6 +157,12 @@ class RelayServer:
         local = connection.local_address
         reached_at = (str(local[0]),) if local else ()
         return names_this_machine(url, (*self._hosts(), *reached_at))
+
+
+async def _turns() -> None:
+    """Lets what is already queued on the loop happen."""
+    for _ in range(LOOP_TURNS):
+        await asyncio.sleep(0)
 
 
 def remote_ip(connection: ServerConnection) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 from websockets.exceptions import ConnectionClosedError
@@ -173,6 +174,30 @@ async def test_clients_may_close_and_vanish() -> None:
             while d.relay.status().clients > 1:  # noqa: ASYNC110 - the kernel says when
                 await asyncio.sleep(0)
             assert d.relay.status().subscriptions == 1
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_who_comes_while_the_relay_stops_is_told_or_reset(turns: int) -> None:
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    async with door() as d:
+        with socket.socket() as client:
+            client.settimeout(10)
+            host, _, port = d.address.rpartition(":")
+            client.connect((host, int(port)))
+            client.sendall(
+                f"GET / HTTP/1.1\r\nHost: {d.address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+            )
+            for _ in range(turns):  # the connection is somewhere between the backlog and its handler
+                await asyncio.sleep(0)
+            await d.server.stop()
+            try:
+                said = client.recv(500)
+            except ConnectionResetError:
+                said = b"HTTP/1.1 503 "
+    assert said.startswith((b"HTTP/1.1 503 ", b"HTTP/1.1 101 "))
+    assert faults == []
 
 
 async def test_messages_beyond_the_told_length_but_not_by_far_are_answered() -> None:
