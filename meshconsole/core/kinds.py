@@ -8,9 +8,18 @@ from __future__ import annotations
 METADATA = 0
 TEXT_NOTE = 1
 DELETION = 5
-GIFT_WRAP = 1059
+REPOST = 6
+GENERIC_REPOST = 16
 VANISH = 62
+GIFT_WRAP = 1059
+RELAY_LIST = 10002
+PRIVATE_RELAY_LIST = 10013
+INBOX_RELAY_LIST = 10050
+EPHEMERAL_GIFT_WRAP = 21059
 CLIENT_AUTH = 22242
+
+GATED_KINDS = frozenset({GIFT_WRAP, EPHEMERAL_GIFT_WRAP})
+"""NIP-59 wraps: only those whom a `p` tag names learn that they exist."""
 
 ROSTER_ENTRY = 4201
 TEAM_NOTE = 4202
@@ -32,11 +41,13 @@ _WORDS = {
     3: "contacts",
     4: "old DM",
     DELETION: "deletion",
-    6: "repost",
+    REPOST: "repost",
     7: "reaction",
     VANISH: "vanish",
     GIFT_WRAP: "gift wrap",
-    10002: "relay list",
+    RELAY_LIST: "relay list",
+    INBOX_RELAY_LIST: "inbox relays",
+    EPHEMERAL_GIFT_WRAP: "passing gift wrap",
     CLIENT_AUTH: "auth",
     ROSTER_ENTRY: "roster",
     TEAM_NOTE: "team note",

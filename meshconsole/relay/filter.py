@@ -1,4 +1,4 @@
-"""NIP-01 filters: which events match. Pure.
+"""NIP-01 filters, with the search of NIP-50: which events match. Pure.
 
 Strict on purpose: a field that is not understood must not be skipped, because a filter that
 matches more than was asked for floods a slow link.
@@ -6,11 +6,13 @@ matches more than was asked for floods a slow link.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from meshconsole.core.errors import Refused
+from meshconsole.core.kinds import GATED_KINDS
 from meshconsole.relay.event import MAX_KIND, indexed_tags, is_hex
 
 if TYPE_CHECKING:
@@ -19,11 +21,16 @@ if TYPE_CHECKING:
     from meshconsole.core.event import Event
 
 
+MAX_SEARCH_CHARACTERS = 512
+
+
 class Filter(msgspec.Struct, frozen=True):
     """None means "any". An empty set matches nothing (NIP-01). Times are inclusive, in seconds.
 
-    `tags` pairs a letter with the accepted values. `hidden` are kinds that never match; policies
-    put them there, clients cannot.
+    `tags` pairs a letter with the accepted values. `search` is the client's text (NIP-50), "" for
+    none. `hidden` are kinds that never match; of GATED_KINDS only events match that have a `p` tag
+    whose first value is in `addressed`, whoever that is if it is None. Policies put these two there,
+    clients cannot.
     """
 
     ids: frozenset[str] | None = None
@@ -33,13 +40,18 @@ class Filter(msgspec.Struct, frozen=True):
     since: int | None = None
     until: int | None = None
     limit: int | None = None
+    search: str = ""
     hidden: frozenset[int] = frozenset()
+    addressed: frozenset[str] | None = None
 
     @property
     def impossible(self) -> bool:
-        """Can match no event at all: an empty list, or an empty span of time."""
+        """Can match no event at all: an empty list, an empty span of time, nothing but hidden kinds."""
         lists = (self.ids, self.authors, self.kinds, *(values for _, values in self.tags))
         if any(values is not None and not values for values in lists):
+            return True
+        unseen = self.hidden if self.addressed is None or self.addressed else self.hidden | GATED_KINDS
+        if self.kinds is not None and self.kinds <= unseen:
             return True
         return self.since is not None and self.until is not None and self.since > self.until
 
@@ -48,6 +60,18 @@ class Filter(msgspec.Struct, frozen=True):
         """How many values it lists: what it costs to keep it alive."""
         lists = (self.ids, self.authors, self.kinds, *(values for _, values in self.tags))
         return sum(len(values) for values in lists if values is not None)
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The words of `search` that are looked for: all of them must occur in the content.
+
+        Extensions (`key:value`, NIP-50) are none of them, nor is what has no letter or digit.
+        """
+        return tuple(
+            word
+            for word in self.search.casefold().split()
+            if _extension(word) is None and any(map(str.isalnum, word))
+        )
 
 
 def matches(wanted: Filter, event: Event, present: Collection[tuple[str, str]] | None = None) -> bool:
@@ -67,10 +91,15 @@ def matches(wanted: Filter, event: Event, present: Collection[tuple[str, str]] |
         return False
     if wanted.until is not None and event.created_at > wanted.until:
         return False
-    if not wanted.tags:
+    if wanted.search and not _holds(event.content, wanted.terms):
+        return False
+    gated = wanted.addressed is not None and event.kind in GATED_KINDS
+    if not wanted.tags and not gated:
         return True
     if present is None:
         present = indexed_tags(event)
+    if gated and not any(("p", key) in present for key in wanted.addressed or ()):
+        return False
     return all(any((letter, value) in present for value in values) for letter, values in wanted.tags)
 
 
@@ -78,7 +107,7 @@ def parse_filter(fields: object) -> Filter:
     """A filter from decoded JSON. Raises Refused("invalid" or "unsupported") with the field's name."""
     if not isinstance(fields, dict):
         raise Refused("invalid", "a filter must be a JSON object")
-    known: dict[str, frozenset[str] | frozenset[int] | int] = {}
+    known: dict[str, frozenset[str] | frozenset[int] | int | str] = {}
     tags: list[tuple[str, frozenset[str]]] = []
     for name, value in fields.items():
         if name in ("ids", "authors"):
@@ -87,6 +116,8 @@ def parse_filter(fields: object) -> Filter:
             known[name] = _kinds(value)
         elif name in ("since", "until", "limit"):
             known[name] = _integer(name, value)
+        elif name == "search":
+            known[name] = _search(value)
         elif len(name) == 2 and name[0] == "#" and name[1].isascii() and name[1].isalpha():
             tags.append((name[1], _texts(name, value, hexadecimal=name in ("#e", "#p"))))
         else:
@@ -95,7 +126,7 @@ def parse_filter(fields: object) -> Filter:
 
 
 def encode_filter(wanted: Filter) -> bytes:
-    """The JSON object, for tests and for asking other relays. `hidden` stays here."""
+    """The JSON object, for tests and for asking other relays. What policies put in stays here."""
     fields: dict[str, object] = {}
     for name in ("ids", "authors", "kinds"):
         values = getattr(wanted, name)
@@ -106,6 +137,8 @@ def encode_filter(wanted: Filter) -> bytes:
         number = getattr(wanted, name)
         if number is not None:
             fields[name] = number
+    if wanted.search:
+        fields["search"] = wanted.search
     return msgspec.json.encode(fields)
 
 
@@ -129,6 +162,23 @@ def _integer(name: str, value: object) -> int:
     if name == "limit" and value < 0:
         raise Refused("invalid", "limit must not be negative")
     return value
+
+
+def _search(value: object) -> str:
+    if not isinstance(value, str):
+        raise Refused("invalid", "search must be a string")
+    if len(value) > MAX_SEARCH_CHARACTERS:
+        raise Refused("invalid", f"search must have at most {MAX_SEARCH_CHARACTERS} characters")
+    return value.strip()
+
+
+_extension = re.compile(r"[a-z][a-z0-9_-]*:[^/:]").match
+"""Not "https://..." nor "std::move": those are looked for."""
+
+
+def _holds(content: str, terms: Collection[str]) -> bool:
+    text = content.casefold()
+    return all(term in text for term in terms)
 
 
 def _shown(name: str) -> str:

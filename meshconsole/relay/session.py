@@ -281,9 +281,12 @@ class Session:
         if len(parts) > self._config.max_filters:
             raise Refused("invalid", f"at most {self._config.max_filters} filters in one REQ")
         try:
-            return tuple(parse_filter(msgspec.json.decode(part)) for part in parts)
+            filters = tuple(parse_filter(msgspec.json.decode(part)) for part in parts)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise Refused("invalid", f"the filters are not valid JSON: {error}") from None
+        if any(wanted.search for wanted in filters):
+            raise Refused("unsupported", "search is not offered here")
+        return filters
 
     def _check_req(self, filters: tuple[Filter, ...], now: float) -> None:
         """Raises Refused: the gates, then the limits."""

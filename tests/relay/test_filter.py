@@ -23,6 +23,8 @@ HEX = "ab" * 32
         ({"#T": ["x"]}, Filter(tags=(("T", frozenset({"x"})),))),
         ({"#e": [HEX]}, Filter(tags=(("e", frozenset({HEX})),))),
         ({"since": 1, "until": 2, "limit": 0}, Filter(since=1, until=2, limit=0)),
+        ({"search": " two  words\n"}, Filter(search="two  words")),
+        ({"search": " "}, Filter()),
         ({"since": -5, "until": 1 << 70}, Filter(since=-5, until=1 << 70)),
     ],
 )
@@ -57,7 +59,11 @@ def test_filters_are_read(fields: dict[str, Any], wanted: Filter) -> None:
         ({"until": None}, "invalid"),
         ({"limit": -1}, "invalid"),
         ({"limit": True}, "invalid"),
-        ({"search": "words"}, "unsupported"),
+        ({"search": ["words"]}, "invalid"),
+        ({"search": None}, "invalid"),
+        ({"search": "x" * 513}, "invalid"),
+        ({"addressed": [HEX]}, "unsupported"),
+        ({"hidden": [1]}, "unsupported"),
         ({"#tt": ["x"]}, "unsupported"),
         ({"#": ["x"]}, "unsupported"),
         ({"#1": ["x"]}, "unsupported"),
@@ -82,8 +88,14 @@ def test_encoding_inverts_parsing() -> None:
         since=1,
         until=2,
         limit=0,
+        search='"a" OR b*',
     )
     assert parse_filter(json.loads(encode_filter(wanted))) == wanted
+
+
+def test_what_policies_put_in_is_not_encoded() -> None:
+    wanted = Filter(hidden=frozenset({4}), addressed=frozenset({HEX}))
+    assert encode_filter(wanted) == b"{}"
 
 
 EVENT = unsigned(kind=7, tags=(("t", "one"), ("t", "two", "three"), ("e", HEX), ("x",)))
@@ -125,9 +137,57 @@ def test_matching(wanted: Filter, *, expected: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("search", "content", "expected"),
+    [
+        ("Wort", "ein WORT davon", True),
+        ("ein wort", "wort vor ein", True),
+        ("ein satz", "ein wort", False),
+        ("STRASSE", "Hohe Straße", True),
+        ("language:en wort", "wort", True),
+        ("language:en", "anything", True),
+        ("include:spam nothing", "spam", False),
+        ("https://example.com", "see https://example.com/x", True),
+        ("https://example.com", "see http://example.org", False),
+        ("std::move", "std::move(x)", True),
+        ("12:30", "at noon", False),
+        ('"', "no quotes", True),
+        ('wo"rt', "wort", False),
+    ],
+)
+def test_nip50_every_plain_word_must_occur_and_extensions_are_ignored(
+    search: str, content: str, *, expected: bool
+) -> None:
+    assert matches(Filter(search=search), unsigned(content=content)) is expected
+
+
+@pytest.mark.parametrize("kind", [1059, 21059])
+@pytest.mark.parametrize(
+    ("addressed", "expected"),
+    [
+        (None, True),
+        (frozenset[str](), False),
+        (frozenset({fake_npub("bob")}), True),
+        (frozenset({fake_npub("carol"), fake_npub("dave")}), True),
+        (frozenset({fake_npub("alice"), fake_npub("eve")}), False),
+    ],
+)
+def test_nip59_wraps_match_only_for_those_they_are_addressed_to(
+    kind: int, addressed: frozenset[str] | None, *, expected: bool
+) -> None:
+    wrap = unsigned("alice", kind, (("p", fake_npub("bob"), fake_npub("eve")), ("p", fake_npub("carol"))))
+    assert matches(Filter(addressed=addressed), wrap) is expected
+    assert matches(Filter(ids=frozenset({wrap.id}), addressed=addressed), wrap) is expected
+    assert matches(Filter(addressed=addressed), unsigned(kind=4, tags=wrap.tags))
+
+
+@pytest.mark.parametrize(
     ("wanted", "expected"),
     [
         (Filter(), False),
+        (Filter(kinds=frozenset({1059}), addressed=frozenset()), True),
+        (Filter(kinds=frozenset({1059}), addressed=frozenset({HEX})), False),
+        (Filter(kinds=frozenset({1059, 1}), addressed=frozenset()), False),
+        (Filter(kinds=frozenset({7, 8}), hidden=frozenset({7, 8, 9})), True),
         (Filter(ids=frozenset()), True),
         (Filter(tags=(("t", frozenset({"a"})), ("e", frozenset()))), True),
         (Filter(since=2, until=1), True),
