@@ -34,6 +34,7 @@ from meshconsole.node.commands import Commands
 from meshconsole.node.config_file import write_values
 from meshconsole.node.files import FetchOnly, TeamFiles
 from meshconsole.node.governor import Governor, Use
+from meshconsole.node.listbook import ListBook
 from meshconsole.node.listen import split_listen
 from meshconsole.node.membership import Membership
 from meshconsole.node.recent import RecentEvents
@@ -93,7 +94,14 @@ class Node:
         self.membership = Membership(self.identity, self.provider, self.state)
         self.recent = RecentEvents(lambda: self.membership.team)
         self.access = TeamAccess(lambda: self.config.privacy, lambda: self.membership.team)
-        self.relay = Relay(self.store, access=self.access, emit=self.bus.publish, config=config.relay)
+        self.lists = ListBook(self.state)
+        self.relay = Relay(
+            self.store,
+            access=self.access,
+            emit=self.bus.publish,
+            config=config.relay,
+            lists=lambda: self.lists.current,
+        )
         self.content: Content | None = None
         self.files: TeamFiles | None = None
         self.mesh: Mesh | None = None

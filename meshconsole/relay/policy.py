@@ -17,6 +17,7 @@ import msgspec
 from meshconsole.core import kinds
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
 from meshconsole.relay.event import is_protected
+from meshconsole.relay.lists import Lists
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -38,11 +39,13 @@ class Access(Protocol):
 
 @dataclass(slots=True)
 class Client:
-    """Who offers or asks. `npubs` grows as keys are proven on the connection."""
+    """Who offers or asks. `npubs` grows as keys are proven on the connection; `lists` gives what admins
+    have listed by now."""
 
     access: Access
     npubs: tuple[str, ...] = ()
     trusted: bool = False
+    lists: Callable[[], Lists] = Lists
 
 
 def may_offer(client: Client) -> Verdict:

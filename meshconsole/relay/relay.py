@@ -18,6 +18,7 @@ from meshconsole.core.event import Event
 from meshconsole.core.status import RelayStatus
 from meshconsole.core.verdict import Verdict, refuse
 from meshconsole.relay.event import claimed_id, readable_id
+from meshconsole.relay.lists import Lists
 from meshconsole.relay.live import LiveIndex
 from meshconsole.relay.pipeline import Offer, Pipeline
 from meshconsole.relay.policy import Access, Client, may_ask
@@ -76,7 +77,8 @@ class Port(Protocol):
 
 
 class Relay:
-    """`access` answers for plain clients; `emit` hears Stored and RefusedEvent, on the loop."""
+    """`access` answers for plain clients; `emit` hears Stored and RefusedEvent, on the loop; `lists`
+    gives what admins have listed by now (NIP-86)."""
 
     def __init__(
         self,
@@ -86,6 +88,7 @@ class Relay:
         emit: Callable[[Stored | RefusedEvent], None],
         config: RelaySection | None = None,
         clock: Callable[[], float] = time.time,
+        lists: Callable[[], Lists] = Lists,
     ) -> None:
         self.store = store
         self.config = config or RelaySection()
@@ -93,7 +96,8 @@ class Relay:
         self.address = ""
         self._emit = emit
         self._clock = clock
-        self._local = Client(access, trusted=True)
+        self.lists = lists
+        self._local = Client(access, trusted=True, lists=lists)
         self._live: LiveIndex[Subscription] = LiveIndex()
         self._ports: dict[Session, Port] = {}
         self._pages: set[asyncio.Task[None]] = set()
@@ -150,7 +154,7 @@ class Relay:
     ) -> list[Verdict]:
         """In order, as one batch."""
         loop = asyncio.get_running_loop()
-        client = self._local if trusted or via == "local" else Client(self.access)
+        client = self._local if trusted or via == "local" else Client(self.access, lists=self.lists)
         answers: list[asyncio.Future[Verdict]] = []
         for event in events:
             answer: asyncio.Future[Verdict] = loop.create_future()
@@ -172,7 +176,7 @@ class Relay:
 
         `is_own_url` says whether the relay URL in a login (NIP-42) means this relay.
         """
-        client = Client(self.access, trusted=trusted)
+        client = Client(self.access, trusted=trusted, lists=self.lists)
         session = Session(client, self.config, secrets.token_hex(16), port.wake, is_own_url)
         self._ports[session] = port
         return session
