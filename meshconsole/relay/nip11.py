@@ -8,7 +8,8 @@ import msgspec
 
 from meshconsole import __version__
 from meshconsole.relay.event import MAX_TAGS
-from meshconsole.relay.session import MAX_SUBSCRIPTION_ID, max_message_bytes
+from meshconsole.relay.session import max_message_bytes
+from meshconsole.relay.verbs.asking import MAX_SUBSCRIPTION_ID
 
 if TYPE_CHECKING:
     from meshconsole.core.config import RelaySection

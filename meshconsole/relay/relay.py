@@ -18,11 +18,12 @@ from meshconsole.core.event import Event
 from meshconsole.core.status import RelayStatus
 from meshconsole.core.verdict import Verdict, refuse
 from meshconsole.relay.event import claimed_id, readable_id
+from meshconsole.relay.happening import Closed, Offered, Opened, Subscription, TurnedAway
 from meshconsole.relay.lists import Lists
 from meshconsole.relay.live import LiveIndex
 from meshconsole.relay.pipeline import Offer, Pipeline
 from meshconsole.relay.policy import Access, Client, may_ask
-from meshconsole.relay.session import Closed, Offered, Opened, Session, Subscription, TurnedAway
+from meshconsole.relay.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

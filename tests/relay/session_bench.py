@@ -9,8 +9,9 @@ import msgspec
 
 from meshconsole.core.config import RelaySection
 from meshconsole.core.kinds import CLIENT_AUTH
+from meshconsole.relay.happening import Happening, Opened, Subscription
 from meshconsole.relay.policy import Access, Client
-from meshconsole.relay.session import Happening, Opened, Session, Subscription
+from meshconsole.relay.session import Session
 from tests.relay.making import NOW, Public, raw, signed
 
 if TYPE_CHECKING:

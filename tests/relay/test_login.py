@@ -10,6 +10,7 @@ import pytest
 from meshconsole.core.kinds import CLIENT_AUTH
 from meshconsole.core.verdict import refuse
 from meshconsole.relay import session as session_module
+from meshconsole.relay.verbs import auth
 from tests.relay.making import NOW, Members, Public, event_message, npub, raw, unsigned
 from tests.relay.session_bench import CHALLENGE, HEX, URL, Bench
 
@@ -45,7 +46,7 @@ def test_several_keys_on_one_connection() -> None:
 
 
 def test_keys_on_one_connection_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "MAX_KEYS", 1)
+    monkeypatch.setattr(auth, "MAX_KEYS", 1)
     bench = Bench(Members())
     bench.said()
     assert bench.login("alice")[0][2] is True

@@ -13,7 +13,8 @@ from meshconsole.core.kinds import TEAM_KINDS
 from meshconsole.core.verdict import ACCEPTED, refuse
 from meshconsole.relay import session as session_module
 from meshconsole.relay.filter import Filter
-from meshconsole.relay.session import Closed, Offered, Opened, TurnedAway
+from meshconsole.relay.happening import Closed, Offered, Opened, TurnedAway
+from meshconsole.relay.verbs import asking
 from tests.relay.making import Members, event_message, npub, raw, unsigned
 from tests.relay.session_bench import CHALLENGE, HEX, Bench
 
@@ -295,7 +296,7 @@ def test_subscriptions_are_limited() -> None:
 
 
 def test_listed_values_are_limited_over_all_subscriptions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "MAX_FILTER_VALUES", 5)
+    monkeypatch.setattr(asking, "MAX_FILTER_VALUES", 5)
     bench = Bench()
     bench.open("a", {"kinds": [1, 2]}, {"#t": ["x"]})
     bench.tell("REQ", "b", {"kinds": [1, 2, 3]})

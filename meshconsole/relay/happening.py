@@ -1,0 +1,52 @@
+"""What a session tells its shell: subscriptions opened and closed, events offered. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from meshconsole.core.verdict import Verdict
+    from meshconsole.relay.filter import Filter
+    from meshconsole.relay.session import Session
+
+
+@dataclass(slots=True, eq=False)
+class Subscription:
+    """One open REQ. `snapshot` is the store's head when the stored part was read, -1 before."""
+
+    session: Session
+    id: str
+    filters: tuple[Filter, ...]
+    prefix: bytes
+    snapshot: int = -1
+    reading: bool = True
+    closed: bool = False
+    waiting: list[tuple[int, bytes]] = field(default_factory=list)
+    waiting_bytes: int = 0
+
+
+class Offered(NamedTuple):
+    """The client sent an event: unparsed bytes, and the id that they claim ("" if none is seen)."""
+
+    data: bytes
+    claimed: str
+
+
+class TurnedAway(NamedTuple):
+    """An event was refused before it was read: by a limit or a gate."""
+
+    claimed: str
+    size: int
+    verdict: Verdict
+
+
+class Opened(NamedTuple):
+    subscription: Subscription
+
+
+class Closed(NamedTuple):
+    subscription: Subscription
+
+
+Happening = Offered | TurnedAway | Opened | Closed
