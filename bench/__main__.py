@@ -11,10 +11,14 @@ from importlib import import_module
 
 from bench.figures import Figure, as_json
 
-GROUPS = ("commands", "memory", "console", "ingest", "notes", "files")
+GROUPS = ("commands", "memory", "console", "relay", "notes", "files")
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["relay"]:
+        from bench.relay.command import main as relay
+
+        return relay(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)} (default: all)")
     parser.add_argument("--json", action="store_true")
