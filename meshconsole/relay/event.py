@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from meshconsole.core.errors import Refused
-from meshconsole.core.event import Event
+from meshconsole.core.event import Event, canonical, encode_event
 from meshconsole.core.kinds import CONTROL_KINDS
 
 MAX_EVENT_BYTES = 1 << 20
@@ -27,7 +27,6 @@ MAX_CREATED_AT = (1 << 34) - 1
 MAX_TAGS = 5000
 
 _decode = msgspec.json.Decoder(Event).decode
-_encode = msgspec.json.Encoder().encode
 _claimed_id = re.compile(rb'"id"\s*:\s*"([0-9a-f]{64})"').search
 _any_id = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -64,23 +63,13 @@ def check_event(event: Event, max_bytes: int = MAX_EVENT_BYTES) -> ReadEvent:
     if not is_hex(event.sig, 128):
         raise Refused("invalid", "sig must be 128 lowercase hex characters")
     try:
-        tags, content = _encode(event.tags), _encode(event.content)
+        hashed = canonical(event.pubkey, event.created_at, event.kind, event.tags, event.content)
+        raw = encode_event(event)
     except UnicodeEncodeError:
         raise Refused("invalid", "the event holds characters that are not Unicode") from None
-    pubkey = event.pubkey.encode()
-    digest = sha256(b'[0,"%b",%d,%d,%b,%b]' % (pubkey, event.created_at, event.kind, tags, content)).digest()
-    identifier = digest.hex()
-    if identifier != event.id:
+    digest = sha256(hashed).digest()
+    if digest.hex() != event.id:
         raise Refused("invalid", "the id is not the hash of the event")
-    raw = b'{"id":"%b","pubkey":"%b","created_at":%d,"kind":%d,"tags":%b,"content":%b,"sig":"%b"}' % (
-        identifier.encode(),
-        pubkey,
-        event.created_at,
-        event.kind,
-        tags,
-        content,
-        event.sig.encode(),
-    )
     if len(raw) > max_bytes:
         raise Refused("invalid", f"the event is larger than {max_bytes} bytes")
     return ReadEvent(event, raw, digest)
@@ -104,12 +93,14 @@ def readable_id(data: bytes) -> str | None:
     return identifier if len(identifier) <= 128 else None
 
 
-_not_hex = re.compile("[^0-9a-f]").search
-
-
 def is_hex(text: str, length: int) -> bool:
-    """Exactly `length` lowercase hex digits."""
-    return len(text) == length and _not_hex(text) is None
+    """Exactly `length` lowercase hex digits; `length` is even."""
+    if len(text) != length:
+        return False
+    try:
+        return bytes.fromhex(text).hex() == text  # a third of the time that a regular expression takes
+    except ValueError:
+        return False
 
 
 def expiration(event: Event) -> int | None:

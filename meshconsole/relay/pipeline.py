@@ -12,12 +12,15 @@ shadow the genuine event.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.core.errors import MeshconsoleError, Refused
 from meshconsole.core.event import is_addressable, is_ephemeral, is_replaceable
@@ -44,6 +47,12 @@ more. The store is not asked for duplicates then, since that could block; the wr
 
 CHUNK = 128
 MAX_COMMIT = 1024
+LOOK_FOR = 2048
+"""So many offers are looked for in the store after the last one that it had already. Later only one
+batch in LOOK_AGAIN is, until one is found: a reader's cache is void after each commit, so that looking
+costs a fifth of a signature check, and the write finds every duplicate anyway."""
+
+LOOK_AGAIN = 8
 RECENT = 4096
 
 STOPPING = refuse("error", "this relay is shutting down")
@@ -52,8 +61,7 @@ MISLEADING = refuse("invalid", "the event holds an id that is not its own")
 FORGED = refuse("invalid", "the signature is not the author's")
 
 
-@dataclass(slots=True, eq=False)
-class Offer:
+class Offer(msgspec.Struct, eq=False, gc=False):
     """An event somebody wants published. `answer` is called exactly once, on the loop."""
 
     data: bytes | Event
@@ -71,13 +79,6 @@ class _Batch:
     checked: list[ReadEvent | Verdict] | None = None
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """Later offers of an id that is under way."""
-
-    others: list[Offer] = field(default_factory=list)
-
-
 class Pipeline:
     """`happened(offer, verdict, seq)` is called after the answer, for everything but duplicates."""
 
@@ -92,11 +93,14 @@ class Pipeline:
         self._clock = clock
         self._inbox: list[Offer] = []
         self._ticking = False
-        self._under_way: dict[str, _Waiting] = {}
+        self._under_way: dict[str, list[Offer] | None] = {}
+        """Claimed ids, and later offers of the same one."""
         self._recent: dict[str, None] = {}
         self._batches: deque[_Batch] = deque()
         self._ready: list[Offer] = []
         self._writing = False
+        self._look_for = LOOK_FOR
+        self._batches_made = 0
         self._open_offers = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -139,7 +143,8 @@ class Pipeline:
         for start in range(0, len(fresh), CHUNK):
             batch = _Batch(fresh[start : start + CHUNK])
             self._batches.append(batch)
-            future = self._loop.run_in_executor(self._checkers, _check, self._store, batch.offers)
+            store = self._store if self._looks(len(batch.offers)) else None
+            future = self._loop.run_in_executor(self._checkers, _check, store, batch.offers)
             future.add_done_callback(lambda done, batch=batch: self._checked(batch, done))  # type: ignore[misc]
 
     def _is_fresh(self, offer: Offer) -> bool:
@@ -148,12 +153,21 @@ class Pipeline:
         if offer.claimed in self._recent:
             self._settle(offer, DUPLICATE, 0)
             return False
-        waiting = self._under_way.get(offer.claimed)
-        if waiting is None:
-            self._under_way[offer.claimed] = _Waiting()
+        if offer.claimed not in self._under_way:
+            self._under_way[offer.claimed] = None
             return True
-        waiting.others.append(offer)
+        others = self._under_way[offer.claimed]
+        if others is None:
+            self._under_way[offer.claimed] = [offer]
+        else:
+            others.append(offer)
         return False
+
+    def _looks(self, count: int) -> bool:
+        """Whether a batch is looked for in the store before its signatures are checked."""
+        self._batches_made += 1
+        self._look_for = max(0, self._look_for - count)
+        return self._look_for > 0 or self._batches_made % LOOK_AGAIN == 0
 
     def _checked(self, batch: _Batch, done: asyncio.Future[list[ReadEvent | Verdict]]) -> None:
         error = done.exception()
@@ -186,6 +200,10 @@ class Pipeline:
     def _write(self) -> None:
         if self._writing or not self._ready:
             return
+        # A commit costs as much by itself as some thirty events: while more is being checked, it waits
+        # until half of what is under way can go together.
+        if self._batches and len(self._ready) < min(self._open_offers // 2, MAX_COMMIT):
+            return
         self._writing = True
         group, self._ready = self._ready[:MAX_COMMIT], self._ready[MAX_COMMIT:]
         entries = [Entry(offer.read.event, offer.read.raw) for offer in group if offer.read is not None]
@@ -206,14 +224,16 @@ class Pipeline:
 
     def _settle(self, offer: Offer, verdict: Verdict, seq: int) -> None:
         """The one place where an offer ends."""
-        waiting = self._under_way.pop(offer.claimed, None) if offer.claimed else None
+        others = self._under_way.pop(offer.claimed, None) if offer.claimed else None
         if verdict.accepted and offer.claimed:
             self._remember(offer)
         offer.answer(verdict)
-        if verdict is not DUPLICATE:
+        if verdict is DUPLICATE:
+            self._look_for = LOOK_FOR
+        else:
             self._happened(offer, verdict, seq)
-        if waiting is not None and waiting.others:
-            self._inbox += waiting.others
+        if others:
+            self._inbox += others
             self._schedule()
         self._open_offers -= 1
         if not self._open_offers:
@@ -234,12 +254,13 @@ class Pipeline:
             del self._recent[next(iter(self._recent))]
 
 
-def _check(store: EventStore, offers: Sequence[Offer]) -> list[ReadEvent | Verdict]:
-    """Runs in a thread."""
-    try:
-        known = store.known([offer.claimed for offer in offers if offer.claimed])
-    except MeshconsoleError:
-        known = set()  # the write that follows will say what is wrong with the store
+def _check(store: EventStore | None, offers: Sequence[Offer]) -> list[ReadEvent | Verdict]:
+    """Runs in a thread. Without a store, duplicates are not looked for."""
+    known: set[str] = set()
+    if store is not None:
+        # If it cannot be read, the write that follows will say what is wrong with it.
+        with contextlib.suppress(MeshconsoleError):
+            known = store.known([offer.claimed for offer in offers if offer.claimed])
     return [DUPLICATE if offer.claimed in known else _check_one(offer) for offer in offers]
 
 
