@@ -41,10 +41,31 @@ def open_database(path: Path, key: bytes, *, readonly: bool = False, create: boo
     if len(key) != KEY_LEN:
         raise LocalError("A database key must have 32 bytes.")
     try:
-        _check_file(path, create=create and not readonly)
+        if create and not readonly and _create(path):
+            # Through a connection of its own: looking at the file drops the locks of those that are open.
+            _connect(path, key, readonly=False).close()
+            _refuse_plain(path, path.read_bytes()[: len(_PLAIN_HEADER)])
+        path.stat()
         return _connect(path, key, readonly=readonly)
     except (SqlcipherError, OSError) as error:
         raise translate(error, path) from error
+
+
+_descriptors: dict[tuple[int, int], int] = {}
+
+
+def raw_file(path: Path) -> int:
+    """A descriptor to read a database's bytes with. It stays open as long as the process runs.
+
+    Closing any descriptor of a file drops every lock that the process holds on it (fcntl(2), "Record
+    locking"), those of SQLite's connections too. Another process could then take the database for
+    unused, and remove the log from under them.
+    """
+    status = path.stat()
+    identity = (status.st_dev, status.st_ino)
+    if identity not in _descriptors:
+        _descriptors[identity] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    return _descriptors[identity]
 
 
 def translate(error: Exception, path: Path | None = None) -> MeshconsoleError:
@@ -73,21 +94,27 @@ def translate(error: Exception, path: Path | None = None) -> MeshconsoleError:
     return LocalError(f"The database refused a statement: {error}")
 
 
-def _check_file(path: Path, *, create: bool) -> None:
-    """Creates an empty file readable by its owner alone, or looks at the first bytes of one that exists."""
-    if create:
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        except FileExistsError:
-            pass
-        else:
-            return
-    with path.open("rb") as file:
-        if file.read(len(_PLAIN_HEADER)) == _PLAIN_HEADER:
-            raise Fatal(
-                f"{path.name} is a plain SQLite file, not an encrypted one.",
-                hint="Move it away; meshconsole neither reads nor overwrites it.",
-            )
+def is_interrupt(error: BaseException | None) -> bool:
+    """A statement was broken off because it ran too long."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return isinstance(code, int) and code & 0xFF == sqlcipher.SQLITE_INTERRUPT
+
+
+def _create(path: Path) -> bool:
+    """An empty file readable by its owner alone. False if there is a file already."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return False
+    return True
+
+
+def _refuse_plain(path: Path, header: bytes) -> None:
+    if header == _PLAIN_HEADER:
+        raise Fatal(
+            f"{path.name} is a plain SQLite file, not an encrypted one.",
+            hint="Move it away; meshconsole neither reads nor overwrites it.",
+        )
 
 
 def _connect(path: Path, key: bytes, *, readonly: bool) -> Any:  # noqa: ANN401
@@ -103,7 +130,7 @@ def _connect(path: Path, key: bytes, *, readonly: bool) -> Any:  # noqa: ANN401
         conn.execute("PRAGMA cipher_log_level = NONE")  # else it writes to standard error
         conn.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
         _assert_cipher(conn)
-        conn.execute("SELECT count(*) FROM sqlite_master").fetchone()  # the first read tries the key
+        _try_key(conn, path)
         conn.execute("PRAGMA temp_store = MEMORY")
         conn.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         conn.execute("PRAGMA cell_size_check = ON")
@@ -111,11 +138,18 @@ def _connect(path: Path, key: bytes, *, readonly: bool) -> Any:  # noqa: ANN401
         if not readonly:
             conn.execute("PRAGMA journal_mode = WAL")
             conn.execute("PRAGMA synchronous = FULL")
-            _check_file(path, create=False)
     except BaseException:
         conn.close()
         raise
     return conn
+
+
+def _try_key(conn: Any, path: Path) -> None:  # noqa: ANN401
+    try:
+        conn.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except SqlcipherError:
+        _refuse_plain(path, os.pread(raw_file(path), len(_PLAIN_HEADER), 0))
+        raise
 
 
 def _assert_cipher(conn: Any) -> None:  # noqa: ANN401

@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
     from meshconsole.core.event import Event
 
-_ID_BITS = 29
-_ID_MASK = (1 << _ID_BITS) - 1
+ID_BITS = 29
+_ID_MASK = (1 << ID_BITS) - 1
 
 MAX_KEY = (1 << 63) - 1
 
 
 def row_key(event: Event) -> int:
-    return event.created_at << _ID_BITS | (~(int(event.id[:8], 16) >> 3) & _ID_MASK)
+    return event.created_at << ID_BITS | (~(int(event.id[:8], 16) >> 3) & _ID_MASK)
 
 
 def created_at_of(key: int) -> int:
-    return key >> _ID_BITS
+    return key >> ID_BITS
 
 
 def neighbours(key: int, *, upwards: bool) -> Iterator[int]:
@@ -42,8 +42,8 @@ def neighbours(key: int, *, upwards: bool) -> Iterator[int]:
 
 def key_range(since: int | None, until: int | None) -> tuple[int, int]:
     """Lowest and highest key of the times from `since` to `until`, both included."""
-    low = 0 if since is None else min(max(since, 0) << _ID_BITS, MAX_KEY)
-    high = MAX_KEY if until is None else max(min(((until + 1) << _ID_BITS) - 1, MAX_KEY), -1)
+    low = 0 if since is None else min(max(since, 0) << ID_BITS, MAX_KEY)
+    high = MAX_KEY if until is None else max(min(((until + 1) << ID_BITS) - 1, MAX_KEY), -1)
     return low, high
 
 
@@ -69,6 +69,9 @@ class KeyedHash:
 
     def deleted_address(self, address: str) -> int:
         return self._hash(b"deleted addr", address)
+
+    def vanished(self, pubkey: str) -> int:
+        return self._hash(b"vanished", pubkey)
 
     def _hash(self, person: bytes, value: str) -> int:
         digest = blake2b(value.encode(), digest_size=8, key=self._secret, person=person).digest()

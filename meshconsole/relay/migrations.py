@@ -43,6 +43,11 @@ def first_tables(db: Database) -> None:
     state.insert({"name": "head_seq", "value": "0"})
 
 
+@migrations()
+def refused_ids(db: Database) -> None:
+    _create(db, "refused", {"short_id": int, "at": int}, pk="short_id")
+
+
 def _create(db: Database, name: str, columns: dict[str, Any], *, pk: str) -> Table:
     table = db.table(name)
     table.create(columns, pk=pk, not_null=set(columns) - {pk})

@@ -4,7 +4,9 @@ events       one narrow row per event, clustered by time (see keys.py); what que
 bodies       the event's canonical bytes, sent verbatim, under the same key
 tags         (hash of letter and value, key, kind): single-letter tags
 addresses    newest version of each replaceable or addressable event
-deletions    what authors deleted (NIP-09), known before or after the event itself
+deletions    what authors deleted (NIP-09) and until when they vanished (NIP-62), known before or after
+             the event itself
+refused      ids that were refused or removed for good, so that no peer is asked for them again
 expirations  events that end (NIP-40); few, so that queries may look here each time
 authors      public keys as small integers
 relay_state  log_id and head_seq
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from meshconsole.relay.dbapi import Connection
 
-NEWEST = "first_tables"
+NEWEST = "refused_ids"
 """The last migration; a database that has had it is opened as it is."""
 
 

@@ -5,29 +5,41 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from meshconsole.core.errors import Fatal, MeshconsoleError, Refused
-from meshconsole.core.event import decode_event, is_addressable, is_replaceable
+from msgspec.structs import replace
+
+from meshconsole.core.errors import MeshconsoleError, Refused, Unavailable
+from meshconsole.core.event import decode_event
 from meshconsole.core.kinds import CONTROL_KINDS
 from meshconsole.core.verdict import refuse
-from meshconsole.crypto.database import DatabaseErrors, open_database, translate
+from meshconsole.crypto.database import DatabaseErrors, is_interrupt, open_database, translate
 from meshconsole.relay import schema
+from meshconsole.relay.backup import copy_database
 from meshconsole.relay.event import address
 from meshconsole.relay.filter import Filter
-from meshconsole.relay.keys import KeyedHash, created_at_of
-from meshconsole.relay.reading import Reading
+from meshconsole.relay.hyperloglog import registers_of
+from meshconsole.relay.keys import ID_BITS, MAX_KEY, KeyedHash, created_at_of
+from meshconsole.relay.readers import Readers
+from meshconsole.relay.reading import Reading, Span, beyond
+from meshconsole.relay.retention import is_versioned
 from meshconsole.relay.store import (
     Entry,
+    EvictionClass,
     FeedRow,
+    Item,
     NoQuota,
+    Page,
     Quota,
+    Removed,
     Selection,
     StoreUsage,
+    Tally,
     Written,
     as_entry,
 )
-from meshconsole.relay.writing import CHUNK, Authors, Writing, known_ids
+from meshconsole.relay.writing import CHUNK, Authors, Writing, in_lists, known_ids, settled_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -40,7 +52,6 @@ if TYPE_CHECKING:
 WRITER_CACHE_KIB = 2048
 READER_CACHE_KIB = 1024
 MAX_IDLE_WAL_BYTES = 4 << 20
-MAX_READERS = 4
 QUERY_BUDGET_S = 2.0
 """A query that takes longer is broken off: it would keep others from theirs."""
 
@@ -48,8 +59,16 @@ PURGE_AFTER_S = 86_400
 """Expired events are kept this long, unserved: a clock that jumps must not destroy anything at once."""
 
 PURGE_AT_ONCE = 500
+UPWARDS = Span(0, MAX_KEY, upwards=True)
+
+PIECE = 2000
+"""So many rows are looked at in one read transaction by what walks over everything."""
+
+STEP = 500
+"""So many events are removed in one write transaction by what removes many."""
+
 FEED_BYTES = 4 << 20
-"""A page of the feed ends when it holds this much."""
+"""A page of the feed, or of a scan, ends when it holds this much."""
 
 
 class SqliteEventStore:
@@ -71,7 +90,7 @@ class SqliteEventStore:
         self._clock = clock
         self._authors = Authors()
         self._write_lock = threading.Lock()
-        self._readers = _Readers(self._open_reader)
+        self._readers = Readers(self._open_reader)
         self._writer = open_database(path, key)
         try:
             self._writer.execute(f"pragma cache_size = -{WRITER_CACHE_KIB}")
@@ -113,22 +132,27 @@ class SqliteEventStore:
         with self._reading() as connection:
             return known_ids(connection, list(ids))
 
+    def settled(self, ids: Collection[str]) -> set[str]:
+        with self._reading() as connection:
+            return settled_ids(connection, ids)
+
     def select(self, filters: Sequence[Filter], cap: int) -> Selection:
         with self._reading() as connection:
             head = int(
                 connection.execute("select value from relay_state where name = 'head_seq'").fetchone()[0]
             )
             reading = self._reader(connection)
-            found: set[int] = set()
+            found: list[list[int]] = []
             complete = True
-            single: list[int] = []
             for wanted in filters:
                 limit = cap if wanted.limit is None else min(cap, wanted.limit)
-                single = reading.keys(wanted, limit)
-                complete = complete and len(single) < limit
-                if len(filters) > 1:
-                    found.update(single)
-            return Selection(sorted(found, reverse=True) if len(filters) > 1 else single, head, complete)
+                found.append(reading.keys(wanted, limit))
+                complete = complete and len(found[-1]) < limit
+        if len(found) == 1:
+            return Selection(found[0], head, complete)
+        if any(wanted.search for wanted in filters):
+            return Selection(list(dict.fromkeys(chain(*found))), head, complete)
+        return Selection(sorted(set(chain(*found)), reverse=True), head, complete)
 
     def fetch(self, keys: Sequence[int]) -> list[bytes]:
         bodies: dict[int, bytes] = {}
@@ -144,6 +168,94 @@ class SqliteEventStore:
     def get(self, ids: Sequence[str]) -> list[bytes]:
         """Newest first. Expired events are left out."""
         return self.query([Filter(ids=frozenset(ids))], len(ids))
+
+    def tally(self, filters: Sequence[Filter], cap: int) -> Tally:
+        count = 0
+        try:
+            with self._reading() as connection:
+                for keys in self._reader(connection).pieces(filters, PIECE):
+                    count += len(keys)
+                    if count > cap:
+                        return Tally(cap, complete=False)
+        except Unavailable as error:
+            if not is_interrupt(error.__cause__):
+                raise
+            return Tally(count, complete=False)
+        return Tally(count, complete=True)
+
+    def registers(self, wanted: Filter, offset: int) -> bytes:
+        authors: set[int] = set()
+        pubkeys: list[bytes] = []
+        for connection, keys in self._walk([wanted]):
+            found: set[int] = set()
+            for numbers in in_lists(keys):
+                rows = connection.execute(f"select author from events where key in ({numbers})")
+                found.update(row[0] for row in rows)
+            for numbers in in_lists(sorted(found - authors)):
+                rows = connection.execute(f"select pubkey from authors where author in ({numbers})")
+                pubkeys.extend(row[0] for row in rows)
+            authors |= found
+        return registers_of(pubkeys, offset)
+
+    def items(self, wanted: Filter, cap: int) -> list[Item]:
+        found: list[Item] = []
+        for connection, keys in self._walk([wanted]):
+            for numbers in in_lists(keys):
+                rows = connection.execute(
+                    f"select key >> {ID_BITS}, substr(raw, 8, 64) from bodies where key in ({numbers})"
+                )
+                found.extend(Item(created_at, bytes.fromhex(name.decode())) for created_at, name in rows)
+            if len(found) > cap:
+                raise Refused("blocked", f"more than {cap} events match; ask for less")
+        return sorted(found)
+
+    def scan(self, filters: Sequence[Filter], after: int | None, count: int) -> Page:
+        raws: list[bytes] = []
+        size = 0
+        last = after
+        for connection, keys in self._walk(filters, after):
+            for key in keys:
+                if len(raws) == count or size >= FEED_BYTES:
+                    return Page(raws, last)
+                (raw,) = connection.execute("select raw from bodies where key = ?", (key,)).fetchone()
+                raws.append(raw)
+                size += len(raw)
+                last = key
+        return Page(raws, None)
+
+    def delete(self, filters: Sequence[Filter], *, dry_run: bool, limit: int = STEP) -> Removed:
+        filters = [replace(wanted, hidden=wanted.hidden | CONTROL_KINDS) for wanted in filters]
+        if dry_run:
+            sizes = [
+                size for connection, keys in self._walk(filters) for _, _, size in _sized(connection, keys)
+            ]
+            return Removed(len(sizes), sum(sizes))
+        with self._reading() as connection:
+            keys = self._reader(connection).union(filters, limit, UPWARDS)
+        return self._remove(keys)
+
+    def evict(
+        self, classes: Sequence[EvictionClass], need_bytes: int, *, dry_run: bool
+    ) -> list[tuple[str, Removed]]:
+        done: list[tuple[str, Removed]] = []
+        doomed: set[int] = set()
+        for each in classes:
+            removed = Removed(0, 0)
+            for keys in self._evictable(each):
+                chosen: dict[int, int] = {}
+                for key, size in keys:
+                    if removed.bytes + sum(chosen.values()) >= need_bytes:
+                        break
+                    if key not in doomed:
+                        chosen[key] = size
+                gone = Removed(len(chosen), sum(chosen.values())) if dry_run else self._remove(list(chosen))
+                doomed.update(chosen)
+                removed = Removed(removed.count + gone.count, removed.bytes + gone.bytes)
+                if removed.bytes >= need_bytes:
+                    break
+            need_bytes -= removed.bytes
+            done.append((each.name, removed))
+        return done
 
     def feed(self, after_seq: int, limit: int) -> list[FeedRow]:
         rows: list[FeedRow] = []
@@ -186,20 +298,33 @@ class SqliteEventStore:
                 ).fetchall()
                 for key, raw in rows:
                     event = decode_event(raw)
-                    if is_replaceable(event.kind) or is_addressable(event.kind):
+                    if is_versioned(event.kind):
                         # An older version that still goes round must not take the place.
                         writing.forbid(self._hashes.deleted_address(address(event)), created_at_of(key))
                     writing.remove(key)
+                writing.finish()
             self._next_expiry = self._earliest_expiry()
             return len(rows)
 
     def vacuum(self) -> None:
-        with self._write_lock:
-            try:
-                self._writer.execute("vacuum")
-                self._writer.execute("pragma wal_checkpoint(truncate)")
-            except DatabaseErrors as error:
-                raise translate(error, self._path) from error
+        with self._writing():
+            self._writer.execute("vacuum")
+            self._writer.execute("pragma wal_checkpoint(truncate)")
+
+    def vacuum_step(self, max_pages: int) -> int:
+        with self._writing():
+            before = self._pragma("freelist_count")
+            # Each row that this statement yields is a page given back.
+            self._writer.execute(f"pragma incremental_vacuum({max(0, max_pages)})").fetchall()
+            return before - self._pragma("freelist_count")
+
+    def backup(self, destination: Path, progress: Callable[[int, int], None] | None = None) -> None:
+        connection = self._open_reader()
+        try:
+            connection.execute("begin")
+            copy_database(self._path, self._key, connection, destination, progress)
+        finally:
+            connection.close()
 
     def close(self) -> None:
         with self._write_lock:
@@ -209,6 +334,31 @@ class SqliteEventStore:
     def _commit(self, batch: Sequence[Entry]) -> list[Written]:
         with self._transaction() as writing:
             return writing.run(batch)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._write_lock:
+            try:
+                yield
+            except DatabaseErrors as error:
+                raise translate(error, self._path) from error
+
+    def _remove(self, keys: Sequence[int]) -> Removed:
+        """In transactions small enough that writers never wait long for one."""
+        count = size = 0
+        for start in range(0, len(keys), STEP):
+            with self._write_lock, self._transaction() as writing:
+                size += sum(writing.remove(key) for key in keys[start : start + STEP])
+                writing.finish()
+            count += writing.removed
+        return Removed(count, size)
+
+    def _evictable(self, each: EvictionClass) -> Iterator[list[tuple[int, int]]]:
+        """Row keys and sizes of a class's events, oldest first."""
+        wanted = replace(each.wanted, hidden=each.wanted.hidden | CONTROL_KINDS)
+        for connection, keys in self._walk([wanted], piece=STEP):
+            spared = {self._authors.number(connection, pubkey) for pubkey in each.spared}
+            yield [(key, size) for key, author, size in _sized(connection, keys) if author not in spared]
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[Writing]:
@@ -251,11 +401,12 @@ class SqliteEventStore:
 
     def _free_bytes(self) -> int:
         try:
-            pages = self._writer.execute("pragma freelist_count").fetchone()[0]
-            size = self._writer.execute("pragma page_size").fetchone()[0]
+            return self._pragma("freelist_count") * self._pragma("page_size")
         except DatabaseErrors as error:
             raise translate(error, self._path) from error
-        return int(pages) * int(size)
+
+    def _pragma(self, name: str) -> int:
+        return int(self._writer.execute(f"pragma {name}").fetchone()[0])
 
     def _earliest_expiry(self) -> int | None:
         value: int | None = self._writer.execute("select min(expires) from expirations").fetchone()[0]
@@ -266,18 +417,27 @@ class SqliteEventStore:
         expiring = self._next_expiry is not None and self._next_expiry <= now
         return Reading(connection, self._hashes, self._authors, now=now, expiring=expiring)
 
+    def _walk(
+        self, filters: Sequence[Filter], after: int | None = None, piece: int = PIECE
+    ) -> Iterator[tuple[Connection, list[int]]]:
+        """All that matches any of the filters, oldest first, each piece in a read transaction of its own."""
+        span = UPWARDS if after is None else beyond(after, UPWARDS)
+        while True:
+            with self._reading() as connection:
+                keys = self._reader(connection).union(filters, piece, span)
+                if not keys:
+                    return
+                yield connection, keys
+            span = beyond(keys[-1], span)
+
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Connection]:
         """A connection in one read transaction with a time budget."""
-        reader = self._readers.take()
-        reader.deadline = time.monotonic() + QUERY_BUDGET_S
         try:
-            reader.connection.execute("begin")
-            yield reader.connection
+            with self._readers.reading(QUERY_BUDGET_S) as connection:
+                yield connection
         except DatabaseErrors as error:
             raise translate(error, self._path) from error
-        finally:
-            self._readers.give_back(reader)
 
     def _open_reader(self) -> Connection:
         connection: Connection = open_database(self._path, self._key, readonly=True)
@@ -285,53 +445,13 @@ class SqliteEventStore:
         return connection
 
 
-class _Reader:
-    """A connection that breaks off what runs beyond `deadline` (monotonic seconds)."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.deadline = 0.0
-        connection.set_progress_handler(lambda: time.monotonic() > self.deadline, 20_000)
-
-
-class _Readers:
-    """Connections for reading, opened as they are needed, at most MAX_READERS."""
-
-    def __init__(self, connect: Callable[[], Connection]) -> None:
-        self._connect = connect
-        self._idle: list[_Reader] = []
-        self._free = threading.Semaphore(MAX_READERS)
-        self._lock = threading.Lock()
-        self._closed = False
-
-    def take(self) -> _Reader:
-        """Waits for one. Raises Fatal when the store is closed."""
-        self._free.acquire()
-        try:
-            with self._lock:
-                if self._closed:
-                    raise Fatal("The event store is closed.")
-                return self._idle.pop() if self._idle else _Reader(self._connect())
-        except BaseException:
-            self._free.release()
-            raise
-
-    def give_back(self, reader: _Reader) -> None:
-        with contextlib.suppress(*DatabaseErrors):
-            reader.connection.execute("rollback")
-        with self._lock:
-            if self._closed:
-                reader.connection.close()
-            else:
-                self._idle.append(reader)
-        self._free.release()
-
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            for reader in self._idle:
-                reader.connection.close()
-            self._idle.clear()
+def _sized(connection: Connection, keys: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """(row key, author, bytes) of each event, in order."""
+    for numbers in in_lists(keys):
+        yield from connection.execute(
+            "select e.key, e.author, length(b.raw) from events e join bodies b on b.key = e.key"
+            f" where e.key in ({numbers}) order by e.key"
+        )
 
 
 def _code(refused: Refused) -> Any:  # noqa: ANN401 - one of Verdict's codes

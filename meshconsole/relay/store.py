@@ -2,10 +2,13 @@
 
 Laws:
 - What `write` accepts is durable when it returns; what it refuses left no trace.
-- Deleted, superseded and expired events are never given out again, by any method.
+- Deleted, superseded, expired and vanished events are never given out again, by any method, and
+  their ids stay settled for as long as the store can remember them.
 - `seq` numbers what this store took in: it only grows, and is never used twice, not even after the
   event is gone. `feed` walks it and skips what is gone. Deletions themselves stay in the feed.
 - Events come newest first; of two with the same time, the one with the lowest id first (NIP-01).
+  Where a filter has a search, those that fit it best come first (NIP-50).
+- What makes a team (CONTROL_KINDS) is removed by nothing but a newer version of itself.
 - Every method may be called from any thread and may block; none of them belongs on an event loop.
 - A full disk or quota, or damaged pages, become Verdicts on write and errors of `core.errors` on
   read, in words; reading goes on as far as it can.
@@ -19,19 +22,24 @@ import msgspec
 
 from meshconsole.core.errors import Refused
 from meshconsole.core.event import Event, encode_event
+from meshconsole.relay.filter import Filter  # noqa: TC001 - msgspec reads the annotation
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
+    from pathlib import Path
 
     from meshconsole.core.verdict import Verdict
-    from meshconsole.relay.filter import Filter
 
 
 class Entry(NamedTuple):
-    """An event with a checked id and signature, and its canonical bytes, which are kept verbatim."""
+    """An event with a checked id and signature, and its canonical bytes, which are kept verbatim.
+
+    `vanish`: a kind 62 that names this relay. Everything of its author up to its time goes (NIP-62).
+    """
 
     event: Event
     raw: bytes
+    vanish: bool = False
 
 
 class Written(NamedTuple):
@@ -58,6 +66,42 @@ class Selection(NamedTuple):
     keys: list[int]
     head_seq: int
     complete: bool
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """How many events match. `complete` is False when counting was broken off: there are more."""
+
+    count: int
+    complete: bool
+
+
+class Item(NamedTuple):
+    """What reconciliation knows an event by (NIP-77). `id` has 32 bytes."""
+
+    created_at: int
+    id: bytes
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """`bytes` are those of the events themselves; on the disk their index entries go with them."""
+
+    count: int
+    bytes: int
+
+
+class Page(NamedTuple):
+    """A part of a walk. `after` is where it goes on, None at the end."""
+
+    raws: list[bytes]
+    after: int | None
+
+
+class EvictionClass(msgspec.Struct, frozen=True):
+    """Events that may make room for others: those that match `wanted`, but by no author in `spared`."""
+
+    name: str
+    wanted: Filter
+    spared: frozenset[str] = frozenset()
 
 
 class StoreUsage(msgspec.Struct, frozen=True):
@@ -102,6 +146,9 @@ class EventStore(Protocol):
     def known(self, ids: Collection[str]) -> set[str]:
         """Those of `ids` that are held."""
 
+    def settled(self, ids: Collection[str]) -> set[str]:
+        """Those of `ids` that are held, or that were refused or removed for good: not to be fetched."""
+
     def select(self, filters: Sequence[Filter], cap: int) -> Selection:
         """`cap` bounds each filter's limit."""
 
@@ -111,6 +158,33 @@ class EventStore(Protocol):
     def query(self, filters: Sequence[Filter], limit: int) -> list[bytes]: ...
 
     def get(self, ids: Sequence[str]) -> list[bytes]: ...
+
+    def tally(self, filters: Sequence[Filter], cap: int) -> Tally:
+        """Events that match any of the filters, each counted once, whatever the filters' limits.
+        Counting stops at `cap`, or when it takes too long."""
+
+    def registers(self, wanted: Filter, offset: int) -> bytes:
+        """NIP-45's 256 registers over the authors of all that matches, whatever its limit."""
+
+    def items(self, wanted: Filter, cap: int) -> list[Item]:
+        """All that matches, whatever its limit, oldest first and by id. Raises Refused("blocked")
+        when there are more than `cap`."""
+
+    def scan(self, filters: Sequence[Filter], after: int | None, count: int) -> Page:
+        """The next `count` of all events that match, oldest first, each once, whatever the filters'
+        limits. `after` comes from the page before, None to begin; it outlives the process. Events
+        that arrive meanwhile are on the walk if they are newer than where it is."""
+
+    def delete(self, filters: Sequence[Filter], *, dry_run: bool, limit: int = 1000) -> Removed:
+        """Removes the oldest `limit` of what matches, whatever the filters' limits; to be called until
+        it removed none. `dry_run` removes nothing and tells what all the calls together would remove.
+        """
+
+    def evict(
+        self, classes: Sequence[EvictionClass], need_bytes: int, *, dry_run: bool
+    ) -> list[tuple[str, Removed]]:
+        """Removes the oldest of the first class, then of the next, until `need_bytes` of events are
+        gone, and tells how many of which class. One call removes a bounded number."""
 
     def feed(self, after_seq: int, limit: int) -> list[FeedRow]:
         """Rows with seq > after_seq, oldest first."""
@@ -123,7 +197,14 @@ class EventStore(Protocol):
         """Frees what expired long ago; returns how many events."""
 
     def vacuum(self) -> None:
-        """Gives free pages back to the disk."""
+        """Gives free pages back to the disk, all at once. Nothing can be written meanwhile."""
+
+    def vacuum_step(self, max_pages: int) -> int:
+        """Gives at most so many free pages back to the disk. Returns how many; 0 when none is left."""
+
+    def backup(self, destination: Path, progress: Callable[[int, int], None] | None = None) -> None:
+        """A copy that opens with the same key, made while the store is in use. `progress` hears of
+        pages done and pages in all. Nothing is at `destination` unless the copy is whole."""
 
     def close(self) -> None: ...
 

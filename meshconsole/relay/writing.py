@@ -1,4 +1,4 @@
-"""One write transaction of the event store: NIP-01 replacement, NIP-09 deletion, NIP-40 expiry.
+"""One write transaction of the event store: NIP-01 replacement, NIP-09, NIP-40 and NIP-62.
 
 Regular events are gathered and inserted together. Whatever depends on events before it (a
 replaceable event, a deletion) first lets those in, so that a batch ends as if its events had come
@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshconsole.core.event import decode_event, is_addressable, is_ephemeral, is_replaceable
-from meshconsole.core.kinds import CONTROL_KINDS, DELETION, GIFT_WRAP
-from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict, refuse
-from meshconsole.relay.event import address, expiration, indexed_tags, is_hex
-from meshconsole.relay.keys import KeyedHash, created_at_of, neighbours, row_key, short_id
+from meshconsole.core.event import decode_event, is_ephemeral
+from meshconsole.core.kinds import DELETION, GATED_KINDS
+from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict
+from meshconsole.relay import retention
+from meshconsole.relay.event import address, expiration, indexed_tags
+from meshconsole.relay.keys import KeyedHash, created_at_of, key_range, neighbours, row_key, short_id
+from meshconsole.relay.retention import is_versioned
 from meshconsole.relay.store import Entry, Written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from meshconsole.core.event import Event
     from meshconsole.relay.dbapi import Connection
@@ -26,11 +28,8 @@ FOR_EVER = (1 << 62) - 1
 CHUNK = 500
 """Values in one IN list."""
 
-EXPIRED = refuse("invalid", "the event has expired")
-UNDELETABLE = CONTROL_KINDS | {DELETION}
-DELETED = refuse("blocked", "its author deleted this event")
-SUPERSEDED = refuse("duplicate", "replaced: a newer version of this event is already here")
-NOT_STORED = refuse("error", "ephemeral events are not stored")
+FOR_GOOD = (retention.EXPIRED, retention.DELETED, retention.VANISHED, retention.SUPERSEDED)
+"""Verdicts after which an event need not be offered again."""
 
 
 class Authors:
@@ -92,6 +91,7 @@ class Writing:
         self._bodies: list[tuple[int, bytes]] = []
         self._tags: list[tuple[int, int, int]] = []
         self._expirations: list[tuple[int, int]] = []
+        self._refused: list[tuple[int, int]] = []
 
     def run(self, batch: Sequence[Entry]) -> list[Written]:
         self._present = known_ids(self._db, [entry.event.id for entry in batch])
@@ -105,16 +105,27 @@ class Writing:
             written.append(Written(verdict, self.head if verdict is ACCEPTED else 0))
             if verdict is ACCEPTED:
                 self._present.add(entry.event.id)
-        self._insert()
-        if self.head != self._first:
-            self._db.execute("update relay_state set value = ? where name = 'head_seq'", (str(self.head),))
+            elif verdict in FOR_GOOD:
+                self._refused.append((short_id(entry.event.id), self._now))
+        self.finish()
         return written
 
-    def remove(self, key: int) -> None:
-        """Takes an event out of every table. `key` must be in the tables, not among the gathered."""
+    def finish(self) -> None:
+        """Writes what was gathered. `run` does it itself; after `remove` it must be called."""
+        self._insert()
+        self._db.executemany("insert or ignore into refused (short_id, at) values (?, ?)", self._refused)
+        self._refused = []
+        if self.head != self._first:
+            self._db.execute("update relay_state set value = ? where name = 'head_seq'", (str(self.head),))
+
+    def remove(self, key: int) -> int:
+        """Takes an event out of every table and remembers its id as refused; returns its size.
+
+        `key` must be in the tables, not among the gathered.
+        """
         row = self._db.execute("select raw from bodies where key = ?", (key,)).fetchone()
         if row is None:
-            return
+            return 0
         event = decode_event(row[0])
         self._db.execute("delete from events where key = ?", (key,))
         self._db.execute("delete from bodies where key = ?", (key,))
@@ -123,12 +134,14 @@ class Writing:
             "delete from tags where hash = ? and key = ?",
             [(self._hashes.tag(letter, value), key) for letter, value in indexed_tags(event)],
         )
-        if is_replaceable(event.kind) or is_addressable(event.kind):
+        if is_versioned(event.kind):
             place = self._hashes.address(address(event))
             self._db.execute("delete from addresses where hash = ? and key = ?", (place, key))
         self._taken.discard(key)
         self._present.discard(event.id)
+        self._refused.append((short_id(event.id), self._now))
         self.removed += 1
+        return len(row[0])
 
     def forbid(self, hashed: int, until: int) -> None:
         """Remembers a deletion, so that what it covers is refused whenever it comes."""
@@ -142,18 +155,24 @@ class Writing:
     def _add(self, entry: Entry) -> Verdict:
         event = entry.event
         if is_ephemeral(event.kind):
-            return NOT_STORED
+            return retention.NOT_STORED
         expires = expiration(event)
         if expires is not None and expires <= self._now:
-            return EXPIRED
-        if self._any_deletions and self._is_deleted(event):
-            return DELETED
-        if is_replaceable(event.kind) or is_addressable(event.kind):
+            return retention.EXPIRED
+        if self._any_deletions:
+            if self._is_deleted(event):
+                return retention.DELETED
+            if self._has_vanished(event):
+                return retention.VANISHED
+        if is_versioned(event.kind):
             if not self._make_way(event):
-                return SUPERSEDED
+                return retention.SUPERSEDED
         elif event.kind == DELETION:
             self._insert()
             self._carry_out(event)
+        elif entry.vanish:
+            self._insert()
+            self._vanish(event)
         self._gather(entry, expires)
         return ACCEPTED
 
@@ -170,7 +189,7 @@ class Writing:
         if expires is not None:
             self._expirations.append((key, expires))
             self.expires = expires if self.expires is None else min(self.expires, expires)
-        if is_replaceable(event.kind) or is_addressable(event.kind):
+        if is_versioned(event.kind):
             self._insert()
             place = self._hashes.address(address(event))
             self._db.execute("insert or replace into addresses (hash, key) values (?, ?)", (place, key))
@@ -209,39 +228,50 @@ class Writing:
         return True
 
     def _is_deleted(self, event: Event) -> bool:
-        """NIP-09: by its author; a gift wrap also by those it is for. Deletions cannot be deleted, and
-        what a team was told about itself cannot be taken back: newcomers need it whole."""
-        if event.kind in UNDELETABLE:
+        for owner in retention.owners(event):
+            if self._until(self._hashes.deleted_id(owner, event.id)) >= 0:
+                return True
+        if not is_versioned(event.kind):
             return False
-        owners = {event.pubkey}
-        if event.kind == GIFT_WRAP:
-            owners.update(value for letter, value in indexed_tags(event) if letter == "p")
-        if any(self._deleted_until(self._hashes.deleted_id(owner, event.id)) >= 0 for owner in owners):
-            return True
-        if not (is_replaceable(event.kind) or is_addressable(event.kind)):
-            return False
-        return event.created_at <= self._deleted_until(self._hashes.deleted_address(address(event)))
+        return event.created_at <= self._until(self._hashes.deleted_address(address(event)))
 
-    def _deleted_until(self, hashed: int) -> int:
+    def _has_vanished(self, event: Event) -> bool:
+        return any(
+            event.created_at <= self._until(self._hashes.vanished(pubkey))
+            for pubkey in retention.vanishing(event)
+        )
+
+    def _until(self, hashed: int) -> int:
+        """The time up to which something is deleted, -1 when it is not."""
         row = self._db.execute("select until from deletions where hash = ?", (hashed,)).fetchone()
         return -1 if row is None else int(row[0])
 
     def _carry_out(self, deletion: Event) -> None:
-        for tag in deletion.tags:
-            if len(tag) < 2:
-                continue
-            if tag[0] == "e" and is_hex(tag[1], 64):
-                self.forbid(self._hashes.deleted_id(deletion.pubkey, tag[1]), FOR_EVER)
-                for key, event in self._named(tag[1]):
-                    if _may_delete(deletion, event):
-                        self.remove(key)
-            elif tag[0] == "a" and (target := _own_address(tag[1], deletion.pubkey)) is not None:
-                self.forbid(self._hashes.deleted_address(target), deletion.created_at)
-                place = self._hashes.address(target)
-                row = self._db.execute("select key from addresses where hash = ?", (place,)).fetchone()
-                undeletable = any(target.startswith(f"{kind}:") for kind in UNDELETABLE)
-                if row is not None and created_at_of(row[0]) <= deletion.created_at and not undeletable:
-                    self.remove(row[0])
+        for event_id in retention.deleted_ids(deletion):
+            self.forbid(self._hashes.deleted_id(deletion.pubkey, event_id), FOR_EVER)
+            for key, event in self._named(event_id):
+                if deletion.pubkey in retention.owners(event):
+                    self.remove(key)
+        for target in retention.deleted_addresses(deletion):
+            self.forbid(self._hashes.deleted_address(target), deletion.created_at)
+            place = self._hashes.address(target)
+            row = self._db.execute("select key from addresses where hash = ?", (place,)).fetchone()
+            if row is not None and created_at_of(row[0]) <= deletion.created_at:
+                self.remove(row[0])
+
+    def _vanish(self, request: Event) -> None:
+        self.forbid(self._hashes.vanished(request.pubkey), request.created_at)
+        _, highest = key_range(None, request.created_at)
+        unvanishing = ",".join(map(str, sorted(retention.UNVANISHING)))
+        gated = ",".join(map(str, sorted(GATED_KINDS)))
+        author = self.new_authors.get(request.pubkey) or self._authors.number(self._db, request.pubkey)
+        found = self._db.execute(
+            f"select key from events where author = ? and key <= ? and kind not in ({unvanishing})"
+            f" union select key from tags where hash = ? and key <= ? and kind in ({gated})",
+            (author, highest, self._hashes.tag("p", request.pubkey), highest),
+        ).fetchall()
+        for (key,) in found:
+            self.remove(key)
 
     def _named(self, event_id: str) -> list[tuple[int, Event]]:
         rows = self._db.execute(
@@ -266,7 +296,7 @@ class Writing:
 
     def _occupied(self, keys: Sequence[int]) -> set[int]:
         found: set[int] = set()
-        for numbers in _in_lists(keys):
+        for numbers in in_lists(keys):
             found.update(
                 row[0] for row in self._db.execute(f"select key from events where key in ({numbers})")
             )
@@ -276,35 +306,25 @@ class Writing:
 def known_ids(connection: Connection, ids: Sequence[str]) -> set[str]:
     """Those ids that are in the tables. The whole id is compared, not only its first 8 bytes."""
     found: set[str] = set()
-    for numbers in _in_lists([short_id(event_id) for event_id in ids]):
+    for numbers in in_lists([short_id(event_id) for event_id in ids]):
         rows = connection.execute(f"select key from events where short_id in ({numbers})").fetchall()
-        for keys in _in_lists([row[0] for row in rows]):
+        for keys in in_lists([row[0] for row in rows]):
             bodies = connection.execute(f"select substr(raw, 8, 64) from bodies where key in ({keys})")
             found.update(row[0].decode() for row in bodies)
     return found.intersection(ids)
 
 
-def _in_lists(numbers: Sequence[int]) -> Iterator[str]:
+def settled_ids(connection: Connection, ids: Collection[str]) -> set[str]:
+    """Those ids that are in the tables, or that were refused or removed for good."""
+    found = known_ids(connection, list(ids))
+    shorts = {short_id(event_id): event_id for event_id in ids}
+    for numbers in in_lists(list(shorts)):
+        rows = connection.execute(f"select short_id from refused where short_id in ({numbers})")
+        found.update(shorts[row[0]] for row in rows)
+    return found
+
+
+def in_lists(numbers: Sequence[int]) -> Iterator[str]:
     """Integers as text, in chunks; integers need no escaping."""
     for start in range(0, len(numbers), CHUNK):
         yield ",".join(map(str, numbers[start : start + CHUNK]))
-
-
-def _may_delete(deletion: Event, event: Event) -> bool:
-    if event.kind in UNDELETABLE:
-        return False
-    if event.pubkey == deletion.pubkey:
-        return True
-    return event.kind == GIFT_WRAP and ("p", deletion.pubkey) in indexed_tags(event)
-
-
-def _own_address(value: str, pubkey: str) -> str | None:
-    """The canonical address that an `a` tag means, None unless it is the deleting author's own."""
-    kind, _, rest = value.partition(":")
-    author, _, d = rest.partition(":")  # d may hold colons
-    if author != pubkey or not kind.isascii() or not kind.isdigit() or len(kind) > 5:
-        return None
-    number = int(kind)
-    if is_replaceable(number):
-        return f"{number}:{pubkey}:"
-    return f"{number}:{pubkey}:{d}" if is_addressable(number) else None

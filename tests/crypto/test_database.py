@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import sqlite3
 import stat
+import subprocess
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -262,6 +265,20 @@ def test_extended_and_rare_codes(code: int, kind: type[MeshconsoleError]) -> Non
 def test_our_own_errors_stay_what_they_are() -> None:
     error = Unavailable("not now")
     assert translate(error) is error
+
+
+@pytest.mark.parametrize("key", [KEY, b"x" * 32])
+def test_opening_once_more_keeps_the_locks_of_those_who_have_it_open(
+    path: Path,
+    conn: Any,  # noqa: ANN401
+    key: bytes,
+) -> None:
+    """Without its locks a database looks unused to other processes, which then remove its log."""
+    with contextlib.suppress(CorruptData):
+        open_database(path, key, readonly=True).close()
+    locked = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    other = subprocess.run([sys.executable, "-c", locked, str(path)], capture_output=True, check=False)
+    assert b"BlockingIOError" in other.stderr
 
 
 def test_sqlite_utils_works_on_it(conn: Any) -> None:  # noqa: ANN401

@@ -4,16 +4,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshconsole.core.event import decode_event, is_addressable, is_ephemeral, is_replaceable
-from meshconsole.core.kinds import DELETION, GIFT_WRAP
+from meshconsole.core.errors import Refused
+from meshconsole.core.event import decode_event, is_ephemeral, is_replaceable
+from meshconsole.core.kinds import CONTROL_KINDS, DELETION
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict
-from meshconsole.relay.event import address, expiration, indexed_tags, is_hex
+from meshconsole.relay.event import address, expiration, is_hex
 from meshconsole.relay.filter import Filter, matches
-from meshconsole.relay.store import Entry, FeedRow, Selection, StoreUsage, Written, as_entry
-from meshconsole.relay.writing import DELETED, EXPIRED, NOT_STORED, SUPERSEDED, UNDELETABLE
+from meshconsole.relay.hyperloglog import registers_of
+from meshconsole.relay.retention import (
+    DELETED,
+    EXPIRED,
+    NOT_STORED,
+    SUPERSEDED,
+    UNDELETABLE,
+    VANISHED,
+    is_versioned,
+    owners,
+    vanishing,
+)
+from meshconsole.relay.store import (
+    Entry,
+    EvictionClass,
+    FeedRow,
+    Item,
+    Page,
+    Removed,
+    Selection,
+    StoreUsage,
+    Tally,
+    Written,
+    as_entry,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+    from pathlib import Path
 
     from meshconsole.core.event import Event
 
@@ -29,6 +54,8 @@ class MemoryEventStore:
         self._head = 0
         self._deleted: list[Event] = []
         """Every deletion ever taken in."""
+        self._vanished: list[Event] = []
+        self._refused: set[str] = set()
 
     @property
     def head_seq(self) -> int:
@@ -42,6 +69,9 @@ class MemoryEventStore:
 
     def known(self, ids: Collection[str]) -> set[str]:
         return {entry.event.id for entry in self._rows.values()} & set(ids)
+
+    def settled(self, ids: Collection[str]) -> set[str]:
+        return self.known(ids) | (self._refused & set(ids))
 
     def select(self, filters: Sequence[Filter], cap: int) -> Selection:
         found: set[int] = set()
@@ -61,6 +91,46 @@ class MemoryEventStore:
 
     def get(self, ids: Sequence[str]) -> list[bytes]:
         return self.query([Filter(ids=frozenset(ids))], len(ids))
+
+    def tally(self, filters: Sequence[Filter], cap: int) -> Tally:
+        found = len(self._matching(filters))
+        return Tally(min(found, cap), found <= cap)
+
+    def registers(self, wanted: Filter, offset: int) -> bytes:
+        events = [self._rows[seq].event for seq in self._matching([wanted])]
+        return registers_of((bytes.fromhex(event.pubkey) for event in events), offset)
+
+    def items(self, wanted: Filter, cap: int) -> list[Item]:
+        events = [self._rows[seq].event for seq in self._matching([wanted])]
+        if len(events) > cap:
+            raise Refused("blocked", "too many")
+        return sorted(Item(event.created_at, bytes.fromhex(event.id)) for event in events)
+
+    def scan(self, filters: Sequence[Filter], after: int | None, count: int) -> Page:
+        """`after` counts events: enough where none goes between two pages."""
+        found = self._matching(filters)[::-1][after or 0 :]
+        raws = [self._rows[seq].raw for seq in found[:count]]
+        return Page(raws, (after or 0) + count if len(found) > count else None)
+
+    def delete(self, filters: Sequence[Filter], *, dry_run: bool, limit: int = 1000) -> Removed:
+        doomed = [seq for seq in self._matching(filters)[::-1] if self._may_go(seq)]
+        return self._remove(doomed if dry_run else doomed[:limit], dry_run=dry_run)
+
+    def evict(
+        self, classes: Sequence[EvictionClass], need_bytes: int, *, dry_run: bool
+    ) -> list[tuple[str, Removed]]:
+        done: list[tuple[str, Removed]] = []
+        gone: set[int] = set()
+        for each in classes:
+            doomed: list[int] = []
+            for seq in self._matching([each.wanted])[::-1]:
+                spared = self._rows[seq].event.pubkey in each.spared
+                if need_bytes > 0 and not spared and seq not in gone and self._may_go(seq):
+                    doomed.append(seq)
+                    need_bytes -= len(self._rows[seq].raw)
+            gone.update(doomed)
+            done.append((each.name, self._remove(doomed, dry_run=dry_run)))
+        return done
 
     def feed(self, after_seq: int, limit: int) -> list[FeedRow]:
         alive = set(self._in_order())
@@ -83,19 +153,41 @@ class MemoryEventStore:
     def vacuum(self) -> None:
         return None
 
+    def vacuum_step(self, max_pages: int) -> int:
+        return 0
+
+    def backup(self, destination: Path, progress: Callable[[int, int], None] | None = None) -> None:
+        raise NotImplementedError
+
     def close(self) -> None:
         self._rows.clear()
+
+    def _matching(self, filters: Sequence[Filter]) -> list[int]:
+        return [seq for seq in self._in_order() if any(matches(f, self._rows[seq].event) for f in filters)]
+
+    def _may_go(self, seq: int) -> bool:
+        return self._rows[seq].event.kind not in CONTROL_KINDS
+
+    def _remove(self, doomed: Sequence[int], *, dry_run: bool) -> Removed:
+        removed = Removed(len(doomed), sum(len(self._rows[seq].raw) for seq in doomed))
+        if not dry_run:
+            for seq in doomed:
+                self._refused.add(self._rows.pop(seq).event.id)
+        return removed
 
     def _write(self, entry: Entry) -> Written:
         event = entry.event
         verdict = self._judge(event)
         if verdict is not ACCEPTED:
+            if verdict not in (DUPLICATE, NOT_STORED):
+                self._refused.add(event.id)
             return Written(verdict, 0)
-        self._rows = {
-            seq: other for seq, other in self._rows.items() if not self._gives_way(other.event, event)
-        }
         if event.kind == DELETION:
             self._deleted.append(event)
+        if entry.vanish:
+            self._vanished.append(event)
+        going = [seq for seq, other in self._rows.items() if self._gives_way(other.event, event)]
+        self._remove(going, dry_run=False)
         self._head += 1
         self._rows[self._head] = entry
         return Written(ACCEPTED, self._head)
@@ -109,11 +201,15 @@ class MemoryEventStore:
             return EXPIRED
         if any(_deletes(deletion, event) for deletion in self._deleted):
             return DELETED
+        if any(_vanishes(request, event) for request in self._vanished):
+            return VANISHED
         if any(_supersedes(entry.event, event) for entry in self._rows.values()):
             return SUPERSEDED
         return ACCEPTED
 
     def _gives_way(self, old: Event, new: Event) -> bool:
+        if new in self._vanished and _vanishes(new, old):
+            return True
         return _supersedes(new, old) or (new.kind == DELETION and _deletes(new, old))
 
     def _is_expired(self, event: Event) -> bool:
@@ -126,9 +222,13 @@ class MemoryEventStore:
 
 
 def _supersedes(new: Event, old: Event) -> bool:
-    if not (is_replaceable(new.kind) or is_addressable(new.kind)) or address(new) != address(old):
+    if not is_versioned(new.kind) or address(new) != address(old):
         return False
     return new.created_at > old.created_at or (new.created_at == old.created_at and new.id < old.id)
+
+
+def _vanishes(request: Event, event: Event) -> bool:
+    return request.pubkey in vanishing(event) and event.created_at <= request.created_at
 
 
 def _deletes(deletion: Event, event: Event) -> bool:
@@ -136,13 +236,10 @@ def _deletes(deletion: Event, event: Event) -> bool:
         return False
     for tag in deletion.tags:
         if len(tag) > 1 and tag[0] == "e" and is_hex(tag[1], 64) and tag[1] == event.id:
-            mine = event.pubkey == deletion.pubkey
-            wrapped = event.kind == GIFT_WRAP and ("p", deletion.pubkey) in indexed_tags(event)
-            if mine or wrapped:
-                return True
+            return deletion.pubkey in owners(event)
         if len(tag) > 1 and tag[0] == "a" and event.pubkey == deletion.pubkey:
-            replaceable = is_replaceable(event.kind) or is_addressable(event.kind)
-            if replaceable and _same_address(tag[1], event) and event.created_at <= deletion.created_at:
+            versioned = is_versioned(event.kind)
+            if versioned and _same_address(tag[1], event) and event.created_at <= deletion.created_at:
                 return True
     return False
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from meshconsole.core.event import Event
-    from meshconsole.relay.store import EventStore
+    from meshconsole.relay.store import Entry, EventStore
 
 ALL = [Filter()]
 
@@ -138,14 +138,14 @@ ORPHANS = (
 
 @relaxed
 @given(histories())
-def test_no_history_leaves_orphans(history: list[list[Event]]) -> None:
+def test_no_history_leaves_orphans(history: list[list[Entry]]) -> None:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
         store = SqliteEventStore(Path(folder) / "node.db", KEY, TAG_KEY, clock=Clock())
         try:
             for batch in history:
-                store.add(batch)
+                store.write(batch)
             for question in ORPHANS:
                 assert store._writer.execute(question).fetchone() == (0,), question
             assert store._writer.execute("pragma integrity_check").fetchone() == ("ok",)
@@ -328,6 +328,39 @@ def test_vacuum_gives_space_back(sqlite_store: SqliteEventStore) -> None:
     assert sqlite_store.usage().bytes < before / 2
     assert sqlite_store.count() == 11
     assert set(ids(sqlite_store.query(ALL, 999))) >= {event.id for event in events[:10]}
+
+
+def test_a_backup_is_whole_while_writing_goes_on(sqlite_store: SqliteEventStore, tmp_path: Path) -> None:
+    first = notes(300)
+    sqlite_store.add(first)
+    sqlite_store.vacuum()
+    sqlite_store.add(notes(50, start=300))
+    heard: list[tuple[int, int]] = []
+
+    def progress(done: int, total: int) -> None:
+        heard.append((done, total))
+        sqlite_store.add(notes(200, start=1000))
+        sqlite_store._writer.execute("pragma wal_checkpoint(passive)")
+
+    sqlite_store.backup(tmp_path / "copy.db", progress)
+    assert heard[-1][0] == heard[-1][1] > 10
+    assert sorted(path.name for path in tmp_path.glob("copy.db*")) == ["copy.db"]
+    copy = SqliteEventStore(tmp_path / "copy.db", KEY, TAG_KEY)
+    assert copy.known({event.id for event in notes(350)}) == {event.id for event in notes(350)}
+    assert copy.log_id == sqlite_store.log_id
+    assert copy._writer.execute("pragma integrity_check").fetchone() == ("ok",)
+    copy.close()
+    assert sqlite_store.count() == 550
+
+
+def test_a_backup_overwrites_nothing(sqlite_store: SqliteEventStore, tmp_path: Path) -> None:
+    kept = tmp_path / "copy.db"
+    kept.write_bytes(b"mine")
+    with pytest.raises(Refused, match="exists"):
+        sqlite_store.backup(kept)
+    assert kept.read_bytes() == b"mine"
+    with pytest.raises(Fatal, match="does not exist"):
+        sqlite_store.backup(tmp_path / "absent" / "copy.db")
 
 
 def test_the_log_does_not_grow_without_end(sqlite_store: SqliteEventStore, database: Path) -> None:

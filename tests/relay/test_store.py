@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE
 from meshconsole.relay.filter import Filter
@@ -54,6 +55,18 @@ def test_usage_counts(store: EventStore) -> None:
     store.add([unsigned(content=str(n)) for n in range(3)])
     assert store.usage().count == store.count() == 3
     assert store.usage().bytes > 0
+
+
+def test_settled_ids_are_held_or_refused_for_good(store: EventStore) -> None:
+    old, new = unsigned(kind=0), unsigned(kind=0, created_at=NOW + 1)
+    gone, early, unknown = (unsigned(content=text) for text in ("gone", "early", "unknown"))
+    late = unsigned(tags=(("expiration", str(NOW - 1)),))
+    store.add([old, new, gone, deletion(("e", gone.id), ("e", early.id)), late])
+    asked = [event.id for event in (old, new, gone, early, unknown, late)]
+    assert store.settled(asked) == {old.id, new.id, gone.id, late.id}
+    assert not store.add([early])[0].accepted
+    assert store.settled(asked) == {old.id, new.id, gone.id, late.id, early.id}
+    assert store.settled([]) == set()
 
 
 # --- order and limits ------------------------------------------------------------------------------
@@ -175,6 +188,45 @@ def test_an_author_of_many_kinds(store: EventStore) -> None:
     store.add([*events, unsigned("bob", created_at=NOW + 99)])
     found = held(store, Filter(authors=frozenset({fake_npub("alice")}), limit=3))
     assert found == [event.id for event in events[: -(3 + 1) : -1]]
+
+
+# --- whom wrapped messages are for ------------------------------------------------------------------
+
+
+def test_wrapped_messages_are_found_by_whom_they_are_for(store: EventStore) -> None:
+    bob, carol = fake_npub("bob"), fake_npub("carol")
+    wraps = [
+        unsigned(f"random {n}", kind=1059, tags=(("p", to), ("t", "x")), created_at=NOW + n)
+        for n, to in enumerate((bob, carol, bob))
+    ]
+    second = unsigned("random", kind=1059, tags=(("p", carol, bob), ("x", bob)), created_at=NOW + 8)
+    note = unsigned(tags=(("p", carol), ("t", "x")), created_at=NOW + 9)
+    store.add([*wraps, second, note])
+    everything = [note.id, wraps[2].id, wraps[0].id]
+    to_bob = frozenset({bob})
+    for wanted, expected in (
+        (Filter(), everything),
+        (Filter(limit=2), everything[:2]),
+        (Filter(ids=frozenset(event.id for event in (*wraps, second, note))), everything),
+        (Filter(kinds=frozenset({1, 1059})), everything),
+        (Filter(kinds=frozenset({1059})), everything[1:]),
+        (Filter(kinds=frozenset({1})), everything[:1]),
+        (Filter(tags=(("t", frozenset({"x"})),)), everything),
+        (Filter(tags=(("p", frozenset({carol})),)), everything[:1]),
+        (Filter(authors=frozenset({wraps[0].pubkey, wraps[1].pubkey})), everything[2:]),
+        (Filter(hidden=frozenset({1})), everything[1:]),
+        (Filter(search="hello"), everything),
+    ):
+        asked = replace(wanted, addressed=to_bob)
+        assert held(store, asked) == expected, wanted
+        if wanted.limit is None:
+            assert len(store.items(asked, 9)) == len(store.scan([asked], None, 9).raws) == len(expected)
+    assert held(store, Filter(addressed=frozenset())) == [note.id]
+    assert held(store, Filter(addressed=frozenset({bob, carol}))) == [
+        note.id,
+        second.id,
+        *(wrap.id for wrap in wraps[::-1]),
+    ]
 
 
 # --- replaceable and addressable -------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""NIP-09 and NIP-40 in every event store."""
+"""NIP-09, NIP-40 and NIP-62 in every event store."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from meshconsole.core.kinds import CONTROL_KINDS
 from meshconsole.relay.filter import Filter
+from meshconsole.relay.store import as_entry
 from tests.relay.held import DELETED, STORED, SUPERSEDED, codes, deletion, held
 from tests.relay.making import NOW, Clock, fake_npub, unsigned
 
@@ -125,6 +126,80 @@ def test_who_a_gift_wrap_is_for_may_delete_it(store: EventStore) -> None:
     store.add([deletion(("e", here.id), ("e", to_come.id), ("e", note.id), author="bob")])
     assert store.known([here.id, note.id]) == {note.id}
     assert codes(store, to_come) == [DELETED]
+
+
+# --- NIP-62 ----------------------------------------------------------------------------------------
+
+
+def vanish(store: EventStore, author: str = "alice", at: int = NOW) -> Event:
+    request = unsigned(author, kind=62, created_at=at, tags=(("relay", "ALL_RELAYS"),))
+    assert store.write([as_entry(request)._replace(vanish=True)])[0].verdict.accepted
+    return request
+
+
+def test_who_vanishes_leaves_nothing_up_to_then(store: EventStore) -> None:
+    past = [
+        unsigned(created_at=NOW - 9),
+        unsigned(kind=0, created_at=NOW),
+        unsigned(kind=30023, tags=(("d", "x"),), created_at=NOW - 1),
+        deletion(("e", "ab" * 32), at=NOW - 5),
+        unsigned("random", kind=1059, tags=(("p", fake_npub("alice")),), created_at=NOW - 3),
+    ]
+    to_come = [unsigned(content="later told", created_at=NOW - 2), deletion(("e", "cd" * 32), at=NOW - 6)]
+    stay = [
+        unsigned(created_at=NOW + 1),
+        unsigned("bob", tags=(("p", fake_npub("alice")),)),
+        unsigned("random", kind=1059, tags=(("p", fake_npub("bob")),)),
+        unsigned("random", kind=1059, tags=(("p", fake_npub("alice")),), created_at=NOW + 1),
+    ]
+    store.add([*past, *stay])
+    request = vanish(store)
+    assert set(held(store)) == {event.id for event in (*stay, request)}
+    assert codes(store, *past, *to_come) == [DELETED] * 7
+    gone = {event.id for event in (*past, *to_come)}
+    assert store.settled(gone) == gone
+    assert codes(store, unsigned(content="back again", created_at=NOW + 2)) == [STORED]
+
+
+def test_a_request_to_vanish_elsewhere_is_only_kept(store: EventStore) -> None:
+    note = unsigned()
+    assert codes(store, note, unsigned(kind=62, tags=(("relay", "wss://elsewhere"),))) == [STORED, STORED]
+    assert store.known([note.id]) == {note.id}
+
+
+def test_a_request_to_vanish_cannot_be_deleted(store: EventStore) -> None:
+    note = unsigned(created_at=NOW - 1)
+    request = vanish(store)
+    store.add([deletion(("e", request.id), at=NOW + 1)])
+    assert store.known([request.id]) == {request.id}
+    assert codes(store, note) == [DELETED]
+
+
+def test_vanishing_twice_takes_what_came_between(store: EventStore) -> None:
+    first = vanish(store, at=NOW - 5)
+    between = unsigned(created_at=NOW - 4)
+    store.add([between])
+    second = vanish(store)
+    assert set(held(store)) == {first.id, second.id}
+    assert vanish(store, at=NOW - 3).id in held(store)
+    assert codes(store, between) == [DELETED]
+
+
+def test_who_vanishes_in_the_batch_that_told_of_them(store: EventStore) -> None:
+    notes = [unsigned("newcomer", content=str(n), created_at=NOW - n) for n in range(3)]
+    request = unsigned("newcomer", kind=62)
+    entries = [as_entry(notes[0]), as_entry(request)._replace(vanish=True), as_entry(notes[1])]
+    accepted = [written.verdict.accepted for written in store.write(entries)]
+    assert accepted == [True, True, False]
+    assert held(store) == [request.id]
+
+
+@pytest.mark.parametrize("kind", sorted(CONTROL_KINDS))
+def test_what_makes_a_team_does_not_vanish(store: EventStore, kind: int) -> None:
+    event = unsigned(kind=kind)
+    store.add([event])
+    vanish(store, at=NOW + 1)
+    assert store.known([event.id]) == {event.id}
 
 
 # --- NIP-40 ----------------------------------------------------------------------------------------

@@ -1,0 +1,78 @@
+"""A copy of a database in use, page by page, still encrypted.
+
+A read transaction keeps the main file from running ahead of what the log holds: a checkpoint copies
+no further than the oldest reader has come, and the log cannot begin anew under it. Main file first,
+log second, is then what a power cut would have left, and opening the copy makes it whole (SQLite's
+WAL documentation, "Checkpointing"; the frames' own checksums end the log where it is torn).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from meshconsole.core.errors import Refused
+from meshconsole.crypto.database import DatabaseErrors, open_database, raw_file, translate
+from meshconsole.crypto.private_file import sync_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from meshconsole.relay.dbapi import Connection
+
+STEP_BYTES = 1 << 20
+
+
+def copy_database(
+    path: Path,
+    key: bytes,
+    reader: Connection,
+    destination: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """`reader` is in a read transaction. Raises Refused when there is something at `destination`."""
+    if destination.exists():
+        raise Refused("invalid", f"{destination} exists; a backup does not overwrite")
+    reader.execute("select count(*) from sqlite_master").fetchone()  # the transaction begins here
+    partial = destination.with_name(destination.name + ".partial")
+    try:
+        _remove(partial)
+        page_bytes = int(reader.execute("pragma page_size").fetchone()[0])
+        _copy(raw_file(path), partial, page_bytes, progress)
+        log = path.with_name(path.name + "-wal")
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                _copy(descriptor, partial.with_name(partial.name + "-wal"), page_bytes, None)
+            finally:
+                os.close(descriptor)
+        copy = open_database(partial, key)
+        copy.execute("pragma wal_checkpoint(truncate)")
+        copy.close()
+        os.rename(partial, destination)
+        sync_folder(destination.parent)
+    except (*DatabaseErrors, OSError) as error:
+        raise translate(error, destination) from error
+    finally:
+        _remove(partial)
+
+
+def _copy(source: int, target: Path, page_bytes: int, progress: Callable[[int, int], None] | None) -> None:
+    size = os.fstat(source).st_size
+    done = 0
+    descriptor = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        while piece := os.pread(source, STEP_BYTES, done):
+            file.write(piece)
+            done += len(piece)
+            if progress is not None:
+                progress(done // page_bytes, max(done, size) // page_bytes)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _remove(partial: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        partial.with_name(partial.name + suffix).unlink(missing_ok=True)
