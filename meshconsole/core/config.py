@@ -65,6 +65,18 @@ class RelaySection(Section, frozen=True):
     """Per request."""
     max_limit: Positive = 1000
     """The most stored events that one request is answered with."""
+    authors: Literal["anyone", "members", "self"] = "anyone"
+    """Whose events a client may publish, where not everybody may write: anyone's, those of members, or
+    only those of the keys it has logged in with. Gift wraps are judged by whom they are for."""
+    min_pow_difficulty: Annotated[int, Meta(ge=0, le=256)] = 0
+    """Proof of work (NIP-13) that plain clients must show, in bits; 0 is none."""
+    max_future_s: Natural = 0
+    """How far an event of a plain client may be ahead of this clock; 0 is as far as it likes."""
+    search: bool = False
+    """Off: plain clients cannot search (NIP-50)."""
+    urls: tuple[str, ...] = ()
+    """Other URLs of this relay, such as the team's own name for it: `wss://relay.example`. Logins and
+    requests to vanish (NIP-62) may name them."""
 
 
 class ContentSection(Section, frozen=True):
@@ -182,6 +194,11 @@ RELOADABLE = frozenset(
         "relay.max_subscriptions",
         "relay.max_filters",
         "relay.max_limit",
+        "relay.authors",
+        "relay.min_pow_difficulty",
+        "relay.max_future_s",
+        "relay.search",
+        "relay.urls",
         "console.theme",
         "console.glyphs",
         "console.frames_per_second",

@@ -49,4 +49,10 @@ class Closed(NamedTuple):
     subscription: Subscription
 
 
-Happening = Offered | TurnedAway | Opened | Closed
+class Widened(NamedTuple):
+    """Its filters let more through than before."""
+
+    subscription: Subscription
+
+
+Happening = Offered | TurnedAway | Opened | Closed | Widened

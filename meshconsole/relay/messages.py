@@ -1,4 +1,4 @@
-"""The JSON arrays that relay and client exchange (NIP-01, NIP-42), built as bytes. Pure."""
+"""The JSON arrays that relay and client exchange (NIPs 1, 42, 45, 67), built as bytes. Pure."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ def event_prefix(subscription_id: str) -> bytes:
     return b'["EVENT",%b,' % _encode(subscription_id)
 
 
-def eose(subscription_id: str) -> bytes:
-    return _encode(("EOSE", subscription_id))
+def eose(subscription_id: str, complete: bool | None) -> bytes:
+    """NIP-67: whether everything stored was given, None if that is not known."""
+    if complete is None:
+        return _encode(("EOSE", subscription_id))
+    return _encode(("EOSE", subscription_id, ("finish",) if complete else ("more",)))
 
 
 def closed(subscription_id: str, message: str) -> bytes:

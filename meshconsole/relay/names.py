@@ -29,6 +29,33 @@ def names_this_machine(url: str, extra: Collection[str] = ()) -> bool:
     return host in {"localhost", *own_names()} or host in {name.lower() for name in extra}
 
 
+def names_this_relay(url: str, ports: Collection[int], urls: Collection[str]) -> bool:
+    """Stricter, for what cannot be undone: one of `urls`, spelled alike or as good as alike, or one of
+    this machine's names with one of `ports`. Never raises for a bad URL."""
+    place = _place(url)
+    if place is None:
+        return False
+    if any(place == _place(known) for known in urls):
+        return True
+    _, port, path = place
+    return not path and port in ports and names_this_machine(url)
+
+
+def _place(url: str) -> tuple[str, int, str] | None:
+    """Host, port and path: what is left of a relay's URL when spelling is taken off."""
+    host = host_of(url)
+    try:
+        parts = urlsplit(url.strip())
+        usual = _PORTS[parts.scheme]
+        port = parts.port or usual
+    except (ValueError, KeyError):
+        return None
+    return None if host is None else (host, port, parts.path.rstrip("/"))
+
+
+_PORTS = {"ws": 80, "wss": 443}
+
+
 def host_of(url: str) -> str | None:
     """The host in lower case, without brackets, zone and final dot; None if there is none."""
     try:

@@ -14,7 +14,7 @@ from meshconsole.relay.verbs.asking import MAX_SUBSCRIPTION_ID
 if TYPE_CHECKING:
     from meshconsole.core.config import RelaySection
 
-SUPPORTED_NIPS = (1, 9, 11, 40, 42, 70)
+ALWAYS = (1, 9, 11, 17, 40, 42, 59, 62, 65, 67, 70)
 MEDIA_TYPE = "application/nostr+json"
 CORS = (
     ("Access-Control-Allow-Origin", "*"),
@@ -32,7 +32,7 @@ def document(config: RelaySection, *, name: str, npub: str, public: bool) -> byt
     information: dict[str, object] = {
         "name": name,
         "description": "A team's own relay, part of a meshconsole node.",
-        "supported_nips": SUPPORTED_NIPS,
+        "supported_nips": supported_nips(config),
         "version": __version__,
         "limitation": {
             "max_message_length": max_message_bytes(config),
@@ -42,15 +42,22 @@ def document(config: RelaySection, *, name: str, npub: str, public: bool) -> byt
             "default_limit": config.max_limit,
             "max_subid_length": MAX_SUBSCRIPTION_ID,
             "max_event_tags": MAX_TAGS,
-            "min_pow_difficulty": 0,
+            "min_pow_difficulty": config.min_pow_difficulty,
             "auth_required": not public,
             "payment_required": False,
-            "restricted_writes": not public,
+            "restricted_writes": not public or config.min_pow_difficulty > 0,
+            **({"created_at_upper_limit": config.max_future_s} if config.max_future_s else {}),
         },
     }
     if npub:
         information["pubkey"] = npub
     return msgspec.json.encode(information)
+
+
+def supported_nips(config: RelaySection) -> list[int]:
+    """Those that are switched on."""
+    chosen = {13: config.min_pow_difficulty > 0, 50: config.search}
+    return sorted([*ALWAYS, *(number for number, is_on in chosen.items() if is_on)])
 
 
 def wants_document(accept: str) -> bool:

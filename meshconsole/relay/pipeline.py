@@ -186,7 +186,7 @@ class Pipeline:
                 self._settle(offer, checked, 0)
                 continue
             offer.read = checked
-            verdict = judge_event(checked.event, offer.client)
+            verdict = judge_event(checked.event, offer.client, now)
             if not verdict.accepted:
                 self._settle(offer, verdict, 0)
             elif is_ephemeral(checked.event.kind):

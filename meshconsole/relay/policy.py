@@ -1,23 +1,29 @@
 """Policies: who may ask and publish what. A policy is a pure function that returns a Verdict.
 
-Three lists say everything: `GATES` are asked before any work is done for a client, `WRITE_RULES`
-once its event is known to be genuine, `READ_RULES` for the filters of a REQ. Live delivery asks
-the read gate again, so that a member who was removed hears nothing more. Events that come over an
-enrolled node's link, or from this node itself, are `trusted`: the gates for plain clients do not
-apply to them, the rules of NIP-01 always do.
+Whatever asks passes the same three, be it REQ, COUNT, a search, a reconciliation or a blob: `may_ask`
+before any work is done, `READ_RULES` for the filters, and `narrowed`, which leaves out what this
+client never sees. Live delivery follows the narrowed filters and asks `may_ask` again, so that a
+member who was removed hears nothing more. Whatever is published passes `may_offer` before it is read
+and `WRITE_RULES` once it is known to be genuine.
+
+Events that come over an enrolled node's link, or from this node itself, are `trusted`: the rules for
+plain clients do not apply to them, so history is never refused for its age or its author; RULES_FOR_ALL
+do, and those of NIP-01.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from meshconsole.core import kinds
+from meshconsole.core.config import RelaySection
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
 from meshconsole.relay.event import is_protected
 from meshconsole.relay.lists import Lists
+from meshconsole.relay.work import committed_target, difficulty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -37,38 +43,211 @@ class Access(Protocol):
     def may_read(self, npubs: Collection[str]) -> Verdict: ...
 
 
-@dataclass(slots=True)
-class Client:
-    """Who offers or asks. `npubs` grows as keys are proven on the connection; `lists` gives what admins
-    have listed by now."""
+def _no_name(url: str) -> bool:
+    return False
+
+
+@dataclass(slots=True, eq=False)
+class House:
+    """What holds for every client of a relay. The relay puts in a new `config` while it runs; `lists`
+    gives what admins have listed by now, `names_us` says whether a URL means this relay."""
 
     access: Access
+    config: RelaySection = field(default_factory=RelaySection)
+    lists: Callable[[], Lists] = Lists
+    names_us: Callable[[str], bool] = _no_name
+
+
+@dataclass(slots=True)
+class Client:
+    """Who offers or asks. `npubs` grows as keys are proven on the connection."""
+
+    house: House
     npubs: tuple[str, ...] = ()
     trusted: bool = False
-    lists: Callable[[], Lists] = Lists
+
+
+# --- Asked before any work is done -------------------------------------------------------------------
 
 
 def may_offer(client: Client) -> Verdict:
     """The gate before an event is even parsed."""
-    return ACCEPTED if client.trusted else client.access.may_write(client.npubs)
+    return _gate(client, client.house.access.may_write)
 
 
 def may_ask(client: Client) -> Verdict:
     """The gate before a query is run, and again before each live delivery."""
-    return ACCEPTED if client.trusted else client.access.may_read(client.npubs)
+    return _gate(client, client.house.access.may_read)
 
 
-def judge_event(event: Event, client: Client) -> Verdict:
-    """The first refusal of the write rules, or ACCEPTED."""
-    for rule in WRITE_RULES:
-        verdict = rule(event, client)
+def _gate(client: Client, ask: Callable[[Collection[str]], Verdict]) -> Verdict:
+    if client.trusted:
+        return ACCEPTED
+    lists = client.house.lists()
+    verdict = lists.judge_keys(client.npubs)
+    if not verdict.accepted or lists.allows(client.npubs):
+        return verdict
+    return ask(client.npubs)
+
+
+# --- Asked for each event ----------------------------------------------------------------------------
+
+
+def judge_event(event: Event, client: Client, now: float) -> Verdict:
+    """The first refusal of the write rules, or ACCEPTED. `now` is in seconds since the epoch."""
+    rules = WRITE_RULES
+    if client.trusted:
+        rules = RULES_FOR_ALL
+    elif vanishes_here(event, client.house):
+        rules = VANISH_RULES
+    for rule in rules:
+        verdict = rule(event, client, now)
         if not verdict.accepted:
             return verdict
     return ACCEPTED
 
 
+def vanishes_here(event: Event, house: House) -> bool:
+    """NIP-62: a request to vanish from this relay, or from all of them. In capitals, and nowhere else."""
+    return event.kind == kinds.VANISH and any(
+        tag[0] == "relay" and len(tag) > 1 and (tag[1] == "ALL_RELAYS" or house.names_us(tag[1]))
+        for tag in event.tags
+    )
+
+
+def no_published_logins(event: Event, client: Client, now: float) -> Verdict:
+    """NIP-42: kind 22242 must not reach anybody else."""
+    if event.kind == kinds.CLIENT_AUTH:
+        return refuse("invalid", "send this kind as AUTH; it is never published")
+    return ACCEPTED
+
+
+def no_banned_events(event: Event, client: Client, now: float) -> Verdict:
+    return client.house.lists().judge_id(event)
+
+
+def no_relay_of_nobody(event: Event, client: Client, now: float) -> Verdict:
+    """NIP-62: the tags of a request to vanish must name a relay."""
+    if event.kind == kinds.VANISH and not event.tag("relay"):
+        return refuse("invalid", "a request to vanish must name a relay, or ALL_RELAYS")
+    return ACCEPTED
+
+
+def only_who_may_write(event: Event, client: Client, now: float) -> Verdict:
+    """The gate once more: what looked like a request to vanish was let through it unread."""
+    return may_offer(client)
+
+
+def nothing_listed_away(event: Event, client: Client, now: float) -> Verdict:
+    return client.house.lists().judge_event(event)
+
+
+def team_kinds_need_a_link(event: Event, client: Client, now: float) -> Verdict:
+    if event.kind not in kinds.TEAM_KINDS:
+        return ACCEPTED
+    return refuse("restricted", "this kind travels between the team's own nodes only")
+
+
+def only_authors_publish_protected(event: Event, client: Client, now: float) -> Verdict:
+    """NIP-70. Enrolled nodes pass protected events on: they are one relay to their team."""
+    if not is_protected(event) or event.pubkey in client.npubs:
+        return ACCEPTED
+    sentence = "this event may only be published by its author"
+    return refuse("restricted", sentence) if client.npubs else refuse("auth-required", sentence)
+
+
+def no_reposts_of_protected(event: Event, client: Client, now: float) -> Verdict:
+    """NIP-70: a repost that embeds a protected event would undo the protection."""
+    if event.kind not in (kinds.REPOST, kinds.GENERIC_REPOST) or not event.content:
+        return ACCEPTED
+    try:
+        embedded = msgspec.json.decode(event.content, type=_Embedded)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return ACCEPTED
+    if any(tag and tag[0] == "-" for tag in embedded.tags):
+        return refuse("blocked", "a repost must not embed a protected event")
+    return ACCEPTED
+
+
+def only_whom_we_serve_writes(event: Event, client: Client, now: float) -> Verdict:
+    """relay.authors: whose events a client may bring. The author of a wrap is a key that was made for it
+    alone (NIP-59), so it is judged by whom it is for."""
+    house = client.house
+    if house.config.authors == "anyone":
+        return ACCEPTED
+    if event.kind in kinds.GATED_KINDS:
+        readers = (tag[1] for tag in event.tags if tag[0] == "p" and len(tag) > 1)
+        if any(_belongs(house, reader, house.access.may_read) for reader in readers):
+            return ACCEPTED
+        return refuse("restricted", "nobody whom this wrap is addressed to reads here")
+    if house.config.authors == "self" and not house.access.public():
+        if event.pubkey in client.npubs:
+            return ACCEPTED
+        return refuse("restricted", "publish events of the keys you have logged in with")
+    if _belongs(house, event.pubkey, house.access.may_write):
+        return ACCEPTED
+    return refuse("restricted", "the event's author may not write here")
+
+
+def _belongs(house: House, npub: str, ask: Callable[[Collection[str]], Verdict]) -> bool:
+    return house.lists().allows((npub,)) or ask((npub,)).accepted
+
+
+def enough_work(event: Event, client: Client, now: float) -> Verdict:
+    """NIP-13: enough zero bits, and a target that was not lower: luck is no work."""
+    needed = client.house.config.min_pow_difficulty
+    if not needed:
+        return ACCEPTED
+    done = difficulty(event.id)
+    if done < needed:
+        return refuse("pow", f"difficulty {done} is less than {needed}")
+    target = committed_target(event)
+    if target is not None and target < needed:
+        return refuse("pow", f"the event commits to a difficulty of {target}, less than {needed}")
+    return ACCEPTED
+
+
+def not_from_the_future(event: Event, client: Client, now: float) -> Verdict:
+    """Only if the owner wants it: clocks of a team without internet differ."""
+    ahead = client.house.config.max_future_s
+    if not ahead or event.created_at <= now + ahead:
+        return ACCEPTED
+    early = event.created_at - int(now)
+    return refuse("invalid", f"created_at is {early} s ahead of this relay's clock; {ahead} s are allowed")
+
+
+RULES_FOR_ALL: tuple[Callable[[Event, Client, float], Verdict], ...] = (
+    no_published_logins,
+    no_banned_events,
+)
+
+VANISH_RULES: tuple[Callable[[Event, Client, float], Verdict], ...] = (
+    no_banned_events,
+    only_authors_publish_protected,
+)
+"""NIP-62: whoever wants to vanish from here may, whatever else they may not do."""
+
+WRITE_RULES: tuple[Callable[[Event, Client, float], Verdict], ...] = (
+    no_published_logins,
+    no_relay_of_nobody,
+    only_who_may_write,
+    nothing_listed_away,
+    team_kinds_need_a_link,
+    only_authors_publish_protected,
+    no_reposts_of_protected,
+    only_whom_we_serve_writes,
+    enough_work,
+    not_from_the_future,
+)
+
+
+# --- Asked for each question -------------------------------------------------------------------------
+
+
 def judge_filters(filters: Sequence[Filter], client: Client) -> Verdict:
     """The first refusal of the read rules, or ACCEPTED."""
+    if client.trusted:
+        return ACCEPTED
     for rule in READ_RULES:
         verdict = rule(filters, client)
         if not verdict.accepted:
@@ -77,60 +256,47 @@ def judge_filters(filters: Sequence[Filter], client: Client) -> Verdict:
 
 
 def narrowed(wanted: Filter, client: Client) -> Filter:
-    """The filter without what this client never sees, alike for stored and live events."""
-    return wanted if client.trusted else msgspec.structs.replace(wanted, hidden=kinds.TEAM_KINDS)
-
-
-def no_published_logins(event: Event, client: Client) -> Verdict:
-    """NIP-42: kind 22242 must not reach anybody else."""
-    if event.kind == kinds.CLIENT_AUTH:
-        return refuse("invalid", "send this kind as AUTH; it is never published")
-    return ACCEPTED
-
-
-def only_authors_publish_protected(event: Event, client: Client) -> Verdict:
-    """NIP-70. Enrolled nodes pass protected events on: they are one relay to their team."""
-    if client.trusted or not is_protected(event) or event.pubkey in client.npubs:
-        return ACCEPTED
-    sentence = "this event may only be published by its author"
-    return refuse("restricted", sentence) if client.npubs else refuse("auth-required", sentence)
-
-
-def no_reposts_of_protected(event: Event, client: Client) -> Verdict:
-    """NIP-70: a repost that embeds a protected event would undo the protection."""
-    if client.trusted or event.kind not in (6, 16) or '"-"' not in event.content:
-        return ACCEPTED
-    try:
-        embedded = msgspec.json.decode(event.content, type=_Embedded)
-    except (msgspec.MsgspecError, RecursionError):
-        return ACCEPTED
-    if ["-"] in embedded.tags:
-        return refuse("blocked", "a repost must not embed a protected event")
-    return ACCEPTED
-
-
-def team_kinds_need_a_link(event: Event, client: Client) -> Verdict:
-    if client.trusted or event.kind not in kinds.TEAM_KINDS:
-        return ACCEPTED
-    return refuse("restricted", "this kind travels between the team's own nodes only")
+    """The filter without what this client never sees, alike for stored and live events. Narrowing again
+    after the client has proven a key widens it by what is addressed to that key."""
+    if client.trusted:
+        return wanted
+    return msgspec.structs.replace(wanted, hidden=kinds.TEAM_KINDS, addressed=frozenset(client.npubs))
 
 
 def team_kinds_are_not_asked_for(filters: Sequence[Filter], client: Client) -> Verdict:
-    """A filter for nothing else is told so; from wider filters these kinds are left out."""
-    asked = [wanted.kinds for wanted in filters]
-    if not client.trusted and asked and all(k and k <= kinds.TEAM_KINDS for k in asked):
+    """A question for nothing else is told so; from wider ones these kinds are left out."""
+    if _all_within(filters, kinds.TEAM_KINDS):
         return refuse("restricted", "these kinds travel between the team's own nodes only")
     return ACCEPTED
 
 
-WRITE_RULES: tuple[Callable[[Event, Client], Verdict], ...] = (
-    no_published_logins,
-    team_kinds_need_a_link,
-    only_authors_publish_protected,
-    no_reposts_of_protected,
-)
+def wraps_are_for_their_readers(filters: Sequence[Filter], client: Client) -> Verdict:
+    """NIP-59, NIP-17: a question for wraps alone that can bring nothing is told why."""
+    if not _all_within(filters, kinds.GATED_KINDS):
+        return ACCEPTED
+    if not client.npubs:
+        return refuse("auth-required", "log in to see what is addressed to you")
+    named = [values for wanted in filters for letter, values in wanted.tags if letter == "p"]
+    if len(named) == len(filters) and not any(values & {*client.npubs} for values in named):
+        return refuse("restricted", "wraps are shown only to those they are addressed to")
+    return ACCEPTED
 
-READ_RULES: tuple[Callable[[Sequence[Filter], Client], Verdict], ...] = (team_kinds_are_not_asked_for,)
+
+def search_where_it_is_offered(filters: Sequence[Filter], client: Client) -> Verdict:
+    if not client.house.config.search and any(wanted.search for wanted in filters):
+        return refuse("unsupported", "search is not offered here")
+    return ACCEPTED
+
+
+def _all_within(filters: Sequence[Filter], some: frozenset[int]) -> bool:
+    return bool(filters) and all(wanted.kinds and wanted.kinds <= some for wanted in filters)
+
+
+READ_RULES: tuple[Callable[[Sequence[Filter], Client], Verdict], ...] = (
+    search_where_it_is_offered,
+    team_kinds_are_not_asked_for,
+    wraps_are_for_their_readers,
+)
 
 
 class _Embedded(msgspec.Struct):

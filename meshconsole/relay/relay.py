@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
@@ -18,11 +19,12 @@ from meshconsole.core.event import Event
 from meshconsole.core.status import RelayStatus
 from meshconsole.core.verdict import Verdict, refuse
 from meshconsole.relay.event import claimed_id, readable_id
-from meshconsole.relay.happening import Closed, Offered, Opened, Subscription, TurnedAway
+from meshconsole.relay.happening import Closed, Offered, Opened, Subscription, TurnedAway, Widened
 from meshconsole.relay.lists import Lists
 from meshconsole.relay.live import LiveIndex
+from meshconsole.relay.names import names_this_relay
 from meshconsole.relay.pipeline import Offer, Pipeline
-from meshconsole.relay.policy import Access, Client, may_ask
+from meshconsole.relay.policy import Access, Client, House, may_ask
 from meshconsole.relay.session import Session
 
 if TYPE_CHECKING:
@@ -95,10 +97,14 @@ class Relay:
         self.config = config or RelaySection()
         self.access = access
         self.address = ""
+        self.ports: tuple[int, ...] = ()
+        """Where it listens."""
+        self.refusals: Counter[tuple[str, str]] = Counter()
+        """How often what was refused, by verb and code, since the start."""
+        self.house = House(access, self.config, lists, self._names_us)
         self._emit = emit
         self._clock = clock
-        self.lists = lists
-        self._local = Client(access, trusted=True, lists=lists)
+        self._local = Client(self.house, trusted=True)
         self._live: LiveIndex[Subscription] = LiveIndex()
         self._ports: dict[Session, Port] = {}
         self._pages: set[asyncio.Task[None]] = set()
@@ -126,7 +132,7 @@ class Relay:
 
     def apply(self, config: RelaySection) -> None:
         """New limits, for open sessions too."""
-        self.config = config
+        self.config = self.house.config = config
         for session in self._ports:
             session.apply(config)
 
@@ -155,7 +161,7 @@ class Relay:
     ) -> list[Verdict]:
         """In order, as one batch."""
         loop = asyncio.get_running_loop()
-        client = self._local if trusted or via == "local" else Client(self.access, lists=self.lists)
+        client = self._local if trusted or via == "local" else Client(self.house)
         answers: list[asyncio.Future[Verdict]] = []
         for event in events:
             answer: asyncio.Future[Verdict] = loop.create_future()
@@ -177,8 +183,9 @@ class Relay:
 
         `is_own_url` says whether the relay URL in a login (NIP-42) means this relay.
         """
-        client = Client(self.access, trusted=trusted, lists=self.lists)
-        session = Session(client, self.config, secrets.token_hex(16), port.wake, is_own_url)
+        client = Client(self.house, trusted=trusted)
+        challenge = secrets.token_hex(16)
+        session = Session(client, self.config, challenge, port.wake, is_own_url, self.refusals)
         self._ports[session] = port
         return session
 
@@ -189,9 +196,12 @@ class Relay:
                 self._offer(session, happening, via)
             elif isinstance(happening, TurnedAway):
                 claimed, size, verdict = happening
+                self.refusals["EVENT", verdict.code] += 1
                 self._emit(RefusedEvent(None, claimed, via, self._clock(), size, verdict))
             elif isinstance(happening, Opened):
                 self._open(happening.subscription)
+            elif isinstance(happening, Widened):
+                self._live.add(happening.subscription, happening.subscription.filters)
             elif isinstance(happening, Closed):
                 self._live.remove(happening.subscription)
 
@@ -213,7 +223,8 @@ class Relay:
         self._live.add(subscription, subscription.filters)
         filters = [wanted for wanted in subscription.filters if wanted.limit != 0 and not wanted.impossible]
         if not filters:
-            subscription.session.finish(subscription, 0)
+            everything = True if all(wanted.impossible for wanted in subscription.filters) else None
+            subscription.session.finish(subscription, 0, complete=everything)
             return
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(self._reading, self._first_page, filters, self.config.max_limit)
@@ -222,7 +233,6 @@ class Relay:
     def _opened(
         self, subscription: Subscription, done: asyncio.Future[tuple[Selection, list[bytes], int]]
     ) -> None:
-        session = subscription.session
         error = done.exception()
         if error is not None:
             self._give_up(subscription, error)
@@ -230,14 +240,14 @@ class Relay:
         selection, raws, taken = done.result()
         self._send_stored(subscription, raws)
         if taken == len(selection.keys):
-            session.finish(subscription, selection.head_seq)
+            self._finish(subscription, selection)
         elif not subscription.closed:
-            rest = selection.keys[taken:]
-            task = asyncio.create_task(self._send_rest(subscription, rest, selection.head_seq))
+            task = asyncio.create_task(self._send_rest(subscription, selection, taken))
             self._pages.add(task)
             task.add_done_callback(self._pages.discard)
 
-    async def _send_rest(self, subscription: Subscription, keys: Sequence[int], head_seq: int) -> None:
+    async def _send_rest(self, subscription: Subscription, selection: Selection, taken: int) -> None:
+        keys = selection.keys[taken:]
         try:
             while keys and not subscription.closed:
                 port = self._ports.get(subscription.session)
@@ -250,7 +260,13 @@ class Relay:
         except MeshconsoleError as error:
             self._give_up(subscription, error)
             return
-        subscription.session.finish(subscription, head_seq)
+        self._finish(subscription, selection)
+
+    def _finish(self, subscription: Subscription, selection: Selection) -> None:
+        """What a filter with `limit` 0 leaves out was not looked for, so it is not known (NIP-67)."""
+        unasked = any(wanted.limit == 0 and not wanted.impossible for wanted in subscription.filters)
+        complete = None if unasked and selection.complete else selection.complete
+        subscription.session.finish(subscription, selection.head_seq, complete=complete)
 
     def _send_stored(self, subscription: Subscription, raws: Sequence[bytes]) -> None:
         if not subscription.closed:
@@ -293,6 +309,7 @@ class Relay:
             size = len(offer.data) if isinstance(offer.data, bytes) else 0
             if offer.read is not None:
                 event, size = offer.read.event, len(offer.read.raw)
+            self.refusals["EVENT", verdict.code] += 1
             self._emit(RefusedEvent(event, offer.claimed, offer.via, now, size, verdict))
             return
         event, raw, _ = offer.read
@@ -310,6 +327,9 @@ class Relay:
             if subscription.closed:
                 self._live.remove(subscription)
         self._emit(Stored(event, seq, offer.via, now, len(raw)))
+
+    def _names_us(self, url: str) -> bool:
+        return names_this_relay(url, self.ports, self.config.urls)
 
     async def _purge(self) -> None:
         while True:

@@ -21,7 +21,7 @@ from meshconsole import __version__
 from meshconsole.core.errors import Fatal
 from meshconsole.relay import nip11
 from meshconsole.relay.client import WRITE_BYTES, ClientConnection, ClientPort, Meter
-from meshconsole.relay.names import names_this_machine
+from meshconsole.relay.names import host_of, names_this_machine
 from meshconsole.relay.session import max_message_bytes
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class RelayServer:
         names = [socket.getsockname() for socket in self._server.sockets]
         self.addresses = tuple(_host_port(name[0], name[1]) for name in names)
         self._relay.address = self.addresses[0] if self.addresses else ""
+        self._relay.ports = tuple(name[1] for name in names)
 
     async def stop(self) -> None:
         if self._server is None:
@@ -156,7 +157,8 @@ class RelayServer:
     def _is_own_url(self, connection: ServerConnection, url: str) -> bool:
         local = connection.local_address
         reached_at = (str(local[0]),) if local else ()
-        return names_this_machine(url, (*self._hosts(), *reached_at))
+        named = filter(None, map(host_of, self._relay.config.urls))
+        return names_this_machine(url, (*self._hosts(), *reached_at, *named))
 
 
 async def _turns() -> None:

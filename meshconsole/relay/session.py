@@ -14,6 +14,7 @@ verb means is in `verbs/`.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -44,7 +45,7 @@ BURST_S = 4
 class Session:
     """`challenge` is fresh and unguessable; `wake` is called when the outbox stops being empty.
 
-    `is_own_url` says whether a relay URL in a login means this relay.
+    `is_own_url` says whether a relay URL in a login means this relay. `refusals` counts by verb and code.
     """
 
     def __init__(
@@ -54,11 +55,13 @@ class Session:
         challenge: str,
         wake: Callable[[], None],
         is_own_url: Callable[[str], bool],
+        refusals: Counter[tuple[str, str]] | None = None,
     ) -> None:
         self.client = client
         self.config = config
         self.is_own_url = is_own_url
         self.subscriptions: dict[str, Subscription] = {}
+        self.refusals = Counter() if refusals is None else refusals
         self.offered = 0
         self.offered_bytes = 0
         """Events that wait for their OK."""
@@ -71,7 +74,7 @@ class Session:
         self._out: list[bytes] = []
         self._out_bytes = 0
         self.apply(config)
-        if not client.trusted and not client.access.public():
+        if not client.trusted and not client.house.access.public():
             self._challenge_once()
 
     def apply(self, config: RelaySection) -> None:
@@ -89,17 +92,19 @@ class Session:
             parts = _parts(message)
             verb = msgspec.json.decode(parts[0], type=str)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, IndexError):
-            self.send(messages.notice("invalid: a message must be a JSON array that begins with a verb"))
-            return []
+            return self._ignore("invalid", "a message must be a JSON array that begins with a verb")
         if len(message) > max_message_bytes(self.config) and verb != "EVENT":
-            self.send(messages.notice("invalid: this message is longer than the relay takes"))
-            return []
+            return self._ignore("invalid", "this message is longer than the relay takes")
         take = VERBS.get(verb)
         if take is None:
             shown = msgspec.json.encode(verb[:32]).decode()
-            self.send(messages.notice(f"unsupported: {shown} is not known here"))
-            return []
+            return self._ignore("unsupported", f"{shown} is not known here")
         return take(self, parts, now)
+
+    def _ignore(self, code: str, sentence: str) -> list[Happening]:
+        self.refusals["message", code] += 1
+        self.send(messages.notice(f"{code}: {sentence}"))
+        return []
 
     @property
     def reading(self) -> int:
@@ -142,13 +147,14 @@ class Session:
             prefix = subscription.prefix
             self._send_all([prefix + raw + b"]" for raw in raws])
 
-    def finish(self, subscription: Subscription, snapshot: int) -> None:
-        """All stored events were given; `snapshot` is the store's head at the time of reading."""
+    def finish(self, subscription: Subscription, snapshot: int, *, complete: bool | None = None) -> None:
+        """The stored part is over; `snapshot` is the store's head at the time of reading. `complete`
+        says whether all that matches was given (NIP-67), None if that is not known."""
         if subscription.closed:
             return
         subscription.reading, subscription.snapshot = False, snapshot
         waiting, subscription.waiting = subscription.waiting, []
-        self.send(messages.eose(subscription.id))
+        self.send(messages.eose(subscription.id, complete))
         for seq, raw in waiting:
             self.deliver(subscription, seq, raw)
 
@@ -157,6 +163,7 @@ class Session:
         if subscription.closed:
             return
         self.forget(subscription)
+        self.refusals["live", verdict.code] += 1
         self.send(messages.closed(subscription.id, verdict.message))
 
     def end(self) -> list[Subscription]:
@@ -201,8 +208,9 @@ class Session:
             self._challenge_once()
         self.send(messages.notice(verdict.message) if event_id is None else messages.ok(event_id, verdict))
 
-    def refuse(self, identifier: str, refused: Refused) -> None:
+    def refuse(self, verb: str, identifier: str, refused: Refused) -> None:
         """The CLOSED for a question that is not answered."""
+        self.refusals[verb, refused.code] += 1
         if refused.code == "auth-required":
             self._challenge_once()
         self.send(messages.closed(identifier, f"{refused.code}: {refused.sentence}"))

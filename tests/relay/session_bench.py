@@ -10,7 +10,7 @@ import msgspec
 from meshconsole.core.config import RelaySection
 from meshconsole.core.kinds import CLIENT_AUTH
 from meshconsole.relay.happening import Happening, Opened, Subscription
-from meshconsole.relay.policy import Access, Client
+from meshconsole.relay.policy import Access, Client, House
 from meshconsole.relay.session import Session
 from tests.relay.making import NOW, Public, raw, signed
 
@@ -28,8 +28,8 @@ class Bench:
     def __init__(self, access: Access | None = None, *, trusted: bool = False, **limits: object) -> None:
         self.wakes = 0
         self.now = 0.0
-        self.client = Client(access or Public(), trusted=trusted)
         config = msgspec.convert(limits, RelaySection)
+        self.client = Client(House(access or Public(), config), trusted=trusted)
         self.session = Session(self.client, config, CHALLENGE, self._wake, lambda url: url.startswith(URL))
 
     def tell(self, *parts: object) -> list[Happening]:

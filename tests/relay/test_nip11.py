@@ -15,7 +15,7 @@ def test_it_tells_only_true_limits() -> None:
     assert told["name"] == "pi"
     assert told["pubkey"] == "ab" * 32
     assert told["version"] == __version__
-    assert told["supported_nips"] == [1, 9, 11, 40, 42, 70]
+    assert told["supported_nips"] == [1, 9, 11, 17, 40, 42, 59, 62, 65, 67, 70]
     assert told["limitation"] == {
         "max_message_length": 2048 + len('["EVENT",]'),
         "max_subscriptions": 3,
@@ -29,6 +29,22 @@ def test_it_tells_only_true_limits() -> None:
         "payment_required": False,
         "restricted_writes": True,
     }
+
+
+@pytest.mark.parametrize(
+    ("config", "number"), [(RelaySection(search=True), 50), (RelaySection(min_pow_difficulty=8), 13)]
+)
+def test_what_is_switched_off_is_not_announced(config: RelaySection, number: int) -> None:
+    assert number in nip11.supported_nips(config)
+    assert number not in nip11.supported_nips(RelaySection(search=False))
+
+
+def test_work_and_time_limits_are_told() -> None:
+    config = RelaySection(min_pow_difficulty=8, max_future_s=900)
+    told = json.loads(nip11.document(config, name="pi", npub="", public=True))["limitation"]
+    assert told["min_pow_difficulty"] == 8
+    assert told["created_at_upper_limit"] == 900
+    assert told["restricted_writes"] is True
 
 
 def test_a_public_relay_asks_for_nothing() -> None:

@@ -15,7 +15,7 @@ from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict
 from meshconsole.relay import pipeline as pipeline_module
 from meshconsole.relay.event import claimed_id
 from meshconsole.relay.pipeline import BROKEN, FORGED, STOPPING, Offer, Pipeline
-from meshconsole.relay.policy import Client
+from meshconsole.relay.policy import Client, House
 from tests.relay.making import NOW, Clock, Public, raw, signed
 from tests.relay.memory import MemoryEventStore, ids
 
@@ -53,7 +53,7 @@ class Bench:
         self.store = store
         self.happened: list[tuple[Offer, Verdict, int]] = []
         self.pipeline = Pipeline(store, lambda *what: self.happened.append(what), Clock())
-        self.client = Client(Public())
+        self.client = Client(House(Public()))
 
     def offer(self, event: Event | bytes) -> asyncio.Future[Verdict]:
         answer: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()

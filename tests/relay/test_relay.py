@@ -72,7 +72,7 @@ class FakeClient:
         while (message := await self.heard.get())[0] == "EVENT":
             assert message[1] == name
             found.append(message[2]["id"])
-        assert message == ["EOSE", name]
+        assert message[:2] == ["EOSE", name]
         return found
 
 
@@ -119,8 +119,7 @@ async def test_publish_many_keeps_order_and_answers_each() -> None:
 async def test_links_and_this_node_pass_the_gates_for_clients_but_not_the_rules() -> None:
     async with bench(access=Members()) as b:
         inner = signed(kind=4201, tags=(("-",),))
-        assert (await b.relay.publish(signed(), via="client x")).accepted
-        assert (await b.relay.publish(inner, via="client x")).code == "restricted"
+        assert (await b.relay.publish(signed(), via="client x")).code == "auth-required"
         assert await b.relay.publish(inner, via="link", trusted=True) == ACCEPTED
         assert await b.relay.publish(signed(kind=4202), via="local") == ACCEPTED
         assert (await b.relay.publish(signed(kind=22242), trusted=True)).code == "invalid"
@@ -276,7 +275,7 @@ async def test_large_answers_come_in_pages_as_the_client_takes_them(monkeypatch:
         rest = await client.hear(26 + 1 + 2)
         found = [message[2]["id"] for message in first + rest[:26]]
         assert found == [event.id for event in events[:0:-1]]
-        assert rest[26] == ["EOSE", "s"]
+        assert rest[26] == ["EOSE", "s", ["finish"]]
         assert rest[27][2]["id"] == late.id
         assert rest[28][2]["kind"] == 5
 
@@ -368,3 +367,86 @@ async def test_expired_events_are_purged_in_the_background() -> None:
 
     async with bench(Purging(Clock())):
         await purged.wait()
+
+
+# --- NIP-67: whether everything stored was given -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("filters", "hint"),
+    [
+        ([{}], ["finish"]),
+        ([{"limit": 4}], ["finish"]),
+        ([{"limit": 2}], ["more"]),
+        ([{"kinds": [7]}], ["finish"]),
+        ([{"kinds": [7]}, {"limit": 1}], ["more"]),
+        ([{"ids": []}], ["finish"]),
+        ([{"ids": []}, {"since": 2, "until": 1}], ["finish"]),
+        ([{"limit": 0}], None),
+        ([{}, {"limit": 0}], None),
+        ([{"limit": 0}, {"limit": 1}], ["more"]),
+        ([{"ids": [], "limit": 0}, {}], ["finish"]),
+    ],
+)
+async def test_nip67_eose_says_for_the_whole_subscription_whether_anything_was_cut(
+    filters: list[dict[str, Any]], hint: list[str] | None
+) -> None:
+    async with bench() as b:
+        await b.relay.publish_many([signed(content=str(number)) for number in range(3)])
+        client = b.client()
+        client.say("REQ", "s", *filters)
+        while (message := await client.heard.get())[0] == "EVENT":
+            pass
+        assert message == ["EOSE", "s", *([hint] if hint else [])]
+
+
+async def test_nip67_the_owners_limit_cuts_too() -> None:
+    async with bench(config=RelaySection(max_limit=2)) as b:
+        await b.relay.publish_many([signed(content=str(number)) for number in range(3)])
+        client = b.client()
+        client.say("REQ", "s", {"limit": 100})
+        assert (await client.hear(3))[-1] == ["EOSE", "s", ["more"]]
+
+
+# --- NIP-59: wraps reach those they are addressed to, and nobody else --------------------------------
+
+
+async def test_nip59_live_wraps_are_heard_by_their_readers_only_even_if_they_log_in_late() -> None:
+    async with bench() as b:
+        reader, stranger = b.client(), b.client()
+        assert await stranger.stored("all", {}) == []
+        assert await reader.stored("all", {}) == []
+        early = signed("one-time", 21059, (("p", npub("bob")),), "early")
+        assert (await b.relay.publish(early)).accepted
+        reader.publish(signed(tags=(("-",),)))
+        (_, challenge), _ = await reader.hear(2)
+        login = signed("bob", 22242, (("relay", "ws://here"), ("challenge", challenge)))
+        reader.say("AUTH", json.loads(raw(login)))
+        assert (await reader.hear())[0][2] is True
+        wrap = signed("one-time", 1059, (("p", npub("bob")),))
+        passing = signed("one-time", 21059, (("p", npub("bob")),))
+        note = signed(content="for all")
+        await b.relay.publish_many([wrap, passing, note])
+        assert {message[2]["id"] for message in await reader.hear(3)} == {wrap.id, passing.id, note.id}
+        assert (await stranger.hear())[0][2]["id"] == note.id
+
+
+# --- Refusals are counted ----------------------------------------------------------------------------
+
+
+async def test_every_refusal_is_counted_by_verb_and_code() -> None:
+    async with bench(access=Members({npub("alice")})) as b:
+        client = b.client()
+        client.say("REQ", "s", {})
+        client.publish(signed())
+        client.say("AUTH", {"id": "x"})
+        client.say("HELLO")
+        await b.relay.publish(b"rubbish", trusted=True)
+        await client.hear(5)
+        assert dict(b.relay.refusals) == {
+            ("REQ", "auth-required"): 1,
+            ("EVENT", "auth-required"): 1,
+            ("AUTH", "invalid"): 1,
+            ("message", "unsupported"): 1,
+            ("EVENT", "invalid"): 1,
+        }

@@ -18,13 +18,13 @@ async def test_publish_ask_and_follow() -> None:
     async with door() as d, d.connect() as writer, d.connect("/any/path?x") as reader:
         event = signed(content="é 😀")
         await say(reader, "REQ", "s", {"kinds": [1]})
-        assert await hear(reader) == ["EOSE", "s"]
+        assert await hear(reader) == ["EOSE", "s", ["finish"]]
         await writer.send(event_message(event).decode())
         assert await hear(writer) == ["OK", event.id, True, ""]
         assert await reader.recv() == f'["EVENT","s",{raw(event).decode()}]'
         await say(writer, "REQ", "t", {"ids": [event.id]})
         assert (await hear(writer))[2]["id"] == event.id
-        assert await hear(writer) == ["EOSE", "t"]
+        assert await hear(writer) == ["EOSE", "t", ["finish"]]
         assert d.server.connections == 2
         assert d.relay.status().clients == 2
 
@@ -40,7 +40,7 @@ async def test_logging_in_over_the_wire() -> None:
             await client.send(f'["AUTH",{raw(login).decode()}]')
             assert (await hear(client))[2] is accepted
         await say(client, "REQ", "s", {})
-        assert await hear(client) == ["EOSE", "s"]
+        assert await hear(client) == ["EOSE", "s", ["finish"]]
 
 
 async def test_each_connection_has_its_own_challenge() -> None:

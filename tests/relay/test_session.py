@@ -174,8 +174,8 @@ def test_a_req_opens_a_subscription() -> None:
     bench = Bench()
     subscription = bench.open("sub", {"kinds": [1]}, {"ids": [HEX], "limit": 5})
     assert subscription.filters == (
-        Filter(kinds=frozenset({1}), hidden=TEAM_KINDS),
-        Filter(ids=frozenset({HEX}), limit=5, hidden=TEAM_KINDS),
+        Filter(kinds=frozenset({1}), hidden=TEAM_KINDS, addressed=frozenset()),
+        Filter(ids=frozenset({HEX}), limit=5, hidden=TEAM_KINDS, addressed=frozenset()),
     )
     assert bench.session.reading == 1
     bench.session.stored(subscription, [b'{"a":1}', b'{"b":2}'])
@@ -220,7 +220,7 @@ def test_a_req_without_a_usable_id_gets_a_notice(parts: list[Any]) -> None:
         ([1], "invalid: "),
         ([{"ids": ["short"]}], "invalid: "),
         ([{}, {"kinds": "x"}], "invalid: "),
-        ([{"search": "x"}], "unsupported: "),
+        ([{"#tt": ["x"]}], "unsupported: "),
         ([{}] * 33, "invalid: "),
         ([{"kinds": [4201]}], "restricted: "),
     ],

@@ -8,12 +8,13 @@ from meshconsole.core.errors import Refused
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
 from meshconsole.relay import messages
 from meshconsole.relay.event import readable_id
+from meshconsole.relay.happening import Happening, Widened
 from meshconsole.relay.login import proven_key
+from meshconsole.relay.policy import narrowed
 
 if TYPE_CHECKING:
     import msgspec
 
-    from meshconsole.relay.happening import Happening
     from meshconsole.relay.session import Session
 
 MAX_KEYS = 16
@@ -25,8 +26,21 @@ def take(session: Session, parts: list[msgspec.Raw], now: float) -> list[Happeni
         session.send(messages.notice("invalid: AUTH takes exactly one event"))
         return []
     data = bytes(parts[1])
-    session.say(readable_id(data), _prove(session, data, now))
-    return []
+    known = len(session.client.npubs)
+    verdict = _prove(session, data, now)
+    if not verdict.accepted:
+        session.refusals["AUTH", verdict.code] += 1
+    session.say(readable_id(data), verdict)
+    return _widen(session) if len(session.client.npubs) > known else []
+
+
+def _widen(session: Session) -> list[Happening]:
+    """Open subscriptions hear from now on what is addressed to the new key too."""
+    widened: list[Happening] = []
+    for subscription in session.subscriptions.values():
+        subscription.filters = tuple(narrowed(wanted, session.client) for wanted in subscription.filters)
+        widened.append(Widened(subscription))
+    return widened
 
 
 def _prove(session: Session, data: bytes, now: float) -> Verdict:

@@ -17,5 +17,5 @@ if TYPE_CHECKING:
 def take(session: Session, parts: list[msgspec.Raw], now: float) -> list[Happening]:
     identifier = read_id(session, "COUNT", parts)
     if identifier is not None:
-        session.refuse(identifier, Refused("unsupported", "COUNT is not offered here"))
+        session.refuse("COUNT", identifier, Refused("unsupported", "COUNT is not offered here"))
     return []

@@ -6,9 +6,10 @@ it away, else through `Session.answer` when its fate is known.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from meshconsole.core.verdict import Verdict, refuse
+from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
 from meshconsole.relay import messages
 from meshconsole.relay.event import claimed_id, readable_id
 from meshconsole.relay.happening import Happening, Offered, TurnedAway
@@ -41,4 +42,9 @@ def _may_offer(session: Session, data: bytes, now: float) -> Verdict:
         return refuse("rate-limited", f"at most {config.events_per_second} events per second")
     if len(data) > config.max_event_bytes and not session.client.trusted:
         return refuse("invalid", f"the event is larger than {config.max_event_bytes} bytes")
-    return may_offer(session.client)
+    verdict = may_offer(session.client)
+    return verdict if verdict.accepted or not _may_vanish(data) else ACCEPTED
+
+
+_may_vanish = re.compile(rb'"kind"\s*:\s*62\b').search
+"""NIP-62: a request to vanish is followed whoever brings it. The rules look closer once it is read."""

@@ -27,7 +27,7 @@ def open_(session: Session, parts: list[msgspec.Raw], now: float) -> list[Happen
         filters = ask(session, "REQ", parts[2:], now)
         _check_room(session)
     except Refused as refused:
-        session.refuse(identifier, refused)
+        session.refuse("REQ", identifier, refused)
         return happened
     subscription = Subscription(session, identifier, filters, messages.event_prefix(identifier))
     session.subscriptions[identifier] = subscription
