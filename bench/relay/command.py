@@ -11,7 +11,8 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from bench.relay.phases import PHASES, UNITS, Plan, million, prepare
+from bench.relay.growth import grow
+from bench.relay.phases import PHASES, UNITS, Plan, prepare
 from bench.relay.servers import OwnNode, server
 from bench.relay.summary import judge, medians, table
 from bench.relay.wire import BenchError
@@ -54,8 +55,9 @@ def main(words: Sequence[str]) -> int:
                 flush=True,
             )
         rounds = run(servers, phases, chosen.events, chosen.rounds, quiet=chosen.json)
-        if chosen.million:
-            million(servers, rounds)
+        if chosen.grow_to:
+            for name, metrics in grow(servers, chosen.events, chosen.grow_to).items():
+                rounds[name].append(metrics)
     except BenchError as error:
         print(f"The bench stopped: {error}", file=sys.stderr)
         return 1
@@ -124,11 +126,11 @@ def _parser() -> argparse.ArgumentParser:
         "--beside", action="append", default=[], metavar="TARGET", help="another one (repeatable)"
     )
     parser.add_argument("--events", type=int, default=100_000, help="stored events (default: 100000)")
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=1, help="0 for --grow-to alone")
     parser.add_argument(
         "--only", default="", metavar="PHASE,…", help=f"of {', '.join(PHASES)}; ingest always runs"
     )
-    parser.add_argument("--million", action="store_true", help="then ask again with 1,000,000 stored events")
+    parser.add_argument("--grow-to", type=int, metavar="N", help="then ask again with so many stored events")
     parser.add_argument(
         "--pid",
         action="append",

@@ -5,10 +5,8 @@ Phases run in the order of PHASES, because later ones need what earlier ones sto
 
 from __future__ import annotations
 
-import math
 import time
 import urllib.request
-from contextlib import ExitStack
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -16,11 +14,10 @@ import msgspec
 
 from bench.relay import corpus, delivery, reading, writing
 from bench.relay.queries import CLASSES, MIX, PLAIN, Reference, queries
-from bench.relay.summary import Metrics, medians, percentile
-from bench.relay.wire import BenchError
+from bench.relay.summary import Metrics, percentile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from bench.relay.servers import Server
 
@@ -41,9 +38,8 @@ UNITS = {
     "USS loaded": "MB",
     "ingest": "events/s",
     "CPU per event": "us",
-    "client's share of ingest": "",
     "ingest beside 500 idle": "events/s",
-    "ingest, after that": "events/s",
+    "ingest, without them": "events/s",
     "duplicates": "events/s",
     "durable OK, p50": "ms",
     "durable OK, p99": "ms",
@@ -99,7 +95,7 @@ def ingest(plan: Plan, server: Server, number: int) -> Metrics:
 
 
 def requests(plan: Plan, server: Server, number: int) -> Metrics:
-    reference = _reference(plan.events, tuple(plan.held.get(server.name, ())))
+    reference = reference_of(plan.events, tuple(plan.held.get(server.name, ())))
     asked = queries(reference, MIX, MIX_REQUESTS, number)
     before = server.cpu_s()
     mix = reading.ask(server.url, asked, MIX_CONNECTIONS)
@@ -109,7 +105,7 @@ def requests(plan: Plan, server: Server, number: int) -> Metrics:
         "CPU per request": (server.cpu_s() - before) / len(asked) * 1e6,
     }
     wrong = len(mix.wrong)
-    for name in (*PLAIN, *(("search",) if _can_search(server.url) else ())):
+    for name in classes(server):
         alone = reading.ask(server.url, queries(reference, (name,), CLASS_REQUESTS, number + 100), 1)
         metrics[f"{name}, p50"] = percentile(alone.waits, 0.5) * 1000
         metrics[f"{name}, p99"] = percentile(alone.waits, 0.99) * 1000
@@ -123,7 +119,7 @@ def requests(plan: Plan, server: Server, number: int) -> Metrics:
 
 def duplicates(plan: Plan, server: Server, number: int) -> Metrics:
     frames = corpus.frames(corpus.corpus(plan.events, plan.seed(server, number))[: plan.few])
-    return {"duplicates": len(frames) / writing.ingest(server.url, frames)}
+    return {"duplicates": len(frames) / writing.ingest(server.url, frames, again=True)}
 
 
 def idle(plan: Plan, server: Server, number: int) -> Metrics:
@@ -160,8 +156,10 @@ def fanout(plan: Plan, server: Server, number: int) -> Metrics:
     for subscribers, count in ((100, 3000), (500, 1200)):
         purpose = f"fan{subscribers}"
         frames = corpus.frames(corpus.notes(purpose, count, seed))
+        own = time.process_time()
         seconds, copies = delivery.rate(server.url, frames, corpus.author_of(purpose, seed), subscribers)
         metrics[f"fan-out to {subscribers}"] = copies / seconds
+        metrics[f"client's share, fan-out to {subscribers}"] = (time.process_time() - own) / seconds
     frames = corpus.frames(corpus.notes("single", 100, seed))
     seconds, copies = delivery.one_in_flight(server.url, frames, corpus.author_of("single", seed), 100)
     metrics["fan-out to 100, one in flight"] = copies / seconds
@@ -190,44 +188,6 @@ PHASES: dict[str, Callable[[Plan, Server, int], Metrics]] = {
 """Each needs `ingest`, which is therefore never left out."""
 
 
-MILLION = 1_000_000
-MILLION_ROUNDS = 3
-
-
-def million(servers: Sequence[Server], rounds: Mapping[str, list[Metrics]]) -> None:
-    """Asks again with a million events stored, and adds how much slower each class of request is."""
-    plan = Plan(MILLION)
-    later: dict[str, list[Metrics]] = {each.name: [] for each in servers}
-    with ExitStack() as stack:
-        for each in servers:
-            if not each.restartable:
-                raise BenchError("only relays that the bench starts can be filled with a million events")
-            stack.callback(each.stop)
-            each.start()
-            _fill(each, corpus.corpus(MILLION))
-            plan.held[each.name] = [0]
-        for number in range(MILLION_ROUNDS):
-            for each in servers if number % 2 == 0 else reversed(servers):
-                later[each.name].append(requests(plan, each, number))
-    for each in servers:
-        small, large = medians(rounds[each.name]), medians(later[each.name])
-        slower = {
-            name: large[f"{name}, p50"] / small[f"{name}, p50"] for name in CLASSES if f"{name}, p50" in small
-        }
-        rounds[each.name][-1].update(
-            {
-                **{f"{name}, 1M": value for name, value in large.items()},
-                **{f"{name}, 1M to fewer": value for name, value in slower.items()},
-                "slowest class, 1M to 100k": max(slower.values(), default=math.nan),
-            }
-        )
-
-
-def _fill(server: Server, events: Sequence[bytes], step: int = 50_000) -> None:
-    for start in range(0, len(events), step):
-        writing.ingest(server.url, corpus.frames(list(events[start : start + step])))
-
-
 def prepare(plan: Plan, seeds: Sequence[int]) -> None:
     """Signs what is not signed yet, before any clock runs."""
     for seed in seeds:
@@ -244,22 +204,22 @@ def _timed(server: Server, work: Callable[[], float], count: int) -> tuple[Metri
     seconds = work()
     return {
         "CPU per event": (server.cpu_s() - before) / count * 1e6,
-        "client's share of ingest": (time.process_time() - own) / seconds,
+        "client's share, ingest": (time.process_time() - own) / seconds,
     }, seconds
 
 
 @lru_cache(maxsize=2)
-def _reference(events: int, seeds: tuple[int, ...]) -> Reference:
+def reference_of(events: int, seeds: tuple[int, ...]) -> Reference:
     return Reference(line for seed in seeds for line in corpus.corpus(events, seed))
 
 
-def _can_search(url: str) -> bool:
-    """By its NIP-11 document."""
-    asked = urllib.request.Request(
-        url.replace("ws://", "http://"), headers={"Accept": "application/nostr+json"}
-    )
+def classes(server: Server) -> tuple[str, ...]:
+    """Of requests that the relay can answer: searches only where its NIP-11 document offers them."""
+    wanted = {"Accept": "application/nostr+json"}
+    asked = urllib.request.Request(server.url.replace("ws://", "http://"), headers=wanted)
     try:
         with urllib.request.urlopen(asked, timeout=10) as answer:
-            return 50 in msgspec.json.decode(answer.read()).get("supported_nips", ())
+            searches = 50 in msgspec.json.decode(answer.read()).get("supported_nips", ())
     except (OSError, msgspec.DecodeError):
-        return False
+        searches = False
+    return (*PLAIN, "search") if searches else PLAIN

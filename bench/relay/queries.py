@@ -12,12 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from meshconsole.core.event import decode_event
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-
-    from meshconsole.core.event import Event
 
 _IDS = re.compile(rb'"id": ?"([0-9a-f]{64})"')
 
@@ -32,13 +28,23 @@ class Query(NamedTuple):
     """Whether NIP-01 demands the order: it does where there is a limit, but a search is by relevance."""
 
 
+class Held(msgspec.Struct, gc=False):
+    """What of an event decides whether a query finds it."""
+
+    id: str
+    pubkey: str
+    created_at: int
+    kind: int
+    tags: list[list[str]]
+    content: str
+
+
 class Reference:
     """Events newest first, and where each author, kind, tag and rare word is among them."""
 
     def __init__(self, lines: Iterable[bytes]) -> None:
-        self.events: list[Event] = sorted(
-            map(decode_event, lines), key=lambda event: event.created_at, reverse=True
-        )
+        decode = msgspec.json.Decoder(Held).decode
+        self.events = sorted(map(decode, lines), key=lambda event: event.created_at, reverse=True)
         self.ids = [event.id for event in self.events]
         self.by: dict[tuple[str, object], list[int]] = defaultdict(list)
         for place, event in enumerate(self.events):
