@@ -77,6 +77,8 @@ class RelaySection(Section, frozen=True):
     urls: tuple[str, ...] = ()
     """Other URLs of this relay, such as the team's own name for it: `wss://relay.example`. Logins and
     requests to vanish (NIP-62) may name them."""
+    max_sync_events: Positive = 500_000
+    """The most events that one reconciliation (NIP-77) may cover; each takes 40 bytes of memory."""
 
 
 class ContentSection(Section, frozen=True):
@@ -199,6 +201,7 @@ RELOADABLE = frozenset(
         "relay.max_future_s",
         "relay.search",
         "relay.urls",
+        "relay.max_sync_events",
         "console.theme",
         "console.glyphs",
         "console.frames_per_second",

@@ -1,4 +1,4 @@
-"""What a session tells its shell: subscriptions opened and closed, events offered. Pure."""
+"""What a session tells its shell: questions opened and closed, events offered. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from meshconsole.core.verdict import Verdict
     from meshconsole.relay.filter import Filter
+    from meshconsole.relay.negentropy import Responder
     from meshconsole.relay.session import Session
 
 
@@ -24,6 +25,21 @@ class Subscription:
     closed: bool = False
     waiting: list[tuple[int, bytes]] = field(default_factory=list)
     waiting_bytes: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Negotiation:
+    """One open NEG-OPEN. `responder` is there once the events were read: the snapshot it speaks of."""
+
+    session: Session
+    id: str
+    wanted: Filter
+    heard_at: float
+    """Monotonic seconds."""
+    busy: bool = True
+    """A message of the client is being answered."""
+    closed: bool = False
+    responder: Responder | None = None
 
 
 class Offered(NamedTuple):
@@ -55,4 +71,11 @@ class Widened(NamedTuple):
     subscription: Subscription
 
 
-Happening = Offered | TurnedAway | Opened | Closed | Widened
+class Negotiated(NamedTuple):
+    """A message of a negotiation, its first one if it has no responder yet."""
+
+    negotiation: Negotiation
+    message: bytes
+
+
+Happening = Offered | TurnedAway | Opened | Closed | Widened | Negotiated

@@ -1,4 +1,4 @@
-"""The JSON arrays that relay and client exchange (NIPs 1, 42, 45, 67), built as bytes. Pure."""
+"""The JSON arrays that relay and client exchange (NIPs 1, 42, 45, 67, 77), built as bytes. Pure."""
 
 from __future__ import annotations
 
@@ -31,6 +31,15 @@ def eose(subscription_id: str, complete: bool | None) -> bytes:
 def closed(subscription_id: str, message: str) -> bytes:
     """`message` is "code: sentence"."""
     return _encode(("CLOSED", subscription_id, message))
+
+
+def neg_msg(negotiation_id: str, message: bytes) -> bytes:
+    return _encode(("NEG-MSG", negotiation_id, message.hex()))
+
+
+def neg_err(negotiation_id: str, message: str, *more: int) -> bytes:
+    """`message` is "code: sentence"; `more` may be the most records that could be taken (NIP-77)."""
+    return _encode(("NEG-ERR", negotiation_id, message, *more))
 
 
 def notice(sentence: str) -> bytes:

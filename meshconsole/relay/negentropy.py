@@ -69,6 +69,11 @@ class Responder:
         self._items = items
         self._frame_bytes = checked_frame(frame_bytes)
 
+    @property
+    def count(self) -> int:
+        """How many items it holds."""
+        return len(self._items)
+
     def receive(self, message: bytes) -> bytes:
         """The answer. Raises RemoteError for a message that is not negentropy."""
         if _version(message) != VERSION:

@@ -14,12 +14,12 @@ from meshconsole.relay.verbs.asking import MAX_SUBSCRIPTION_ID
 if TYPE_CHECKING:
     from meshconsole.core.config import RelaySection
 
-ALWAYS = (1, 9, 11, 17, 40, 42, 59, 62, 65, 67, 70)
+ALWAYS = (1, 9, 11, 17, 40, 42, 59, 62, 65, 67, 70, 77)
 MEDIA_TYPE = "application/nostr+json"
 CORS = (
     ("Access-Control-Allow-Origin", "*"),
-    ("Access-Control-Allow-Headers", "*"),
-    ("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS"),
+    ("Access-Control-Allow-Headers", "*, Authorization"),  # the star does not mean this one
+    ("Access-Control-Allow-Methods", "GET, HEAD, POST, OPTIONS"),
 )
 PREFLIGHT = "\r\n".join(
     ["HTTP/1.1 204 No Content", *(f"{name}: {value}" for name, value in CORS), "Connection: close", "", ""]

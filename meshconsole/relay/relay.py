@@ -23,6 +23,7 @@ from meshconsole.relay.happening import Closed, Offered, Opened, Subscription, T
 from meshconsole.relay.lists import Lists
 from meshconsole.relay.live import LiveIndex
 from meshconsole.relay.names import names_this_relay
+from meshconsole.relay.negotiating import Negotiating
 from meshconsole.relay.pipeline import Offer, Pipeline
 from meshconsole.relay.policy import Access, Client, House, may_ask
 from meshconsole.relay.session import Session
@@ -112,11 +113,13 @@ class Relay:
         self._events_out = 0
         self._pipeline: Pipeline | None = None
         self._reading: ThreadPoolExecutor | None = None
+        self._negotiating: Negotiating | None = None
         self._purging: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         self._pipeline = Pipeline(self.store, self._happened, self._clock)
         self._reading = ThreadPoolExecutor(2, thread_name_prefix="relay-read")
+        self._negotiating = Negotiating(self.store, lambda: self._ports.keys(), lambda: self.config)
         self._purging = asyncio.create_task(self._purge(), name="relay-purge")
 
     async def stop(self) -> None:
@@ -125,6 +128,8 @@ class Relay:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._negotiating is not None:
+            await self._negotiating.stop()
         if self._pipeline is not None:
             await self._pipeline.stop()
         if self._reading is not None:
@@ -204,6 +209,8 @@ class Relay:
                 self._live.add(happening.subscription, happening.subscription.filters)
             elif isinstance(happening, Closed):
                 self._live.remove(happening.subscription)
+            elif self._negotiating is not None:
+                self._negotiating.answer(happening)
 
     def disconnect(self, session: Session) -> None:
         del self._ports[session]

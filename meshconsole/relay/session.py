@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from meshconsole.core.config import RelaySection
     from meshconsole.core.errors import Refused
-    from meshconsole.relay.happening import Happening, Subscription
+    from meshconsole.relay.happening import Happening, Negotiation, Subscription
     from meshconsole.relay.policy import Client
 
 MAX_WAITING_BYTES = 1 << 20
@@ -62,6 +62,7 @@ class Session:
         self.is_own_url = is_own_url
         self.subscriptions: dict[str, Subscription] = {}
         self.refusals = Counter() if refusals is None else refusals
+        self.negotiations: dict[str, Negotiation] = {}
         self.offered = 0
         self.offered_bytes = 0
         """Events that wait for their OK."""
@@ -108,8 +109,9 @@ class Session:
 
     @property
     def reading(self) -> int:
-        """Subscriptions whose stored part is under way."""
-        return sum(subscription.reading for subscription in self.subscriptions.values())
+        """Subscriptions whose stored part is under way, and negotiations that wait for an answer."""
+        subscriptions = sum(subscription.reading for subscription in self.subscriptions.values())
+        return subscriptions + sum(negotiation.busy for negotiation in self.negotiations.values())
 
     @property
     def challenge(self) -> str:
@@ -166,8 +168,24 @@ class Session:
         self.refusals["live", verdict.code] += 1
         self.send(messages.closed(subscription.id, verdict.message))
 
+    def negotiate(self, negotiation: Negotiation, answer: bytes) -> None:
+        """The answer to a message that was Negotiated."""
+        if not negotiation.closed:
+            negotiation.busy = False
+            self.send(messages.neg_msg(negotiation.id, answer))
+
+    def fail_negotiation(self, negotiation: Negotiation, refused: Refused, *more: int) -> None:
+        """Ends a negotiation from our side."""
+        if not negotiation.closed:
+            negotiation.closed = True
+            self.negotiations.pop(negotiation.id, None)
+            self.refuse_negotiation(negotiation.id, refused, *more)
+
     def end(self) -> list[Subscription]:
         """The connection is gone: nothing is sent any more. Returns what was open."""
+        for negotiation in self.negotiations.values():
+            negotiation.closed = True
+        self.negotiations.clear()
         open_ = list(self.subscriptions.values())
         for subscription in open_:
             self.forget(subscription)
@@ -214,6 +232,13 @@ class Session:
         if refused.code == "auth-required":
             self._challenge_once()
         self.send(messages.closed(identifier, f"{refused.code}: {refused.sentence}"))
+
+    def refuse_negotiation(self, identifier: str, refused: Refused, *more: int) -> None:
+        """The NEG-ERR: the negotiation is not, or no longer, open."""
+        self.refusals["NEG", refused.code] += 1
+        if refused.code == "auth-required":
+            self._challenge_once()
+        self.send(messages.neg_err(identifier, f"{refused.code}: {refused.sentence}", *more))
 
     def forget(self, subscription: Subscription) -> None:
         subscription.closed = True

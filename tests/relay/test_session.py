@@ -47,8 +47,8 @@ def test_what_is_no_message_gets_a_notice(message: bytes) -> None:
 
 def test_unknown_verbs_get_a_notice() -> None:
     bench = Bench()
-    assert bench.tell("NEG-OPEN", "x") == []
-    assert bench.said() == [["NOTICE", 'unsupported: "NEG-OPEN" is not known here']]
+    assert bench.tell("NEG-WHAT", "x") == []
+    assert bench.said() == [["NOTICE", 'unsupported: "NEG-WHAT" is not known here']]
     bench.tell("COUNT", "sub", {})
     assert bench.said() == [["CLOSED", "sub", "unsupported: COUNT is not offered here"]]
 
@@ -56,7 +56,7 @@ def test_unknown_verbs_get_a_notice() -> None:
 @given(st.binary(max_size=80) | st.text(max_size=80).map(str.encode))
 def test_no_message_makes_it_fail(message: bytes) -> None:
     bench = Bench()
-    for begin in (b"", b'["REQ",', b'["EVENT",', b'["AUTH",', b'["CLOSE",'):
+    for begin in (b"", b'["REQ",', b'["EVENT",', b'["AUTH",', b'["CLOSE",', b'["NEG-OPEN",', b'["NEG-MSG",'):
         bench.session.receive(begin + message, 0.0)
         bench.session.receive(begin + message + b"]", 0.0)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from meshconsole.relay.verbs import auth, count, event, req
+from meshconsole.relay.verbs import auth, count, event, neg, req
 
 if TYPE_CHECKING:
     import msgspec
@@ -25,4 +25,7 @@ VERBS: dict[str, Verb] = {
     "CLOSE": req.close,
     "COUNT": count.take,
     "AUTH": auth.take,
+    "NEG-OPEN": neg.open_,
+    "NEG-MSG": neg.message,
+    "NEG-CLOSE": neg.close,
 }

@@ -1,0 +1,132 @@
+"""Negotiations (NIP-77) as work: events are read and messages answered off the loop, one at a time.
+
+One thread for all of them: a negotiation never takes a REQ's place, and only one set of events is
+being gathered at any moment. What is open is a snapshot of the events at its NEG-OPEN; all snapshots
+together hold at most HELD times the most that one may cover.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from meshconsole.core.errors import MeshconsoleError, Refused, RemoteError
+from meshconsole.relay.items import ItemVector
+from meshconsole.relay.negentropy import Responder
+from meshconsole.relay.verbs import neg
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from meshconsole.core.config import RelaySection
+    from meshconsole.relay.filter import Filter
+    from meshconsole.relay.happening import Negotiated, Negotiation
+    from meshconsole.relay.session import Session
+    from meshconsole.relay.store import EventStore, Item
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+HELD = 2
+SWEEP_S = 10.0
+
+
+class Negotiating:
+    """`sessions` gives all that are connected, `config` the limits of now. Made on the loop."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        sessions: Callable[[], Collection[Session]],
+        config: Callable[[], RelaySection],
+    ) -> None:
+        self._store = store
+        self._sessions = sessions
+        self._config = config
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="relay-negotiate")
+        self._loop = asyncio.get_running_loop()
+        self._sweeping = asyncio.create_task(self._sweep(), name="relay-negotiations")
+
+    def answer(self, asked: Negotiated) -> None:
+        """The session hears of the answer, or of the failure, on the loop."""
+        negotiation, message = asked
+        if negotiation.responder is None:
+            begun = self._loop.run_in_executor(self._thread, self._begin, negotiation.wanted, message)
+            begun.add_done_callback(lambda done: self._begun(negotiation, done))
+        else:
+            said = self._loop.run_in_executor(self._thread, negotiation.responder.receive, message)
+            said.add_done_callback(lambda done: self._answered(negotiation, done))
+
+    async def stop(self) -> None:
+        self._sweeping.cancel()
+        await asyncio.gather(self._sweeping, return_exceptions=True)
+        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+
+    def end_idle(self, now: float) -> None:
+        """`now` is monotonic seconds."""
+        for session in list(self._sessions()):
+            neg.end_idle(session, now)
+
+    def _begun(self, negotiation: Negotiation, done: asyncio.Future[tuple[Responder, bytes]]) -> None:
+        if self._has_failed(negotiation, done):
+            return
+        responder, answer = done.result()
+        held = sum(_held(session) for session in self._sessions())
+        if held + responder.count > HELD * self._config().max_sync_events:
+            busy = Refused("rate-limited", "too many negotiations are under way; try again in a minute")
+            negotiation.session.fail_negotiation(negotiation, busy)
+        else:
+            negotiation.responder = responder
+            negotiation.session.negotiate(negotiation, answer)
+
+    def _answered(self, negotiation: Negotiation, done: asyncio.Future[bytes]) -> None:
+        if not self._has_failed(negotiation, done):
+            negotiation.session.negotiate(negotiation, done.result())
+
+    def _has_failed(self, negotiation: Negotiation, done: asyncio.Future[T]) -> bool:
+        if done.cancelled():
+            return True
+        fail = negotiation.session.fail_negotiation
+        match done.exception():
+            case None:
+                return False
+            case Refused(code="blocked") as error:
+                fail(negotiation, error, self._config().max_sync_events)
+            case Refused() as error:
+                fail(negotiation, error)
+            case RemoteError(sentence=sentence):
+                fail(negotiation, Refused("invalid", sentence))
+            case MeshconsoleError() as error:
+                fail(negotiation, Refused("error", str(error)))
+            case error:
+                log.error("a negotiation failed", exc_info=error)
+                fail(negotiation, Refused("error", "an internal error; open it again"))
+        return True
+
+    def _begin(self, wanted: Filter, message: bytes) -> tuple[Responder, bytes]:
+        """Runs in the thread."""
+        responder = Responder(ItemVector(self._items(wanted)))
+        return responder, responder.receive(message)
+
+    def _items(self, wanted: Filter) -> list[Item]:
+        if wanted.impossible:
+            return []
+        items = self._store.items(wanted, self._config().max_sync_events)
+        if wanted.limit is None or len(items) <= wanted.limit:
+            return items
+        newest = sorted(items, key=lambda item: (-item.created_at, item.id))  # the order of NIP-01
+        return sorted(newest[: wanted.limit])
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self.end_idle(time.monotonic())
+
+
+def _held(session: Session) -> int:
+    open_ = list(session.negotiations.values())
+    return sum(negotiation.responder.count for negotiation in open_ if negotiation.responder is not None)
