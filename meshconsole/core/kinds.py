@@ -12,11 +12,13 @@ REPOST = 6
 GENERIC_REPOST = 16
 VANISH = 62
 GIFT_WRAP = 1059
+REPORT = 1984
 RELAY_LIST = 10002
 PRIVATE_RELAY_LIST = 10013
 INBOX_RELAY_LIST = 10050
 EPHEMERAL_GIFT_WRAP = 21059
 CLIENT_AUTH = 22242
+HTTP_AUTH = 27235
 
 GATED_KINDS = frozenset({GIFT_WRAP, EPHEMERAL_GIFT_WRAP})
 """NIP-59 wraps: only those whom a `p` tag names learn that they exist."""
@@ -45,6 +47,7 @@ _WORDS = {
     7: "reaction",
     VANISH: "vanish",
     GIFT_WRAP: "gift wrap",
+    REPORT: "report",
     RELAY_LIST: "relay list",
     INBOX_RELAY_LIST: "inbox relays",
     EPHEMERAL_GIFT_WRAP: "passing gift wrap",

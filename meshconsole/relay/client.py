@@ -21,13 +21,13 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import State
 
 from meshconsole.relay.frames import NEED_MORE, next_frame, text_frames
-from meshconsole.relay.nip11 import PREFLIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from websockets.http11 import Request, Response
 
+    from meshconsole.relay.postdesk import Opening
     from meshconsole.relay.relay import Relay
     from meshconsole.relay.session import Session
 
@@ -64,8 +64,9 @@ class EagerMeter(Protocol):
 class ClientConnection(ServerConnection):
     """Also serves the routes of other rooms, and then behaves as the library made it."""
 
-    def __init__(self, *arguments: object, **named: object) -> None:
+    def __init__(self, *arguments: object, opening: Opening, **named: object) -> None:
         super().__init__(*arguments, **named)  # type: ignore[arg-type]
+        self._opening: Opening | None = opening
         self.is_client = False
         """Set before the handshake is answered, when the path is the relay's own."""
         self._port: ClientPort | None = None
@@ -94,10 +95,11 @@ class ClientConnection(ServerConnection):
         self.go_on()
 
     def data_received(self, data: bytes) -> None:
-        if self.request is None and data.startswith(b"OPTIONS "):
-            self.transport.write(PREFLIGHT)  # the library answers nothing but GET
-            self.transport.close()
-            return
+        if self._opening is not None:
+            data = self._opening.take(self, data)
+            if not data:
+                return
+            self._opening = None
         if not self.is_client or self.protocol.state is not State.OPEN:
             super().data_received(data)
             return

@@ -22,6 +22,7 @@ from meshconsole.core.errors import Fatal
 from meshconsole.relay import nip11
 from meshconsole.relay.client import WRITE_BYTES, ClientConnection, ClientPort, Meter
 from meshconsole.relay.names import host_of, names_this_machine
+from meshconsole.relay.postdesk import Opening, PostDesk
 from meshconsole.relay.session import max_message_bytes
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from websockets.http11 import Request
 
     from meshconsole.core.verdict import Verdict
+    from meshconsole.relay.http_auth import HttpRequest
+    from meshconsole.relay.postdesk import Answer
     from meshconsole.relay.relay import Relay
 
 
@@ -42,7 +45,7 @@ class RelayServer:
 
     `admit(kind, remote_ip)` is asked for each WebSocket; kind is "client" or the route's name.
     `hosts` are names and addresses of this relay that the machine itself does not know (tunnels,
-    forwarded ports); logins (NIP-42) may name them.
+    forwarded ports); logins (NIP-42) may name them. `manage` answers POST (NIP-86).
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class RelayServer:
         name: str = "meshconsole",
         npub: str = "",
         hosts: Callable[[], Collection[str]] = tuple,
+        manage: Callable[[HttpRequest, Callable[[str], bool]], Awaitable[Answer]] | None = None,
     ) -> None:
         self._relay = relay
         self._host = host
@@ -67,6 +71,7 @@ class RelayServer:
         self._name = name
         self._npub = npub
         self._hosts = hosts
+        self._desk = PostDesk(manage, self._is_own_url)
         self._server: Server | None = None
         self.addresses: tuple[str, ...] = ()
         """ "host:port" of each listening socket."""
@@ -79,7 +84,7 @@ class RelayServer:
                 self._host or None,
                 self._port,
                 process_request=self._before_upgrade,
-                create_connection=ClientConnection,
+                create_connection=self._connection,  # type: ignore[arg-type] # a maker does as well
                 ping_timeout=60,  # a client that waits for bandwidth is not read, so its pongs are late
                 compression=None,  # costs up to 87 KiB per connection and 20 us per message
                 max_size=2 * max_message_bytes(self._relay.config),
@@ -95,6 +100,9 @@ class RelayServer:
         self._relay.address = self.addresses[0] if self.addresses else ""
         self._relay.ports = tuple(name[1] for name in names)
 
+    def _connection(self, *arguments: object, **named: object) -> ClientConnection:
+        return ClientConnection(*arguments, opening=Opening(self._desk), **named)
+
     async def stop(self) -> None:
         if self._server is None:
             return
@@ -104,6 +112,7 @@ class RelayServer:
             loop.remove_reader(listener)
         await _turns()  # in which what was just accepted becomes a connection
         self._server.close()
+        await self._desk.stop()
         await self._server.wait_closed()
         await _turns()  # in which the loop closes the sockets that were let go
 

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
 from meshconsole.core.config import RelaySection
-from meshconsole.core.errors import Fatal
+from meshconsole.core.errors import Fatal, Unavailable
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
+from meshconsole.relay.postdesk import Answer
 from meshconsole.relay.server import RelayServer
 from tests.relay.door import door, hear, http, say
 from tests.relay.making import npub
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from websockets.asyncio.server import ServerConnection
+
+    from meshconsole.relay.http_auth import HttpRequest
 
 
 # --- HTTP ------------------------------------------------------------------------------------------
@@ -48,6 +55,101 @@ async def test_browsers_may_ask_first() -> None:
         status, headers, _ = await http(d.address, "OPTIONS / HTTP/1.1", "Origin: https://client.example")
         assert status == "HTTP/1.1 204 No Content"
         assert headers["access-control-allow-origin"] == "*"
+
+
+async def test_the_first_bytes_may_come_one_by_one() -> None:
+    async with door() as d:
+        for verb, expected in (("OPTIONS", b"204"), ("POST", b"411")):
+            reader, writer = await asyncio.open_connection(*d.address.split(":"))
+            for byte in f"{verb} / HTTP/1.1\r\nHost: x\r\n\r\n".encode():
+                writer.write(bytes([byte]))
+                await writer.drain()
+            assert (await reader.readline()).split()[1] == expected
+            writer.close()
+        async with d.connect() as client:
+            await say(client, "REQ", "s", {"kinds": []})
+            assert (await hear(client))[0] == "EOSE"
+
+
+POST = (
+    "POST / HTTP/1.1",
+    "Content-Type: application/nostr+json+rpc",
+)
+
+
+async def test_where_nothing_is_managed_a_post_is_told_so() -> None:
+    async with door() as d:
+        status, headers, body = await http(d.address, *POST, "Content-Length: 0")
+        assert status == "HTTP/1.1 405 Method Not Allowed"
+        assert headers["access-control-allow-origin"] == "*"
+        assert "managed" in json.loads(body)["error"]
+
+
+async def test_a_post_that_could_be_read_in_two_ways_is_refused() -> None:
+    async with door(manage=never) as d:
+        for lines, expected in (
+            (["Content-Length: 1", "Content-Length: 2"], "400"),
+            (["Transfer-Encoding: chunked"], "501"),
+            (["Content-Length: 0", "Expect: 100-continue"], "417"),
+            (["Content-Length: 99999999"], "413"),
+            ([], "411"),
+        ):
+            status, _, body = await http(d.address, *POST, *lines)
+            assert status.split()[1] == expected
+            assert json.loads(body)["error"]
+
+
+async def never(request: HttpRequest, is_own_url: Callable[[str], bool]) -> Answer:
+    raise AssertionError(f"{request} was passed on")
+
+
+async def test_posts_are_answered_and_the_connection_closed() -> None:
+    async def manage(request: HttpRequest, is_own_url: Callable[[str], bool]) -> Answer:
+        own = [is_own_url(f"ws://{request.headers['host']}/"), is_own_url("ws://elsewhere.example/")]
+        return Answer(HTTPStatus.OK, json.dumps([request.target, request.body.decode(), own]).encode())
+
+    async with door(manage=manage) as d:
+        reader, writer = await asyncio.open_connection(*d.address.split(":"))
+        head = "\r\n".join([*POST, f"Host: {d.address}", "Content-Length: 4", "", "bo"])
+        writer.write(head.encode())
+        await writer.drain()
+        writer.write(b"dy")
+        head_bytes, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        assert head_bytes.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert json.loads(body) == ["/", "body", [True, False]]
+
+
+async def test_a_management_call_that_fails_is_answered_too(caplog: pytest.LogCaptureFixture) -> None:
+    async def fails(request: HttpRequest, is_own_url: Callable[[str], bool]) -> Answer:
+        raise Unavailable("The database is busy.") if request.target == "/busy" else ValueError
+
+    async with door(manage=fails) as d:
+        busy, _, body = await http(d.address, "POST /busy HTTP/1.1", "Content-Length: 0")
+        assert busy.split()[1] == "503"
+        assert json.loads(body)["error"] == "The database is busy."
+        broken, _, _ = await http(d.address, *POST, "Content-Length: 0")
+        assert broken.split()[1] == "500"
+    assert "management call failed" in caplog.text
+
+
+async def test_a_stop_finishes_the_call_that_was_begun() -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: HttpRequest, is_own_url: Callable[[str], bool]) -> Answer:
+        begun.set()
+        await go_on.wait()
+        return Answer(HTTPStatus.OK, b"{}")
+
+    async with door(manage=slow) as d:
+        asked = asyncio.create_task(http(d.address, *POST, "Content-Length: 0"))
+        await begun.wait()
+        stopping = asyncio.create_task(d.server.stop())
+        await asyncio.sleep(0)
+        assert not stopping.done()
+        go_on.set()
+        await stopping
+        assert (await asked)[0] == "HTTP/1.1 200 OK"
 
 
 async def test_a_browser_is_told_what_this_is() -> None:
