@@ -72,7 +72,7 @@ class RelaySection(Section, frozen=True):
     """Proof of work (NIP-13) that plain clients must show, in bits; 0 is none."""
     max_future_s: Natural = 0
     """How far an event of a plain client may be ahead of this clock; 0 is as far as it likes."""
-    search: bool = False
+    search: bool = True
     """Off: plain clients cannot search (NIP-50)."""
     urls: tuple[str, ...] = ()
     """Other URLs of this relay, such as the team's own name for it: `wss://relay.example`. Logins and

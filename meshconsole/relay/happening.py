@@ -1,4 +1,4 @@
-"""What a session tells its shell: questions opened and closed, events offered. Pure."""
+"""What a session tells its shell: events offered, questions opened and closed. Pure."""
 
 from __future__ import annotations
 
@@ -78,4 +78,12 @@ class Negotiated(NamedTuple):
     message: bytes
 
 
-Happening = Offered | TurnedAway | Opened | Closed | Widened | Negotiated
+class Counting(NamedTuple):
+    """A COUNT waits for `Session.counted` or `Session.uncounted`."""
+
+    session: Session
+    id: str
+    filters: tuple[Filter, ...]
+
+
+Happening = Offered | TurnedAway | Opened | Closed | Widened | Negotiated | Counting

@@ -28,6 +28,16 @@ def eose(subscription_id: str, complete: bool | None) -> bytes:
     return _encode(("EOSE", subscription_id, ("finish",) if complete else ("more",)))
 
 
+def count(query_id: str, counted: int, *, approximate: bool, registers: bytes) -> bytes:
+    """NIP-45. `registers` are its HyperLogLog, b"" for none."""
+    answer: dict[str, object] = {"count": counted}
+    if approximate:
+        answer["approximate"] = True
+    if registers:
+        answer["hll"] = registers.hex()
+    return _encode(("COUNT", query_id, answer))
+
+
 def closed(subscription_id: str, message: str) -> bytes:
     """`message` is "code: sentence"."""
     return _encode(("CLOSED", subscription_id, message))

@@ -14,7 +14,7 @@ from meshconsole.relay.verbs.asking import MAX_SUBSCRIPTION_ID
 if TYPE_CHECKING:
     from meshconsole.core.config import RelaySection
 
-ALWAYS = (1, 9, 11, 17, 40, 42, 59, 62, 65, 67, 70, 77)
+ALWAYS = (1, 9, 11, 17, 40, 42, 45, 59, 62, 65, 67, 70, 77)
 MEDIA_TYPE = "application/nostr+json"
 CORS = (
     ("Access-Control-Allow-Origin", "*"),

@@ -24,10 +24,10 @@ import msgspec
 
 from meshconsole.core.errors import MeshconsoleError, Refused
 from meshconsole.core.event import is_addressable, is_ephemeral, is_replaceable
-from meshconsole.core.kinds import DELETION
+from meshconsole.core.kinds import DELETION, VANISH
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict, refuse
 from meshconsole.relay.event import MAX_EVENT_BYTES, ReadEvent, check_event, expiration, read_event
-from meshconsole.relay.policy import judge_event
+from meshconsole.relay.policy import judge_event, vanishes_here
 from meshconsole.relay.store import Entry
 from meshconsole.relay.verify import has_valid_signature
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from meshconsole.core.event import Event
-    from meshconsole.relay.policy import Client
+    from meshconsole.relay.policy import Client, House
     from meshconsole.relay.store import EventStore, Written
 
 log = logging.getLogger(__name__)
@@ -206,7 +206,7 @@ class Pipeline:
             return
         self._writing = True
         group, self._ready = self._ready[:MAX_COMMIT], self._ready[MAX_COMMIT:]
-        entries = [Entry(offer.read.event, offer.read.raw) for offer in group if offer.read is not None]
+        entries = [_entry(offer.read, offer.client.house) for offer in group if offer.read is not None]
         future = self._loop.run_in_executor(self._writer, self._store.write, entries)
         future.add_done_callback(lambda done: self._written(group, done))
 
@@ -245,13 +245,17 @@ class Pipeline:
         if offer.read is None:
             return  # known to the store, of what kind was not looked at
         kind = offer.read.event.kind
-        if kind == DELETION:
+        if kind in (DELETION, VANISH):
             self._recent.clear()
         if is_replaceable(kind) or is_addressable(kind):
             return
         self._recent[offer.claimed] = None
         if len(self._recent) > RECENT:
             del self._recent[next(iter(self._recent))]
+
+
+def _entry(read: ReadEvent, house: House) -> Entry:
+    return Entry(read.event, read.raw, vanishes_here(read.event, house))
 
 
 def _check(store: EventStore | None, offers: Sequence[Offer]) -> list[ReadEvent | Verdict]:

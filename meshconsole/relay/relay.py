@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 import msgspec
 
 from meshconsole.core.config import RelaySection
-from meshconsole.core.errors import MeshconsoleError
+from meshconsole.core.errors import MeshconsoleError, Refused
 from meshconsole.core.event import Event
 from meshconsole.core.status import RelayStatus
 from meshconsole.core.verdict import Verdict, refuse
+from meshconsole.relay.counting import Counted, count_stored
 from meshconsole.relay.event import claimed_id, readable_id
-from meshconsole.relay.happening import Closed, Offered, Opened, Subscription, TurnedAway, Widened
+from meshconsole.relay.happening import Closed, Counting, Offered, Opened, Subscription, TurnedAway, Widened
 from meshconsole.relay.lists import Lists
 from meshconsole.relay.live import LiveIndex
 from meshconsole.relay.names import names_this_relay
@@ -207,6 +208,8 @@ class Relay:
                 self._open(happening.subscription)
             elif isinstance(happening, Widened):
                 self._live.add(happening.subscription, happening.subscription.filters)
+            elif isinstance(happening, Counting):
+                self._count(happening)
             elif isinstance(happening, Closed):
                 self._live.remove(happening.subscription)
             elif self._negotiating is not None:
@@ -281,13 +284,22 @@ class Relay:
             self._events_out += len(raws)
 
     def _give_up(self, subscription: Subscription, error: BaseException) -> None:
-        if isinstance(error, MeshconsoleError):
-            verdict = refuse("error", str(error))
-        else:
-            log.error("a query failed", exc_info=error)
-            verdict = refuse("error", "an internal error; ask again")
         self._live.remove(subscription)
-        subscription.session.fail(subscription, verdict)
+        subscription.session.fail(subscription, _in_words(error))
+
+    def _count(self, asked: Counting) -> None:
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self._reading, count_stored, self.store, asked.filters)
+        future.add_done_callback(lambda done: self._counted(asked, done))
+
+    def _counted(self, asked: Counting, done: asyncio.Future[Counted]) -> None:
+        error = done.exception()
+        if error is None:
+            counted, approximate, registers = done.result()
+            asked.session.counted(asked.id, counted, approximate=approximate, registers=registers)
+        else:
+            verdict = _in_words(error)
+            asked.session.uncounted(asked.id, Refused(verdict.code, verdict.sentence))
 
     def _first_page(self, filters: Sequence[Filter], cap: int) -> tuple[Selection, list[bytes], int]:
         selection = self.store.select(filters, cap)
@@ -358,6 +370,13 @@ class Relay:
         """Runs a blocking read of the store in the reading threads."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._reading, partial(function, *arguments, **named))
+
+
+def _in_words(error: BaseException) -> Verdict:
+    if isinstance(error, MeshconsoleError):
+        return refuse("error", str(error))
+    log.error("a query failed", exc_info=error)
+    return refuse("error", "an internal error; ask again")
 
 
 def _setter(answer: asyncio.Future[Verdict]) -> Callable[[Verdict], None]:

@@ -66,6 +66,8 @@ class Session:
         self.offered = 0
         self.offered_bytes = 0
         """Events that wait for their OK."""
+        self.counting = 0
+        """Counts under way."""
         self.events = TokenBucket(0, 0)
         self.requests = TokenBucket(0, 0)
         self._challenge = challenge
@@ -109,9 +111,10 @@ class Session:
 
     @property
     def reading(self) -> int:
-        """Subscriptions whose stored part is under way, and negotiations that wait for an answer."""
+        """Stored parts of subscriptions, counts and negotiations that wait for the store."""
         subscriptions = sum(subscription.reading for subscription in self.subscriptions.values())
-        return subscriptions + sum(negotiation.busy for negotiation in self.negotiations.values())
+        negotiations = sum(negotiation.busy for negotiation in self.negotiations.values())
+        return subscriptions + negotiations + self.counting
 
     @property
     def challenge(self) -> str:
@@ -167,6 +170,15 @@ class Session:
         self.forget(subscription)
         self.refusals["live", verdict.code] += 1
         self.send(messages.closed(subscription.id, verdict.message))
+
+    def counted(self, query_id: str, count: int, *, approximate: bool, registers: bytes = b"") -> None:
+        """The answer to a COUNT."""
+        self.counting -= 1
+        self.send(messages.count(query_id, count, approximate=approximate, registers=registers))
+
+    def uncounted(self, query_id: str, refused: Refused) -> None:
+        self.counting -= 1
+        self.refuse("COUNT", query_id, refused)
 
     def negotiate(self, negotiation: Negotiation, answer: bytes) -> None:
         """The answer to a message that was Negotiated."""

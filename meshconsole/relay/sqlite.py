@@ -38,6 +38,7 @@ from meshconsole.relay.store import (
     Tally,
     Written,
     as_entry,
+    within_limits,
 )
 from meshconsole.relay.writing import CHUNK, Authors, Writing, in_lists, known_ids, settled_ids
 
@@ -142,12 +143,9 @@ class SqliteEventStore:
                 connection.execute("select value from relay_state where name = 'head_seq'").fetchone()[0]
             )
             reading = self._reader(connection)
-            found: list[list[int]] = []
-            complete = True
-            for wanted in filters:
-                limit = cap if wanted.limit is None else min(cap, wanted.limit)
-                found.append(reading.keys(wanted, limit))
-                complete = complete and len(found[-1]) < limit
+            limits = [cap if wanted.limit is None else min(cap, wanted.limit) for wanted in filters]
+            sought = [reading.keys(wanted, limit + 1) for wanted, limit in zip(filters, limits, strict=True)]
+        found, complete = within_limits(sought, limits)
         if len(found) == 1:
             return Selection(found[0], head, complete)
         if any(wanted.search for wanted in filters):

@@ -59,13 +59,13 @@ class FeedRow(NamedTuple):
 class Selection(NamedTuple):
     """Which events match, as the store's own keys, for `fetch` in slices of any size.
 
-    `head_seq` is the store's head at that moment: later events have a higher seq. `complete` is
-    False when a limit may have cut something off.
+    `head_seq` is the store's head at that moment: later events have a higher seq. `complete` is True
+    when nothing that matches is missing, False when something is, None when that is not known (NIP-67).
     """
 
     keys: list[int]
     head_seq: int
-    complete: bool
+    complete: bool | None
 
 
 class Tally(msgspec.Struct, frozen=True):
@@ -207,6 +207,17 @@ class EventStore(Protocol):
         pages done and pages in all. Nothing is at `destination` unless the copy is whole."""
 
     def close(self) -> None: ...
+
+
+def within_limits(found: Sequence[list[int]], limits: Sequence[int]) -> tuple[list[list[int]], bool | None]:
+    """What each filter may give of what it found, which was sought to one beyond its limit, and whether
+    that is all. What one filter leaves out may still come by another one."""
+    given = [keys[:limit] for keys, limit in zip(found, limits, strict=True)]
+    beyond = [keys[limit] for keys, limit in zip(found, limits, strict=True) if len(keys) > limit]
+    if not beyond:
+        return given, True
+    everything = set().union(*given)
+    return given, None if everything.issuperset(beyond) else False
 
 
 def as_entry(item: Entry | Event) -> Entry:

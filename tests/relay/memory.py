@@ -34,6 +34,7 @@ from meshconsole.relay.store import (
     Tally,
     Written,
     as_entry,
+    within_limits,
 )
 
 if TYPE_CHECKING:
@@ -74,13 +75,9 @@ class MemoryEventStore:
         return self.known(ids) | (self._refused & set(ids))
 
     def select(self, filters: Sequence[Filter], cap: int) -> Selection:
-        found: set[int] = set()
-        complete = True
-        for wanted in filters:
-            limit = cap if wanted.limit is None else min(cap, wanted.limit)
-            alive = [seq for seq in self._in_order() if matches(wanted, self._rows[seq].event)][:limit]
-            complete = complete and len(alive) < limit
-            found.update(alive)
+        limits = [cap if wanted.limit is None else min(cap, wanted.limit) for wanted in filters]
+        given, complete = within_limits([self._matching([wanted]) for wanted in filters], limits)
+        found = set().union(*given)
         return Selection([seq for seq in self._in_order() if seq in found], self._head, complete)
 
     def fetch(self, keys: Sequence[int]) -> list[bytes]:

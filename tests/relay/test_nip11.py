@@ -15,7 +15,7 @@ def test_it_tells_only_true_limits() -> None:
     assert told["name"] == "pi"
     assert told["pubkey"] == "ab" * 32
     assert told["version"] == __version__
-    assert told["supported_nips"] == [1, 9, 11, 17, 40, 42, 59, 62, 65, 67, 70, 77]
+    assert told["supported_nips"] == [1, 9, 11, 17, 40, 42, 45, 50, 59, 62, 65, 67, 70, 77]
     assert told["limitation"] == {
         "max_message_length": 2048 + len('["EVENT",]'),
         "max_subscriptions": 3,

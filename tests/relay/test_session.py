@@ -49,8 +49,6 @@ def test_unknown_verbs_get_a_notice() -> None:
     bench = Bench()
     assert bench.tell("NEG-WHAT", "x") == []
     assert bench.said() == [["NOTICE", 'unsupported: "NEG-WHAT" is not known here']]
-    bench.tell("COUNT", "sub", {})
-    assert bench.said() == [["CLOSED", "sub", "unsupported: COUNT is not offered here"]]
 
 
 @given(st.binary(max_size=80) | st.text(max_size=80).map(str.encode))

@@ -95,11 +95,26 @@ def test_limits_are_per_filter_and_events_come_once(store: EventStore) -> None:
     assert found == [likes[2].id, notes[2].id, notes[1].id]
 
 
-def test_selection_says_whether_a_limit_cut(store: EventStore) -> None:
+def test_nip67_selection_says_whether_a_limit_cut_something_off(store: EventStore) -> None:
     store.add([unsigned(content=str(n)) for n in range(3)])
-    assert store.select([Filter(limit=3)], 10).complete is False
+    assert store.select([Filter(limit=3)], 10).complete is True, "as many as there are is all"
+    assert store.select([Filter(limit=2)], 10).complete is False
     assert store.select([Filter(limit=4)], 10).complete is True
-    assert store.select(ALL, 3).complete is False
+    assert store.select([Filter(limit=0)], 10).complete is False
+    assert store.select([Filter(kinds=frozenset({7}), limit=0)], 10).complete is True
+    assert store.select(ALL, 2).complete is False
+    assert store.select(ALL, 3).complete is True
+
+
+def test_nip67_what_one_filter_leaves_out_may_come_by_another(store: EventStore) -> None:
+    store.add([unsigned(content=str(n)) for n in range(3)])
+    assert store.select([Filter(limit=1), *ALL], 10).complete is None
+    assert store.select([Filter(limit=1), Filter(limit=1)], 10).complete is False
+    assert store.select([Filter(limit=1), Filter(kinds=frozenset({7}))], 10).complete is False
+
+
+def test_head_of_a_selection(store: EventStore) -> None:
+    store.add([unsigned(content=str(n)) for n in range(3)])
     assert store.select(ALL, 10).head_seq == 3
 
 
