@@ -86,6 +86,11 @@ class ClientConnection(ServerConnection):
     def is_open(self) -> bool:
         return self.protocol.state is State.OPEN and not self.transport.is_closing()
 
+    @property
+    def is_held(self) -> bool:
+        """It is not read at present."""
+        return self._held
+
     def attach(self, port: ClientPort) -> None:
         """From now on messages go to `port`; those that came before it go first."""
         self._port = port
@@ -212,7 +217,7 @@ class ClientPort:
         self._meter = meter
         self._eager: EagerMeter | None = meter if isinstance(meter, EagerMeter) else None
         self._via = via
-        self._loop = asyncio.get_running_loop()
+        self._turn_end = relay.turn_end
         self._flushing = False
         self._piece = b""
         """Written as soon as the meter lets it pass."""
@@ -266,7 +271,7 @@ class ClientPort:
         self._empty.clear()
         if not self._flushing:
             self._flushing = True
-            self._loop.call_soon(self.flush)
+            self._turn_end.do(self.flush)
 
     async def drained(self) -> None:
         await self._empty.wait()
@@ -287,7 +292,7 @@ class ClientPort:
                 self._to_pay_out.set()
         if not session.unsent and not self._piece and not connection.paused:
             self._empty.set()
-        if not self.full:
+        if connection.is_held and not self.full:
             connection.go_on()
 
     async def _pay_out(self, meter: Meter) -> None:

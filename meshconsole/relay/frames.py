@@ -54,12 +54,18 @@ def text_frames(messages: Iterable[bytes]) -> bytes:
     """Unmasked text frames, one after the other, for a single write."""
     parts: list[bytes] = []
     for message in messages:
-        size = len(message)
-        if size < 126:
-            parts.append(bytes((TEXT, size)))
-        elif size < 1 << 16:
-            parts.append(b"\x81\x7e" + size.to_bytes(2, "big"))
-        else:
-            parts.append(b"\x81\x7f" + size.to_bytes(8, "big"))
+        parts.append(_HEADERS.get(len(message)) or _header(len(message)))
         parts.append(message)
     return b"".join(parts)
+
+
+def _header(size: int) -> bytes:
+    if size < 126:
+        return bytes((TEXT, size))
+    if size < 1 << 16:
+        return b"\x81\x7e" + size.to_bytes(2, "big")
+    return b"\x81\x7f" + size.to_bytes(8, "big")
+
+
+_HEADERS = {size: _header(size) for size in range(1024)}
+"""Of nearly all messages; 60 kB."""

@@ -53,6 +53,10 @@ batch in LOOK_AGAIN is, until one is found: a reader's cache is void after each 
 costs a fifth of a signature check, and the write finds every duplicate anyway."""
 
 LOOK_AGAIN = 8
+
+TURN_BYTES = 64 * 1024
+"""Of events that are passed on in one turn of the loop: then connections are written to, and others
+get theirs, before the rest of a commit follows."""
 RECENT = 4096
 
 STOPPING = refuse("error", "this relay is shutting down")
@@ -80,12 +84,13 @@ class _Batch:
 
 
 class Pipeline:
-    """`happened(offer, verdict, seq)` is called after the answer, for everything but duplicates."""
+    """`happened(offer, verdict, seq)` is called after the answer, for everything but duplicates, and says
+    how many bytes are sent on because of it."""
 
     def __init__(
         self,
         store: EventStore,
-        happened: Callable[[Offer, Verdict, int], None],
+        happened: Callable[[Offer, Verdict, int], int | None],
         clock: Callable[[], float],
     ) -> None:
         self._store = store
@@ -98,6 +103,9 @@ class Pipeline:
         self._recent: dict[str, None] = {}
         self._batches: deque[_Batch] = deque()
         self._ready: list[Offer] = []
+        self._ended: deque[tuple[Offer, Verdict, int]] = deque()
+        """What the writer is done with, to be settled in order."""
+        self._settling = False
         self._writing = False
         self._look_for = LOOK_FOR
         self._batches_made = 0
@@ -215,15 +223,27 @@ class Pipeline:
         error = done.exception()
         if error is not None:
             log.error("writing events failed", exc_info=error)
-            for offer in group:
-                self._settle(offer, BROKEN, 0)
+            self._ended += ((offer, BROKEN, 0) for offer in group)
         else:
-            for offer, written in zip(group, done.result(), strict=True):
-                self._settle(offer, written.verdict, written.seq)
+            answers = zip(group, done.result(), strict=True)
+            self._ended += ((offer, written.verdict, written.seq) for offer, written in answers)
         self._write()
+        if not self._settling:
+            self._settle_some()
 
-    def _settle(self, offer: Offer, verdict: Verdict, seq: int) -> None:
-        """The one place where an offer ends."""
+    def _settle_some(self) -> None:
+        """About TURN_BYTES of what was committed; the rest in the next turns."""
+        self._settling = False
+        sent_on = 0
+        while self._ended and sent_on < TURN_BYTES:
+            sent_on += self._settle(*self._ended.popleft())
+        if self._ended:
+            self._settling = True
+            self._loop.call_soon(self._settle_some)
+
+    def _settle(self, offer: Offer, verdict: Verdict, seq: int) -> int:
+        """The one place where an offer ends. Returns how many bytes are sent on because of it."""
+        sent_on = 0
         others = self._under_way.pop(offer.claimed, None) if offer.claimed else None
         if verdict.accepted and offer.claimed:
             self._remember(offer)
@@ -231,13 +251,14 @@ class Pipeline:
         if verdict is DUPLICATE:
             self._look_for = LOOK_FOR
         else:
-            self._happened(offer, verdict, seq)
+            sent_on = self._happened(offer, verdict, seq) or 0
         if others:
             self._inbox += others
             self._schedule()
         self._open_offers -= 1
         if not self._open_offers:
             self._idle.set()
+        return sent_on
 
     def _remember(self, offer: Offer) -> None:
         """Recently accepted ids answer for the store, so only those that nothing has replaced or

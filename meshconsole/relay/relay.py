@@ -16,6 +16,7 @@ import msgspec
 from meshconsole.core.config import RelaySection
 from meshconsole.core.errors import MeshconsoleError, Refused
 from meshconsole.core.event import Event
+from meshconsole.core.kinds import CONTROL_KINDS
 from meshconsole.core.status import RelayStatus
 from meshconsole.core.verdict import Verdict, refuse
 from meshconsole.relay.counting import Counted, count_stored
@@ -28,6 +29,7 @@ from meshconsole.relay.negotiating import Negotiating
 from meshconsole.relay.pipeline import Offer, Pipeline
 from meshconsole.relay.policy import Access, Client, House, may_ask
 from meshconsole.relay.session import Session
+from meshconsole.relay.turn import TurnEnd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -108,6 +110,10 @@ class Relay:
         self._clock = clock
         self._local = Client(self.house, trusted=True)
         self._live: LiveIndex[Subscription] = LiveIndex()
+        self._may_hear: dict[Session, Verdict] = {}
+        """What the gate said in this turn of the loop."""
+        self.turn_end = TurnEnd()
+        """Where connections wait to be written to."""
         self._ports: dict[Session, Port] = {}
         self._pages: set[asyncio.Task[None]] = set()
         self._events_in = 0
@@ -320,8 +326,9 @@ class Relay:
             count = min(PAGE_KEYS, 1 + max(0, PAGE_BYTES - size) // average)
         return raws, taken
 
-    def _happened(self, offer: Offer, verdict: Verdict, seq: int) -> None:
-        """An event reached its end in the pipeline: pass it on, and tell the node."""
+    def _happened(self, offer: Offer, verdict: Verdict, seq: int) -> int:
+        """An event reached its end in the pipeline: pass it on, and tell the node. Returns the bytes that
+        each of those who want it is sent."""
         now = self._clock()
         if offer.read is None or not verdict.accepted:
             event = offer.data if isinstance(offer.data, Event) else None
@@ -330,22 +337,41 @@ class Relay:
                 event, size = offer.read.event, len(offer.read.raw)
             self.refusals["EVENT", verdict.code] += 1
             self._emit(RefusedEvent(event, offer.claimed, offer.via, now, size, verdict))
-            return
+            return 0
         event, raw, _ = offer.read
         self._events_in += 1
-        may_hear: dict[Session, bool] = {}
-        for subscription in self._live.wanted_by(event):
+        wanted = self._pass_on(event, raw, seq)
+        self._emit(Stored(event, seq, offer.via, now, len(raw)))
+        if event.kind in CONTROL_KINDS:
+            self._may_hear.clear()  # it may have changed who belongs to the team
+        return len(raw) if wanted else 0
+
+    def _pass_on(self, event: Event, raw: bytes, seq: int) -> bool:
+        """To every subscription that wants it, if there is any; one message for all with the same id."""
+        messages: dict[bytes, bytes] = {}
+        subscriptions = self._live.wanted_by(event)
+        for subscription in subscriptions:
             session = subscription.session
-            if session not in may_hear:
-                may_hear[session] = may_ask(session.client).accepted
-            if may_hear[session]:
-                session.deliver(subscription, seq, raw)
-                self._events_out += 1
+            verdict = self._may_hear.get(session) or self._ask_for(session)
+            if not verdict.accepted:
+                session.fail(subscription, verdict)
             else:
-                session.fail(subscription, may_ask(session.client))
+                prefix = subscription.prefix
+                message = messages.get(prefix)
+                if message is None:
+                    message = messages[prefix] = prefix + raw + b"]"
+                session.deliver_message(subscription, seq, message)
+                self._events_out += 1
             if subscription.closed:
                 self._live.remove(subscription)
-        self._emit(Stored(event, seq, offer.via, now, len(raw)))
+        return bool(subscriptions)
+
+    def _ask_for(self, session: Session) -> Verdict:
+        """Asks the gate again, once in a turn of the loop: nothing else runs meanwhile."""
+        if not self._may_hear:
+            self.turn_end.do(self._may_hear.clear)
+        verdict = self._may_hear[session] = may_ask(session.client)
+        return verdict
 
     def _names_us(self, url: str) -> bool:
         return names_this_relay(url, self.ports, self.config.urls)

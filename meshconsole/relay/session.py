@@ -131,11 +131,15 @@ class Session:
 
     def deliver(self, subscription: Subscription, seq: int, raw: bytes) -> None:
         """A live event. `seq` is its place in the store, 0 if it is not stored."""
+        self.deliver_message(subscription, seq, subscription.prefix + raw + b"]")
+
+    def deliver_message(self, subscription: Subscription, seq: int, message: bytes) -> None:
+        """A live event in its EVENT message, which all subscriptions with the same id may share."""
         if subscription.closed:
             return
         if subscription.reading:
-            subscription.waiting.append((seq, raw))
-            subscription.waiting_bytes += len(raw)
+            subscription.waiting.append((seq, message))
+            subscription.waiting_bytes += len(message)
             if subscription.waiting_bytes > MAX_WAITING_BYTES:
                 self.fail(subscription, refuse("error", "too slow: live events outran the stored ones"))
             return
@@ -144,7 +148,10 @@ class Session:
         if self._out_bytes > MAX_UNSENT_BYTES:
             self.fail(subscription, refuse("error", "too slow: events came faster than you read them"))
             return
-        self.send(subscription.prefix + raw + b"]")
+        if not self._out:
+            self._wake()
+        self._out.append(message)
+        self._out_bytes += len(message)
 
     def stored(self, subscription: Subscription, raws: Sequence[bytes]) -> None:
         """Part of the stored events."""
@@ -160,8 +167,8 @@ class Session:
         subscription.reading, subscription.snapshot = False, snapshot
         waiting, subscription.waiting = subscription.waiting, []
         self.send(messages.eose(subscription.id, complete))
-        for seq, raw in waiting:
-            self.deliver(subscription, seq, raw)
+        for seq, message in waiting:
+            self.deliver_message(subscription, seq, message)
 
     def fail(self, subscription: Subscription, verdict: Verdict) -> None:
         """Ends a subscription from our side. The shell must drop it from the live index."""
@@ -230,7 +237,12 @@ class Session:
     # --- For the verbs -------------------------------------------------------------------------------
 
     def send(self, message: bytes) -> None:
-        self._send_all([message])
+        if self._ended:
+            return
+        if not self._out:
+            self._wake()
+        self._out.append(message)
+        self._out_bytes += len(message)
 
     def say(self, event_id: str | None, verdict: Verdict) -> None:
         """The OK for an event; a NOTICE when not even its id can be read."""

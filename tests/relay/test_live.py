@@ -59,3 +59,30 @@ def test_an_idle_subscription_is_not_looked_at() -> None:
         index.add(number, [Filter(authors=author, kinds=Counting({7}))])
     assert index.wanted_by(EVENT) == []
     assert Counting.asked == 0
+
+
+def test_equal_filters_are_compared_once() -> None:
+    class Counting(frozenset[int]):
+        asked = 0
+
+        def __contains__(self, value: object) -> bool:
+            Counting.asked += 1
+            return super().__contains__(value)
+
+    index: LiveIndex[int] = LiveIndex()
+    for number in range(50):
+        index.add(number, [Filter(kinds=Counting({7, 8}))])
+    assert index.wanted_by(EVENT) == list(range(50))
+    assert Counting.asked == 1
+
+
+def test_one_of_many_with_equal_filters_leaves() -> None:
+    index: LiveIndex[int] = LiveIndex()
+    for number in range(3):
+        index.add(number, [Filter(kinds=frozenset({7}), authors=frozenset({EVENT.pubkey}))] * 2)
+    index.remove(1)
+    assert index.wanted_by(EVENT) == [0, 2]
+    index.remove(0)
+    index.remove(2)
+    assert index.wanted_by(EVENT) == []
+    assert not index.is_filing

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -306,3 +307,36 @@ async def test_stopping_answers_everything() -> None:
         await stopping
         assert await asyncio.gather(*answers) == [ACCEPTED] * 30
         assert len(ids(store.fetch(range(1, 31)))) == 30
+
+
+async def test_a_large_commit_is_passed_on_over_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline_module, "TURN_BYTES", 1000)
+    async with bench(store := Gated()) as b:
+        happened = b.happened
+        turns: list[int] = []
+        counting = True
+
+        async def count() -> None:
+            while counting:
+                turns.append(len(happened))
+                await asyncio.sleep(0)
+
+        def passed_on(*what: object) -> int:
+            happened.append(what)  # type: ignore[arg-type]
+            return 500
+
+        b.pipeline._happened = passed_on
+        store.gate.clear()
+        first = b.offer(signed(content="first"))
+        await until_written(store)
+        answers = [b.offer(signed(content=str(n))) for n in range(9)]
+        await b.offer(signed(kind=20001))
+        counter = asyncio.ensure_future(count())
+        store.gate.set()
+        await asyncio.gather(first, *answers)
+        counting = False
+        await counter
+    assert store.batches == [1, 9]
+    steps = [after - before for before, after in pairwise(turns)]
+    assert max(steps) <= 3
+    assert [seq for _, _, seq in happened[1:]] == list(range(1, 11))

@@ -11,7 +11,7 @@ import pytest
 
 from meshconsole.core.config import RelaySection
 from meshconsole.core.errors import MeshconsoleError, Unavailable
-from meshconsole.core.verdict import ACCEPTED, DUPLICATE
+from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict
 from meshconsole.relay import relay as relay_module
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.relay import RefusedEvent, Relay, Stored
@@ -19,7 +19,7 @@ from tests.relay.making import NOW, Clock, Members, Public, event_message, npub,
 from tests.relay.memory import MemoryEventStore, ids
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Collection, Sequence
 
     from meshconsole.core.event import Event
     from meshconsole.relay.policy import Access
@@ -233,6 +233,43 @@ async def test_a_member_who_is_removed_hears_nothing_more() -> None:
         await b.relay.publish(signed())
         assert await client.hear() == [["CLOSED", "s", "restricted: members only"]]
         assert b.relay.status().subscriptions == 0
+
+
+async def test_subscriptions_with_the_same_id_share_their_message() -> None:
+    async with bench() as b:
+        same = [b.client() for _ in range(3)]
+        other = b.client()
+        for client in same:
+            assert await client.stored("s", {}) == []
+        assert await other.stored("t", {}) == []
+        event = signed()
+        await b.relay.publish(event)
+        said = [client.session.outbox() for client in (*same, other)]
+        assert said[0][0] == b'["EVENT","s",' + raw(event) + b"]"
+        assert said[0][0] is said[1][0] is said[2][0]
+        assert said[3] == [b'["EVENT","t",' + raw(event) + b"]"]
+
+
+async def test_the_gate_is_asked_once_for_all_events_of_a_turn() -> None:
+    class Counted(Members):
+        asked = 0
+
+        def may_read(self, npubs: Collection[str]) -> Verdict:
+            self.asked += 1
+            return super().may_read(npubs)
+
+    access = Counted({npub("alice")})
+    async with bench(access=access) as b:
+        client = b.client()
+        (challenge,) = await client.hear()
+        login = signed(kind=22242, tags=(("relay", "ws://x"), ("challenge", challenge[1])))
+        client.say("AUTH", json.loads(raw(login)))
+        assert (await client.hear())[0][2] is True
+        assert await client.stored("s", {}) == []
+        before = access.asked
+        await b.relay.publish_many(notes(30))
+        assert len(await client.hear(30)) == 30
+        assert access.asked - before < 5
 
 
 async def test_what_is_turned_away_at_the_gate_is_told_to_the_node() -> None:
