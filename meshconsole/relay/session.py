@@ -22,7 +22,7 @@ import msgspec
 from meshconsole.core.limits import TokenBucket
 from meshconsole.core.verdict import Verdict, refuse
 from meshconsole.relay import messages
-from meshconsole.relay.verbs import VERBS
+from meshconsole.relay.verbs import VERBS, broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -95,19 +95,14 @@ class Session:
             parts = _parts(message)
             verb = msgspec.json.decode(parts[0], type=str)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, IndexError):
-            return self._ignore("invalid", "a message must be a JSON array that begins with a verb")
+            return broken.take(self, message, broken.NO_MESSAGE)
         if len(message) > max_message_bytes(self.config) and verb != "EVENT":
-            return self._ignore("invalid", "this message is longer than the relay takes")
+            return broken.take(self, message, broken.TOO_LONG)
         take = VERBS.get(verb)
         if take is None:
             shown = msgspec.json.encode(verb[:32]).decode()
-            return self._ignore("unsupported", f"{shown} is not known here")
+            return broken.take(self, message, refuse("unsupported", f"{shown} is not known here"))
         return take(self, parts, now)
-
-    def _ignore(self, code: str, sentence: str) -> list[Happening]:
-        self.refusals["message", code] += 1
-        self.send(messages.notice(f"{code}: {sentence}"))
-        return []
 
     @property
     def reading(self) -> int:

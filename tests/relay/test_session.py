@@ -124,7 +124,7 @@ def test_an_event_without_a_readable_id_gets_a_notice() -> None:
 @pytest.mark.parametrize("parts", [[], [{}, {}]])
 def test_event_takes_one_event(parts: list[Any]) -> None:
     bench = Bench()
-    assert bench.tell("EVENT", *parts) == []
+    assert all(isinstance(happening, TurnedAway) for happening in bench.tell("EVENT", *parts))
     assert bench.said()[0][0] == "NOTICE"
 
 
@@ -315,4 +315,4 @@ def test_requests_are_rate_limited() -> None:
 def test_messages_longer_than_told_are_not_acted_upon() -> None:
     bench = Bench(max_event_bytes=1024)
     assert bench.tell("REQ", "sub", {"#t": ["x" * 2000]}) == []
-    assert bench.said() == [["NOTICE", "invalid: this message is longer than the relay takes"]]
+    assert bench.said() == [["CLOSED", "sub", "invalid: this message is longer than the relay takes"]]

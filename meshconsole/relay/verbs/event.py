@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
     from meshconsole.relay.session import Session
 
+NOT_ONE = refuse("invalid", "EVENT takes exactly one event")
+
 
 def take(session: Session, parts: list[msgspec.Raw], now: float) -> list[Happening]:
-    if len(parts) != 2:
+    if len(parts) < 2:
         session.send(messages.notice("invalid: EVENT takes exactly one event"))
         return []
     data = bytes(parts[1])
-    verdict = _may_offer(session, data, now)
+    verdict = _may_offer(session, data, now) if len(parts) == 2 else NOT_ONE
     if verdict.accepted:
         session.offered += 1
         session.offered_bytes += len(data)
