@@ -166,6 +166,10 @@ def _environment() -> Iterator[str]:
     yield "|---|---|"
     yield "| `MESHCONSOLE_HOME` | the node's home, if `--home` is not given |"
     yield "| `MESHCONSOLE_PASSPHRASE` | opens the keystore, if `--passphrase-file` is not given |"
+    yield (
+        "| `CREDENTIALS_DIRECTORY` | set by systemd: its `meshconsole.key` or `meshconsole.passphrase` "
+        "opens the keystore |"
+    )
     yield "| `MESHCONSOLE_SECTION_KEY` | a configuration value: `MESHCONSOLE_LIMITS_MAX_STORAGE_MB=100` |"
     yield "| `NO_COLOR`, `TERM`, `COLORTERM`, `LC_ALL`, `LANG` | how the console draws |"
     yield ""
@@ -177,7 +181,7 @@ def _environment() -> Iterator[str]:
         ("1", "failed; the sentence says why"),
         ("2", "wrong usage or configuration"),
         ("3", "a node already runs in this home"),
-        ("4", "the keystore needs its passphrase"),
+        ("4", "a passphrase is needed and none was given"),
         ("5", "refused by a policy or limit"),
         ("69", "not available now, for example because no node runs"),
         ("70", "a bug of meshconsole; the sentence names the file with the details"),

@@ -53,6 +53,11 @@ def runs(home: Home) -> bool:
 
 def why_unavailable(home: Home, error: Unavailable) -> Unavailable:
     """The same error, with what to do in this very home."""
+    if home.wipe_order.exists():
+        return Unavailable(
+            f"THE WIPE OF {home.path} DID NOT COMPLETE.",
+            hint=f"Go on: {command_line('meshconsole panic', home)}",
+        )
     if not home.keystore.exists():
         return Unavailable(f"There is no node in {home.path}.", hint=how_to_make(home))
     if not runs(home):

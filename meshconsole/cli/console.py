@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from meshconsole.cli.ask import ask, runs, why_unavailable
 from meshconsole.cli.home import add_passphrase_file, command_line, given_passphrase, home_of, passphrase_for
 from meshconsole.cli.init import default_name, make_home
-from meshconsole.cli.node import add_settings
+from meshconsole.cli.node import add_settings, finish_owed_wipe
 from meshconsole.cli.output import printable, say
 from meshconsole.core.errors import Fatal, MeshconsoleError, Unavailable
 from meshconsole.core.setup import FirstRun
@@ -44,6 +44,7 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     home = home_of(parsed.home)
+    finish_owed_wipe(home)
     if not has_terminal():
         return headless(home, parsed)
     if not runs(home):
@@ -81,7 +82,7 @@ def _start(home: Home, parsed: argparse.Namespace) -> None:
 
     settings = tuple(parsed.settings)
     if home.keystore.exists():
-        ensure_node(home, passphrase_for(home, parsed), settings)
+        ensure_node(home, passphrase_for(home, parsed) or None, settings)
         return
     first_run, passphrase = _first_run(home, parsed)
     say("Making this device's keys...")

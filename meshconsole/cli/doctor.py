@@ -66,6 +66,7 @@ def examine(home: Home) -> Iterator[Finding]:
     checks: tuple[Callable[[Home], Iterator[Finding]], ...] = (
         _python,
         _post_quantum,
+        _self_test,
         _database,
         _home,
         _configuration,
@@ -90,19 +91,34 @@ def _python(_: Home) -> Iterator[Finding]:
     yield Finding("python", "good", f"{sys.version.split()[0]} on {os.uname().machine}")
 
 
-def _post_quantum(_: Home) -> Iterator[Finding]:
-    from meshconsole.crypto.provider import provider_reports
+def _post_quantum(home: Home) -> Iterator[Finding]:
+    """Which library computes ML-KEM and ML-DSA, which version, and why the other one does not."""
+    from meshconsole.crypto.provider import chosen_report, provider_reports
 
+    setting = _config(home).crypto.provider
     reports = provider_reports()
-    any_usable = any(report.usable for report in reports)
+    chosen = chosen_report(setting, reports)
     for report in reports:
-        if report.usable:
-            yield Finding(
-                "post-quantum", "good", f"{report.name} {report.version} passes its known-answer test"
-            )
+        if not report.usable:
+            needed = report.broken or report.name == setting
+            text = f"{report.name} is not used: {report.reason}"
+            yield Finding("post-quantum", "bad" if needed else "note", text, report.remedy)
+        elif report is chosen:
+            text = f"{report.name} is in use: {report.version}; it passes its known-answer test"
+            yield Finding("post-quantum", "good", text)
         else:
-            text = f"{report.name} is not usable: {report.reason}"
-            yield Finding("post-quantum", "note" if any_usable else "bad", text)
+            why = f'crypto.provider is "{setting}"' if setting != "auto" else "auto prefers liboqs"
+            text = f"{report.name} is sound but not in use for team keys, because {why}: {report.version}"
+            yield Finding("post-quantum", "good", text)
+
+
+def _self_test(_: Home) -> Iterator[Finding]:
+    from meshconsole.crypto.self_test import self_test
+    from meshconsole.crypto.suites import SUITES
+
+    for suite in SUITES:
+        self_test(suite)
+    yield Finding("self test", "good", "Argon2id, sealing, signatures and TLS links compute rightly")
 
 
 def _database(_: Home) -> Iterator[Finding]:
@@ -156,13 +172,18 @@ def _port(home: Home) -> Iterator[Finding]:
     yield Finding("port", "good", f"{host}:{port} is free")
 
 
-def _listen(home: Home) -> tuple[str, int]:
+def _config(home: Home) -> Config:
+    """The defaults where the file has problems, which another check tells."""
     from meshconsole.node.config_file import load_config
 
     try:
-        listen = load_config(home).node.listen
+        return load_config(home)
     except ConfigError:
-        listen = Config().node.listen
+        return Config()
+
+
+def _listen(home: Home) -> tuple[str, int]:
+    listen = _config(home).node.listen
     host, _, port = listen.rpartition(":")
     return host.strip("[]"), int(port) if port.isdigit() else 0
 

@@ -45,16 +45,17 @@ def add_passphrase_file(parser: argparse.ArgumentParser) -> None:
 def given_passphrase(parsed: argparse.Namespace) -> str | None:
     """From --passphrase-file or the environment, None if neither was given. Raises Fatal."""
     if parsed.passphrase_file:
-        return _first_line(Path(parsed.passphrase_file))
+        return first_line(Path(parsed.passphrase_file))
     return os.environ.get(PASSPHRASE_VARIABLE) or None
 
 
 def passphrase_for(home: Home, parsed: argparse.Namespace) -> str | None:
-    """What opens this home: the given passphrase, None for one with a key file, else asked for."""
+    """What opens this home: the given passphrase, else asked for. None: a key file or the service
+    manager does, or nobody sits there."""
     passphrase = given_passphrase(parsed)
     if passphrase is not None:
         return passphrase
-    if not home.keystore.exists() or home.unlock_key.exists():
+    if not home.keystore.exists() or home.unlock_key.exists() or os.environ.get("CREDENTIALS_DIRECTORY"):
         return None
     return ask_passphrase(f"Passphrase of {home.path}: ")
 
@@ -71,7 +72,8 @@ def ask_passphrase(question: str) -> str | None:
         return None
 
 
-def _first_line(path: Path) -> str:
+def first_line(path: Path) -> str:
+    """Of a file that holds a secret. Raises Fatal."""
     try:
         with path.open("rb") as file:
             line = file.readline(MAX_PASSPHRASE_BYTES + 2).rstrip(b"\r\n")

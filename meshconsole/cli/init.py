@@ -6,20 +6,27 @@ Nothing is offered to others before the owner has said yes: the questions explai
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from meshconsole.cli.home import add_passphrase_file, ask_passphrase, command_line, given_passphrase, home_of
+from meshconsole.cli.node import finish_owed_wipe
 from meshconsole.cli.output import say
 from meshconsole.core.config import Config, ConfigError, parse_settings, with_values
 from meshconsole.core.errors import Fatal
 from meshconsole.core.setup import OPT_INS, FirstRun
+from meshconsole.crypto.suites import SUITES
 
 if TYPE_CHECKING:
     import argparse
 
     from meshconsole.core.home import Home
+    from meshconsole.crypto.recovery import Recovered
 
 MAX_NAME_CHARS = 64
 
@@ -44,20 +51,81 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
         help="a setting for the new home (repeatable)",
     )
     add_passphrase_file(parser)
+    parser.add_argument("--key-file", metavar="FILE", help="a file that opens the home too; made if missing")
+    parser.add_argument(
+        "--suite",
+        default="MC1",
+        choices=[suite.name for suite in SUITES],
+        help="MC2: the CNSA 2.0 algorithms, for teams founded with them; for good (default: MC1)",
+    )
+    origin = parser.add_mutually_exclusive_group()
+    origin.add_argument(
+        "--restore", metavar="FILE", help="the identity of a backup: its text or its shares; - to type it"
+    )
+    origin.add_argument(
+        "--import-nsec", metavar="FILE", help="a Nostr key of yours in place of a new one; - to type it"
+    )
     parser.set_defaults(run=init)
 
 
 def init(parsed: argparse.Namespace) -> None:
     home = home_of(parsed.home)
+    finish_owed_wipe(home)
     refuse_second_node(home)
     if not parsed.yes and not sys.stdin.isatty():
         raise Fatal("init asks questions, and this is no terminal.", hint="Use --yes to take the defaults.")
+    recovered = _recovered(parsed)
     first_run = unattended(parsed) if parsed.yes else _asked(parsed)
+    first_run = msgspec.structs.replace(first_run, suite=_suite(parsed, recovered))
     passphrase = given_passphrase(parsed)
     if passphrase is None and not parsed.yes:
         passphrase = new_passphrase()
-    make_home(home, first_run, passphrase)
+    keyfile = Path(parsed.key_file).absolute() if parsed.key_file else None
+    make_home(home, first_run, passphrase, recovered, keyfile)
     _report(home, first_run, passphrase)
+    if parsed.restore:
+        say("It is the device of the backup. If the old one still exists, never start it again; if it may be")
+        say("in other hands, have it removed and join as a new device. To get the team: team join INVITE")
+
+
+def _suite(parsed: argparse.Namespace, recovered: Recovered | None) -> int:
+    if recovered is not None:
+        return recovered.suite
+    return next(suite.id for suite in SUITES if suite.name == parsed.suite)
+
+
+def _recovered(parsed: argparse.Namespace) -> Recovered | None:
+    """The identity that --restore or --import-nsec names. Raises Fatal and Refused."""
+    if parsed.restore:
+        from meshconsole.crypto.recovery import MAX_TEXT_LEN, read_backup
+
+        question = "The backup's text, or its shares, one on each line; an empty line ends:"
+        return read_backup(_secret_text(parsed.restore, question, MAX_TEXT_LEN))
+    if parsed.import_nsec:
+        from meshconsole.crypto.recovery import Recovered
+        from meshconsole.crypto.schnorr import nsec_from_bech32
+
+        text = _secret_text(parsed.import_nsec, "The nsec; an empty line ends:", 1024)
+        return Recovered(_suite(parsed, None), os.urandom(32), nsec_from_bech32(text))
+    return None
+
+
+def _secret_text(source: str, question: str, limit: int) -> str:
+    """From a file, or typed (or piped) up to an empty line."""
+    if source != "-":
+        try:
+            with open(source, encoding="utf-8") as file:
+                return file.read(limit + 1)
+        except UnicodeDecodeError as error:
+            raise Fatal(f"{source} is not text.") from error
+        except OSError as error:
+            raise Fatal(f"{source} cannot be read: {error.strerror}.") from error
+    if sys.stdin.isatty():
+        say(question)
+    lines: list[str] = []
+    while line := sys.stdin.readline(limit).strip():
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def refuse_second_node(home: Home) -> None:
@@ -83,10 +151,16 @@ def default_name() -> str:
     return platform.node().partition(".")[0][:MAX_NAME_CHARS] or "unnamed"
 
 
-def make_home(home: Home, first_run: FirstRun, passphrase: str | None) -> None:
+def make_home(
+    home: Home,
+    first_run: FirstRun,
+    passphrase: str | None,
+    recovered: Recovered | None = None,
+    keyfile: Path | None = None,
+) -> None:
     from meshconsole.node.setup import create_home
 
-    create_home(home, first_run, passphrase)
+    create_home(home, first_run, passphrase, recovered=recovered, keyfile=keyfile)
 
 
 def _config(parsed: argparse.Namespace, capabilities: dict[str, bool]) -> Config:

@@ -12,7 +12,15 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol, TextIO, cast
 
-from meshconsole.core.errors import Fatal, LocalError, MeshconsoleError, Refused, RemoteError, Unavailable
+from meshconsole.core.errors import (
+    Fatal,
+    LocalError,
+    MeshconsoleError,
+    Refused,
+    RemoteError,
+    Unavailable,
+    WipeIncomplete,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +61,10 @@ COMMANDS = {
     "send": Command("notes", "send a note to the team"),
     "import": Command("notes", "take over events from a JSONL file"),
     "export": Command("notes", "write events to a JSONL file"),
+    "unlock": Command("keys", "open the home of a node that was started without its passphrase"),
+    "passphrase": Command("keys", "change what opens this home: passphrase, duress, key file"),
+    "backup": Command("backup", "the identity as text, QR code or shares; the team's keys as an age file"),
+    "panic": Command("keys", "destroy the keys of this home, then everything in it"),
     "team": Command("team", "create, invite, join, members, role, remove, rotate"),
     "config": Command("config", "show, check or set the configuration"),
     "doctor": Command("doctor", "what works here, what does not, and what to do"),
@@ -174,7 +186,9 @@ def _explain(error: MeshconsoleError) -> int:
     from meshconsole.cli.output import printable
 
     _flush_quietly()
-    print(f"meshconsole: {printable(str(error))}", file=sys.stderr)
+    words = f"meshconsole: {printable(str(error))}"
+    alarming = isinstance(error, WipeIncomplete) and sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    print(f"\033[1;31m{words}\033[0m" if alarming else words, file=sys.stderr)
     match error:
         case Fatal(exit_code=code):
             return code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshconsole.cli.ask import ask, how_to_make, runs
@@ -30,6 +31,7 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--listen", metavar="HOST:PORT", help="for this run; port 0 takes a free one")
     add_settings(parser)
     add_passphrase_file(parser)
+    parser.add_argument("--key-file", metavar="FILE", help="what opens the home, for example on a USB stick")
     parser.add_argument(
         "--ready-fd", type=int, metavar="FD", help="gets one line, 'ready ADDRESS', once serving"
     )
@@ -47,18 +49,30 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def node(parsed: argparse.Namespace) -> int:
+    """Without its passphrase it starts locked, and waits for `meshconsole unlock`."""
     home = home_of(parsed.home)
+    finish_owed_wipe(home)
     if not home.keystore.exists():
         raise Fatal(f"There is no node in {home.path}.", hint=how_to_make(home))
     from meshconsole.node.run import run_node
 
+    keyfile = Path(parsed.key_file).absolute() if parsed.key_file else None
     return run_node(
         home,
-        passphrase=passphrase_for(home, parsed),
+        passphrase=(None if keyfile else passphrase_for(home, parsed)) or None,
         settings=parsed.settings,
         listen=parsed.listen,
         ready_fd=parsed.ready_fd,
+        keyfile=keyfile,
     )
+
+
+def finish_owed_wipe(home: Home) -> None:
+    """A wipe that was cut off goes on before anything else happens in this home. Raises Fatal then."""
+    if home.wipe_order.exists():
+        from meshconsole.node.run import go_on_with_wipe
+
+        go_on_with_wipe(home)
 
 
 def stop(parsed: argparse.Namespace) -> None:
@@ -66,7 +80,7 @@ def stop(parsed: argparse.Namespace) -> None:
     home = home_of(parsed.home)
     ask(home, Stop())
     deadline = time.monotonic() + STOP_TIMEOUT_S
-    while runs(home) or _locked(home):
+    while runs(home) or is_locked_by_a_node(home):
         if time.monotonic() > deadline:
             raise Unavailable("The node has not stopped yet.", hint=f"Look at its log: {home.log}")
         time.sleep(POLL_S)
@@ -74,7 +88,7 @@ def stop(parsed: argparse.Namespace) -> None:
         say("Stopped.")
 
 
-def _locked(home: Home) -> bool:
+def is_locked_by_a_node(home: Home) -> bool:
     """True while the node's process holds its home (node/lock.py), which it lets go of last."""
     try:
         with home.lock.open("rb") as file:

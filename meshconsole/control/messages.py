@@ -1,9 +1,9 @@
 """What node and console say to each other over the control socket. Pure.
 
 The law: a frozen snapshot or a command with a verdict, never a secret, except a passphrase on its
-way in (`Unlock`). A connection begins with `Hello` and `Welcome` (or `Bye`); then the client sends
-`Request`s, each answered by exactly one `Answer`, perhaps after some `Progress`; pushes come in
-between once the client has sent `Subscribe`. Framing is in `frames.py`.
+way in (`Unlock`, `ExportKeys`). A connection begins with `Hello` and `Welcome` (or `Bye`); then the
+client sends `Request`s, each answered by exactly one `Answer`, perhaps after some `Progress`; pushes
+come in between once the client has sent `Subscribe`. Framing is in `frames.py`.
 
 Times are seconds since the epoch, sizes bytes. Every string may have been chosen by a stranger:
 whoever draws one passes it through `core.text.safe` first.
@@ -170,12 +170,28 @@ class Subscribe(Message, frozen=True):
 
 
 class Unlock(Message, frozen=True):
-    """Opens a home that waits for its passphrase."""
+    """Opens a home that waits for its passphrase. Where it is open: tells whether it is the right one."""
 
     passphrase: Annotated[str, Meta(max_length=1024)]
 
     def __repr__(self) -> str:
         return "Unlock(passphrase=…)"
+
+
+class Panic(Message, frozen=True):
+    """Destroys the keys of the home before it is answered; then the node stops and deletes the rest."""
+
+
+class ExportKeys(Message, frozen=True):
+    """Writes the team's epoch keys to an age file (0600), for a passphrase or for age recipients.
+    Answered with `CountsData`."""
+
+    path: AbsolutePath
+    passphrase: Annotated[str, Meta(max_length=1024)] = ""
+    recipients: Annotated[tuple[Annotated[str, Meta(max_length=4096)], ...], Meta(max_length=32)] = ()
+
+    def __repr__(self) -> str:
+        return f"ExportKeys(path={self.path!r}, passphrase=…)"
 
 
 class Stop(Message, frozen=True):
@@ -205,6 +221,8 @@ Command = (
     | AuditTail
     | Subscribe
     | Unlock
+    | Panic
+    | ExportKeys
     | Stop
 )
 

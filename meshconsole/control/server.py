@@ -100,7 +100,9 @@ class ControlServer:
         return len(self._clients)
 
     async def start(self) -> None:
-        """Raises Fatal if the socket cannot be had."""
+        """Raises Fatal if the socket cannot be had. Does nothing when it serves already."""
+        if self._server is not None:
+            return
         self._listener = _listen(self.path)
         found = self.path.stat()
         self._identity = (found.st_dev, found.st_ino)

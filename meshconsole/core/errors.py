@@ -7,6 +7,7 @@ MeshconsoleError
   Unavailable         not now: may be tried again (at `retry_at`, seconds since the epoch, if known)
   Fatal               the command or node cannot go on; carries a hint and an exit code
     CorruptData       stored bytes fail their check; names what and where
+    WipeIncomplete    something of a destroyed home is left
 
 `sentence` says what happened, `hint` what to do. Both are written for the person at the keyboard
 and never hold a secret.
@@ -65,3 +66,7 @@ class Fatal(MeshconsoleError):
 
 class CorruptData(Fatal):
     """Stored bytes fail their integrity check."""
+
+
+class WipeIncomplete(Fatal):
+    """A home was to be destroyed and something of it is left. Shown in red until it is done."""

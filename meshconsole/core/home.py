@@ -53,5 +53,10 @@ class Home:
         return self.path / "node.lock"
 
     @property
+    def wipe_order(self) -> Path:
+        """Exists from the moment a wipe is ordered until nothing of the home is left."""
+        return self.path / "wipe.ordered"
+
+    @property
     def themes(self) -> Path:
         return self.path / "themes"

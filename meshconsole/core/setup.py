@@ -20,6 +20,8 @@ class FirstRun(msgspec.Struct, frozen=True):
     team_name: str = ""
     invite: str = ""
     config: Config = Config()
+    suite: int = 1
+    """Of the team's genesis, and of this device's keys for good: 1 is MC1, 2 is MC2."""
 
 
 class OptIn(msgspec.Struct, frozen=True):

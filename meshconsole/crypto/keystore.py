@@ -35,17 +35,25 @@ from meshconsole.crypto.passphrase import (
 )
 from meshconsole.crypto.private_file import overwrite, read_bounded, write_private
 from meshconsole.crypto.sealing import OVERHEAD, seal, unseal
+from meshconsole.crypto.suites import MC1, suite_by_id
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 KEY_LEN = 32
 VERSION = 1
+WRONG_PASSPHRASE = "The passphrase is wrong."
+WRONG_PASSPHRASE_HINT = "Try again; upper and lower case differ."
 _MAX_FILE_LEN = 16384
 _MAX_KEYFILE_LEN = 4096
 _SECRETS_LABEL = b"mc/secrets/v1"
 
 SlotName = Literal["passphrase", "duress"]
+
+
+class KeystoreWiped(Fatal):
+    """The duress passphrase was given, and no slot is left. Its words are those of a wrong passphrase:
+    whoever shows them must not let the difference be seen."""
 
 
 class _Slot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,6 +85,8 @@ class Secrets:
     nsec: bytes | None = field(repr=False)
     """An imported Nostr secret key, None when it is derived from the seed."""
     master: bytes = field(repr=False)
+    suite: int = field(default=MC1.id, repr=False)
+    """The suite whose keys are derived from the seed, chosen for good when the home was made."""
 
     @property
     def database_key(self) -> bytes:
@@ -100,6 +110,7 @@ class Keystore:
         duress: str | None = None,
         seed: bytes | None = None,
         nsec: bytes | None = None,
+        suite: int = MC1.id,
     ) -> Secrets:
         """A new keystore with new secrets, or with a `seed` and `nsec` from a backup.
 
@@ -111,7 +122,7 @@ class Keystore:
             raise Fatal(f"{path.name} exists already.", hint="Move it away to begin anew.")
         if passphrase is not None and duress is not None and same_passphrase(passphrase, duress):
             raise _not_different()
-        secrets = Secrets(_checked_seed(seed), nsec, os.urandom(KEY_LEN))
+        secrets = Secrets(_checked_seed(seed), nsec, os.urandom(KEY_LEN), suite_by_id(suite).id)
         params = params or calibrate()
         device = _make_device_secret(path)
         file = _File(
@@ -128,8 +139,8 @@ class Keystore:
     def unlock(path: Path, passphrase: str | None = None, keyfile: Path | None = None) -> Secrets:
         """The secrets, by key file when one is given, else by passphrase.
 
-        Raises Fatal with the same words for a wrong passphrase and for the duress passphrase; the
-        latter destroys every slot first.
+        Raises Fatal for a wrong passphrase, and KeystoreWiped with the same words for the duress
+        passphrase, which destroys every slot first.
         """
         file, device = _read(path), _read_device_secret(path)
         if keyfile is not None:
@@ -141,7 +152,8 @@ class Keystore:
             return _open_secrets(file, master)
         if _open_slot("duress", file.duress, passphrase, device) is not None:
             Keystore.wipe(path)
-        raise Fatal("The passphrase is wrong.", hint="Try again; upper and lower case differ.")
+            raise KeystoreWiped(WRONG_PASSPHRASE, hint=WRONG_PASSPHRASE_HINT)
+        raise Fatal(WRONG_PASSPHRASE, hint=WRONG_PASSPHRASE_HINT)
 
     @staticmethod
     def change_passphrase(
@@ -183,14 +195,16 @@ class Keystore:
 
     @staticmethod
     def wipe(path: Path) -> None:
-        """Destroys the device secret, then every slot. What is left looks like a keystore and never opens.
+        """Destroys every slot, then the device secret. What is left looks like a keystore and never opens.
 
-        A flash disk may keep old sectors: the team should remove the device as well.
+        A flash disk may keep old sectors, and an earlier keystore file that was replaced may be among
+        them: the device secret is never replaced, so that without it those are worth nothing either.
+        The team should remove the device as well.
         """
         try:
-            overwrite(device_secret_path(path), os.urandom(KEY_LEN))
-        finally:
             overwrite(path, _worthless_copy(path))
+        finally:
+            overwrite(device_secret_path(path), os.urandom(KEY_LEN))
 
 
 def device_secret_path(path: Path) -> Path:
@@ -252,16 +266,19 @@ def _try_unseal(key: bytes, context: bytes, sealed: bytes) -> bytes | None:
 def _seal_secrets(secrets: Secrets) -> bytes:
     """Of one length, whether there is an imported key or not."""
     imported = secrets.nsec is not None
-    body = lp(_SECRETS_LABEL, secrets.seed, int(imported), secrets.nsec or bytes(KEY_LEN))
+    body = lp(_SECRETS_LABEL, secrets.seed, int(imported), secrets.nsec or bytes(KEY_LEN), secrets.suite)
     return seal(_secrets_key(secrets.master), _SECRETS_LABEL, body)
 
 
 def _open_secrets(file: _File, master: bytes) -> Secrets:
     try:
-        label, seed, imported, nsec = unlp(unseal(_secrets_key(master), _SECRETS_LABEL, file.secrets))
+        parts = unlp(unseal(_secrets_key(master), _SECRETS_LABEL, file.secrets))
+        if len(parts) == 4:  # written before homes could choose their suite
+            parts.append(MC1.id.to_bytes(8, "big"))
+        label, seed, imported, nsec, suite = parts
         if label != _SECRETS_LABEL or len(seed) != KEY_LEN:
             raise ValueError
-        return Secrets(seed, nsec if read_int(imported) else None, master)
+        return Secrets(seed, nsec if read_int(imported) else None, master, suite_by_id(read_int(suite)).id)
     except (RemoteError, ValueError):
         raise CorruptData(
             "The keystore opens, but its secrets are damaged.", hint="Restore the keystore from a backup."

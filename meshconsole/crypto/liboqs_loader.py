@@ -31,18 +31,16 @@ OLDEST = (0, 16)
 _PREFIX_VARIABLE = "OQS_INSTALL_PATH"
 _FILE_PATTERNS = ("liboqs.so", "liboqs.so.*")
 NOT_FOUND = "no liboqs library is installed."
+HOW_TO_GET = (
+    "Install liboqs 0.16 or newer from your distribution or from its makers, as a shared library, in the "
+    f"system's library folders, under ~/_oqs, or where ${_PREFIX_VARIABLE} points."
+)
 
 
 def load_oqs() -> tuple[Any, str]:
     """(the module `oqs`, a version text). Raises Unavailable with the reason."""
-    path = find_library_file()
-    if path is None:
-        raise Unavailable(NOT_FOUND)
-    version = _examine(path)
     binding = _binding_version()
-    if _major_minor(version) != _major_minor(binding):
-        # liboqs-python mirrors C structures whose layout may change with each minor version.
-        raise Unavailable(f"liboqs {version} and liboqs-python {binding} do not belong together.")
+    path, version = _choose(binding)
     with _only_library(path):
         try:
             oqs = importlib.import_module("oqs")
@@ -54,16 +52,31 @@ def load_oqs() -> tuple[Any, str]:
 
 
 def find_library_file() -> Path | None:
-    """The first liboqs in $OQS_INSTALL_PATH or the system's library folders.
+    """The first liboqs in $OQS_INSTALL_PATH, the system's library folders or `~/_oqs`, sound or not."""
+    return next(_library_files(), None)
 
-    The folder `_oqs` of the user's home, where liboqs-python installs by itself, is not searched.
-    """
+
+def _choose(binding: str) -> tuple[Path, str]:
+    """The first sound library and its version. Raises Unavailable with what is wrong with the first one."""
+    troubles: list[Unavailable] = []
+    for path in _library_files():
+        try:
+            version = _examine(path)
+            if _major_minor(version) == _major_minor(binding):
+                return path, version
+            # liboqs-python mirrors C structures whose layout may change with each minor version.
+            raise Unavailable(f"liboqs {version} and liboqs-python {binding} do not belong together.")
+        except Unavailable as trouble:
+            troubles.append(trouble)
+    raise troubles[0] if troubles else Unavailable(NOT_FOUND, hint=HOW_TO_GET)
+
+
+def _library_files() -> Iterator[Path]:
+    """One for each folder: the links and versioned names beside each other are one library."""
     for folder in _library_folders():
-        for pattern in _FILE_PATTERNS:
-            for path in sorted(folder.glob(pattern)):
-                if path.is_file():
-                    return path
-    return None
+        found = (path for pattern in _FILE_PATTERNS for path in sorted(folder.glob(pattern)))
+        if first := next(filter(Path.is_file, found), None):
+            yield first
 
 
 def _library_folders() -> Iterator[Path]:
@@ -75,13 +88,18 @@ def _library_folders() -> Iterator[Path]:
         if multiarch:
             yield Path(root, "lib", multiarch)
         yield from (Path(root, "lib"), Path(root, "lib64"))
+    # liboqs-python's own default place: an operator who built the library by hand has it here.
+    yield from (Path.home() / "_oqs" / "lib", Path.home() / "_oqs" / "lib64")
 
 
 def _examine(path: Path) -> str:
-    """The library's own version. Raises Unavailable for a file that others may write, or an old one."""
-    found = path.stat()
-    if found.st_uid not in (0, os.getuid()) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise Unavailable(f"{path} may be changed by other users.")
+    """The library's own version. Raises Unavailable for a file that others may change, or an old one."""
+    for place in (path, path.resolve(), path.parent, path.parent.parent):
+        found = place.stat()
+        sticky = found.st_mode & stat.S_ISVTX and place.is_dir()  # there only owners replace files
+        writable = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not sticky
+        if found.st_uid not in (0, os.getuid()) or writable:
+            raise Unavailable(f"{place} may be changed by other users.")
     try:
         version_of = ctypes.CDLL(str(path)).OQS_version
     except (OSError, AttributeError):

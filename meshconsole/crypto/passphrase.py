@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SALT_LEN = 16
 MAX_PASSPHRASE_LEN = 1024
 TARGET_S = 0.75
+LONGEST_S = 1.0
 _MIB = 1024
 _GIB = 1 << 30
 
@@ -33,6 +34,9 @@ SMALL = KdfParams(19 * _MIB, 2, 1)
 
 STANDARD = KdfParams(64 * _MIB, 3, 4)
 """RFC 9106 §4, second recommended option."""
+
+BETWEEN = KdfParams(32 * _MIB, 3, 4)
+"""For machines that need more than a second for the standard."""
 
 CEILING = KdfParams(256 * _MIB, 24, 8)
 """More than this is refused on reading: a planted file must not exhaust a small node."""
@@ -70,14 +74,17 @@ def check_params(params: KdfParams) -> None:
 def calibrate(
     total_memory: int | None = None, measure: Callable[[KdfParams], float] | None = None
 ) -> KdfParams:
-    """Parameters that take about 0.75 s on this machine, never below the floor.
+    """Parameters that take 0.5 to 1 s on this machine, never below the floor.
 
+    The most memory that leaves time for its least iterations, then as many iterations as fit.
     `total_memory` in bytes and `measure` (seconds for given parameters) are those of this machine
     unless given.
     """
     memory = total_memory if total_memory is not None else _total_memory()
-    base = STANDARD if memory >= _GIB else SMALL
-    seconds = (measure or _measure)(base)
+    for base in (STANDARD, BETWEEN, SMALL) if memory >= _GIB else (SMALL,):
+        seconds = (measure or _measure)(base)
+        if seconds <= LONGEST_S:
+            break
     per_iteration = max(seconds, 1e-6) / base.iterations
     iterations = min(max(base.iterations, round(TARGET_S / per_iteration)), CEILING.iterations)
     return KdfParams(base.memory_kib, iterations, base.lanes)

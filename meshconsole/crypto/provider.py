@@ -60,28 +60,30 @@ class ProviderReport(msgspec.Struct, frozen=True):
     usable: bool
     version: str
     reason: str
+    remedy: str = ""
+    broken: bool = False
+    """It is installed and computes wrongly."""
 
 
 def choose_provider(setting: ProviderSetting) -> Provider:
     """The provider of the owner's choice after its known-answer test.
 
-    "auto" takes liboqs where it is sound, else OpenSSL. Raises Fatal when the wanted one is missing
-    or computes anything wrongly.
+    "auto" takes liboqs where one is installed that fits, else OpenSSL, which is tested in any case:
+    links use it. Raises Fatal when the wanted one is missing, and when one that would be used
+    computes anything wrongly: such a machine is not to be trusted with the other one either.
     """
-    if setting == "liboqs":
-        try:
-            return _liboqs()
-        except Unavailable as error:
-            raise Fatal(
-                f"The configuration asks for liboqs, but {error.sentence}",
-                hint='Install it, or set crypto.provider to "auto".',
-            ) from None
-    if setting == "auto":
-        try:
-            return _liboqs()
-        except Unavailable:
-            pass
-    return _openssl()
+    openssl = _openssl()
+    if setting == "openssl":
+        return openssl
+    try:
+        return _liboqs()
+    except Unavailable as error:
+        if setting == "auto":
+            return openssl
+        raise Fatal(
+            f"The configuration asks for liboqs, but {error.sentence}",
+            hint=f'{error.hint or "Install another."} Or set crypto.provider to "auto".',
+        ) from None
 
 
 def default_provider() -> Provider:
@@ -92,6 +94,15 @@ def default_provider() -> Provider:
 def provider_reports() -> tuple[ProviderReport, ...]:
     """Both providers, tested; for `doctor` and the status line."""
     return _report("openssl"), _report("liboqs")
+
+
+def chosen_report(setting: ProviderSetting, reports: tuple[ProviderReport, ...]) -> ProviderReport | None:
+    """The one that a node would use; None when it would refuse to start."""
+    by_name = {report.name: report for report in reports}
+    wanted = by_name["openssl"] if setting == "openssl" else by_name["liboqs"]
+    if setting == "auto" and not wanted.usable and not wanted.broken:
+        wanted = by_name["openssl"]
+    return wanted if wanted.usable and by_name["openssl"].usable else None
 
 
 _OPENSSL = OpensslProvider()
@@ -112,14 +123,20 @@ def _openssl() -> Provider:
 
 @lru_cache(maxsize=1)
 def _liboqs() -> Provider:
-    """Raises Unavailable with the reason. Only a success is remembered."""
+    """Raises Unavailable when there is none that fits, Fatal when it fails its test.
+
+    Only a success is remembered.
+    """
     from meshconsole.crypto.known_answers import check_provider
     from meshconsole.crypto.liboqs_provider import LiboqsProvider
 
     provider = LiboqsProvider.load()
     reason = check_provider(provider)
     if reason:
-        raise Unavailable(f"{provider.version} fails its self-test: {reason}.")
+        raise Fatal(
+            f"{provider.version} fails its self-test: {reason}.",
+            hint='Find out who installed that library. To do without it: crypto.provider = "openssl".',
+        )
     return provider
 
 
@@ -127,5 +144,6 @@ def _report(name: Literal["openssl", "liboqs"]) -> ProviderReport:
     try:
         provider = _openssl() if name == "openssl" else _liboqs()
     except (Fatal, Unavailable) as error:
-        return ProviderReport(name, False, "", error.sentence)
+        broken = isinstance(error, Fatal)
+        return ProviderReport(name, False, "", error.sentence, error.hint, broken)
     return ProviderReport(name, True, provider.version, "")

@@ -6,6 +6,7 @@ acts that change who may do what are written to the audit log before they are an
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,12 @@ from meshconsole.control import messages as m
 from meshconsole.core.config import ConfigError, changed_keys, to_values
 from meshconsole.core.errors import Refused, Unavailable
 from meshconsole.core.text import safe
+from meshconsole.crypto.agefile import age_encrypt
+from meshconsole.crypto.keystore import Keystore, KeystoreWiped
+from meshconsole.crypto.private_file import write_private
 from meshconsole.node.jsonl import export_events, import_events, import_lines
+from meshconsole.node.wipe import destroy_keys
+from meshconsole.team.export import epoch_keys
 
 if TYPE_CHECKING:
     from meshconsole.control.server import Report
@@ -31,6 +37,7 @@ class Commands:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._trying = asyncio.Lock()
 
     def status(self) -> NodeStatus:
         return self._node.status()
@@ -66,8 +73,12 @@ class Commands:
             case m.Stop():
                 self._node.request_stop("asked by a console")
                 return m.done("The node is stopping.")
-            case m.Unlock():
-                return m.done("This node is unlocked already.")
+            case m.Unlock(passphrase=passphrase):
+                return await self._check_passphrase(passphrase)
+            case m.Panic():
+                return await self._panic()
+            case m.ExportKeys(path=path, passphrase=passphrase, recipients=recipients):
+                return await self._export_keys(Path(path), passphrase, recipients)
             case _:
                 return await self._handle_team(command)
 
@@ -137,6 +148,34 @@ class Commands:
         self._node.record(f"team-{act}", **detail)
         return m.done("Done.")
 
+    # --- Keys ---------------------------------------------------------------------------------------
+
+    async def _check_passphrase(self, passphrase: str) -> m.Reply:
+        """For a console that has locked itself. One at a time: each costs a key derivation."""
+        async with self._trying:
+            try:
+                await asyncio.to_thread(Keystore.unlock, self._node.home.keystore, passphrase)
+            except KeystoreWiped:
+                self._node.request_stop("asked by a console")
+                raise
+        return m.done("This node is unlocked already.")
+
+    async def _panic(self) -> m.Reply:
+        await asyncio.to_thread(destroy_keys, self._node.home)
+        self._node.request_stop("wiped")
+        return m.done("The keys are destroyed; the files follow.")
+
+    async def _export_keys(self, path: Path, passphrase: str, recipients: tuple[str, ...]) -> m.Reply:
+        team = self._team()
+        document, count = epoch_keys(team), len(team.epochs_held())
+        if not count:
+            raise Refused("restricted", "This device holds no key of the team.")
+        await asyncio.to_thread(_write_age_file, path, document, passphrase, recipients)
+        kind = "recipients" if recipients else "passphrase"
+        self._node.record("keys-exported", epochs=str(count), path=str(path), sealed_for=kind)
+        warning = " age recipients are X25519: not post-quantum." if recipients else ""
+        return m.done(f"{count} epoch keys are in {path}.{warning}", m.CountsData({"epochs": count}))
+
     # --- Configuration and audit -------------------------------------------------------------------
 
     def _config(self) -> m.ConfigData:
@@ -183,3 +222,9 @@ class Commands:
 
     def _now(self) -> int:
         return int(time.time())
+
+
+def _write_age_file(path: Path, document: bytes, passphrase: str, recipients: tuple[str, ...]) -> None:
+    if path.exists():
+        raise Refused("invalid", f"{path} exists already.", hint="Choose another name.")
+    write_private(path, age_encrypt(document, passphrase=passphrase, recipients=recipients))

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from meshconsole.content.happenings import BlockCorrupt, FetchProgress, IndexRebuilt, PresenceChanged
 from meshconsole.control.messages import Notice
-from meshconsole.control.server import ControlServer
 from meshconsole.core import kinds
 from meshconsole.core.config import RELOADABLE, changed_keys, with_values
 from meshconsole.core.errors import Fatal, Refused
@@ -23,7 +22,8 @@ from meshconsole.core.event import decode_event
 from meshconsole.core.status import HealthItem
 from meshconsole.core.text import safe
 from meshconsole.core.verdict import ACCEPTED
-from meshconsole.crypto.provider import choose_provider
+from meshconsole.crypto.self_test import sound_provider
+from meshconsole.crypto.suites import suite_by_id
 from meshconsole.crypto.tls import LinkCredentials
 from meshconsole.mesh.addresses import host_addresses, listen_addresses
 from meshconsole.mesh.happenings import JoinAnswered, LinkDown, LinkRefused, LinkUp
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from meshconsole.content.service import Content
+    from meshconsole.control.server import ControlServer
     from meshconsole.core.config import Config, Values
     from meshconsole.core.event import Event
     from meshconsole.core.home import Home
@@ -75,7 +76,8 @@ MAX_DAMAGE = 8
 class Node:
     """One node. Made and run on one event loop; `run` returns when it has stopped in good order."""
 
-    def __init__(self, home: Home, config: Config, unlocked: Secrets) -> None:
+    def __init__(self, home: Home, config: Config, unlocked: Secrets, control: ControlServer) -> None:
+        """`control` serves already where the home was locked before."""
         self.home = home
         self.config = config
         self.started = time.time()
@@ -84,7 +86,7 @@ class Node:
         self.waiting: set[str] = set()
         """Configuration keys that were changed and wait for the next start."""
         self.damage: list[HealthItem] = []
-        self.provider = choose_provider(config.crypto.provider)
+        self.provider = sound_provider(config.crypto.provider, suite_by_id(unlocked.suite))
         self.identity = make_identity(unlocked, self.provider)
         self.credentials = LinkCredentials.make(self.identity)
         self.audit = AuditLog(home.audit_log, unlocked.derive("audit"))
@@ -106,7 +108,7 @@ class Node:
         self.files: TeamFiles | None = None
         self.mesh: Mesh | None = None
         self.server: RelayServer | None = None
-        self.control = ControlServer(home.control_socket, Commands(self), time.monotonic)
+        self.control = control
         self.supervisor: Supervisor | None = None
         self._secrets = unlocked
         self._team_is_new = asyncio.Event()
@@ -156,6 +158,7 @@ class Node:
         self.bus.listen((BlockCorrupt, IndexRebuilt), self._on_damage)
         self.bus.listen((FetchProgress, PresenceChanged), self._on_content)
         await self._start_mesh(stack)
+        self.control.handler = Commands(self)
         await self.control.start()
         stack.push_async_callback(self.control.stop)
         log.info("node %s…, %s", self.identity.npub[:8], self.provider.name)

@@ -9,16 +9,22 @@ import logging
 import logging.handlers
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
 
+from meshconsole.control.server import ControlServer
 from meshconsole.core.errors import Fatal, MeshconsoleError
 from meshconsole.node.config_file import load_config
 from meshconsole.node.governor import lower_priority
 from meshconsole.node.lock import HomeLock
+from meshconsole.node.locked import LockedHome
+from meshconsole.node.memory import keep_memory_private
 from meshconsole.node.setup import open_keystore
+from meshconsole.node.wipe import finish_wipe, wipe_is_owed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from meshconsole.core.config import Config
     from meshconsole.core.home import Home
@@ -44,43 +50,93 @@ def run_node(
     ready_fd: int | None = None,
     log_to_file: bool = False,
     on_ready: Callable[[], None] | None = None,
+    keyfile: Path | None = None,
 ) -> int:
-    """0 after a clean stop. Raises MeshconsoleError before the node serves.
+    """0 after a clean stop, or after a wipe. Raises MeshconsoleError before the node serves.
 
-    `ready_fd` gets one line, "ready ADDRESS", once the node serves; `on_ready` is called then too.
+    A home that nothing given here opens waits for `meshconsole unlock`. `ready_fd` gets one line,
+    "ready ADDRESS", once the node serves; `on_ready` is called once its control socket answers.
     """
     if listen is not None:
         settings = [*settings, f"node.listen={listen}"]
     if not home.path.is_dir():
         raise Fatal(f"There is no node in {home.path}.", hint="Create one with 'meshconsole init'.")
+    go_on_with_wipe(home)
     config = load_config(home, settings)
     _set_up_logging(home, config, log_to_file)
     _use_few_arenas()
+    keep_memory_private()
     with HomeLock(home):
-        unlocked = open_keystore(home, passphrase)
+        unlocked = open_keystore(home, passphrase, keyfile)
         lower_priority(config.limits.performance_mode)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         try:
             return asyncio.run(_serve(home, config, unlocked, ready_fd, on_ready))
         except BaseExceptionGroup as group:
             raise _first_cause(group) from group
+        finally:
+            if wipe_is_owed(home):
+                _stop_logging()
+                finish_wipe(home)
+
+
+def go_on_with_wipe(home: Home) -> None:
+    """Where a wipe was cut off: the rest of it, instead of a start. Raises Fatal in any case then."""
+    if wipe_is_owed(home):
+        with HomeLock(home):
+            finish_wipe(home)
+        raise Fatal(
+            f"This home was wiped before; the wipe was cut off and is complete now: {home.path} is empty.",
+            hint="Begin anew with 'meshconsole init', and have the old device removed from its team.",
+        )
 
 
 async def _serve(
     home: Home,
     config: Config,
-    unlocked: Secrets,
+    unlocked: Secrets | None,
     ready_fd: int | None,
     on_ready: Callable[[], None] | None,
 ) -> int:
+    locked = LockedHome(home)
+    control = ControlServer(home.control_socket, locked, time.monotonic)
+    if unlocked is not None:
+        return await _serve_open(home, config, unlocked, control, ready_fd, on_ready)
+    stop_on_signals(locked.request_stop)
+    await control.start()
+    try:
+        log.info("locked; it opens with: meshconsole unlock")
+        if on_ready is not None:
+            on_ready()
+        unlocked = await locked.wait()
+        if unlocked is None:
+            return 0
+        try:
+            return await _serve_open(home, config, unlocked, control, ready_fd, on_ready, locked.served)
+        except BaseException as error:
+            locked.failed(error)
+            raise
+    finally:
+        await control.stop()
+
+
+async def _serve_open(
+    home: Home,
+    config: Config,
+    unlocked: Secrets,
+    control: ControlServer,
+    ready_fd: int | None,
+    on_ready: Callable[[], None] | None,
+    served: Callable[[], None] = lambda: None,
+) -> int:
     from meshconsole.node.node import Node
 
-    node = Node(home, config, unlocked)
+    node = Node(home, config, unlocked, control)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, node.request_stop, signal.Signals(number).name)
+    stop_on_signals(node.request_stop)
 
     def ready() -> None:
+        served()
         loop.call_later(SETTLED_S, _settle)
         log.info("serving on %s", ", ".join(node.addresses))
         if ready_fd is not None:
@@ -92,6 +148,12 @@ async def _serve(
     await node.run(ready)
     log.info("stopped")
     return 0
+
+
+def stop_on_signals(stop: Callable[[str], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, stop, signal.Signals(number).name)
 
 
 def _settle() -> None:
@@ -121,6 +183,14 @@ def _set_up_logging(home: Home, config: Config, to_file: bool) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("meshconsole").setLevel(config.log.level.upper())
+
+
+def _stop_logging() -> None:
+    """What is destroyed must not be written anew."""
+    root = logging.getLogger()
+    for handler in root.handlers:
+        handler.close()
+    root.handlers[:] = [logging.NullHandler()]
 
 
 def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:

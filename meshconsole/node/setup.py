@@ -18,9 +18,9 @@ from meshconsole.core.errors import Fatal
 from meshconsole.core.home import Home
 from meshconsole.crypto.identity import Identity
 from meshconsole.crypto.keystore import Keystore, Secrets
-from meshconsole.crypto.private_file import write_private
-from meshconsole.crypto.provider import choose_provider
-from meshconsole.crypto.suites import MC1
+from meshconsole.crypto.private_file import read_bounded, write_private
+from meshconsole.crypto.self_test import sound_provider
+from meshconsole.crypto.suites import suite_by_id
 from meshconsole.node.config_file import render_config
 from meshconsole.node.membership import remember_team
 from meshconsole.node.state import NodeState
@@ -32,11 +32,25 @@ if TYPE_CHECKING:
     from meshconsole.core.event import Event
     from meshconsole.core.setup import FirstRun
     from meshconsole.crypto.provider import Provider
+    from meshconsole.crypto.recovery import Recovered
     from meshconsole.relay.store import Quota
 
+KEY_CREDENTIAL = "meshconsole.key"
+PASSPHRASE_CREDENTIAL = "meshconsole.passphrase"
+"""Names of the systemd credentials that a unit may hand to its node."""
+MAX_PASSPHRASE_FILE = 65536
 
-def create_home(home: Home, first_run: FirstRun, passphrase: str | None) -> None:
-    """Without a passphrase the keystore opens with a key file in the home (unattended start).
+
+def create_home(
+    home: Home,
+    first_run: FirstRun,
+    passphrase: str | None,
+    *,
+    recovered: Recovered | None = None,
+    keyfile: Path | None = None,
+) -> None:
+    """Without a passphrase the keystore opens with a key file (unattended start): `keyfile`, or one
+    in the home. `recovered` is the identity of a backup in place of a new one.
 
     Raises Fatal when the home holds a node already or cannot be written.
     """
@@ -58,7 +72,7 @@ def create_home(home: Home, first_run: FirstRun, passphrase: str | None) -> None
             hint="Choose a folder that this user may write, with --home.",
         ) from error
     try:
-        _fill(building, first_run, passphrase)
+        _fill(building, first_run, passphrase, recovered, keyfile)
         if home.path.exists():
             home.path.rmdir()
         os.rename(building.path, home.path)
@@ -68,46 +82,78 @@ def create_home(home: Home, first_run: FirstRun, passphrase: str | None) -> None
         shutil.rmtree(building.path, ignore_errors=True)
 
 
-def open_keystore(home: Home, passphrase: str | None) -> Secrets:
-    """Raises Fatal: no node here, no passphrase where one is needed, or a wrong one."""
+def open_keystore(home: Home, passphrase: str | None, keyfile: Path | None = None) -> Secrets | None:
+    """The secrets, by the passphrase or key file given, else by what the service manager holds for
+    this node, else by the key file in the home. None when there is nothing of these: it is locked.
+
+    Raises Fatal when what was given does not open it, and when no node is here.
+    """
     if not home.keystore.exists():
         raise Fatal(f"There is no node in {home.path}.", hint="Create one with 'meshconsole init'.")
     if passphrase is not None:
         return Keystore.unlock(home.keystore, passphrase)
+    for key in (keyfile, _credential(KEY_CREDENTIAL)):
+        if key is not None:
+            return Keystore.unlock(home.keystore, None, keyfile=key)
+    if held := _credential(PASSPHRASE_CREDENTIAL):
+        return Keystore.unlock(home.keystore, read_passphrase(held))
     if home.unlock_key.exists():
         return Keystore.unlock(home.keystore, None, keyfile=home.unlock_key)
-    raise Fatal(
-        "This node's keystore needs its passphrase.",
-        hint="Set MESHCONSOLE_PASSPHRASE, or give --passphrase-file.",
-        exit_code=4,
-    )
+    return None
 
 
-def needs_passphrase(home: Home) -> bool:
-    return home.keystore.exists() and not home.unlock_key.exists()
+def _credential(name: str) -> Path | None:
+    """The file of a systemd credential that this process was given (systemd.exec(5), LoadCredential=)."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        return None
+    path = Path(folder) / name
+    return path if path.is_file() else None
+
+
+def read_passphrase(path: Path) -> str:
+    """The first line of a file. Raises Fatal."""
+    try:
+        first = read_bounded(path, MAX_PASSPHRASE_FILE).split(b"\n", 1)[0].rstrip(b"\r").decode()
+    except UnicodeDecodeError as error:
+        raise Fatal(f"The passphrase file {path} is not UTF-8 text.") from error
+    if not first:
+        raise Fatal(f"The passphrase file {path} has an empty first line.")
+    return first
 
 
 def make_identity(unlocked: Secrets, provider: Provider) -> Identity:
-    return Identity(unlocked.seed, MC1, provider)
+    return Identity(unlocked.seed, suite_by_id(unlocked.suite), provider, unlocked.nsec)
 
 
 def open_store(home: Home, unlocked: Secrets, quota: Quota | None = None) -> SqliteEventStore:
     return SqliteEventStore(home.database, unlocked.database_key, unlocked.derive("tag-hash"), quota=quota)
 
 
-def _fill(home: Home, first_run: FirstRun, passphrase: str | None) -> None:
+def _fill(
+    home: Home,
+    first_run: FirstRun,
+    passphrase: str | None,
+    recovered: Recovered | None,
+    keyfile: Path | None,
+) -> None:
     config = first_run.config
-    if passphrase is None:
-        unlocked = Keystore.create(home.keystore, None, keyfile=home.unlock_key)
-    else:
-        unlocked = Keystore.create(home.keystore, passphrase)
+    suite = recovered.suite if recovered is not None else first_run.suite
+    provider = sound_provider(config.crypto.provider, suite_by_id(suite))
+    unlocked = Keystore.create(
+        home.keystore,
+        passphrase,
+        keyfile=keyfile or (home.unlock_key if passphrase is None else None),
+        seed=recovered.seed if recovered is not None else None,
+        nsec=recovered.nsec if recovered is not None else None,
+        suite=suite,
+    )
     write_private(home.config, render_config(config).encode())
     home.blobs.mkdir(mode=0o700)
     asyncio.run(_prepare_content(home, unlocked))
     store, state = open_store(home, unlocked), NodeState(home.database, unlocked.database_key)
     try:
         if first_run.team == "create":
-            provider = choose_provider(config.crypto.provider)
             identity = make_identity(unlocked, provider)
             now = int(time.time())
             team, events = Team.found(identity, first_run.team_name, first_run.name, now, provider)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from meshconsole.crypto.identity import Identity
     from meshconsole.crypto.provider import Provider
     from meshconsole.crypto.suites import Suite
+    from meshconsole.team.epochs import EpochKey
     from meshconsole.team.resolution import Standing
 
 
@@ -170,6 +171,11 @@ class Knowledge:
         bundle = self._intake.bundle(root.npub, root.bundle)
         public = bundle.mldsa_public if bundle else b""
         return (Member(root.npub, "root key", "root", digest, public, fingerprint(digest), removed=False),)
+
+    def epochs_held(self) -> tuple[EpochKey, ...]:
+        """Every epoch key that this device has, the oldest first; for a backup."""
+        held = [self.keys.held(record) for record in self._roster.epochs() if self.keys.holds(record)]
+        return tuple(sorted(held, key=lambda key: (key.n, key.commit)))
 
     @property
     def epoch(self) -> int:

@@ -8,14 +8,14 @@ import pytest
 
 from meshconsole.crypto import passphrase
 from meshconsole.crypto.identity import Identity
-from meshconsole.crypto.liboqs_loader import find_library_file
+from meshconsole.crypto.liboqs_loader import HOW_TO_GET, NOT_FOUND, find_library_file
 from meshconsole.crypto.liboqs_provider import LiboqsProvider
 from meshconsole.crypto.openssl_provider import OpensslProvider
 from meshconsole.crypto.passphrase import KdfParams
 from meshconsole.crypto.provider import Provider, choose_provider
 from meshconsole.crypto.suites import MC1, MC2, Suite
 
-NO_LIBOQS = "no liboqs library is installed in the system's folders or under $OQS_INSTALL_PATH"
+NO_LIBOQS = f"{NOT_FOUND} {HOW_TO_GET}"
 CHEAP = KdfParams(memory_kib=64, iterations=1, lanes=1)
 
 

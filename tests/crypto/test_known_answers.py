@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -12,7 +12,9 @@ from meshconsole.crypto.known_answers import check_provider
 from meshconsole.crypto.openssl_provider import OpensslProvider
 from meshconsole.crypto.provider import (
     Provider,
+    ProviderReport,
     choose_provider,
+    chosen_report,
     default_provider,
     provider_reports,
 )
@@ -111,7 +113,7 @@ def test_a_broken_openssl_stops_everything(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def refuse_to_load(_: type[liboqs_provider.LiboqsProvider]) -> liboqs_provider.LiboqsProvider:
-    raise Unavailable("no liboqs library is installed.")
+    raise Unavailable("no liboqs library is installed.", hint="Install liboqs 0.16 or newer.")
 
 
 def test_without_liboqs_auto_takes_openssl(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,16 +132,57 @@ def test_without_liboqs_asking_for_it_is_fatal(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(Fatal, match="no liboqs library is installed") as caught:
         choose_provider("liboqs")
     assert "crypto.provider" in caught.value.hint
+    assert "0.16" in caught.value.hint
 
 
-def test_a_broken_liboqs_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("setting", ["auto", "liboqs"])
+def test_a_liboqs_that_computes_wrongly_stops_everything(
+    monkeypatch: pytest.MonkeyPatch, setting: Literal["auto", "liboqs"]
+) -> None:
+    """Not passed over: somebody put that library there."""
+
     class Broken(SaysYes):
         version = "liboqs 0.16.0"
 
     monkeypatch.setattr(liboqs_provider.LiboqsProvider, "load", classmethod(lambda _: Broken()))
-    assert choose_provider("auto").name == "openssl"
+    with pytest.raises(Fatal, match=r"liboqs 0\.16\.0 fails its self-test") as caught:
+        choose_provider(setting)
+    assert "openssl" in caught.value.hint
+    assert choose_provider("openssl").name == "openssl"
+    reports = provider_reports()
+    assert (reports[1].usable, reports[1].broken) == (False, True)
+    assert chosen_report(setting, reports) is None
+
+
+def test_openssl_is_tested_even_where_liboqs_is_chosen(
+    monkeypatch: pytest.MonkeyPatch, liboqs: Provider
+) -> None:
+    """Links and the first half of X-Wing are OpenSSL's in any case."""
+    monkeypatch.setattr(provider, "_OPENSSL", SaysYes())
+    provider._openssl.cache_clear()
     with pytest.raises(Fatal, match="self-test"):
-        choose_provider("liboqs")
+        choose_provider("auto")
+
+
+@pytest.mark.parametrize(
+    ("setting", "usable", "name"),
+    [
+        ("auto", (True, True), "liboqs"),
+        ("auto", (True, False), "openssl"),
+        ("openssl", (True, True), "openssl"),
+        ("liboqs", (True, False), None),
+        ("auto", (False, True), None),
+    ],
+)
+def test_which_one_would_be_in_use(
+    setting: Literal["auto", "openssl", "liboqs"], usable: tuple[bool, bool], name: str | None
+) -> None:
+    reports = (
+        ProviderReport("openssl", usable[0], "", "", broken=not usable[0]),
+        ProviderReport("liboqs", usable[1], "", ""),
+    )
+    chosen = chosen_report(setting, reports)
+    assert (chosen.name if chosen else None) == name
 
 
 def test_liboqs_is_preferred_when_it_is_sound(liboqs: Provider) -> None:

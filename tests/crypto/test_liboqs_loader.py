@@ -136,12 +136,43 @@ def test_the_process_is_as_before_after_a_failed_import(
     assert "PYOQS_VERSION" not in os.environ
 
 
-def test_the_folder_where_the_binding_installs_by_itself_is_not_searched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_library_in_a_folder_that_others_may_write_is_not_loaded(folder: Path) -> None:
+    """Whoever can replace the file can replace the code."""
+    plant(folder)
+    folder.chmod(0o777)
+    with pytest.raises(Unavailable, match="changed by other users"):
+        load_oqs()
+
+
+def test_a_link_to_a_library_that_others_may_write_is_not_followed(folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (folder / "liboqs.so").symlink_to(plant(elsewhere, "liboqs.so.9", mode=0o666))
+    with pytest.raises(Unavailable, match="changed by other users"):
+        load_oqs()
+
+
+def test_the_next_folder_counts_when_the_first_has_none_that_fits(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("OQS_INSTALL_PATH", raising=False)
-    assert not [folder for folder in liboqs_loader._library_folders() if folder.is_relative_to(Path.home())]
+    second = tmp_path / "second" / "lib"
+    second.mkdir(parents=True)
+    monkeypatch.setattr(liboqs_loader, "_library_folders", lambda: iter([folder, second]))
+    old, fitting = plant(folder), plant(second)
+    binding = liboqs_loader._binding_version()
+    versions = {str(old): b"0.13.0", str(fitting): binding.encode()}
+    monkeypatch.setattr(ctypes, "CDLL", lambda path: FakeLibrary(versions[path]))
+    assert liboqs_loader._choose(binding) == (fitting, binding)
+
+
+def test_where_it_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the operator names, then the system's folders, then the binding's own default place."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("OQS_INSTALL_PATH", str(tmp_path / "named"))
+    folders = list(liboqs_loader._library_folders())
+    assert folders[0] == tmp_path / "named" / "lib"
+    assert Path("/usr/local/lib") in folders[1:-2]
+    assert folders[-2:] == [tmp_path / "home" / "_oqs" / "lib", tmp_path / "home" / "_oqs" / "lib64"]
 
 
 LOADS_QUIETLY = dedent(
@@ -159,11 +190,12 @@ LOADS_QUIETLY = dedent(
 
 
 def test_a_real_library_loads_without_a_word_or_a_child_process(tmp_path: Path) -> None:
-    if find_library_file() is None:
+    found = find_library_file()
+    if found is None:
         pytest.skip(NO_LIBOQS)
     done = subprocess.run(
         [sys.executable, "-c", LOADS_QUIETLY],
-        env={**os.environ, "HOME": str(tmp_path)},
+        env={**os.environ, "HOME": str(tmp_path), "OQS_INSTALL_PATH": str(found.parent.parent)},
         capture_output=True,
         timeout=60,
         check=False,

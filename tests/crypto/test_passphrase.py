@@ -102,7 +102,7 @@ def test_weak_parameters_are_refused(params: KdfParams) -> None:
     [
         (4 * GIB, 0.15, KdfParams(STANDARD.memory_kib, 15, 4)),
         (4 * GIB, 0.75, STANDARD),
-        (4 * GIB, 30.0, STANDARD),
+        (4 * GIB, 30.0, SMALL),
         (4 * GIB, 1e-9, KdfParams(STANDARD.memory_kib, CEILING.iterations, 4)),
         (GIB // 2, 0.1, KdfParams(SMALL.memory_kib, 15, 1)),
         (GIB // 2, 9.0, SMALL),
@@ -113,6 +113,17 @@ def test_calibration_aims_between_floor_and_ceiling(memory: int, seconds: float,
     params = calibrate(total_memory=memory, measure=lambda _: seconds)
     assert params == expected
     check_params(params)
+
+
+@pytest.mark.parametrize("pace", [0.1, 0.2, 0.5, 0.99, 1.01, 1.5, 2.0, 3.0, 5.0])
+def test_unlocking_takes_between_half_a_second_and_one_on_any_machine(pace: float) -> None:
+    """`pace` is what the standard costs there, in seconds; memory and iterations count in proportion."""
+
+    def seconds(params: KdfParams) -> float:
+        full = STANDARD.memory_kib * STANDARD.iterations
+        return pace * params.memory_kib * params.iterations / full
+
+    assert 0.5 <= seconds(calibrate(total_memory=4 * GIB, measure=seconds)) <= 1.0
 
 
 def test_calibration_measures_this_machine() -> None:
