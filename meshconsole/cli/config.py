@@ -9,7 +9,15 @@ from meshconsole.cli.ask import ask_for, how_to_make, runs
 from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, say
 from meshconsole.control.messages import ConfigData, GetConfig, SetConfig
-from meshconsole.core.config import Config, ConfigError, Values, parse_settings, to_values, with_values
+from meshconsole.core.config import (
+    Config,
+    ConfigError,
+    Values,
+    parse_settings,
+    shown_values,
+    to_values,
+    with_values,
+)
 from meshconsole.core.errors import Fatal
 
 if TYPE_CHECKING:
@@ -54,7 +62,7 @@ def _values_in_force(home: Home) -> Values:
         return ask_for(home, GetConfig(), ConfigData).values
     from meshconsole.node.config_file import load_config
 
-    return to_values(load_config(home))
+    return shown_values(load_config(home))
 
 
 def _toml(value: object) -> str:

@@ -68,6 +68,7 @@ def examine(home: Home) -> Iterator[Finding]:
         _post_quantum,
         _self_test,
         _database,
+        _event_store,
         _home,
         _configuration,
         _port,
@@ -127,6 +128,23 @@ def _database(_: Home) -> Iterator[Finding]:
     with tempfile.TemporaryDirectory(prefix="meshconsole-doctor-") as folder:
         open_database(Path(folder) / "trial.db", bytes(32)).close()
     yield Finding("database", "good", "SQLCipher encrypts")
+
+
+def _event_store(home: Home) -> Iterator[Finding]:
+    from meshconsole.core.store_url import is_postgres
+    from meshconsole.node.config_file import load_config
+
+    try:
+        store = load_config(home).relay.store
+    except ConfigError:
+        return  # _configuration tells
+    if is_postgres(store):
+        from meshconsole.relay.postgres.probing import probe
+
+        probed = probe(store)
+        yield Finding("event store", "good", probed.server)
+        for warning in probed.warnings:
+            yield Finding("event store", "note", warning.sentence, warning.hint)
 
 
 def _home(home: Home) -> Iterator[Finding]:

@@ -62,6 +62,8 @@ def _status_facts(now: NodeStatus) -> Iterator[tuple[str, str]]:
     yield "key", now.npub
     yield "listens on", ", ".join(now.listen)
     yield "relay", _relay_in_words(now)
+    if now.relay.store:
+        yield "events in", now.relay.store
     if now.team is None:
         yield "team", "none yet; make one with 'team create', or join with 'team join'"
     else:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 import msgspec
 from msgspec import Meta
 
+from meshconsole.core import store_url
 from meshconsole.core.errors import Fatal
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ class RelaySection(Section, frozen=True):
 
     enable: bool = True
     """Off: as capabilities.nostr_relay off."""
+    store: str = ""
+    """Where events are kept. Empty or `sqlite`: encrypted, in the home. `postgresql://USER@HOST/DATABASE`:
+    in a PostgreSQL, which other nodes may share; encrypting its disk and its connections is then its
+    operator's matter. What is sealed for the team stays sealed. A password is better kept in `~/.pgpass`."""
     rate_limits: bool = True
     """Off: no limit on events or requests per connection."""
     events_per_second: Positive = 50
@@ -288,6 +293,10 @@ def parse_settings(settings: Iterable[str]) -> tuple[Values, list[Problem]]:
         if not (equals and dot and key):
             problems.append(Problem("--set", setting, "must be written section.key=value"))
             continue
+        if name.strip() == "relay.store" and store_url.holds_password(value):
+            reason = "a password on the command line is seen by every user of this machine; use ~/.pgpass"
+            problems.append(Problem("--set", name, reason))
+            continue
         values.setdefault(section, {})[key] = value.strip()
     return values, problems
 
@@ -299,6 +308,13 @@ def with_values(config: Config, values: Values, source: str = "--set") -> Config
 
 def to_values(config: Config) -> Values:
     return {name: msgspec.to_builtins(getattr(config, name)) for name in section_types()}
+
+
+def shown_values(config: Config) -> Values:
+    """As `to_values`, without the password that `relay.store` may hold."""
+    values = to_values(config)
+    values["relay"]["store"] = store_url.without_password(config.relay.store)
+    return values
 
 
 def capabilities(config: Config) -> tuple[str, ...]:
@@ -342,6 +358,9 @@ def _typed(source: str, section: str, key: str, value: object, problems: list[Pr
     except msgspec.ValidationError as error:
         shown = value if isinstance(value, str | int | float | bool) else type(value).__name__
         problems.append(Problem(source, name, f"{shown!r} does not fit: {_in_words(str(error))}"))
+        return None
+    if name == "relay.store" and (reason := store_url.problem_with(str(typed))):
+        problems.append(Problem(source, name, reason))
         return None
     return typed
 

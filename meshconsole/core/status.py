@@ -96,6 +96,8 @@ class RelayStatus(Frozen, frozen=True):
     subscriptions: int
     events_in: int = 0
     events_out: int = 0
+    store: str = ""
+    """Where events are kept, in words."""
 
 
 class TeamStatus(Frozen, frozen=True):

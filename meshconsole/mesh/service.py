@@ -29,6 +29,7 @@ from meshconsole.mesh.rows import RecentRows
 from meshconsole.mesh.serving import Row
 from meshconsole.mesh.syncing import Surroundings, is_from_a_link, via_name
 from meshconsole.mesh.view import peer_status
+from meshconsole.relay.shared import VIA_SHARED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -201,7 +202,7 @@ class Mesh:
     def on_stored(self, stored: Stored) -> None:
         """An event was taken in here, from whomever: passes it on to the peers that lack it."""
         event = stored.event
-        is_local = not is_from_a_link(stored.via)
+        is_local = not is_from_a_link(stored.via) and stored.via != VIA_SHARED
         row = Row(stored.seq, bytes.fromhex(event.id), event.kind, encode_event(event), push=is_local)
         sessions = self._links.sessions.values()
         if stored.seq:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshconsole.control import messages as m
-from meshconsole.core.config import ConfigError, changed_keys, to_values
+from meshconsole.core.config import ConfigError, changed_keys, shown_values
 from meshconsole.core.errors import Refused, Unavailable
 from meshconsole.core.text import safe
 from meshconsole.crypto.agefile import age_encrypt
@@ -179,7 +179,7 @@ class Commands:
     # --- Configuration and audit -------------------------------------------------------------------
 
     def _config(self) -> m.ConfigData:
-        return m.ConfigData(to_values(self._node.config), tuple(sorted(self._node.waiting)))
+        return m.ConfigData(shown_values(self._node.config), tuple(sorted(self._node.waiting)))
 
     async def _set_config(self, values: dict[str, dict[str, object]]) -> m.Reply:
         before = self._node.config
@@ -192,7 +192,7 @@ class Commands:
         self._node.record("config", keys=", ".join(changed))
         waiting = [key for key in changed if key in self._node.waiting]
         sentence = f"Saved; {', '.join(waiting)} takes effect at the next start." if waiting else "Saved."
-        return m.done(sentence, m.ConfigData(to_values(self._node.config), tuple(waiting)))
+        return m.done(sentence, m.ConfigData(shown_values(self._node.config), tuple(waiting)))
 
     async def _audit_tail(self, limit: int) -> tuple[str, ...]:
         records = await self._node.read_audit()

@@ -91,7 +91,7 @@ class Node:
         self.credentials = LinkCredentials.make(self.identity)
         self.audit = AuditLog(home.audit_log, unlocked.derive("audit"))
         self.governor = Governor(config, home.path, lambda: self.use)
-        self.store = open_store(home, unlocked, self.governor.quota.events)
+        self.store = open_store(home, config.relay, unlocked, self.governor.quota.events)
         self.state = NodeState(home.database, unlocked.database_key)
         self.membership = Membership(self.identity, self.provider, self.state)
         self.recent = RecentEvents(lambda: self.membership.team)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from meshconsole.content.service import Content
 from meshconsole.core.errors import Fatal
 from meshconsole.core.home import Home
+from meshconsole.core.store_url import is_postgres
 from meshconsole.crypto.identity import Identity
 from meshconsole.crypto.keystore import Keystore, Secrets
 from meshconsole.crypto.private_file import read_bounded, write_private
@@ -29,11 +30,12 @@ from meshconsole.relay.store import NoQuota
 from meshconsole.team.state import Team
 
 if TYPE_CHECKING:
+    from meshconsole.core.config import RelaySection
     from meshconsole.core.event import Event
     from meshconsole.core.setup import FirstRun
     from meshconsole.crypto.provider import Provider
     from meshconsole.crypto.recovery import Recovered
-    from meshconsole.relay.store import Quota
+    from meshconsole.relay.store import EventStore, Quota
 
 KEY_CREDENTIAL = "meshconsole.key"
 PASSPHRASE_CREDENTIAL = "meshconsole.passphrase"
@@ -126,7 +128,12 @@ def make_identity(unlocked: Secrets, provider: Provider) -> Identity:
     return Identity(unlocked.seed, suite_by_id(unlocked.suite), provider, unlocked.nsec)
 
 
-def open_store(home: Home, unlocked: Secrets, quota: Quota | None = None) -> SqliteEventStore:
+def open_store(home: Home, config: RelaySection, unlocked: Secrets, quota: Quota | None = None) -> EventStore:
+    """The store that `relay.store` names. Raises errors of ours."""
+    if is_postgres(config.store):
+        from meshconsole.relay.postgres.store import PostgresEventStore  # 6 MB that few nodes need
+
+        return PostgresEventStore(config.store, quota=quota)
     return SqliteEventStore(home.database, unlocked.database_key, unlocked.derive("tag-hash"), quota=quota)
 
 
@@ -151,7 +158,7 @@ def _fill(
     write_private(home.config, render_config(config).encode())
     home.blobs.mkdir(mode=0o700)
     asyncio.run(_prepare_content(home, unlocked))
-    store, state = open_store(home, unlocked), NodeState(home.database, unlocked.database_key)
+    store, state = open_store(home, config.relay, unlocked), NodeState(home.database, unlocked.database_key)
     try:
         if first_run.team == "create":
             identity = make_identity(unlocked, provider)
@@ -173,7 +180,7 @@ async def _prepare_content(home: Home, unlocked: Secrets) -> None:
     await content.stop()
 
 
-def _store_all(store: SqliteEventStore, events: list[Event]) -> None:
+def _store_all(store: EventStore, events: list[Event]) -> None:
     for verdict in store.add(events):
         if not verdict.accepted:
             raise Fatal(f"The new team could not be stored: {verdict.message}.")

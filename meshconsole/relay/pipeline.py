@@ -127,6 +127,14 @@ class Pipeline:
         self._inbox.append(offer)
         self._schedule()
 
+    def heard(self, event: Event) -> bool:
+        """Another process on the same store took it in. False for an ephemeral event that is known here
+        already: a client may have sent it to both."""
+        if is_ephemeral(event.kind) and event.id in self._recent:
+            return False
+        self._remember(event)
+        return True
+
     async def stop(self) -> None:
         """Lets what was offered run to its end, then ends the threads."""
         self._stopping = True
@@ -245,8 +253,8 @@ class Pipeline:
         """The one place where an offer ends. Returns how many bytes are sent on because of it."""
         sent_on = 0
         others = self._under_way.pop(offer.claimed, None) if offer.claimed else None
-        if verdict.accepted and offer.claimed:
-            self._remember(offer)
+        if verdict.accepted and offer.claimed and offer.read is not None:
+            self._remember(offer.read.event)
         offer.answer(verdict)
         if verdict is DUPLICATE:
             self._look_for = LOOK_FOR
@@ -260,17 +268,15 @@ class Pipeline:
             self._idle.set()
         return sent_on
 
-    def _remember(self, offer: Offer) -> None:
+    def _remember(self, event: Event) -> None:
         """Recently accepted ids answer for the store, so only those that nothing has replaced or
-        deleted since."""
-        if offer.read is None:
-            return  # known to the store, of what kind was not looked at
-        kind = offer.read.event.kind
+        deleted since. Of what the store knew before, the kind was not looked at: it is left out."""
+        kind = event.kind
         if kind in (DELETION, VANISH):
             self._recent.clear()
         if is_replaceable(kind) or is_addressable(kind):
             return
-        self._recent[offer.claimed] = None
+        self._recent[event.id] = None
         if len(self._recent) > RECENT:
             del self._recent[next(iter(self._recent))]
 

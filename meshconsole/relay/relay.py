@@ -15,7 +15,7 @@ import msgspec
 
 from meshconsole.core.config import RelaySection
 from meshconsole.core.errors import MeshconsoleError, Refused
-from meshconsole.core.event import Event
+from meshconsole.core.event import Event, decode_event, is_ephemeral
 from meshconsole.core.kinds import CONTROL_KINDS
 from meshconsole.core.status import RelayStatus
 from meshconsole.core.verdict import Verdict, refuse
@@ -29,6 +29,7 @@ from meshconsole.relay.negotiating import Negotiating
 from meshconsole.relay.pipeline import Offer, Pipeline
 from meshconsole.relay.policy import Access, Client, House, may_ask
 from meshconsole.relay.session import Session
+from meshconsole.relay.shared import VIA_SHARED, SharedStore
 from meshconsole.relay.turn import TurnEnd
 
 if TYPE_CHECKING:
@@ -122,12 +123,21 @@ class Relay:
         self._reading: ThreadPoolExecutor | None = None
         self._negotiating: Negotiating | None = None
         self._purging: asyncio.Task[None] | None = None
+        self._shared: SharedStore | None = None
 
     async def start(self) -> None:
         self._pipeline = Pipeline(self.store, self._happened, self._clock)
         self._reading = ThreadPoolExecutor(2, thread_name_prefix="relay-read")
         self._negotiating = Negotiating(self.store, lambda: self._ports.keys(), lambda: self.config)
         self._purging = asyncio.create_task(self._purge(), name="relay-purge")
+        if isinstance(self.store, SharedStore):
+            loop = asyncio.get_running_loop()
+
+            def heard(rows: Sequence[FeedRow]) -> None:
+                loop.call_soon_threadsafe(self._heard, rows)
+
+            self._shared = self.store
+            self._shared.follow(heard)
 
     async def stop(self) -> None:
         """What was offered is committed and answered first. The store stays open: it is not ours."""
@@ -139,6 +149,8 @@ class Relay:
             await self._negotiating.stop()
         if self._pipeline is not None:
             await self._pipeline.stop()
+        if self._shared is not None:
+            await asyncio.to_thread(self._shared.unfollow)
         if self._reading is not None:
             await asyncio.to_thread(self._reading.shutdown)
 
@@ -158,6 +170,7 @@ class Relay:
             subscriptions=len(self._live),
             events_in=self._events_in,
             events_out=self._events_out,
+            store=self.store.description,
         )
 
     async def publish(self, raw: bytes | Event, *, via: str = "local", trusted: bool = False) -> Verdict:
@@ -340,11 +353,25 @@ class Relay:
             return 0
         event, raw, _ = offer.read
         self._events_in += 1
+        if self._shared is not None and is_ephemeral(event.kind):
+            self._shared.pass_on(raw)
+        wanted = self._taken_in(event, raw, seq, offer.via)
+        return len(raw) if wanted else 0
+
+    def _heard(self, rows: Sequence[FeedRow]) -> None:
+        """What other processes on the same store took in."""
+        for row in rows:
+            event = decode_event(row.raw)
+            if self._running.heard(event):
+                self._taken_in(event, row.raw, row.seq, VIA_SHARED)
+
+    def _taken_in(self, event: Event, raw: bytes, seq: int, via: str) -> bool:
+        """True when anybody here wanted it."""
         wanted = self._pass_on(event, raw, seq)
-        self._emit(Stored(event, seq, offer.via, now, len(raw)))
+        self._emit(Stored(event, seq, via, self._clock(), len(raw)))
         if event.kind in CONTROL_KINDS:
             self._may_hear.clear()  # it may have changed who belongs to the team
-        return len(raw) if wanted else 0
+        return wanted
 
     def _pass_on(self, event: Event, raw: bytes, seq: int) -> bool:
         """To every subscription that wants it, if there is any; one message for all with the same id."""

@@ -84,6 +84,7 @@ class SqliteEventStore:
         quota: Quota | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self.description = f"SQLCipher, {path.name}"
         self._path = path
         self._key = key
         self._hashes = KeyedHash(tag_key)

@@ -135,6 +135,9 @@ class EventStore(Protocol):
     log_id: str
     """Random, made with the database: tells this store's feed from every other."""
 
+    description: str
+    """Where events are kept, for people."""
+
     @property
     def head_seq(self) -> int: ...
 

@@ -33,7 +33,7 @@ def test_contracts_notice_a_wrong_import(tmp_path: Path) -> None:
         (tmp_path / "meshconsole" / room / "__init__.py").write_text("")
     (tmp_path / "meshconsole" / "__init__.py").write_text("")
     (tmp_path / "meshconsole" / "core" / "__init__.py").write_text(
-        "import time\nimport textual\nimport meshconsole.cli\n"
+        "import time\nimport textual\nimport psycopg\nimport meshconsole.cli\n"
     )
     (tmp_path / "meshconsole" / "control" / "__init__.py").write_text("import meshconsole.crypto\n")
     (tmp_path / "meshconsole" / "mesh" / "__init__.py").write_text(

@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = {"textual", "rich", "aiortc", "aioice", "av", "sqlcipher3", "websockets", "zeroconf", "cryptography"}
+HEAVY = {
+    "textual",
+    "rich",
+    "aiortc",
+    "aioice",
+    "av",
+    "psycopg",
+    "sqlcipher3",
+    "websockets",
+    "zeroconf",
+    "cryptography",
+}
 
 _LIST_MODULES = (
     "import json, sys; print('\\n' + json.dumps(sorted({n.partition('.')[0] for n in sys.modules})))"
@@ -74,3 +85,8 @@ def test_no_room_below_the_console_loads_textual(room: str) -> None:
 def test_a_headless_node_loads_no_webrtc_before_it_is_needed() -> None:
     loaded = loaded_after("import meshconsole.node.run, meshconsole.node.node")
     assert not loaded & {"aiortc", "aioice", "av", "pylibsrtp", "textual", "rich"}
+
+
+def test_a_node_with_an_embedded_store_loads_no_postgresql() -> None:
+    loaded = loaded_after("import meshconsole.node.run, meshconsole.node.node, meshconsole.node.setup")
+    assert not loaded & {"psycopg", "psycopg_binary"}

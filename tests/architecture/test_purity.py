@@ -13,6 +13,7 @@ CALENDAR = {"gmtime", "localtime", "mktime", "strftime", "strptime", "struct_tim
 
 IMPURE = {
     "asyncio",
+    "psycopg",
     "random",
     "select",
     "selectors",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from meshconsole.relay.store import EventStore
+    from tests.postgres import Cluster
 
     MakeStore: TypeAlias = Callable[[Clock], contextlib.AbstractContextManager[EventStore]]
 
@@ -38,7 +39,25 @@ def new_sqlite_store(clock: Clock) -> Iterator[EventStore]:
 
 
 STORES: dict[str, MakeStore] = {"sqlite": new_sqlite_store}
-"""What makes an empty store of each kind that the product has."""
+"""What makes an empty store of each kind that the product has; but for PostgreSQL, which needs a server."""
+
+
+def postgres_store(postgres: Cluster) -> MakeStore:
+    @contextlib.contextmanager
+    def make(clock: Clock) -> Iterator[EventStore]:
+        from meshconsole.relay.postgres.schema import TABLES
+        from meshconsole.relay.postgres.store import PostgresEventStore
+
+        filled = [table for table in TABLES if table != "mc_state"]
+        reset = "update mc_state set head_seq = 0, events = 0, bytes = 0"
+        with postgres.emptied(filled, reset) as url:
+            store = PostgresEventStore(url, clock=clock)
+            try:
+                yield store
+            finally:
+                store.close()
+
+    return make
 
 
 @pytest.fixture
@@ -58,14 +77,19 @@ def sqlite_store(database: Path, clock: Clock) -> Iterator[SqliteEventStore]:
     store.close()
 
 
-@pytest.fixture(scope="session", params=sorted(STORES))
+@pytest.fixture(scope="session", params=[*sorted(STORES), "postgres"])
 def make_store(request: pytest.FixtureRequest) -> MakeStore:
     """For tests that need more than one store, or one for each example."""
-    return STORES[request.param]
+    return _maker(request)
 
 
-@pytest.fixture(params=["memory", *sorted(STORES)])
+@pytest.fixture(params=["memory", *sorted(STORES), "postgres"])
 def store(request: pytest.FixtureRequest, clock: Clock) -> Iterator[EventStore]:
-    made = {"memory": memory_store, **STORES}[request.param]
-    with made(clock) as store:
+    with _maker(request)(clock) as store:
         yield store
+
+
+def _maker(request: pytest.FixtureRequest) -> MakeStore:
+    if request.param == "postgres":
+        return postgres_store(request.getfixturevalue("postgres"))
+    return {"memory": memory_store, **STORES}[request.param]

@@ -48,6 +48,7 @@ class MemoryEventStore:
     """Slow on purpose: every question is answered by looking at everything."""
 
     log_id = "memory"
+    description = "memory"
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

@@ -1,0 +1,23 @@
+"""What tests of several rooms share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.postgres import MISSING, Cluster, programs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """One server for all tests that want one; each takes an empty schema of it."""
+    binaries = programs()
+    if binaries is None:
+        pytest.skip(MISSING)
+    cluster = Cluster(binaries)
+    yield cluster
+    cluster.remove()
