@@ -6,6 +6,7 @@ import sys
 from argparse import SUPPRESS
 from typing import TYPE_CHECKING, get_args
 
+from meshconsole.cli import fingerprint
 from meshconsole.cli.ask import ask, ask_for
 from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, print_table, say
@@ -81,7 +82,10 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
     rotating = actions.add_parser("rotate", help="turn the team's key")
     rotating.set_defaults(run=rotate)
 
-    for action in (listing, creating, inviting, joining, changing, removing, rotating):
+    comparing = actions.add_parser("fingerprint", help="a device's keys, to compare by voice or by QR code")
+    fingerprint.configure(comparing)
+
+    for action in (listing, creating, inviting, joining, changing, removing, rotating, comparing):
         # SUPPRESS: what stands before the action must survive the action's own default.
         action.add_argument("--json", action="store_true", default=SUPPRESS, help=SUPPRESS)
         action.add_argument("--home", default=SUPPRESS, help=SUPPRESS)
@@ -174,11 +178,17 @@ def rotate(parsed: argparse.Namespace) -> None:
 
 
 def _member(home: Home, who: str) -> MemberStatus:
-    """The one member with this name, or whose key begins with it. Raises Fatal."""
     team = node_status(home).team
-    known = team.members if team else ()
-    found = [member for member in known if member.name == who] or [
-        member for member in known if len(who) >= 4 and member.npub.startswith(who.lower())
+    return find_member(team.members if team else (), who)
+
+
+def find_member(members: tuple[MemberStatus, ...], who: str) -> MemberStatus:
+    """The one member with this name, or whose key begins with it. Raises Fatal, also where a name and
+    another one's key fit: nobody may get in the way of a key by the name they chose."""
+    found = [
+        member
+        for member in members
+        if member.name == who or (len(who) >= 4 and member.npub.startswith(who.lower()))
     ]
     if len(found) == 1:
         return found[0]

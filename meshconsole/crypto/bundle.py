@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 BUNDLE_CONTEXT = b"mc/bundle/v1"
 MAX_CONTENT_LEN = 8192
 _LABEL = b"mc/bundle/v1"
-_FINGERPRINT_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no I, L, O or U
+FINGERPRINT_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no I, L, O or U
 _FINGERPRINT_GROUPS = 8
 _GROUP_LEN = 4
 
@@ -61,7 +61,7 @@ def fingerprint(bundle_hash: bytes) -> str:
     """
     number = int.from_bytes(bundle_hash[:20], "big")
     length = _FINGERPRINT_GROUPS * _GROUP_LEN
-    text = "".join(_FINGERPRINT_ALPHABET[number >> 5 * (length - 1 - i) & 31] for i in range(length))
+    text = "".join(FINGERPRINT_ALPHABET[number >> 5 * (length - 1 - i) & 31] for i in range(length))
     return " ".join(text[i : i + _GROUP_LEN] for i in range(0, length, _GROUP_LEN))
 
 
