@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 OWN = "meshconsole"
 MODES = ("saver", "balanced", "full")
 START_S = 60.0
+PATIENCE_S = 5.0
+"""For a relay that is said to run."""
 ROOMY = ("limits.max_connections=4000", "limits.max_storage_mb=100000")
 _POLL_S = 0.002
 
@@ -151,7 +153,7 @@ class Running(Server):
         self.url, self.pid = url, pid
 
     def start(self) -> float:
-        _first_answer(self.url)
+        _first_answer(self.url, PATIENCE_S)
         return float("nan")
 
     def stop(self) -> None:
@@ -176,9 +178,9 @@ def server(text: str, pids: dict[str, int]) -> Server:
     return Started(name or Path(shlex.split(what)[0]).name, what)
 
 
-def _first_answer(url: str, alive: Callable[[], bool] = lambda: True) -> None:
+def _first_answer(url: str, within_s: float = START_S, alive: Callable[[], bool] = lambda: True) -> None:
     """Until the relay has answered its first REQ with EOSE."""
-    deadline = time.monotonic() + START_S
+    deadline = time.monotonic() + within_s
     while True:
         try:
             wire = Wire(url)
