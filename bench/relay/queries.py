@@ -15,6 +15,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+_REFUSED = b'["CLOSED",'
 _IDS = re.compile(rb'"id": ?"([0-9a-f]{64})"')
 
 
@@ -142,7 +143,12 @@ MIX = (
 
 
 def is_right(query: Query, reply: bytes) -> bool:
-    """Whether the stored events in a reply, as it came over the wire, are those that are due."""
+    """Whether the stored events in a reply, as it came over the wire, are those that are due.
+
+    A refusal is not, even where nothing is due.
+    """
+    if _REFUSED in reply:
+        return False
     found = [identifier.decode() for identifier in _IDS.findall(reply)]
     if query.ordered:
         return tuple(found) == query.expected

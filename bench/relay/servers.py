@@ -121,7 +121,7 @@ class Started(Server):
                 stdout=output,
                 stderr=output,
                 cwd=self._folder.name,
-                start_new_session=True,
+                process_group=0,  # not a session of its own, which a scheduler may favour as a whole
             )
         self.url, self.pid = f"ws://127.0.0.1:{port}", self._process.pid
         try:

@@ -55,6 +55,8 @@ def test_an_answer_is_judged_by_its_ids_and_where_it_matters_their_order() -> No
     assert not is_right(Query("", b"", (second, first)), reply)
     assert is_right(Query("", b"", (second, first), ordered=False), reply)
     assert not is_right(Query("", b"", (first,)), reply)
+    assert not is_right(Query("", b"", ()), b'["CLOSED","q","error: too slow"]')
+    assert is_right(Query("", b"", ()), b'["EOSE","q"]')
     assert not is_right(Query("", b"", (first,), ordered=False), reply + reply)
 
 
