@@ -82,6 +82,9 @@ class RelaySection(Section, frozen=True):
     urls: tuple[str, ...] = ()
     """Other URLs of this relay, such as the team's own name for it: `wss://relay.example`. Logins and
     requests to vanish (NIP-62) may name them."""
+    tell_members: bool = True
+    """Whoever may read here with a Nostr client sees who belongs to the team (NIP-43). Strangers who ask
+    what this relay is see a key that it has for this alone. Only while privacy.share_with_team_only is on."""
     max_sync_events: Positive = 500_000
     """The most events that one reconciliation (NIP-77) may cover; each takes 40 bytes of memory."""
 
@@ -206,6 +209,7 @@ RELOADABLE = frozenset(
         "relay.max_future_s",
         "relay.search",
         "relay.urls",
+        "relay.tell_members",
         "relay.max_sync_events",
         "console.theme",
         "console.glyphs",

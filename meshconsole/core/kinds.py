@@ -17,11 +17,21 @@ RELAY_LIST = 10002
 PRIVATE_RELAY_LIST = 10013
 INBOX_RELAY_LIST = 10050
 EPHEMERAL_GIFT_WRAP = 21059
+MEMBER_ADDED = 8000
+MEMBER_REMOVED = 8001
+MEMBERS = 13534
+JOIN_REQUEST = 28934
+RELAY_INVITE = 28935
+LEAVE_REQUEST = 28936
+ROLE = 33534
 CLIENT_AUTH = 22242
 HTTP_AUTH = 27235
 
 GATED_KINDS = frozenset({GIFT_WRAP, EPHEMERAL_GIFT_WRAP})
 """NIP-59 wraps: only those whom a `p` tag names learn that they exist."""
+
+MEMBERSHIP_KINDS = frozenset({MEMBER_ADDED, MEMBER_REMOVED, MEMBERS, RELAY_INVITE, ROLE})
+"""NIP-43: what a relay tells of its members. Its own key signs them, and no other relay carries them."""
 
 ROSTER_ENTRY = 4201
 TEAM_NOTE = 4202
@@ -52,6 +62,12 @@ _WORDS = {
     INBOX_RELAY_LIST: "inbox relays",
     EPHEMERAL_GIFT_WRAP: "passing gift wrap",
     CLIENT_AUTH: "auth",
+    MEMBER_ADDED: "member added",
+    MEMBER_REMOVED: "member removed",
+    MEMBERS: "member list",
+    JOIN_REQUEST: "join request",
+    LEAVE_REQUEST: "leave request",
+    ROLE: "role",
     ROSTER_ENTRY: "roster",
     TEAM_NOTE: "team note",
     FILE_MANIFEST: "file",

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meshconsole.core.kinds import GIFT_WRAP, TEAM_KINDS
+from meshconsole.core.kinds import GIFT_WRAP, MEMBERSHIP_KINDS, TEAM_KINDS
 from meshconsole.mesh.known import KnownIds
 from meshconsole.mesh.messages import Ack, Batch, Fill, Live, Need, Sync, Want
 from meshconsole.mesh.serving import ReadControl, ReadRows, Row, Serving
@@ -94,4 +94,4 @@ def kinds_for(role: str) -> Callable[[int], bool]:
     """Which kinds a device of that role is sent."""
     if role == "relay":
         return CIPHERTEXT_KINDS.__contains__
-    return lambda _kind: True
+    return lambda kind: kind not in MEMBERSHIP_KINDS

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
+from meshconsole.team.ops import GOVERNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -21,9 +22,13 @@ if TYPE_CHECKING:
 class TeamAccess:
     """Implements the relay's `Access`. Holds no copy: settings and roster are asked each time."""
 
-    def __init__(self, privacy: Callable[[], PrivacySection], team: Callable[[], Team | None]) -> None:
+    def __init__(
+        self, privacy: Callable[[], PrivacySection], team: Callable[[], Team | None], npub: str
+    ) -> None:
+        """`npub` is this node's own key."""
         self._privacy = privacy
         self._team = team
+        self._npub = npub
 
     def public(self) -> bool:
         privacy = self._privacy()
@@ -34,6 +39,11 @@ class TeamAccess:
 
     def may_read(self, npubs: Collection[str]) -> Verdict:
         return self._check(npubs, "read", lambda team, npub: team.may_read(npub))
+
+    def may_manage(self, npub: str) -> bool:
+        """Whether that key may change what this relay takes and from whom (NIP-86)."""
+        team = self._team()
+        return npub == self._npub or (team is not None and team.role_of(npub) in GOVERNS)
 
     def _check(self, npubs: Collection[str], verb: str, allowed: Callable[[Team, str], bool]) -> Verdict:
         privacy = self._privacy()

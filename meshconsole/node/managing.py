@@ -108,16 +108,13 @@ class Managing:
         self._record(f"relay-{call.method}", by=npub, subject=subject)
         self._changed(outcome.lists)
         if call.method == "banevent":
-            await asyncio.to_thread(self._remove, subject)
+            await self._relay.delete([Filter(ids=frozenset({subject}))])
         return outcome.result
 
     async def _must_not_make_the_team(self, event_id: str) -> None:
         raws = await self._relay.query([Filter(ids=frozenset({event_id}))], 1)
         if any(decode_event(raw).kind in CONTROL_KINDS for raw in raws):
             raise Refused("restricted", "what makes the team cannot be banned")
-
-    def _remove(self, event_id: str) -> None:
-        self._relay.store.delete([Filter(ids=frozenset({event_id}))], dry_run=False)
 
     async def _reported(self) -> dict[str, str]:
         """Events held here that NIP-56 reports name, with what they were reported for; newest last."""

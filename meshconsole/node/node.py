@@ -36,7 +36,9 @@ from meshconsole.node.files import FetchOnly, TeamFiles
 from meshconsole.node.governor import Governor, Use
 from meshconsole.node.listbook import ListBook
 from meshconsole.node.listen import split_listen
+from meshconsole.node.managing import Managing
 from meshconsole.node.membership import Membership
+from meshconsole.node.mirror import RosterMirror
 from meshconsole.node.recent import RecentEvents
 from meshconsole.node.report import node_status
 from meshconsole.node.setup import make_identity, open_store
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from meshconsole.mesh.happenings import MeshHappening
     from meshconsole.mesh.service import Mesh
     from meshconsole.node.audit import AuditRecord
+    from meshconsole.relay.lists import Lists
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +98,9 @@ class Node:
         self.state = NodeState(home.database, unlocked.database_key)
         self.membership = Membership(self.identity, self.provider, self.state)
         self.recent = RecentEvents(lambda: self.membership.team)
-        self.access = TeamAccess(lambda: self.config.privacy, lambda: self.membership.team)
+        self.access = TeamAccess(
+            lambda: self.config.privacy, lambda: self.membership.team, self.identity.npub
+        )
         self.lists = ListBook(self.state)
         self.relay = Relay(
             self.store,
@@ -104,6 +109,16 @@ class Node:
             config=config.relay,
             lists=lambda: self.lists.current,
         )
+        self.managing = Managing(
+            book=self.lists,
+            state=self.state,
+            relay=self.relay,
+            may_manage=self.access.may_manage,
+            record=self.record,
+            changed=self._lists_changed,
+            clock=time.time,
+        )
+        self.mirror = RosterMirror(self.relay, unlocked.derive("relay-self"), self._told_members, time.time)
         self.content: Content | None = None
         self.files: TeamFiles | None = None
         self.mesh: Mesh | None = None
@@ -139,6 +154,7 @@ class Node:
             self.supervisor.keep("measuring", self._measure)
             self.supervisor.keep("tending the roster", self._tend)
             self.supervisor.keep("following the roster", self._follow_team)
+            self.supervisor.keep("telling who belongs", self.mirror.follow)
             self.record("start")
             ready()
             await self._stopping.wait()
@@ -233,6 +249,7 @@ class Node:
             admit=self._admit,
             meter=self.governor.bandwidth,
             hosts=lambda: (*host_addresses(), gethostname(), f"{gethostname()}.local"),
+            manage=self.managing.answer,
         )
         await self.server.start()
         stack.push_async_callback(self.server.stop)
@@ -282,14 +299,33 @@ class Node:
         self.config = config
         self.governor.apply(config)
         self.relay.apply(config.relay)
+        self.mirror.changed()
         logging.getLogger("meshconsole").setLevel(config.log.level.upper())
         self.control.status_changed()
 
     def _admit(self, kind: str, remote: str) -> Verdict:
         if kind == "client" and not (self.config.relay.enable and self.config.capabilities.nostr_relay):
             return self.governor.refuse("restricted", "the Nostr relay of this node is switched off")
+        blocked = self.lists.current.judge_ip(remote) if kind == "client" else ACCEPTED
+        if not blocked.accepted:
+            return self.governor.refuse(blocked.code, blocked.sentence)
         self._count_connections()
         return self.governor.admit(kind, remote)
+
+    def _lists_changed(self, lists: Lists) -> None:
+        """An admin has listed something (NIP-86)."""
+        if self.server is not None:
+            self.server.recheck()
+        self.mirror.changed()
+        self.control.status_changed()
+
+    def _told_members(self) -> dict[str, str] | None:
+        """Who belongs, for Nostr clients; None while that is nobody's business."""
+        team = self.membership.team
+        if team is None or not (self.config.relay.tell_members and self.config.privacy.share_with_team_only):
+            return None
+        guests = dict.fromkeys(self.lists.current.allowed_keys, "")
+        return guests | {member.npub: member.role for member in team.members() if not member.removed}
 
     async def join(self, text: str) -> str:
         """Joins the team that an invite names. Returns its name. Raises Refused, Unavailable, Fatal."""
@@ -319,6 +355,7 @@ class Node:
         """The roster or the keys are new: every room looks at them again. A device that was removed
         loses its links; what could not be opened before is opened and shown."""
         self._team_is_new.clear()
+        self.mirror.changed()
         if self.mesh is not None:
             self.mesh.recheck()
         await self._learn_files()

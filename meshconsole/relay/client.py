@@ -91,6 +91,12 @@ class ClientConnection(ServerConnection):
         """It is not read at present."""
         return self._held
 
+    def expel(self, reason: str) -> None:
+        """Ends the connection from our side, with a reason that fits a close frame."""
+        if self.is_open:
+            self.protocol.fail(CloseCode.POLICY_VIOLATION, reason)
+            self.send_data()
+
     def attach(self, port: ClientPort) -> None:
         """From now on messages go to `port`; those that came before it go first."""
         self._port = port

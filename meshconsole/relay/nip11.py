@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -27,12 +27,27 @@ PREFLIGHT = "\r\n".join(
 """The whole answer to OPTIONS: browsers ask before they send a header of ours."""
 
 
-def document(config: RelaySection, *, name: str, npub: str, public: bool) -> bytes:
-    """The JSON object. `npub` (64 hex digits, or "") is the administrative contact."""
+class Face(NamedTuple):
+    """What the relay shows of itself; what is "" is left out.
+
+    `npub` is the administrative contact, `own_npub` the relay's own key (NIP-43), both 64 hex digits.
+    `is_managed`: NIP-86 is answered.
+    """
+
+    name: str
+    description: str = ""
+    icon: str = ""
+    npub: str = ""
+    own_npub: str = ""
+    is_managed: bool = False
+
+
+def document(config: RelaySection, face: Face, *, public: bool) -> bytes:
+    """The JSON object."""
     information: dict[str, object] = {
-        "name": name,
-        "description": "A team's own relay, part of a meshconsole node.",
-        "supported_nips": supported_nips(config),
+        "name": face.name,
+        "description": face.description or "A team's own relay, part of a meshconsole node.",
+        "supported_nips": supported_nips(config, face),
         "version": __version__,
         "limitation": {
             "max_message_length": max_message_bytes(config),
@@ -49,14 +64,19 @@ def document(config: RelaySection, *, name: str, npub: str, public: bool) -> byt
             **({"created_at_upper_limit": config.max_future_s} if config.max_future_s else {}),
         },
     }
-    if npub:
-        information["pubkey"] = npub
+    more = {"icon": face.icon, "pubkey": face.npub, "self": face.own_npub}
+    information |= {field: value for field, value in more.items() if value}
     return msgspec.json.encode(information)
 
 
-def supported_nips(config: RelaySection) -> list[int]:
+def supported_nips(config: RelaySection, face: Face) -> list[int]:
     """Those that are switched on."""
-    chosen = {13: config.min_pow_difficulty > 0, 50: config.search}
+    chosen = {
+        13: config.min_pow_difficulty > 0,
+        43: bool(face.own_npub),
+        50: config.search,
+        86: face.is_managed,
+    }
     return sorted([*ALWAYS, *(number for number, is_on in chosen.items() if is_on)])
 
 

@@ -135,6 +135,10 @@ class Pipeline:
         self._remember(event)
         return True
 
+    def forget(self) -> None:
+        """Something was removed from the store by another way than a write."""
+        self._recent.clear()
+
     async def stop(self) -> None:
         """Lets what was offered run to its end, then ends the threads."""
         self._stopping = True
@@ -203,7 +207,7 @@ class Pipeline:
                 continue
             offer.read = checked
             verdict = judge_event(checked.event, offer.client, now)
-            if not verdict.accepted:
+            if verdict.code:
                 self._settle(offer, verdict, 0)
             elif is_ephemeral(checked.event.kind):
                 expires = expiration(checked.event)
@@ -258,7 +262,7 @@ class Pipeline:
         offer.answer(verdict)
         if verdict is DUPLICATE:
             self._look_for = LOOK_FOR
-        else:
+        elif verdict.code != DUPLICATE.code:
             sent_on = self._happened(offer, verdict, seq) or 0
         if others:
             self._inbox += others

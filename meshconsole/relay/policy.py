@@ -23,6 +23,12 @@ from meshconsole.core.config import RelaySection
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
 from meshconsole.relay.event import is_protected
 from meshconsole.relay.lists import Lists
+from meshconsole.relay.membership import (
+    no_invites_by_request,
+    nobody_joins_by_a_claim,
+    nobody_leaves_by_an_event,
+    only_this_relay_tells_of_members,
+)
 from meshconsole.relay.work import committed_target, difficulty
 
 if TYPE_CHECKING:
@@ -56,6 +62,8 @@ class House:
     config: RelaySection = field(default_factory=RelaySection)
     lists: Callable[[], Lists] = Lists
     names_us: Callable[[str], bool] = _no_name
+    npub: str = ""
+    """The relay's own key (`self` of NIP-11), "" while it has nothing to say."""
 
 
 @dataclass(slots=True)
@@ -94,7 +102,8 @@ def _gate(client: Client, ask: Callable[[Collection[str]], Verdict]) -> Verdict:
 
 
 def judge_event(event: Event, client: Client, now: float) -> Verdict:
-    """The first refusal of the write rules, or ACCEPTED. `now` is in seconds since the epoch."""
+    """The first refusal of the write rules, or ACCEPTED. `now` is in seconds since the epoch. What needs
+    no publishing may be a "duplicate", which ends it too."""
     rules = WRITE_RULES
     if client.trusted:
         rules = RULES_FOR_ALL
@@ -102,7 +111,7 @@ def judge_event(event: Event, client: Client, now: float) -> Verdict:
         rules = VANISH_RULES
     for rule in rules:
         verdict = rule(event, client, now)
-        if not verdict.accepted:
+        if verdict.code:
             return verdict
     return ACCEPTED
 
@@ -219,6 +228,7 @@ def not_from_the_future(event: Event, client: Client, now: float) -> Verdict:
 RULES_FOR_ALL: tuple[Callable[[Event, Client, float], Verdict], ...] = (
     no_published_logins,
     no_banned_events,
+    only_this_relay_tells_of_members,
 )
 
 VANISH_RULES: tuple[Callable[[Event, Client, float], Verdict], ...] = (
@@ -233,6 +243,9 @@ WRITE_RULES: tuple[Callable[[Event, Client, float], Verdict], ...] = (
     only_who_may_write,
     nothing_listed_away,
     team_kinds_need_a_link,
+    only_this_relay_tells_of_members,
+    nobody_joins_by_a_claim,
+    nobody_leaves_by_an_event,
     only_authors_publish_protected,
     no_reposts_of_protected,
     only_whom_we_serve_writes,
@@ -295,6 +308,7 @@ def _all_within(filters: Sequence[Filter], some: frozenset[int]) -> bool:
 READ_RULES: tuple[Callable[[Sequence[Filter], Client], Verdict], ...] = (
     search_where_it_is_offered,
     team_kinds_are_not_asked_for,
+    no_invites_by_request,
     wraps_are_for_their_readers,
 )
 

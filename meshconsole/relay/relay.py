@@ -30,6 +30,7 @@ from meshconsole.relay.pipeline import Offer, Pipeline
 from meshconsole.relay.policy import Access, Client, House, may_ask
 from meshconsole.relay.session import Session
 from meshconsole.relay.shared import VIA_SHARED, SharedStore
+from meshconsole.relay.store import Removed
 from meshconsole.relay.turn import TurnEnd
 
 if TYPE_CHECKING:
@@ -202,6 +203,16 @@ class Relay:
 
     async def feed(self, after_seq: int, limit: int) -> list[FeedRow]:
         return await self._read(self.store.feed, after_seq, limit)
+
+    async def delete(self, filters: Sequence[Filter]) -> Removed:
+        """Removes all that matches, in steps between which others may write."""
+        count = size = 0
+        while True:
+            removed = await asyncio.to_thread(self.store.delete, filters, dry_run=False)
+            self._running.forget()
+            if not removed.count:
+                return Removed(count, size)
+            count, size = count + removed.count, size + removed.bytes
 
     def connect(self, port: Port, is_own_url: Callable[[str], bool], *, trusted: bool = False) -> Session:
         """A session for a connection; feed it through `receive` and end it with `disconnect`.

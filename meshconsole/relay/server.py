@@ -71,6 +71,7 @@ class RelayServer:
         self._name = name
         self._npub = npub
         self._hosts = hosts
+        self._is_managed = manage is not None
         self._desk = PostDesk(manage, self._is_own_url)
         self._server: Server | None = None
         self.addresses: tuple[str, ...] = ()
@@ -116,6 +117,15 @@ class RelayServer:
         await self._server.wait_closed()
         await _turns()  # in which the loop closes the sockets that were let go
 
+    def recheck(self) -> None:
+        """Addresses may have been blocked: clients that are connected from there are let go."""
+        lists = self._relay.house.lists()
+        for connection in self._server.connections if self._server is not None else ():
+            if isinstance(connection, ClientConnection) and connection.is_client:
+                verdict = lists.judge_ip(remote_ip(connection))
+                if not verdict.accepted:
+                    connection.expel(verdict.message)
+
     @property
     def connections(self) -> int:
         """Open WebSockets of every kind."""
@@ -139,12 +149,17 @@ class RelayServer:
 
     def _plain_http(self, request: Request) -> Response:
         if nip11.wants_document(",".join(request.headers.get_all("Accept"))):
-            body = nip11.document(
-                self._relay.config, name=self._name, npub=self._npub, public=self._relay.access.public()
-            )
+            body = nip11.document(self._relay.config, self._face(), public=self._relay.access.public())
             return _response(HTTPStatus.OK, nip11.MEDIA_TYPE, body)
         text = "This is a Nostr relay of a meshconsole node. Point a Nostr client at it.\n"
         return _response(HTTPStatus.UPGRADE_REQUIRED, "text/plain", text.encode())
+
+    def _face(self) -> nip11.Face:
+        house = self._relay.house
+        lists = house.lists()
+        return nip11.Face(
+            lists.name or self._name, lists.description, lists.icon, self._npub, house.npub, self._is_managed
+        )
 
     def _kind(self, request: Request | None) -> str:
         path = request.path.partition("?")[0] if request is not None else "/"

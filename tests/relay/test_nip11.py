@@ -7,11 +7,12 @@ import pytest
 from meshconsole import __version__
 from meshconsole.core.config import RelaySection
 from meshconsole.relay import nip11
+from meshconsole.relay.nip11 import Face
 
 
 def test_it_tells_only_true_limits() -> None:
     config = RelaySection(max_subscriptions=3, max_filters=4, max_limit=5, max_event_bytes=2048)
-    told = json.loads(nip11.document(config, name="pi", npub="ab" * 32, public=False))
+    told = json.loads(nip11.document(config, Face("pi", npub="ab" * 32), public=False))
     assert told["name"] == "pi"
     assert told["pubkey"] == "ab" * 32
     assert told["version"] == __version__
@@ -35,20 +36,20 @@ def test_it_tells_only_true_limits() -> None:
     ("config", "number"), [(RelaySection(search=True), 50), (RelaySection(min_pow_difficulty=8), 13)]
 )
 def test_what_is_switched_off_is_not_announced(config: RelaySection, number: int) -> None:
-    assert number in nip11.supported_nips(config)
-    assert number not in nip11.supported_nips(RelaySection(search=False))
+    assert number in nip11.supported_nips(config, Face("pi"))
+    assert number not in nip11.supported_nips(RelaySection(search=False), Face("pi"))
 
 
 def test_work_and_time_limits_are_told() -> None:
     config = RelaySection(min_pow_difficulty=8, max_future_s=900)
-    told = json.loads(nip11.document(config, name="pi", npub="", public=True))["limitation"]
+    told = json.loads(nip11.document(config, Face("pi"), public=True))["limitation"]
     assert told["min_pow_difficulty"] == 8
     assert told["created_at_upper_limit"] == 900
     assert told["restricted_writes"] is True
 
 
 def test_a_public_relay_asks_for_nothing() -> None:
-    told = json.loads(nip11.document(RelaySection(), name="pi", npub="", public=True))
+    told = json.loads(nip11.document(RelaySection(), Face("pi"), public=True))
     assert told["limitation"]["auth_required"] is False
     assert told["limitation"]["restricted_writes"] is False
     assert "pubkey" not in told
