@@ -14,13 +14,20 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class Subscription:
-    """One open REQ. `snapshot` is the store's head when the stored part was read, -1 before."""
+    """One open REQ. `snapshot` is the store's head when the stored part was read, -1 before.
+
+    `since` is the newest event that was passed on before it was registered for live events. Those from
+    there up to the snapshot may come by both ways or, where a limit cut the stored part, by the live one
+    alone: `sent` holds the ids of stored events that were given, as long as any of them may yet come.
+    """
 
     session: Session
     id: str
     filters: tuple[Filter, ...]
     prefix: bytes
     snapshot: int = -1
+    since: int = 0
+    sent: set[bytes] | None = None
     reading: bool = True
     closed: bool = False
     waiting: list[tuple[int, bytes]] = field(default_factory=list)

@@ -273,7 +273,11 @@ def narrowed(wanted: Filter, client: Client) -> Filter:
     after the client has proven a key widens it by what is addressed to that key."""
     if client.trusted:
         return wanted
-    return msgspec.structs.replace(wanted, hidden=kinds.TEAM_KINDS, addressed=frozenset(client.npubs))
+    asked = wanted.kinds
+    # Where no wrap can match, the filters of all clients stay equal: the live index compares them once.
+    gated = asked is None or not asked.isdisjoint(kinds.GATED_KINDS)
+    addressed = frozenset(client.npubs) if gated else None
+    return msgspec.structs.replace(wanted, hidden=kinds.TEAM_KINDS, addressed=addressed)
 
 
 def team_kinds_are_not_asked_for(filters: Sequence[Filter], client: Client) -> Verdict:

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 import msgspec
 
 from meshconsole.core.config import RelaySection
-from meshconsole.core.errors import MeshconsoleError, Refused
+from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.event import Event, decode_event, is_ephemeral
 from meshconsole.core.kinds import CONTROL_KINDS
 from meshconsole.core.status import RelayStatus
-from meshconsole.core.verdict import Verdict, refuse
-from meshconsole.relay.counting import Counted, count_stored
+from meshconsole.relay.answering import Answering
 from meshconsole.relay.event import claimed_id, readable_id
 from meshconsole.relay.happening import Closed, Counting, Offered, Opened, Subscription, TurnedAway, Widened
 from meshconsole.relay.lists import Lists
@@ -36,20 +35,15 @@ from meshconsole.relay.turn import TurnEnd
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from meshconsole.core.verdict import Verdict
     from meshconsole.relay.filter import Filter
-    from meshconsole.relay.store import EventStore, FeedRow, Selection
+    from meshconsole.relay.store import EventStore, FeedRow
 
 log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PAGE_BYTES = 256 * 1024
-"""Stored events are read and sent in pages of about this size, so that memory stays bounded."""
-
-PAGE_KEYS = 256
-FIRST_KEYS = 16
-"""So many events are read before their size is known."""
 PURGE_EVERY_S = 300.0
 
 
@@ -117,18 +111,29 @@ class Relay:
         self.turn_end = TurnEnd()
         """Where connections wait to be written to."""
         self._ports: dict[Session, Port] = {}
-        self._pages: set[asyncio.Task[None]] = set()
+        self._announced = 0
+        """The newest event that was passed on."""
         self._events_in = 0
         self._events_out = 0
         self._pipeline: Pipeline | None = None
         self._reading: ThreadPoolExecutor | None = None
+        self._answering: Answering | None = None
         self._negotiating: Negotiating | None = None
         self._purging: asyncio.Task[None] | None = None
         self._shared: SharedStore | None = None
 
     async def start(self) -> None:
+        self._announced = self.store.head_seq
         self._pipeline = Pipeline(self.store, self._happened, self._clock)
         self._reading = ThreadPoolExecutor(2, thread_name_prefix="relay-read")
+        self._answering = Answering(
+            self.store,
+            self._reading,
+            config=lambda: self.config,
+            announced=lambda: self._announced,
+            drained=self._drained,
+            closed=self._live.remove,
+        )
         self._negotiating = Negotiating(self.store, lambda: self._ports.keys(), lambda: self.config)
         self._purging = asyncio.create_task(self._purge(), name="relay-purge")
         if isinstance(self.store, SharedStore):
@@ -142,10 +147,11 @@ class Relay:
 
     async def stop(self) -> None:
         """What was offered is committed and answered first. The store stays open: it is not ours."""
-        tasks = [*self._pages, *([self._purging] if self._purging else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._purging is not None:
+            self._purging.cancel()
+            await asyncio.gather(self._purging, return_exceptions=True)
+        if self._answering is not None:
+            await self._answering.stop()
         if self._negotiating is not None:
             await self._negotiating.stop()
         if self._pipeline is not None:
@@ -170,7 +176,7 @@ class Relay:
             clients=len(self._ports),
             subscriptions=len(self._live),
             events_in=self._events_in,
-            events_out=self._events_out,
+            events_out=self._events_out + (self._answering.sent if self._answering else 0),
             store=self.store.description,
         )
 
@@ -235,11 +241,12 @@ class Relay:
                 self.refusals["EVENT", verdict.code] += 1
                 self._emit(RefusedEvent(None, claimed, via, self._clock(), size, verdict))
             elif isinstance(happening, Opened):
-                self._open(happening.subscription)
+                self._live.add(happening.subscription, happening.subscription.filters)
+                self._asked.open(happening.subscription, self._announced)
             elif isinstance(happening, Widened):
                 self._live.add(happening.subscription, happening.subscription.filters)
             elif isinstance(happening, Counting):
-                self._count(happening)
+                self._asked.count(happening)
             elif isinstance(happening, Closed):
                 self._live.remove(happening.subscription)
             elif self._negotiating is not None:
@@ -258,97 +265,6 @@ class Relay:
 
         limit = self.config.max_event_bytes
         self._running.offer(Offer(data, claimed, session.client, via, answer, limit))
-
-    def _open(self, subscription: Subscription) -> None:
-        self._live.add(subscription, subscription.filters)
-        filters = [wanted for wanted in subscription.filters if wanted.limit != 0 and not wanted.impossible]
-        if not filters:
-            everything = True if all(wanted.impossible for wanted in subscription.filters) else None
-            subscription.session.finish(subscription, 0, complete=everything)
-            return
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._reading, self._first_page, filters, self.config.max_limit)
-        future.add_done_callback(lambda done: self._opened(subscription, done))
-
-    def _opened(
-        self, subscription: Subscription, done: asyncio.Future[tuple[Selection, list[bytes], int]]
-    ) -> None:
-        error = done.exception()
-        if error is not None:
-            self._give_up(subscription, error)
-            return
-        selection, raws, taken = done.result()
-        self._send_stored(subscription, raws)
-        if taken == len(selection.keys):
-            self._finish(subscription, selection)
-        elif not subscription.closed:
-            task = asyncio.create_task(self._send_rest(subscription, selection, taken))
-            self._pages.add(task)
-            task.add_done_callback(self._pages.discard)
-
-    async def _send_rest(self, subscription: Subscription, selection: Selection, taken: int) -> None:
-        keys = selection.keys[taken:]
-        try:
-            while keys and not subscription.closed:
-                port = self._ports.get(subscription.session)
-                if port is None:
-                    return
-                await port.drained()
-                raws, taken = await self._read(self._page, keys)
-                self._send_stored(subscription, raws)
-                keys = keys[taken:]
-        except MeshconsoleError as error:
-            self._give_up(subscription, error)
-            return
-        self._finish(subscription, selection)
-
-    def _finish(self, subscription: Subscription, selection: Selection) -> None:
-        """What a filter with `limit` 0 leaves out was not looked for, so it is not known (NIP-67)."""
-        unasked = any(wanted.limit == 0 and not wanted.impossible for wanted in subscription.filters)
-        complete = None if unasked and selection.complete else selection.complete
-        subscription.session.finish(subscription, selection.head_seq, complete=complete)
-
-    def _send_stored(self, subscription: Subscription, raws: Sequence[bytes]) -> None:
-        if not subscription.closed:
-            subscription.session.stored(subscription, raws)
-            self._events_out += len(raws)
-
-    def _give_up(self, subscription: Subscription, error: BaseException) -> None:
-        self._live.remove(subscription)
-        subscription.session.fail(subscription, _in_words(error))
-
-    def _count(self, asked: Counting) -> None:
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._reading, count_stored, self.store, asked.filters)
-        future.add_done_callback(lambda done: self._counted(asked, done))
-
-    def _counted(self, asked: Counting, done: asyncio.Future[Counted]) -> None:
-        error = done.exception()
-        if error is None:
-            counted, approximate, registers = done.result()
-            asked.session.counted(asked.id, counted, approximate=approximate, registers=registers)
-        else:
-            verdict = _in_words(error)
-            asked.session.uncounted(asked.id, Refused(verdict.code, verdict.sentence))
-
-    def _first_page(self, filters: Sequence[Filter], cap: int) -> tuple[Selection, list[bytes], int]:
-        selection = self.store.select(filters, cap)
-        raws, taken = self._page(selection.keys)
-        return selection, raws, taken
-
-    def _page(self, keys: Sequence[int]) -> tuple[list[bytes], int]:
-        """About PAGE_BYTES of events, and how many of the keys that took."""
-        raws: list[bytes] = []
-        size = taken = 0
-        count = FIRST_KEYS
-        while taken < len(keys) and size < PAGE_BYTES:
-            more = self.store.fetch(keys[taken : taken + count])
-            taken += min(count, len(keys) - taken)
-            raws += more
-            size += sum(map(len, more))
-            average = size // max(1, len(raws)) or 1
-            count = min(PAGE_KEYS, 1 + max(0, PAGE_BYTES - size) // average)
-        return raws, taken
 
     def _happened(self, offer: Offer, verdict: Verdict, seq: int) -> int:
         """An event reached its end in the pipeline: pass it on, and tell the node. Returns the bytes that
@@ -379,6 +295,7 @@ class Relay:
     def _taken_in(self, event: Event, raw: bytes, seq: int, via: str) -> bool:
         """True when anybody here wanted it."""
         wanted = self._pass_on(event, raw, seq)
+        self._announced = max(self._announced, seq)
         self._emit(Stored(event, seq, via, self._clock(), len(raw)))
         if event.kind in CONTROL_KINDS:
             self._may_hear.clear()  # it may have changed who belongs to the team
@@ -424,6 +341,19 @@ class Relay:
             if not purged:
                 await asyncio.sleep(PURGE_EVERY_S)
 
+    async def _drained(self, session: Session) -> bool:
+        """Waits until the connection can take more; False when it is gone."""
+        port = self._ports.get(session)
+        if port is not None:
+            await port.drained()
+        return session in self._ports
+
+    @property
+    def _asked(self) -> Answering:
+        if self._answering is None:
+            raise MeshconsoleError("The relay was not started.")
+        return self._answering
+
     @property
     def _running(self) -> Pipeline:
         if self._pipeline is None:
@@ -434,13 +364,6 @@ class Relay:
         """Runs a blocking read of the store in the reading threads."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._reading, partial(function, *arguments, **named))
-
-
-def _in_words(error: BaseException) -> Verdict:
-    if isinstance(error, MeshconsoleError):
-        return refuse("error", str(error))
-    log.error("a query failed", exc_info=error)
-    return refuse("error", "an internal error; ask again")
 
 
 def _setter(answer: asyncio.Future[Verdict]) -> Callable[[Verdict], None]:

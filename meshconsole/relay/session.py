@@ -3,8 +3,8 @@
 Laws:
 - Every EVENT whose id can be read gets exactly one OK; every REQ gets EOSE or CLOSED, once.
 - A subscription is registered for live events before its stored part is read. While that is under
-  way live events wait; when it ends, those that the reading already covered (`seq` up to the
-  snapshot's head) are dropped and the others follow. So none is lost and none comes twice.
+  way live events wait; when it ends, those that were among the stored ones are dropped and the others
+  follow. So none is lost, not even one that a limit kept from the stored part, and none comes twice.
 - Nothing is sent for a subscription after it was closed or replaced.
 
 The shell feeds `receive`, carries out what it returns, calls `answer`, `deliver`, `stored`, `finish`
@@ -37,6 +37,9 @@ MAX_WAITING_BYTES = 1 << 20
 
 MAX_UNSENT_BYTES = 1 << 20
 """Live events that a slow client may owe; beyond it the subscription ends, never silently."""
+
+ID = slice(7, 71)
+"""Where canonical events have their id."""
 
 BURST_S = 4
 """How many seconds' worth of the allowed rate may come at once."""
@@ -138,7 +141,9 @@ class Session:
             if subscription.waiting_bytes > MAX_WAITING_BYTES:
                 self.fail(subscription, refuse("error", "too slow: live events outran the stored ones"))
             return
-        if seq != 0 and seq <= subscription.snapshot:
+        if seq > subscription.snapshot:
+            subscription.sent = None
+        elif seq != 0 and _was_sent(subscription, message):
             return
         if self._out_bytes > MAX_UNSENT_BYTES:
             self.fail(subscription, refuse("error", "too slow: events came faster than you read them"))
@@ -152,11 +157,16 @@ class Session:
         """Part of the stored events."""
         if not subscription.closed and raws:
             prefix = subscription.prefix
+            if subscription.sent is not None:
+                subscription.sent.update(raw[ID] for raw in raws)
             self._send_all([prefix + raw + b"]" for raw in raws])
 
-    def finish(self, subscription: Subscription, snapshot: int, *, complete: bool | None = None) -> None:
+    def finish(
+        self, subscription: Subscription, snapshot: int, *, complete: bool | None = None, settled: bool = True
+    ) -> None:
         """The stored part is over; `snapshot` is the store's head at the time of reading. `complete`
-        says whether all that matches was given (NIP-67), None if that is not known."""
+        says whether all that matches was given (NIP-67), None if that is not known. `settled` says that
+        all up to the snapshot was passed on live."""
         if subscription.closed:
             return
         subscription.reading, subscription.snapshot = False, snapshot
@@ -164,6 +174,8 @@ class Session:
         self.send(messages.eose(subscription.id, complete))
         for seq, message in waiting:
             self.deliver_message(subscription, seq, message)
+        if settled:
+            subscription.sent = None
 
     def fail(self, subscription: Subscription, verdict: Verdict) -> None:
         """Ends a subscription from our side. The shell must drop it from the live index."""
@@ -276,6 +288,12 @@ class Session:
             self._wake()
         self._out += several
         self._out_bytes += sum(map(len, several))
+
+
+def _was_sent(subscription: Subscription, message: bytes) -> bool:
+    """Whether a live event that the snapshot covers was given already."""
+    start = len(subscription.prefix)
+    return subscription.sent is None or message[start + ID.start : start + ID.stop] in subscription.sent
 
 
 def max_message_bytes(config: RelaySection) -> int:

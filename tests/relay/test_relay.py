@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import pytest
 from meshconsole.core.config import RelaySection
 from meshconsole.core.errors import MeshconsoleError, Unavailable
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict
-from meshconsole.relay import relay as relay_module
+from meshconsole.relay import answering
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.relay import RefusedEvent, Relay, Stored
 from tests.relay.making import NOW, Clock, Members, Public, event_message, npub, raw, signed
@@ -293,9 +294,9 @@ async def test_new_limits_reach_open_sessions() -> None:
 
 
 async def test_large_answers_come_in_pages_as_the_client_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay_module, "PAGE_BYTES", 1000)
-    monkeypatch.setattr(relay_module, "FIRST_KEYS", 2)
-    monkeypatch.setattr(relay_module, "PAGE_KEYS", 2)
+    monkeypatch.setattr(answering, "PAGE_BYTES", 1000)
+    monkeypatch.setattr(answering, "FIRST_KEYS", 2)
+    monkeypatch.setattr(answering, "PAGE_KEYS", 2)
     async with bench() as b:
         events = notes(30)
         await b.relay.publish_many(events)
@@ -318,8 +319,8 @@ async def test_large_answers_come_in_pages_as_the_client_takes_them(monkeypatch:
 
 
 async def test_paging_ends_with_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay_module, "PAGE_BYTES", 1)
-    monkeypatch.setattr(relay_module, "FIRST_KEYS", 1)
+    monkeypatch.setattr(answering, "PAGE_BYTES", 1)
+    monkeypatch.setattr(answering, "FIRST_KEYS", 1)
     async with bench() as b:
         await b.relay.publish_many(notes(5))
         client = b.client()
@@ -328,7 +329,7 @@ async def test_paging_ends_with_its_connection(monkeypatch: pytest.MonkeyPatch) 
         await client.hear()
         b.relay.disconnect(client.session)
         client.moving.set()
-        await asyncio.gather(*b.relay._pages)
+        await asyncio.gather(*b.relay._asked._pages)
         assert client.heard.empty()
 
 
@@ -443,6 +444,40 @@ async def test_nip67_the_owners_limit_cuts_too() -> None:
         client = b.client()
         client.say("REQ", "s", {"limit": 100})
         assert (await client.hear(3))[-1] == ["EOSE", "s", ["more"]]
+
+
+# --- NIP-01: stored and live, each event once --------------------------------------------------------
+
+
+class Held(MemoryEventStore):
+    """Its readers wait until they are let on."""
+
+    def __init__(self) -> None:
+        super().__init__(Clock())
+        self.go_on = threading.Event()
+
+    def select(self, filters: Sequence[Filter], cap: int) -> Selection:
+        self.go_on.wait()
+        return super().select(filters, cap)
+
+
+async def test_what_comes_while_the_stored_part_is_read_is_neither_lost_to_a_limit_nor_doubled() -> None:
+    store = Held()
+    async with bench(store) as b:
+        await b.relay.publish(signed(content="newest", created_at=NOW + 9))
+        client = b.client()
+        client.say("REQ", "s", {"limit": 1}, {"kinds": [7], "limit": 0})
+        late = [signed(content="older"), signed(kind=7), signed(content="even newer", created_at=NOW + 10)]
+        for event in late:
+            await b.relay.publish(event)
+        store.go_on.set()
+        stored, eose, *live = await client.hear(4)
+        assert stored[2]["id"] == late[2].id
+        assert eose[0] == "EOSE"
+        assert [message[2]["id"] for message in live] == [late[0].id, late[1].id]
+        await b.relay.publish(last := signed(content="last"))
+        assert (await client.hear())[0][2]["id"] == last.id
+        assert client.session.subscriptions["s"].sent is None
 
 
 # --- NIP-59: wraps reach those they are addressed to, and nobody else --------------------------------

@@ -172,7 +172,7 @@ def test_a_req_opens_a_subscription() -> None:
     bench = Bench()
     subscription = bench.open("sub", {"kinds": [1]}, {"ids": [HEX], "limit": 5})
     assert subscription.filters == (
-        Filter(kinds=frozenset({1}), hidden=TEAM_KINDS, addressed=frozenset()),
+        Filter(kinds=frozenset({1}), hidden=TEAM_KINDS),
         Filter(ids=frozenset({HEX}), limit=5, hidden=TEAM_KINDS, addressed=frozenset()),
     )
     assert bench.session.reading == 1

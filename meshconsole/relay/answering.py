@@ -1,0 +1,165 @@
+"""Questions answered from the store: the stored part of a REQ, and counts. Off the loop, in pages.
+
+A page is read when the connection can take it, so that a slow client costs no memory and holds up
+nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from meshconsole.core.errors import MeshconsoleError, Refused
+from meshconsole.core.verdict import Verdict, refuse
+from meshconsole.relay.counting import Counted, count_stored
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from concurrent.futures import Executor
+
+    from meshconsole.core.config import RelaySection
+    from meshconsole.relay.filter import Filter
+    from meshconsole.relay.happening import Counting, Subscription
+    from meshconsole.relay.session import Session
+    from meshconsole.relay.store import EventStore, Selection
+
+log = logging.getLogger(__name__)
+
+PAGE_BYTES = 256 * 1024
+"""Stored events are read and sent in pages of about this size, so that memory stays bounded."""
+
+PAGE_KEYS = 256
+FIRST_KEYS = 16
+"""So many events are read before their size is known."""
+
+
+class Answering:
+    """`announced` is the newest event that was passed on live. `drained` waits until a session's
+    connection can take more, and says whether it is still there. `closed` hears of subscriptions that
+    ended because their question failed. Made on the loop."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        readers: Executor,
+        *,
+        config: Callable[[], RelaySection],
+        announced: Callable[[], int],
+        drained: Callable[[Session], Awaitable[bool]],
+        closed: Callable[[Subscription], None],
+    ) -> None:
+        self.sent = 0
+        """Stored events given out."""
+        self._store = store
+        self._readers = readers
+        self._config = config
+        self._announced = announced
+        self._drained = drained
+        self._closed = closed
+        self._pages: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+
+    async def stop(self) -> None:
+        for task in self._pages:
+            task.cancel()
+        await asyncio.gather(*self._pages, return_exceptions=True)
+
+    def open(self, subscription: Subscription, since: int) -> None:
+        """It is registered for live events already; `since` is the newest that was passed on before."""
+        subscription.since = since
+        filters = [wanted for wanted in subscription.filters if wanted.limit != 0 and not wanted.impossible]
+        if not filters:
+            everything = True if all(wanted.impossible for wanted in subscription.filters) else None
+            subscription.session.finish(subscription, 0, complete=everything)
+            return
+        cap = self._config().max_limit
+        future = self._loop.run_in_executor(self._readers, self._first_page, filters, cap)
+        future.add_done_callback(lambda done: self._opened(subscription, done))
+
+    def _opened(
+        self, subscription: Subscription, done: asyncio.Future[tuple[Selection, list[bytes], int]]
+    ) -> None:
+        error = done.exception()
+        if error is not None:
+            self._give_up(subscription, error)
+            return
+        selection, raws, taken = done.result()
+        if selection.head_seq > subscription.since:
+            subscription.sent = set()
+        self._send_stored(subscription, raws)
+        if taken == len(selection.keys):
+            self._finish(subscription, selection)
+        elif not subscription.closed:
+            task = asyncio.create_task(self._send_rest(subscription, selection, taken))
+            self._pages.add(task)
+            task.add_done_callback(self._pages.discard)
+
+    async def _send_rest(self, subscription: Subscription, selection: Selection, taken: int) -> None:
+        keys = selection.keys[taken:]
+        try:
+            while keys and not subscription.closed:
+                if not await self._drained(subscription.session):
+                    return
+                raws, taken = await self._loop.run_in_executor(self._readers, self._page, keys)
+                self._send_stored(subscription, raws)
+                keys = keys[taken:]
+        except MeshconsoleError as error:
+            self._give_up(subscription, error)
+            return
+        self._finish(subscription, selection)
+
+    def _finish(self, subscription: Subscription, selection: Selection) -> None:
+        """What a filter with `limit` 0 leaves out was not looked for, so it is not known (NIP-67)."""
+        unasked = any(wanted.limit == 0 and not wanted.impossible for wanted in subscription.filters)
+        complete = None if unasked and selection.complete else selection.complete
+        settled = self._announced() >= selection.head_seq
+        subscription.session.finish(subscription, selection.head_seq, complete=complete, settled=settled)
+
+    def _send_stored(self, subscription: Subscription, raws: Sequence[bytes]) -> None:
+        if not subscription.closed:
+            subscription.session.stored(subscription, raws)
+            self.sent += len(raws)
+
+    def _give_up(self, subscription: Subscription, error: BaseException) -> None:
+        self._closed(subscription)
+        subscription.session.fail(subscription, _in_words(error))
+
+    def count(self, asked: Counting) -> None:
+        future = self._loop.run_in_executor(self._readers, count_stored, self._store, asked.filters)
+        future.add_done_callback(lambda done: self._counted(asked, done))
+
+    def _counted(self, asked: Counting, done: asyncio.Future[Counted]) -> None:
+        error = done.exception()
+        if error is None:
+            counted, approximate, registers = done.result()
+            asked.session.counted(asked.id, counted, approximate=approximate, registers=registers)
+        else:
+            verdict = _in_words(error)
+            asked.session.uncounted(asked.id, Refused(verdict.code, verdict.sentence))
+
+    def _first_page(self, filters: Sequence[Filter], cap: int) -> tuple[Selection, list[bytes], int]:
+        selection = self._store.select(filters, cap)
+        raws, taken = self._page(selection.keys)
+        return selection, raws, taken
+
+    def _page(self, keys: Sequence[int]) -> tuple[list[bytes], int]:
+        """About PAGE_BYTES of events, and how many of the keys that took."""
+        raws: list[bytes] = []
+        size = taken = 0
+        count = FIRST_KEYS
+        while taken < len(keys) and size < PAGE_BYTES:
+            more = self._store.fetch(keys[taken : taken + count])
+            taken += min(count, len(keys) - taken)
+            raws += more
+            size += sum(map(len, more))
+            average = size // max(1, len(raws)) or 1
+            count = min(PAGE_KEYS, 1 + max(0, PAGE_BYTES - size) // average)
+        return raws, taken
+
+
+def _in_words(error: BaseException) -> Verdict:
+    if isinstance(error, MeshconsoleError):
+        return refuse("error", str(error))
+    log.error("a query failed", exc_info=error)
+    return refuse("error", "an internal error; ask again")
