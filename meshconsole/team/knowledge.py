@@ -18,7 +18,7 @@ from meshconsole.team.entries import read_entry, team_id
 from meshconsole.team.epochs import check_grant
 from meshconsole.team.intake import Bundles, Intake, open_bundles
 from meshconsole.team.keyring import Keyring
-from meshconsole.team.ops import LEVEL, READS, WRITES
+from meshconsole.team.ops import CLIENTS, LEVEL, READS, WRITES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from meshconsole.crypto.suites import Suite
     from meshconsole.team.epochs import EpochKey
     from meshconsole.team.resolution import Standing
+    from meshconsole.team.rules import Rules
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -43,6 +44,14 @@ class Member(msgspec.Struct, frozen=True):
     """Empty while the device's key bundle has not arrived."""
     fingerprint: str
     removed: bool
+
+
+class PlainClient(msgspec.Struct, frozen=True):
+    """A plain Nostr key, as of a member's phone, that may use the team's relays. Not post-quantum."""
+
+    npub: str
+    name: str
+    writes: bool
 
 
 class Knowledge:
@@ -131,16 +140,27 @@ class Knowledge:
     def my_role(self) -> str | None:
         return self.role_of(self._me.npub)
 
+    @property
+    def rules(self) -> Rules:
+        return self._roster.state.rules
+
     def members(self) -> tuple[Member, ...]:
-        """Everyone ever admitted, by role and name; those removed last."""
+        """Every device ever admitted, by role and name; those removed last."""
         if self._members is None:
-            members = [self._member(standing) for standing in self._roster.state.members.values()]
+            standings = self._roster.state.members.values()
+            members = [self._member(standing) for standing in standings if standing.bundle]
             members.sort(key=lambda member: (-LEVEL[member.role], member.name, member.npub))
             self._members = tuple(members)
         return self._members
 
     def member(self, npub: str) -> Member | None:
         return next((member for member in self.members() if member.npub == npub), None)
+
+    def clients(self) -> tuple[PlainClient, ...]:
+        """The plain clients that are admitted now, by name."""
+        standings = [s for s in self._roster.state.members.values() if s.role in CLIENTS]
+        found = [PlainClient(s.npub, s.name, s.role == "client") for s in standings]
+        return tuple(sorted(found, key=lambda client: (client.name, client.npub)))
 
     def role_of(self, npub: str) -> str | None:
         role = self._roster.state.role_of(npub)
@@ -151,6 +171,14 @@ class Knowledge:
 
     def may_read(self, npub: str) -> bool:
         return self.role_of(npub) in READS
+
+    def may_publish(self, npub: str) -> bool:
+        """At the team's relays, by the proof of NIP-42 alone."""
+        return self.may_write(npub) or self.role_of(npub) == "client"
+
+    def may_query(self, npub: str) -> bool:
+        """At the team's relays, by the proof of NIP-42 alone."""
+        return self.may_read(npub) or self.role_of(npub) in CLIENTS
 
     def device_for_key(self, mldsa_public: bytes) -> Member | None:
         """The device with a live role that holds this key; for pinning links."""

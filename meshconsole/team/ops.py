@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-Role = Literal["root", "admin", "member", "observer", "relay"]
+Role = Literal["root", "admin", "member", "observer", "relay", "client", "client-observer"]
 GivenRole = Literal["admin", "member", "observer", "relay"]
 """Roles that an entry may give. The root key is named once, in the genesis, and never changes."""
 
@@ -22,7 +22,7 @@ MAX_OPS = 256
 MAX_PARENTS = 16
 MAX_LINKS = 8
 MAX_MEMBERS = 512
-"""Devices that belong at one time."""
+"""Devices and plain clients that belong at one time."""
 MAX_ENTRIES_BY_AUTHOR = 1000
 """Entries by one author in the past of another one of his; no admin can use up the others' room."""
 
@@ -33,8 +33,21 @@ Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
 Sealed = Annotated[str, Meta(min_length=4, max_length=256, pattern=r"\A[A-Za-z0-9+/]+={0,2}\Z")]
 """A short sealed box in base64."""
 
-LEVEL: dict[str, int] = {"removed": 0, "relay": 1, "observer": 2, "member": 3, "admin": 4}
-"""Of two concurrent statements about one device the lower one holds."""
+ClientRole = Literal["member", "observer"]
+"""What a plain client may do at a relay of the team: publish and read, or read only."""
+CLIENTS = frozenset({"client", "client-observer"})
+"""What plain clients are in the roster; no device has such a role."""
+
+LEVEL: dict[str, int] = {
+    "removed": 0,
+    "client-observer": 1,
+    "client": 2,
+    "relay": 3,
+    "observer": 4,
+    "member": 5,
+    "admin": 6,
+}
+"""Of two concurrent statements about one key the lower one holds."""
 READS = frozenset({"observer", "member", "admin"})
 """Roles that are granted the epoch's key."""
 WRITES = frozenset({"member", "admin"})
@@ -69,6 +82,8 @@ class Add(Op, frozen=True, tag="add"):
     name: Name
     role: GivenRole
     bundle: Hex32
+    replaces: Hex32 | None = None
+    """The lost device of the same person, which this entry removes: one member, a new key."""
 
 
 class Remove(Op, frozen=True, tag="remove"):
@@ -96,13 +111,38 @@ class NewEpoch(Op, frozen=True, tag="epoch"):
 
 
 class Policy(Op, frozen=True, tag="policy"):
-    """Team-wide rules. None leaves a rule as it is."""
+    """Team-wide rules; how they are applied is in `rules.py`. None leaves a rule as it is."""
 
     history: History | None = None
+    """Whether newcomers can read what was written before them."""
     rotate_days: Annotated[int, Meta(ge=1, le=3650)] | None = None
+    """The team's key is turned when it is older."""
+    plain_messages: bool | None = None
+    """Messages to plain Nostr clients (NIP-17), which are not post-quantum, may be sent and shown."""
+    share_with_team_only: bool | None = None
+    """As [privacy] share_with_team_only, on every node."""
+    require_authentication: bool | None = None
+    """As [privacy] require_authentication, on every node."""
+    allow_public_discovery: bool | None = None
+    """Off: no node announces itself outside of the team, whatever its owner allowed."""
+    max_event_bytes: Annotated[int, Meta(ge=1024, le=1 << 20)] | None = None
+    """The largest event that plain clients may publish."""
+    min_replicas: Annotated[int, Meta(ge=1, le=100)] | None = None
+    """Copies of each pinned file that the team wants at least."""
+    max_file_mb: Annotated[int, Meta(ge=1, le=1 << 20)] | None = None
+    """The largest file (10^6 bytes) that a device adds."""
 
 
-AnyOp = Found | Add | Remove | SetRole | NewEpoch | Policy
+class AdmitClient(Op, frozen=True, tag="client"):
+    """Admits a plain Nostr key, as of a member's phone: it may use the team's relays, after NIP-42. It
+    holds no key of the team and is not post-quantum. `Remove` ends it like a device."""
+
+    npub: Hex32
+    name: Name
+    role: ClientRole
+
+
+AnyOp = Found | Add | Remove | SetRole | NewEpoch | Policy | AdmitClient
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

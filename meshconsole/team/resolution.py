@@ -30,11 +30,12 @@ Sets of entries are held as integers, one bit for each entry; an entry's number 
 from __future__ import annotations
 
 from bisect import insort
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from meshconsole.team.ops import GOVERNS, LEVEL, READS, EpochLink, History, Policy, Role, RootKey
+from meshconsole.team.ops import GOVERNS, LEVEL, READS, EpochLink, Policy, Role, RootKey
+from meshconsole.team.rules import CAUTIOUS, Rules, overlay, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,7 +53,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One device in one state. `rank` and `supports` are set for admins only."""
+    """One device or plain client in one state. `rank` and `supports` are set for admins only; a client
+    has no bundle."""
 
     npub: str
     name: str
@@ -95,14 +97,6 @@ class EpochRecord:
     def kid(self) -> str:
         """The key id: the first 8 bytes of the commitment, in hex."""
         return self.commit[:16]
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The policies in force."""
-
-    history: History = "full"
-    rotate_days: int = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +209,7 @@ def advance(state: State, fact: Fact) -> State:
         counted=state.counted | fact.bit,
         members=MappingProxyType(members),
         epochs=(*state.epochs, fact.epoch) if fact.epoch else state.epochs,
-        rules=_overlay(state.rules, fact.policy),
+        rules=overlay(state.rules, fact.policy),
         root=state.root,
     )
 
@@ -350,14 +344,13 @@ def _epochs(facts: Facts, counted: int) -> tuple[EpochRecord, ...]:
 
 def _rules(facts: Facts, counted: int) -> Rules:
     """Each rule by itself: of the last statements about it the most cautious one."""
-    said = [(fact, fact.policy) for fact in facts.of(counted) if fact.policy is not None]
-    history = _last([(fact, policy.history) for fact, policy in said if policy.history])
-    days = _last([(fact, policy.rotate_days) for fact, policy in said if policy.rotate_days])
-    chosen = Policy(
-        history="joining" if "joining" in history else "full" if history else None,
-        rotate_days=min(days, default=None),
-    )
-    return _overlay(Rules(), chosen)
+    said = [(fact, values_of(fact.policy)) for fact in facts.of(counted) if fact.policy is not None]
+    chosen = {}
+    for name, cautious in CAUTIOUS.items():
+        last = _last([(fact, values[name]) for fact, values in said if name in values])
+        if last:
+            chosen[name] = cautious(last)
+    return replace(Rules(), **chosen)
 
 
 def _last(said: list[tuple[Fact, T]]) -> list[T]:
@@ -366,9 +359,3 @@ def _last(said: list[tuple[Fact, T]]) -> list[T]:
     for fact, _ in said:
         overruled |= fact.past
     return [what for fact, what in said if not fact.bit & overruled]
-
-
-def _overlay(rules: Rules, policy: Policy | None) -> Rules:
-    if policy is None:
-        return rules
-    return Rules(policy.history or rules.history, policy.rotate_days or rules.rotate_days)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import LocalError, Refused
 from meshconsole.team.ops import (
+    CLIENTS,
     LEVEL,
     MAX_ENTRIES_BY_AUTHOR,
     MAX_MEMBERS,
@@ -25,12 +26,14 @@ from meshconsole.team.ops import (
     READS,
     WRITES,
     Add,
+    AdmitClient,
     AnyOp,
     Found,
     GivenRole,
     NewEpoch,
     Policy,
     Remove,
+    Role,
     SetRole,
 )
 from meshconsole.team.resolution import (
@@ -40,13 +43,13 @@ from meshconsole.team.resolution import (
     Fact,
     Facts,
     Rank,
-    Rules,
     Standing,
     State,
     Statement,
     advance,
     resolve,
 )
+from meshconsole.team.rules import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -237,16 +240,19 @@ def _check(entry: Entry, view: State, facts: Facts) -> Rank:
         _check_op(op, entry, view)
     if _withdraws(entry.ops, view) and not any(isinstance(op, NewEpoch) for op in entry.ops):
         raise Refused("invalid", "A removal or loss of rights must rotate the epoch in the same entry.")
-    admitted = sum(isinstance(op, Add) for op in entry.ops)
+    admitted = sum(isinstance(op, Add | AdmitClient) for op in entry.ops)
     if admitted + sum(s.role != "removed" for s in view.members.values()) > MAX_MEMBERS:
-        raise Refused("restricted", f"A team has at most {MAX_MEMBERS} devices.")
+        raise Refused("restricted", f"A team has at most {MAX_MEMBERS} devices and clients.")
     return _rank_of(entry.author, view)
 
 
 def _check_shape(ops: tuple[AnyOp, ...]) -> None:
-    targets = [op.npub for op in ops if isinstance(op, Add | Remove | SetRole)]
+    targets = [op.npub for op in ops if isinstance(op, Add | AdmitClient | Remove | SetRole)]
     if len(set(targets)) != len(targets):
         raise Refused("invalid", "An entry speaks of each device at most once.")
+    removed = {op.npub for op in ops if isinstance(op, Remove)}
+    if any(isinstance(op, Add) and op.replaces not in (None, *removed) for op in ops):
+        raise Refused("invalid", "A device replaces one that the same entry removes.")
     if any(sum(isinstance(op, kind) for op in ops) > 1 for kind in (Found, NewEpoch, Policy)):
         raise Refused("invalid", "An entry sets at most one epoch and one policy.")
     if any(isinstance(op, Policy) and op == Policy() for op in ops):
@@ -267,15 +273,19 @@ def _check_op(op: AnyOp, entry: Entry, view: State) -> None:
         raise Refused("invalid", "The root key cannot be admitted, removed or changed.")
     if op.npub == entry.author:
         raise Refused("invalid", "An admin cannot change the own role; another admin can.")
-    if isinstance(op, Add):
+    if isinstance(op, Add | AdmitClient):
         if role not in (None, "removed"):
             raise Refused("invalid", "A device that belongs already cannot be admitted again.")
+        if role == "removed" and (view.members[op.npub].bundle == "") != isinstance(op, AdmitClient):
+            raise Refused("invalid", "The key of a plain client cannot be a device's, nor the other way.")
     elif role is None:
         raise Refused("invalid", "A device that was never admitted cannot be changed or removed.")
     elif isinstance(op, Remove):
         return  # again: a more senior admin gives the removal more weight
     elif role == "removed":
         raise Refused("invalid", "A device that was removed has no role to change.")
+    elif role in CLIENTS:
+        raise Refused("invalid", "A plain client's role is changed by removing and admitting it again.")
     elif op.role == role:
         raise Refused("invalid", "A role change must change the role.")
 
@@ -283,8 +293,8 @@ def _check_op(op: AnyOp, entry: Entry, view: State) -> None:
 def _withdraws(ops: tuple[AnyOp, ...], view: State) -> bool:
     """Whether someone loses the right to read or to write, which a key that he holds would keep."""
     for op in ops:
-        if isinstance(op, Remove):
-            return True
+        if isinstance(op, Remove) and view.members[op.npub].bundle:
+            return True  # a plain client holds no key of the team
         if isinstance(op, SetRole):
             before = view.members[op.npub].role
             if any(before in right and op.role not in right for right in (READS, WRITES)):
@@ -308,7 +318,7 @@ def _fact(facts: Facts, entry: Entry, view: State, rank: Rank) -> Fact:
     statements = tuple(
         _statement(op, view, _rank_given(entry, position, depth), bit)
         for position, op in enumerate(entry.ops)
-        if isinstance(op, Add | Remove | SetRole)
+        if isinstance(op, Add | AdmitClient | Remove | SetRole)
     )
     holders = view.readers() - {s.standing.npub for s in statements if s.standing.role not in READS}
     holders |= {s.standing.npub for s in statements if s.standing.role in READS}
@@ -338,7 +348,10 @@ def _rank_given(entry: Entry, position: int, depth: int) -> Rank:
     return (2, depth, entry.id, position) if entry.parents else (1, position, "", 0)
 
 
-def _statement(op: Add | Remove | SetRole, view: State, given: Rank, bit: int) -> Statement:
+def _statement(op: Add | AdmitClient | Remove | SetRole, view: State, given: Rank, bit: int) -> Statement:
+    if isinstance(op, AdmitClient):
+        role: Role = "client" if op.role == "member" else "client-observer"
+        return Statement("add", Standing(op.npub, op.name, role, ""))
     if isinstance(op, Add):
         return Statement("add", _standing(op.npub, op.name, op.role, op.bundle, given, bit))
     seen = view.members[op.npub]

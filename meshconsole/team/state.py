@@ -10,8 +10,11 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from meshconsole.core.errors import LocalError, Refused
 from meshconsole.crypto.bundle import open_bundle
+from meshconsole.crypto.schnorr import npub_from_bech32
 from meshconsole.team import files, notes
 from meshconsole.team.entries import make_entry
 from meshconsole.team.epochs import EpochKey, grant_event
@@ -20,15 +23,16 @@ from meshconsole.team.intake import open_bundles
 from meshconsole.team.invites import Invite, decode, encode, fresh_secret
 from meshconsole.team.knowledge import Knowledge
 from meshconsole.team.ops import (
+    CLIENTS,
     MAX_LINKS,
     MAX_NAME,
     READS,
     WRITES,
     Add,
+    AdmitClient,
     EpochLink,
     Found,
     NewEpoch,
-    Policy,
     Remove,
     RootKey,
     SetRole,
@@ -42,7 +46,7 @@ if TYPE_CHECKING:
     from meshconsole.crypto.identity import Identity
     from meshconsole.crypto.provider import Provider
     from meshconsole.team.notes import Note
-    from meshconsole.team.ops import AnyOp, GivenRole, History
+    from meshconsole.team.ops import AnyOp, ClientRole, GivenRole, Policy
     from meshconsole.team.resolution import EpochRecord
 
 
@@ -87,11 +91,15 @@ class Team(Knowledge):
         )
         return decode(text), text
 
-    def admit(self, bundle_event: Event, name: str, role: GivenRole, now: int) -> list[Event]:
+    def admit(
+        self, bundle_event: Event, name: str, role: GivenRole, now: int, replaces: str | None = None
+    ) -> list[Event]:
         """The roster entry and, for a role that reads, the grant. A device that belongs already with
         the same keys gets its grant again.
 
-        Where the policy lets newcomers read from joining on only, a new epoch begins with them.
+        `replaces` names (npub) a lost device of the same person: it is removed in the same entry and
+        the new one takes its name. Where the policy lets newcomers read from joining on only, a new
+        epoch begins with them.
         """
         self._must_govern()
         bundle = open_bundle(bundle_event, self._provider)
@@ -104,7 +112,13 @@ class Team(Knowledge):
         self.accept(bundle_event)
         if belongs:
             return [bundle_event, *self._grants_for_writing([bundle.npub], now)]
-        added = Add(bundle.npub, _clip(name), role, bundle.hash.hex())
+        added = Add(bundle.npub, _clip(name), role, bundle.hash.hex(), replaces)
+        if replaces is not None:
+            lost = self.member(replaces)
+            if lost is None or lost.removed:
+                raise Refused("invalid", "The device to be replaced does not belong to the team.")
+            added = msgspec.structs.replace(added, name=lost.name)
+            return [bundle_event, *self._amend_and_rotate([Remove(replaces), added], now)]
         if role in READS and self._roster.state.rules.history == "joining":
             return [bundle_event, *self._amend_and_rotate([added], now)]
         self._must_hold_key(role)
@@ -114,8 +128,12 @@ class Team(Knowledge):
         """Removes a device and begins a new epoch in the same entry; with grants for those who stay.
 
         `disown` names entries (ids) that the new one shall not build on, because a captured admin
-        wrote them: the removal then voids them too.
+        wrote them: the removal then voids them too. A plain client never had the team's key, so the
+        key stays as it is.
         """
+        if self.role_of(npub) in CLIENTS and not tuple(disown):
+            self._must_govern()
+            return self._amend([Remove(npub)], now)
         return self._amend_and_rotate([Remove(npub)], now, disown)
 
     def entries_by(self, npub: str) -> tuple[str, ...]:
@@ -125,12 +143,15 @@ class Team(Knowledge):
     def rotate(self, now: int) -> list[Event]:
         return self._amend_and_rotate([], now)
 
-    def set_policy(
-        self, now: int, *, history: History | None = None, rotate_days: int | None = None
-    ) -> list[Event]:
-        """None leaves a rule as it is."""
+    def admit_client(self, npub: str, name: str, role: ClientRole, now: int) -> list[Event]:
+        """Lets a plain Nostr key use the team's relays."""
         self._must_govern()
-        return self._amend([Policy(history, rotate_days)], now)
+        return self._amend([AdmitClient(npub_from_bech32(npub), _clip(name), role)], now)
+
+    def set_policy(self, policy: Policy, now: int) -> list[Event]:
+        """What `policy` leaves out stays as it is."""
+        self._must_govern()
+        return self._amend([policy], now)
 
     def set_role(self, npub: str, role: GivenRole, now: int) -> list[Event]:
         """A role that reads or writes less begins a new epoch."""

@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import Refused
-from meshconsole.team.ops import Add, AnyOp, Found, NewEpoch, Policy, Remove, RootKey, SetRole
+from meshconsole.team.ops import (
+    CLIENTS,
+    Add,
+    AdmitClient,
+    AnyOp,
+    Found,
+    NewEpoch,
+    Policy,
+    Remove,
+    RootKey,
+    SetRole,
+)
 from meshconsole.team.roster import Entry, Roster
 
 if TYPE_CHECKING:
@@ -90,7 +101,7 @@ class RandomHistory:
     def run(self) -> Roster:
         dice = random.Random(self.seed)
         admins = [f"a{i}" for i in range(3)]
-        names = [*admins, *(f"u{i}" for i in range(5))]
+        names = [*admins, *(f"u{i}" for i in range(5)), "phone"]
         first = genesis(admins, root=self.root)
         self.entries[first.id] = first
         roster = Roster(first)
@@ -138,7 +149,12 @@ class RandomHistory:
         ops: list[AnyOp] = []
         for target in dice.sample(names, dice.choice((1, 1, 1, 2))):
             role = state.role_of(target)
-            if role is None or (role == "removed" and dice.random() < 0.85):
+            if target == "phone":
+                if role in CLIENTS:
+                    ops.append(Remove(npub=target))
+                else:
+                    ops.append(AdmitClient(target, target, dice.choice(("member", "observer"))))
+            elif role is None or (role == "removed" and dice.random() < 0.85):
                 ops.append(add(target, dice.choice(("admin", "admin", "member", "observer", "relay"))))
             elif role == "removed" or dice.random() < 0.65:
                 ops.append(Remove(npub=target))
@@ -147,8 +163,17 @@ class RandomHistory:
                     SetRole(npub=target, role=dice.choice(("admin", "admin", "member", "observer", "relay")))
                 )
         if dice.random() < 0.1:
-            ops.append(Policy(history=dice.choice(("full", "joining")), rotate_days=dice.randint(1, 60)))
-        if any(isinstance(op, Remove | SetRole) for op in ops) or dice.random() < 0.1:
+            ops.append(
+                Policy(
+                    history=dice.choice(("full", "joining")),
+                    rotate_days=dice.randint(1, 60),
+                    plain_messages=dice.choice((None, True, False)),
+                    require_authentication=dice.choice((None, True, False)),
+                    min_replicas=dice.choice((None, 1, 3)),
+                )
+            )
+        takes = any(isinstance(op, Remove | SetRole) and op.npub != "phone" for op in ops)
+        if takes or dice.random() < 0.1:
             ops.append(epoch(1 + max(record.n for record in state.epochs), (self.seed, step)))
         return ops
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from meshconsole.team.ops import LEVEL, Add, Remove, SetRole
+from meshconsole.team.ops import LEVEL, Add, AdmitClient, Remove, SetRole
 
 if TYPE_CHECKING:
     from meshconsole.team.roster import Entry
@@ -46,7 +46,9 @@ class Reference:
     def given_rank(self, entry: str, npub: str) -> Rank:
         ops = self.entries[entry].ops
         position = next(
-            i for i, op in enumerate(ops) if isinstance(op, Add | SetRole | Remove) and op.npub == npub
+            i
+            for i, op in enumerate(ops)
+            if isinstance(op, Add | AdmitClient | SetRole | Remove) and op.npub == npub
         )
         if not self.entries[entry].parents:
             return (1, position, "", 0)
@@ -72,6 +74,8 @@ class Reference:
         for op in self.entries[entry].ops:
             if isinstance(op, Add) and op.npub == npub:
                 return "add", op.role
+            if isinstance(op, AdmitClient) and op.npub == npub:
+                return "add", "client" if op.role == "member" else "client-observer"
             if isinstance(op, Remove) and op.npub == npub:
                 return "remove", "removed"
             if isinstance(op, SetRole) and op.npub == npub:
@@ -178,7 +182,8 @@ class World:
         return frozenset(s for s in statements if not any(s in self.laws.past(t) for t in statements))
 
     def _roles(self) -> dict[str, str]:
-        names = {op.npub for e in self.ids for op in self.laws.entries[e].ops if isinstance(op, Add)}
+        ops = [op for e in self.ids for op in self.laws.entries[e].ops]
+        names = {op.npub for op in ops if isinstance(op, Add | AdmitClient)}
         roles = {}
         for npub in names:
             statements = self.statements(npub)

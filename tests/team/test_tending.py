@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meshconsole.core.errors import Refused
+from meshconsole.team.ops import Policy
 from meshconsole.team.state import Team
 from tests.team.devices import DAY_S, NOW, PROVIDER, Device, entries, founder, grants, identity, join, sync
 
@@ -88,7 +89,7 @@ def test_epochs_end_by_age(alpha: Device) -> None:
     assert alpha.team.tend(NOW + 30 * DAY_S) == []
     assert len(entries(alpha.team.tend(NOW + 30 * DAY_S + 1))) == 1
     assert alpha.team.epoch == 2
-    alpha.say(alpha.team.set_policy(NOW, rotate_days=1))
+    alpha.say(alpha.team.set_policy(Policy(rotate_days=1), NOW))
     assert len(entries(alpha.team.tend(NOW + 32 * DAY_S))) == 1
     assert alpha.team.epoch == 3
 
@@ -111,7 +112,7 @@ def test_with_full_history_a_newcomer_reads_what_was_before(alpha: Device, bravo
 
 
 def test_with_history_from_joining_a_newcomer_reads_nothing_older(alpha: Device, bravo: Device) -> None:
-    alpha.say(alpha.team.set_policy(NOW, history="joining"))
+    alpha.say(alpha.team.set_policy(Policy(history="joining"), NOW))
     before = alpha.team.seal_note("before", NOW)
     newcomer = join(alpha, "new")
     sync(alpha, bravo, newcomer)

@@ -1,0 +1,97 @@
+"""The team's rules: what its admins set for every device, and how that meets a device's own settings. Pure.
+
+A rule is set by a signed roster entry (`ops.Policy`). Where two admins set one without knowing of each
+other, the more cautious value holds. A device applies a rule on top of its owner's settings and takes
+the stricter of the two: a node may always offer less than the team asks for, never let in more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from meshconsole.core.config import Config
+    from meshconsole.team.ops import History, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules in force. None: the team leaves it to each owner."""
+
+    history: History = "full"
+    rotate_days: int = 30
+    plain_messages: bool = False
+    share_with_team_only: bool | None = None
+    require_authentication: bool | None = None
+    allow_public_discovery: bool | None = None
+    max_event_bytes: int | None = None
+    min_replicas: int | None = None
+    max_file_mb: int | None = None
+
+
+def _joining_first(values: Iterable[History]) -> History:
+    return "joining" if "joining" in values else "full"
+
+
+CAUTIOUS: dict[str, Callable[[list[Any]], Any]] = {
+    "history": _joining_first,
+    "rotate_days": min,
+    "plain_messages": all,
+    "share_with_team_only": any,
+    "require_authentication": any,
+    "allow_public_discovery": all,
+    "max_event_bytes": min,
+    "min_replicas": max,
+    "max_file_mb": min,
+}
+"""Of several values set side by side, the one that gives away least, or keeps most copies."""
+
+
+def overlay(rules: Rules, policy: Policy | None) -> Rules:
+    """`rules` with what one entry sets."""
+    return rules if policy is None else replace(rules, **values_of(policy))
+
+
+def values_of(policy: Policy) -> dict[str, Any]:
+    """What a policy sets; the rules that it leaves alone are not in it."""
+    return {name: value for name in CAUTIOUS if (value := getattr(policy, name)) is not None}
+
+
+def shown(rules: Rules) -> tuple[tuple[str, str], ...]:
+    """Name and value of every rule, for people; "-" where each owner decides."""
+    return tuple((field.name, _in_words(getattr(rules, field.name))) for field in fields(rules))
+
+
+def stricter(config: Config, rules: Rules) -> Config:
+    """The owner's settings under the team's rules."""
+    privacy, relay, content = config.privacy, config.relay, config.content
+    return msgspec.structs.replace(
+        config,
+        privacy=msgspec.structs.replace(
+            privacy,
+            share_with_team_only=privacy.share_with_team_only or bool(rules.share_with_team_only),
+            require_authentication=privacy.require_authentication or bool(rules.require_authentication),
+            allow_public_discovery=(
+                privacy.allow_public_discovery and rules.allow_public_discovery is not False
+            ),
+        ),
+        relay=msgspec.structs.replace(
+            relay, max_event_bytes=min(relay.max_event_bytes, rules.max_event_bytes or relay.max_event_bytes)
+        ),
+        content=msgspec.structs.replace(
+            content, min_replicas=max(content.min_replicas, rules.min_replicas or content.min_replicas)
+        ),
+    )
+
+
+def _in_words(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)
