@@ -46,11 +46,14 @@ class Machine:
         self.process: subprocess.Popen[bytes] | None = None
         self.address = ""
 
-    def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def command(
+        self, *arguments: str, check: bool = True, given: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """`given` is what the command reads from its standard input."""
         done = subprocess.run(
             [*COMMAND, *arguments, "--home", str(self.home)],
             env=self.environment,
-            stdin=subprocess.DEVNULL,
+            input=given,
             capture_output=True,
             text=True,
             timeout=60,

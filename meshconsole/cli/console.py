@@ -119,7 +119,7 @@ def _what_is_wrong_with(invite: str) -> str:
 
 def _join(home: Home, invite: str) -> None:
     """A failure is told and passed over: the node is there, and the console can use an invite too."""
-    from meshconsole.control.messages import JoinTeam
+    from meshconsole.control.team import JoinTeam
 
     say("Joining the team...")
     try:

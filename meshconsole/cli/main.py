@@ -65,7 +65,7 @@ COMMANDS = {
     "passphrase": Command("keys", "change what opens this home: passphrase, duress, key file"),
     "backup": Command("backup", "the identity as text, QR code or shares; the team's keys as an age file"),
     "panic": Command("keys", "destroy the keys of this home, then everything in it"),
-    "team": Command("team", "create, invite, join, members, fingerprint, role, remove, rotate"),
+    "team": Command("team", "members, invites, roles, rules, plain clients, the root key"),
     "config": Command("config", "show, check or set the configuration"),
     "doctor": Command("doctor", "what works here, what does not, and what to do"),
 }

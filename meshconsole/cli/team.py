@@ -6,29 +6,29 @@ import sys
 from argparse import SUPPRESS
 from typing import TYPE_CHECKING, get_args
 
-from meshconsole.cli import fingerprint
+from meshconsole.cli import fingerprint, team_rules
 from meshconsole.cli.ask import ask, ask_for
 from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, print_table, say
 from meshconsole.cli.reading import node_status
 from meshconsole.console.words import duration_in_words, moment_in_words
-from meshconsole.control.messages import (
+from meshconsole.control.team import (
     CreateTeam,
     Invite,
     InviteData,
     JoinTeam,
     RemoveMember,
-    Role,
     RotateKey,
     SetRole,
 )
+from meshconsole.control.wire import Role
 from meshconsole.core.errors import Fatal
 
 if TYPE_CHECKING:
     import argparse
 
     from meshconsole.core.home import Home
-    from meshconsole.core.status import MemberStatus
+    from meshconsole.core.status import ClientStatus, MemberStatus
 
 SECONDS = {"m": 60, "h": 3600, "d": 86_400}
 MAX_INVITE_CHARS = 1024
@@ -42,8 +42,11 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("members", help="who is in the team, with fingerprints to compare")
     listing.set_defaults(run=members)
 
-    creating = actions.add_parser("create", help="found a team with this node as its root")
+    creating = actions.add_parser("create", help="found a team with this node as its first admin")
     creating.add_argument("name")
+    creating.add_argument(
+        "--root", action="store_true", help="make an offline root key as well; it is printed once"
+    )
     creating.set_defaults(run=create)
 
     inviting = actions.add_parser("invite", help="print an invite for one more device, and its QR code")
@@ -59,6 +62,12 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="HOST:PORT",
         help="where to reach this node (repeatable)",
+    )
+    inviting.add_argument(
+        "--replaces",
+        default="",
+        metavar="MEMBER",
+        help="for the owner of a lost device: the new one takes its name and role, the lost one is removed",
     )
     inviting.add_argument("--no-qr", action="store_true", help="the text only")
     inviting.set_defaults(run=invite)
@@ -85,7 +94,8 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
     comparing = actions.add_parser("fingerprint", help="a device's keys, to compare by voice or by QR code")
     fingerprint.configure(comparing)
 
-    for action in (listing, creating, inviting, joining, changing, removing, rotating, comparing):
+    more = team_rules.configure(actions)
+    for action in (listing, creating, inviting, joining, changing, removing, rotating, comparing, *more):
         # SUPPRESS: what stands before the action must survive the action's own default.
         action.add_argument("--json", action="store_true", default=SUPPRESS, help=SUPPRESS)
         action.add_argument("--home", default=SUPPRESS, help=SUPPRESS)
@@ -100,6 +110,11 @@ def members(parsed: argparse.Namespace) -> None:
     else:
         say(f"{team.name}, epoch {team.epoch}, {team.suite}")
         print_table(("name", "role", "key", "fingerprint"), [_member_row(member) for member in team.members])
+        if team.clients:
+            say("\nPlain Nostr clients at the team's relays (not post-quantum):")
+            print_table(("name", "may", "key"), [_client_row(client) for client in team.clients])
+        if team.rotation_owed:
+            say("\nA new team key is owed: an admin's device turns it, or 'meshconsole team rotate'.")
 
 
 def _member_row(member: MemberStatus) -> tuple[str, ...]:
@@ -107,16 +122,29 @@ def _member_row(member: MemberStatus) -> tuple[str, ...]:
     return name, member.role, member.npub[:16], member.fingerprint
 
 
+def _client_row(client: ClientStatus) -> tuple[str, ...]:
+    return client.name, "read and publish" if client.writes else "read", client.npub[:16]
+
+
 def create(parsed: argparse.Namespace) -> None:
-    say(
-        ask(home_of(parsed.home), CreateTeam(parsed.name)).verdict.sentence
-        or f"Team {parsed.name} exists now."
-    )
+    home = home_of(parsed.home)
+    if not parsed.root:
+        say(ask(home, CreateTeam(parsed.name)).verdict.sentence or f"Team {parsed.name} exists now.")
+        return
+    from meshconsole.cli.root_key import explain, fresh
+
+    seed, bundle = fresh()
+    say(ask(home, CreateTeam(parsed.name, bundle)).verdict.sentence or f"Team {parsed.name} exists now.")
+    explain(seed)
 
 
 def invite(parsed: argparse.Namespace) -> None:
-    command = Invite(tuple(parsed.address), _seconds(parsed.lifetime), parsed.role)
-    made = ask_for(home_of(parsed.home), command, InviteData)
+    home, role, replaces = home_of(parsed.home), parsed.role, ""
+    if parsed.replaces:
+        lost = member_named(home, parsed.replaces)
+        role, replaces = lost.role, lost.npub
+    command = Invite(tuple(parsed.address), _seconds(parsed.lifetime), role, replaces)
+    made = ask_for(home, command, InviteData)
     if parsed.json:
         print_json(made)
         return
@@ -158,7 +186,7 @@ def join(parsed: argparse.Namespace) -> None:
 
 def role(parsed: argparse.Namespace) -> None:
     home = home_of(parsed.home)
-    member = _member(home, parsed.member)
+    member = member_named(home, parsed.member)
     say(
         ask(home, SetRole(member.npub, parsed.role)).verdict.sentence
         or f"{member.name} is {parsed.role} now."
@@ -167,7 +195,7 @@ def role(parsed: argparse.Namespace) -> None:
 
 def remove(parsed: argparse.Namespace) -> None:
     home = home_of(parsed.home)
-    member = _member(home, parsed.member)
+    member = member_named(home, parsed.member)
     if not parsed.yes:
         _confirm(member)
     say(ask(home, RemoveMember(member.npub)).verdict.sentence or f"{member.name} is removed.")
@@ -177,7 +205,8 @@ def rotate(parsed: argparse.Namespace) -> None:
     say(ask(home_of(parsed.home), RotateKey()).verdict.sentence or "The team's key was turned.")
 
 
-def _member(home: Home, who: str) -> MemberStatus:
+def member_named(home: Home, who: str) -> MemberStatus:
+    """As `find_member`, in the team as the node knows it now."""
     team = node_status(home).team
     return find_member(team.members if team else (), who)
 

@@ -11,11 +11,13 @@ whoever draws one passes it through `core.text.safe` first.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
+from meshconsole.control.team import InviteData, InvitesData, ListInvites, ListRoster, RosterData, TeamCommand
+from meshconsole.control.wire import AbsolutePath, Cid, Message, RequestId, Text
 from meshconsole.core.errors import MeshconsoleError, Refused
 from meshconsole.core.status import (  # noqa: TC001 - msgspec reads the annotations
     BlobView,
@@ -30,18 +32,6 @@ PROTOCOL = 1
 
 MAX_LISTED = 10_000
 """Most rows that one answer carries."""
-
-Text = Annotated[str, Meta(max_length=65_536)]
-AbsolutePath = Annotated[str, Meta(min_length=1, max_length=4096)]
-"""An absolute path on the machine of the node; the node's rights decide what it may open."""
-Cid = Annotated[str, Meta(min_length=1, max_length=256)]
-RequestId = Annotated[int, Meta(ge=0, lt=1 << 53)]
-Role = Literal["admin", "member", "observer", "relay"]
-
-
-class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
-    """Base of everything that is told apart by its tag."""
-
 
 # --- Commands -------------------------------------------------------------------------------------
 
@@ -90,41 +80,6 @@ class Unpin(Message, frozen=True):
     """Lets the store drop a file when it needs the room."""
 
     cid: Cid
-
-
-class Invite(Message, frozen=True):
-    """Opens an invite. Empty `addresses`: the node names its own. Answered with `InviteData`."""
-
-    addresses: Annotated[tuple[str, ...], Meta(max_length=8)] = ()
-    lifetime_s: Annotated[int, Meta(ge=60, le=30 * 86_400)] = 3600
-    role: Role = "member"
-
-
-class JoinTeam(Message, frozen=True):
-    """Uses an invite's text. Only for a node without a team."""
-
-    invite: Annotated[str, Meta(max_length=1024)]
-
-
-class CreateTeam(Message, frozen=True):
-    """Founds a team with this node as its root. Only for a node without a team."""
-
-    name: Annotated[str, Meta(min_length=1, max_length=64)]
-
-
-class SetRole(Message, frozen=True):
-    npub: str
-    role: Role
-
-
-class RemoveMember(Message, frozen=True):
-    """Removes a device and turns the team's key in the same entry."""
-
-    npub: str
-
-
-class RotateKey(Message, frozen=True):
-    """Starts a new epoch."""
 
 
 class Import(Message, frozen=True):
@@ -207,12 +162,6 @@ Command = (
     | GetBlob
     | Pin
     | Unpin
-    | Invite
-    | JoinTeam
-    | CreateTeam
-    | SetRole
-    | RemoveMember
-    | RotateKey
     | Import
     | ImportLines
     | Export
@@ -224,9 +173,10 @@ Command = (
     | Panic
     | ExportKeys
     | Stop
+    | TeamCommand
 )
 
-READING = (GetStatus, ListEvents, ListBlobs, GetConfig, AuditTail, Subscribe)
+READING = (GetStatus, ListEvents, ListBlobs, GetConfig, AuditTail, ListInvites, ListRoster, Subscribe)
 """Commands that change nothing; the only ones a console sends with --read-only."""
 
 
@@ -243,14 +193,6 @@ class EventsData(Message, frozen=True):
 
 class BlobsData(Message, frozen=True):
     blobs: tuple[BlobView, ...]
-
-
-class InviteData(Message, frozen=True):
-    """`text` is what the other device types or scans."""
-
-    text: str
-    expires: int
-    addresses: tuple[str, ...]
 
 
 class ConfigData(Message, frozen=True):
@@ -270,7 +212,17 @@ class LinesData(Message, frozen=True):
     lines: tuple[str, ...]
 
 
-Data = StatusData | EventsData | BlobsData | InviteData | ConfigData | CountsData | LinesData
+Data = (
+    StatusData
+    | EventsData
+    | BlobsData
+    | InviteData
+    | InvitesData
+    | RosterData
+    | ConfigData
+    | CountsData
+    | LinesData
+)
 
 
 class Reply(msgspec.Struct, frozen=True):

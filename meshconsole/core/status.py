@@ -107,6 +107,19 @@ class TeamStatus(Frozen, frozen=True):
     epoch: int
     role: str
     members: tuple[MemberStatus, ...] = ()
+    clients: tuple[ClientStatus, ...] = ()
+    rules: tuple[tuple[str, str], ...] = ()
+    """Name and value of each rule that the team has set; "-" where it leaves it to the owner."""
+    rotation_owed: bool = False
+    """The team's key may be held by somebody who may not read any more, until an admin turns it."""
+
+
+class ClientStatus(Frozen, frozen=True):
+    """A plain Nostr key that may use the team's relays. Not post-quantum."""
+
+    npub: str
+    name: str
+    writes: bool
 
 
 class MemberStatus(Frozen, frozen=True):

@@ -249,7 +249,7 @@ class Doorkeeper:
                 raise Refused(redeemed.verdict.code, redeemed.verdict.sentence)
             await asyncio.to_thread(self._membership.save_book)
             # A device whose first answer was lost on the way comes again, and gets its grant again.
-            admission = team.admit(event, name, redeemed.role, now)
+            admission = team.admit(event, name, redeemed.role, now, redeemed.replaces or None)
             await self._store(admission)
             self._joined()
             return list({known.id: known for known in (*team.control_events(), *admission)}.values())

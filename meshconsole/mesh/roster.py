@@ -51,8 +51,11 @@ def live_device(roster: Roster | None, key: bytes) -> Device | None:
 class Team(Roster, Protocol):
     """What joining needs besides."""
 
-    def admit(self, bundle_event: Event, name: str, role: AdmittedRole, now: int, /) -> list[Event]:
-        """The events that make a device a member, and again its grant if it is one. Raises Refused."""
+    def admit(
+        self, bundle_event: Event, name: str, role: AdmittedRole, now: int, replaces: str | None = None, /
+    ) -> list[Event]:
+        """The events that make a device a member, and again its grant if it is one; `replaces` is the
+        lost device (npub) that it stands in for. Raises Refused."""
 
     def control_events(self) -> list[Event]:
         """Everything a joining device needs besides its own grant."""

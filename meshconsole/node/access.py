@@ -35,10 +35,10 @@ class TeamAccess:
         return not privacy.share_with_team_only and not privacy.require_authentication
 
     def may_write(self, npubs: Collection[str]) -> Verdict:
-        return self._check(npubs, "publish", lambda team, npub: team.may_write(npub))
+        return self._check(npubs, "publish", lambda team, npub: team.may_publish(npub))
 
     def may_read(self, npubs: Collection[str]) -> Verdict:
-        return self._check(npubs, "read", lambda team, npub: team.may_read(npub))
+        return self._check(npubs, "read", lambda team, npub: team.may_query(npub))
 
     def may_manage(self, npub: str) -> bool:
         """Whether that key may change what this relay takes and from whom (NIP-86)."""

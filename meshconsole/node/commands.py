@@ -19,17 +19,16 @@ from meshconsole.core.text import safe
 from meshconsole.crypto.agefile import age_encrypt
 from meshconsole.crypto.keystore import Keystore, KeystoreWiped
 from meshconsole.crypto.private_file import write_private
+from meshconsole.node.governing import Governing
 from meshconsole.node.jsonl import export_events, import_events, import_lines
 from meshconsole.node.wipe import destroy_keys
 from meshconsole.team.export import epoch_keys
 
 if TYPE_CHECKING:
     from meshconsole.control.server import Report
-    from meshconsole.core.event import Event
     from meshconsole.core.status import NodeStatus
     from meshconsole.node.files import TeamFiles
     from meshconsole.node.node import Node
-    from meshconsole.team.state import Team
 
 
 class Commands:
@@ -38,6 +37,7 @@ class Commands:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._trying = asyncio.Lock()
+        self._governing = Governing(node)
 
     def status(self) -> NodeStatus:
         return self._node.status()
@@ -80,32 +80,14 @@ class Commands:
             case m.ExportKeys(path=path, passphrase=passphrase, recipients=recipients):
                 return await self._export_keys(Path(path), passphrase, recipients)
             case _:
-                return await self._handle_team(command)
-
-    async def _handle_team(self, command: m.Command) -> m.Reply:
-        match command:
-            case m.Invite(addresses=addresses, lifetime_s=lifetime_s, role=role):
-                return self._invite(addresses, lifetime_s, role)
-            case m.JoinTeam(invite=text):
-                return await self._join(text)
-            case m.CreateTeam(name=name):
-                return await self._create_team(name)
-            case m.SetRole(npub=npub, role=role):
-                team = self._team()
-                return await self._amend(team.set_role(npub, role, self._now()), "role", npub=npub, role=role)
-            case m.RemoveMember(npub=npub):
-                return await self._amend(self._team().remove(npub, self._now()), "remove", npub=npub)
-            case m.RotateKey():
-                return await self._amend(self._team().rotate(self._now()), "rotate")
-            case _:
-                return m.refused("unsupported", f"This node does not know {type(command).__name__}.")
+                return await self._governing.handle(command)
 
     # --- Notes and files ---------------------------------------------------------------------------
 
     async def _send_note(self, text: str) -> m.Reply:
         if not text.strip():
             raise Refused("invalid", "The note is empty.")
-        event = self._team().seal_note(text, self._now())
+        event = self._governing.team().seal_note(text, self._now())
         verdict = await self._node.publish(event)
         if not verdict.accepted:
             return m.Reply(verdict)
@@ -126,28 +108,6 @@ class Commands:
         view = await (self._files().pin(cid) if keep else self._files().unpin(cid))
         return m.done("Kept on this node." if keep else "May be dropped now.", m.BlobsData((view,)))
 
-    # --- Team --------------------------------------------------------------------------------------
-
-    def _invite(self, addresses: tuple[str, ...], lifetime_s: int, role: m.Role) -> m.Reply:
-        offered = list(addresses or self._node.reachable_addresses())
-        invite, text = self._node.membership.invite(offered, self._now(), lifetime_s, role)
-        self._node.record("invite", role=role, expires=str(invite.expires))
-        return m.done(data=m.InviteData(text, invite.expires, tuple(invite.addresses)))
-
-    async def _join(self, text: str) -> m.Reply:
-        name = await self._node.join(text)
-        return m.done(f"Joined the team {safe(name)}.")
-
-    async def _create_team(self, name: str) -> m.Reply:
-        await self._node.found_team(name)
-        self._node.record("team-created", team=name)
-        return m.done(f"Created the team {safe(name)}.")
-
-    async def _amend(self, events: list[Event], act: str, **detail: str) -> m.Reply:
-        await self._node.act(events)
-        self._node.record(f"team-{act}", **detail)
-        return m.done("Done.")
-
     # --- Keys ---------------------------------------------------------------------------------------
 
     async def _check_passphrase(self, passphrase: str) -> m.Reply:
@@ -166,7 +126,7 @@ class Commands:
         return m.done("The keys are destroyed; the files follow.")
 
     async def _export_keys(self, path: Path, passphrase: str, recipients: tuple[str, ...]) -> m.Reply:
-        team = self._team()
+        team = self._governing.team()
         document, count = epoch_keys(team), len(team.epochs_held())
         if not count:
             raise Refused("restricted", "This device holds no key of the team.")
@@ -204,16 +164,6 @@ class Commands:
         return tuple(lines)
 
     # --- Small words -------------------------------------------------------------------------------
-
-    def _team(self) -> Team:
-        team = self._node.membership.team
-        if team is None:
-            raise Refused(
-                "restricted",
-                "This node has no team yet.",
-                hint="Create one with 'meshconsole team create NAME', or join one: 'meshconsole team join'.",
-            )
-        return team
 
     def _files(self) -> TeamFiles:
         if self._node.files is None:

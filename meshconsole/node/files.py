@@ -124,11 +124,18 @@ class TeamFiles:
         )
 
     async def add(self, path: Path, report: Report) -> BlobView:
-        """Raises Refused (no team, quota), Fatal (the file cannot be read)."""
+        """Raises Refused (no team, quota, the team's rules), Fatal (the file cannot be read)."""
         team = self._team()
         if team is None:
             raise Refused("restricted", "Files are sealed for a team, and this node has none yet.")
         size = await asyncio.to_thread(_regular_size, path)
+        most_mb = team.rules.max_file_mb
+        if most_mb is not None and size > most_mb * 1_000_000:
+            raise Refused(
+                "restricted",
+                f"The team takes files of at most {most_mb} MB, and this one has {size / 1e6:.1f} MB.",
+                hint="An admin can change the rule: meshconsole team policy max_file_mb=MB",
+            )
         key, context = team.object_key(), team.object_context()
         loop = asyncio.get_running_loop()
 

@@ -61,11 +61,12 @@ class Membership:
             log.warning("a control event was not taken: %s", verdict.message)
         return verdict
 
-    def found(self, team_name: str, my_name: str, now: int) -> list[Event]:
-        """The events of a new team, to be stored. Raises Refused if there is a team already."""
+    def found(self, team_name: str, my_name: str, now: int, root: Event | None = None) -> list[Event]:
+        """The events of a new team, to be stored. `root` is the offline key's bundle event. Raises
+        Refused if there is a team already."""
         if self.team is not None:
             raise Refused("restricted", f"This node already belongs to the team {self.team.name}.")
-        self.team, events = Team.found(self._identity, team_name, my_name, now, self._provider)
+        self.team, events = Team.found(self._identity, team_name, my_name, now, self._provider, root)
         return events
 
     def admitted_to(self, invite: Invite, events: list[Event]) -> str:
@@ -76,13 +77,13 @@ class Membership:
         return team.name
 
     def invite(
-        self, addresses: list[str], now: int, lifetime_s: int, role: AdmittedRole
+        self, addresses: list[str], now: int, lifetime_s: int, role: AdmittedRole, replaces: str = ""
     ) -> tuple[Invite, str]:
         """Raises Refused when this device may not admit others."""
         if self.team is None:
             raise Refused("restricted", "This node has no team to invite to yet.")
         invite, text = self.team.make_invite(addresses, now, lifetime_s)
-        self.book.offer(invite, role)
+        self.book.offer(invite, role, replaces)
         self.save_book()
         return invite, text
 

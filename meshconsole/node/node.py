@@ -48,6 +48,7 @@ from meshconsole.relay.filter import Filter
 from meshconsole.relay.relay import RefusedEvent, Relay, Stored
 from meshconsole.relay.server import RelayServer
 from meshconsole.team.invites import decode as decode_invite
+from meshconsole.team.rules import stricter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +100,7 @@ class Node:
         self.membership = Membership(self.identity, self.provider, self.state)
         self.recent = RecentEvents(lambda: self.membership.team)
         self.access = TeamAccess(
-            lambda: self.config.privacy, lambda: self.membership.team, self.identity.npub
+            lambda: self.effective.privacy, lambda: self.membership.team, self.identity.npub
         )
         self.lists = ListBook(self.state)
         self.relay = Relay(
@@ -135,6 +136,12 @@ class Node:
     @property
     def addresses(self) -> tuple[str, ...]:
         return self.server.addresses if self.server is not None else ()
+
+    @property
+    def effective(self) -> Config:
+        """The owner's settings under the team's rules."""
+        team = self.membership.team
+        return self.config if team is None else stricter(self.config, team.rules)
 
     def request_stop(self, reason: str) -> None:
         self._stop_reason = reason
@@ -298,7 +305,7 @@ class Node:
         self.waiting |= changed - RELOADABLE
         self.config = config
         self.governor.apply(config)
-        self.relay.apply(config.relay)
+        self.relay.apply(self.effective.relay)
         self.mirror.changed()
         logging.getLogger("meshconsole").setLevel(config.log.level.upper())
         self.control.status_changed()
@@ -343,9 +350,10 @@ class Node:
         await self.team_changed()
         return name
 
-    async def found_team(self, name: str) -> None:
-        """Raises Refused."""
-        events = self.membership.found(name, self.config.node.name, int(time.time()))
+    async def found_team(self, name: str, root: bytes = b"") -> None:
+        """`root` is the bundle event of an offline root key, b"" for none. Raises Refused."""
+        bundle = decode_event(root) if root else None
+        events = self.membership.found(name, self.config.node.name, int(time.time()), bundle)
         team = self.membership.team
         assert team is not None
         await self.act(events)
@@ -356,6 +364,7 @@ class Node:
         loses its links; what could not be opened before is opened and shown."""
         self._team_is_new.clear()
         self.mirror.changed()
+        self.relay.apply(self.effective.relay)
         if self.mesh is not None:
             self.mesh.recheck()
         await self._learn_files()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from meshconsole import __version__
 from meshconsole.core.config import capabilities
-from meshconsole.core.status import HealthItem, MemberStatus, NodeStatus, TeamStatus
+from meshconsole.core.status import ClientStatus, HealthItem, MemberStatus, NodeStatus, TeamStatus
+from meshconsole.team.rules import shown
 
 if TYPE_CHECKING:
     from meshconsole.node.node import Node
@@ -43,7 +44,17 @@ def _team_status(team: Team | None, npub: str) -> TeamStatus | None:
         for member in team.members()
         if not member.removed
     )
-    return TeamStatus(team.name, team.team_id.hex(), team.suite.name, team.epoch, team.my_role or "", members)
+    return TeamStatus(
+        name=team.name,
+        team_id=team.team_id.hex(),
+        suite=team.suite.name,
+        epoch=team.epoch,
+        role=team.my_role or "",
+        members=members,
+        clients=tuple(ClientStatus(c.npub, c.name, c.writes) for c in team.clients()),
+        rules=shown(team.rules),
+        rotation_owed=team.rotation_due,
+    )
 
 
 def _health(node: Node) -> tuple[HealthItem, ...]:
@@ -68,7 +79,17 @@ def _health(node: Node) -> tuple[HealthItem, ...]:
                 "Turn it back with: meshconsole config set privacy.share_with_team_only=true",
             )
         )
-    if node.membership.team is None:
+    team = node.membership.team
+    if team is not None and team.rotation_due:
+        items.append(
+            HealthItem(
+                "rotation-owed",
+                "warning",
+                "Somebody who may not read any more could still hold the team's key.",
+                "An admin's device turns it by itself; at once with: meshconsole team rotate",
+            )
+        )
+    if team is None:
         items.append(
             HealthItem(
                 "no-team",

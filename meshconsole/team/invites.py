@@ -123,6 +123,8 @@ class Offer(msgspec.Struct):
     role: AdmittedRole
     used_by: str = ""
     revoked: bool = False
+    replaces: str = ""
+    """The npub of the lost device that the new one stands in for."""
 
     def __repr__(self) -> str:
         return f"Offer(id={self.id}, role={self.role}, expires={self.expires})"
@@ -133,6 +135,7 @@ class Redeemed(msgspec.Struct, frozen=True):
 
     verdict: Verdict
     role: AdmittedRole | None = None
+    replaces: str = ""
 
 
 class InviteBook:
@@ -148,9 +151,10 @@ class InviteBook:
     def dump(self) -> bytes:
         return msgspec.msgpack.encode(self._offers)
 
-    def offer(self, invite: Invite, role: AdmittedRole) -> str:
+    def offer(self, invite: Invite, role: AdmittedRole, replaces: str = "") -> str:
         """Remembers an invite. Returns its id, by which it can be revoked."""
-        offer = Offer(sha256(invite.secret).hexdigest()[:16], invite.secret, invite.expires, role)
+        identifier = sha256(invite.secret).hexdigest()[:16]
+        offer = Offer(identifier, invite.secret, invite.expires, role, replaces=replaces)
         self._offers.append(offer)
         self._offers.sort(key=lambda each: each.expires)
         del self._offers[:-MAX_OUT]
@@ -188,7 +192,7 @@ class InviteBook:
         if now >= found.expires:
             return Redeemed(refuse("restricted", "This invite has expired; ask for a new one."))
         found.used_by = npub
-        return Redeemed(ACCEPTED, found.role)
+        return Redeemed(ACCEPTED, found.role, found.replaces)
 
 
 def _checksum(body: bytes) -> bytes:

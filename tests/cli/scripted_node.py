@@ -13,32 +13,39 @@ from meshconsole.control.messages import (
     Command,
     ConfigData,
     CountsData,
-    CreateTeam,
     EventsData,
     Export,
     GetBlob,
     GetConfig,
     Import,
     ImportLines,
-    Invite,
-    InviteData,
-    JoinTeam,
     LinesData,
     ListBlobs,
     ListEvents,
-    RemoveMember,
     Reply,
     SendNote,
     SetConfig,
-    SetRole,
     Stop,
     done,
     refused,
 )
 from meshconsole.control.server import ControlServer
+from meshconsole.control.team import (
+    CreateTeam,
+    Invite,
+    InviteData,
+    InvitesData,
+    JoinTeam,
+    ListInvites,
+    OpenInvite,
+    RemoveMember,
+    RevokeInvite,
+    SetRole,
+)
 from meshconsole.core.config import Config, changed_keys, to_values, with_values
 from meshconsole.core.status import (
     BlobView,
+    ClientStatus,
     EventView,
     HealthItem,
     LimitsStatus,
@@ -120,6 +127,9 @@ STATUS = NodeStatus(
             MemberStatus(BRAVO, "bravo", "member", "0A9C 7YTE 4KQW 6ZRM 2BHX P8ND 5FVJ 3GS1"),
             MemberStatus(CHARLIE, HOSTILE, "observer", "Q4ZX 8NMK 1TRD 9WBA 6HCE 0PYF 7JVG 2S53"),
         ),
+        clients=(ClientStatus("d4" * 32, HOSTILE, writes=True),),
+        rules=(("history", "full"), ("rotate_days", "30"), ("max_file_mb", "-")),
+        rotation_owed=True,
     ),
     capabilities=("nostr_relay", "ipfs_node"),
     provider="OpenSSL 4.0.3",
@@ -223,6 +233,10 @@ class ScriptedNode:
                 return done(f"Wrote map.pdf into {destination}.")
             case Invite(lifetime_s=lifetime):
                 return done(data=InviteData(INVITE, int(NOW) + lifetime, ("192.0.2.7:7447",)))
+            case ListInvites():
+                return done(data=InvitesData((OpenInvite("0a1b2c3d4e5f6071", int(NOW) + 3600, "member"),)))
+            case RevokeInvite():
+                return done("The invite lets nobody in any more.")
             case JoinTeam(invite="MC1-USED"):
                 return refused("restricted", "This invite was used already.", "Ask for a new one.")
             case JoinTeam():

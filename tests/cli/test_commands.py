@@ -11,22 +11,17 @@ from meshconsole.control.messages import (
     AddBlob,
     AuditTail,
     Command,
-    CreateTeam,
     Export,
     GetBlob,
     Import,
-    Invite,
-    JoinTeam,
     ListEvents,
     Pin,
-    RemoveMember,
-    RotateKey,
     SendNote,
     SetConfig,
-    SetRole,
     Stop,
     Unpin,
 )
+from meshconsole.control.team import CreateTeam, Invite, JoinTeam, RemoveMember, RotateKey, SetRole
 from tests.cli.scripted_node import BRAVO, CID, ScriptedNode
 
 if TYPE_CHECKING:

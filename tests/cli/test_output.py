@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshconsole.cli.output import columns, print_json, print_table, printable
-from meshconsole.control.messages import InviteData
+from meshconsole.control.team import InviteData
 
 text = st.text(st.characters(exclude_categories=()), max_size=40)
 

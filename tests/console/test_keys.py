@@ -5,20 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshconsole.console.actions import ACTIONS, DASHBOARD, PANES
-from meshconsole.control.messages import (
-    AddBlob,
-    CreateTeam,
-    GetBlob,
-    JoinTeam,
-    Pin,
-    RemoveMember,
-    RotateKey,
-    SendNote,
-    SetConfig,
-    SetRole,
-    Stop,
-    Unpin,
-)
+from meshconsole.control.messages import AddBlob, GetBlob, Pin, SendNote, SetConfig, Stop, Unpin
+from meshconsole.control.team import CreateTeam, JoinTeam, RemoveMember, RotateKey, SetRole
 from meshconsole.core.kinds import TEAM_NOTE
 from tests.console.scripted import INVITE, NOW, ScriptedNode, an_event, npub_of
 from tests.console.stage import Stage, stage

@@ -69,7 +69,11 @@ class SmallRoster:
         live = (d for d in self.devices.values() if d.mldsa_public == mldsa_public and not d.removed)
         return next(live, None)
 
-    def admit(self, bundle_event: Event, name: str, role: AdmittedRole, now: int, /) -> list[Event]:
+    def admit(
+        self, bundle_event: Event, name: str, role: AdmittedRole, now: int, replaces: str | None = None, /
+    ) -> list[Event]:
+        if replaces is not None:
+            del self.devices[replaces]
         bundle = open_bundle(bundle_event, default_provider())
         self.devices[bundle.npub] = Device(bundle.npub, name, role, bundle.mldsa_public)
         self.admitted.append(bundle_event)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from meshconsole.console.profile import GlyphSet, Profile
-    from meshconsole.control.messages import InviteData
+    from meshconsole.control.team import InviteData
 
 QUIET = 2
 """Light modules around the code. The standard asks for 4; readers are content with 2."""

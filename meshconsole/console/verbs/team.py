@@ -10,17 +10,17 @@ from meshconsole.console.screens.invite import InviteScreen
 from meshconsole.console.verbs.registry import attempt, verb
 from meshconsole.console.widgets.entryline import Question
 from meshconsole.console.work import start
-from meshconsole.control.messages import (
+from meshconsole.control.messages import SendNote
+from meshconsole.control.team import (
     CreateTeam,
     Invite,
     InviteData,
     JoinTeam,
     RemoveMember,
-    Role,
     RotateKey,
-    SendNote,
     SetRole,
 )
+from meshconsole.control.wire import Role
 from meshconsole.core.text import safe
 
 if TYPE_CHECKING:

@@ -1,0 +1,140 @@
+"""What a console may ask about the team: one method per act, each audited before it is answered."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from meshconsole.control import messages as m
+from meshconsole.control import team as t
+from meshconsole.core.errors import Refused
+from meshconsole.core.event import encode_event
+from meshconsole.core.text import safe
+from meshconsole.team.ops import Policy
+from meshconsole.team.rules import CAUTIOUS
+
+if TYPE_CHECKING:
+    from meshconsole.core.event import Event
+    from meshconsole.node.node import Node
+    from meshconsole.team.state import Team
+
+
+class Governing:
+    """The part of the node's `ControlHandler` that speaks of the team."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def handle(self, command: m.Command) -> m.Reply:
+        """Raises MeshconsoleError."""
+        match command:
+            case t.Invite():
+                return self._invite(command)
+            case t.ListInvites():
+                return self._invites()
+            case t.RevokeInvite(id=id_):
+                return self._revoke(id_)
+            case t.JoinTeam(invite=text):
+                name = await self._node.join(text)
+                return m.done(f"Joined the team {safe(name)}.")
+            case t.CreateTeam(name=name, root=root):
+                return await self._create_team(name, root)
+            case t.ListRoster():
+                team = self.team()
+                events = tuple(encode_event(event) for event in team.control_events())
+                return m.done(data=t.RosterData(team.team_id.hex(), events))
+            case _:
+                return await self._amend(command)
+
+    def team(self) -> Team:
+        """Raises Refused while there is none."""
+        team = self._node.membership.team
+        if team is None:
+            raise Refused(
+                "restricted",
+                "This node has no team yet.",
+                hint="Create one with 'meshconsole team create NAME', or join one: 'meshconsole team join'.",
+            )
+        return team
+
+    async def _amend(self, command: m.Command) -> m.Reply:
+        team, now = self.team(), int(time.time())
+        match command:
+            case t.SetRole(npub=npub, role=role):
+                return await self._said(team.set_role(npub, role, now), "role", npub=npub, role=role)
+            case t.RemoveMember(npub=npub):
+                return await self._said(team.remove(npub, now), "remove", npub=npub)
+            case t.RotateKey():
+                return await self._said(team.rotate(now), "rotate")
+            case t.AdmitClient(npub=npub, name=name, role=client_role):
+                events = team.admit_client(npub, name, client_role, now)
+                return await self._said(events, "client", npub=npub, name=name, role=client_role)
+            case t.SetPolicy(rules=rules):
+                events = team.set_policy(read_policy(rules), now)
+                return await self._said(events, "policy", **rules)
+            case _:
+                return m.refused("unsupported", f"This node does not know {type(command).__name__}.")
+
+    async def _said(self, events: list[Event], act: str, **detail: str) -> m.Reply:
+        await self._node.act(events)
+        self._node.record(f"team-{act}", **detail)
+        return m.done("Done.")
+
+    async def _create_team(self, name: str, root: bytes) -> m.Reply:
+        await self._node.found_team(name, root)
+        self._node.record("team-created", team=name, root="yes" if root else "no")
+        return m.done(f"Created the team {safe(name)}.")
+
+    def _invite(self, asked: t.Invite) -> m.Reply:
+        offered = list(asked.addresses or self._node.reachable_addresses())
+        if asked.replaces:
+            self._must_belong(asked.replaces)
+        invite, text = self._node.membership.invite(
+            offered, int(time.time()), asked.lifetime_s, asked.role, asked.replaces
+        )
+        self._node.record("invite", role=asked.role, expires=str(invite.expires), replaces=asked.replaces)
+        return m.done(data=t.InviteData(text, invite.expires, tuple(invite.addresses)))
+
+    def _must_belong(self, npub: str) -> None:
+        member = self.team().member(npub)
+        if member is None or member.removed:
+            raise Refused("invalid", "The device to be replaced does not belong to the team.")
+
+    def _invites(self) -> m.Reply:
+        offers = self._node.membership.book.open_invites(int(time.time()))
+        invites = tuple(t.OpenInvite(o.id, o.expires, o.role, o.replaces) for o in offers)
+        return m.done(data=t.InvitesData(invites))
+
+    def _revoke(self, beginning: str) -> m.Reply:
+        book = self._node.membership.book
+        found = [o.id for o in book.open_invites(int(time.time())) if o.id.startswith(beginning.lower())]
+        if len(found) != 1:
+            raise Refused(
+                "invalid",
+                f"{len(found) or 'No'} open invites of this device begin with {safe(beginning, 16)}.",
+                hint="See: meshconsole team invites",
+            )
+        book.revoke(found[0])
+        self._node.membership.save_book()
+        self._node.record("invite-revoked", id=found[0])
+        return m.done("The invite lets nobody in any more.")
+
+
+def read_policy(rules: dict[str, str]) -> Policy:
+    """Rules as people write them. Raises Refused naming what is wrong."""
+    unknown = sorted(rules.keys() - CAUTIOUS.keys())
+    if unknown:
+        names = ", ".join(safe(name, 32) for name in unknown)
+        raise Refused(
+            "invalid", f"The team has no rule {names}.", hint=f"The rules are: {', '.join(CAUTIOUS)}."
+        )
+    values = {name: _ON_OFF.get(value.lower(), value) for name, value in rules.items()}
+    try:
+        return msgspec.convert(values, Policy, strict=False)
+    except msgspec.ValidationError as error:
+        raise Refused("invalid", f"That rule does not fit: {str(error).replace('`', '')}.") from None
+
+
+_ON_OFF: dict[str, bool | str] = {"on": True, "yes": True, "off": False, "no": False}
