@@ -15,6 +15,7 @@ import pytest
 import sqlite_utils
 
 from meshconsole.core.errors import CorruptData, Fatal, LocalError, MeshconsoleError, Unavailable
+from meshconsole.crypto import database
 from meshconsole.crypto.database import DatabaseErrors, open_database, translate
 
 if TYPE_CHECKING:
@@ -61,6 +62,22 @@ def test_it_is_set_up_for_durable_group_commits(conn: Any) -> None:  # noqa: ANN
     assert pragma(conn, "temp_store") == 2
     assert pragma(conn, "busy_timeout") == 5000
     assert conn.isolation_level is None
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_databases_of_the_first_version_open(
+    path: Path, monkeypatch: pytest.MonkeyPatch, readonly: bool
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(database, "HMACS", ("HMAC_SHA512",))
+        filled(path)
+    with closing(open_database(path, KEY, readonly=readonly)) as conn:
+        assert conn.execute("SELECT count(*) FROM notes").fetchone() == (300,)
+        assert pragma(conn, "cipher_hmac_algorithm") == "HMAC_SHA512"
+
+
+def test_new_databases_are_authenticated_by_sha256(conn: Any) -> None:  # noqa: ANN401
+    assert pragma(conn, "cipher_hmac_algorithm") == "HMAC_SHA256"
 
 
 def test_a_new_file_is_for_its_owner_alone(path: Path, conn: Any) -> None:  # noqa: ANN401
