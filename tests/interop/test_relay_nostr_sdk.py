@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from meshconsole.core.config import RelaySection
+from meshconsole.relay.event import read_event
 from meshconsole.relay.relay import Relay
 from meshconsole.relay.server import RelayServer
 from meshconsole.relay.sqlite import SqliteEventStore
 from tests.relay.making import KEY, TAG_KEY, Members, Public
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from meshconsole.relay.policy import Access
@@ -31,8 +32,9 @@ PATIENCE = timedelta(seconds=10)
 
 
 @asynccontextmanager
-async def relay(folder: Path, access: Access) -> AsyncIterator[str]:
+async def relay(folder: Path, access: Access, events: Sequence[Any] = ()) -> AsyncIterator[str]:
     store = SqliteEventStore(folder / "node.db", KEY, TAG_KEY)
+    store.add([read_event(event.as_json().encode()).event for event in events])
     service = Relay(store, access=access, emit=lambda _: None, config=RelaySection())
     server = RelayServer(service, host="127.0.0.1", port=0)
     await service.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +13,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from meshconsole.core.config import RelaySection
+from meshconsole.node.listbook import ListBook
+from meshconsole.node.managing import Managing
+from meshconsole.node.state import NodeState
 from meshconsole.relay.relay import Relay
 from meshconsole.relay.server import RelayServer
 from meshconsole.relay.sqlite import SqliteEventStore
-from tests.relay.making import KEY, TAG_KEY, Members, Public, npub, secret
+from tests.relay.making import KEY, NOW, TAG_KEY, Members, Public, npub, secret, unsigned
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
+    from meshconsole.core.event import Event
     from meshconsole.relay.policy import Access
 
 HERE = Path(__file__).parent / "js"
@@ -68,8 +73,9 @@ class Tools:
 
 
 @asynccontextmanager
-async def relay(folder: Path, access: Access) -> AsyncIterator[str]:
+async def relay(folder: Path, access: Access, events: Sequence[Event] = ()) -> AsyncIterator[str]:
     store = SqliteEventStore(folder / "node.db", KEY, TAG_KEY)
+    store.add(list(events))
     service = Relay(store, access=access, emit=lambda _: None, config=RelaySection())
     server = RelayServer(service, host="127.0.0.1", port=0, name="pi four")
     await service.start()
@@ -124,7 +130,7 @@ async def test_replace_and_delete(tmp_path: Path) -> None:
 
 async def test_refusals_reach_the_client(tmp_path: Path) -> None:
     async with relay(tmp_path, Public()) as url, tools(url) as alice:
-        refused = await alice.ask("query", filters=[{"search": "x"}])
+        refused = await alice.ask("query", filters=[{"nonsense": "x"}])
         assert "unsupported: " in refused["error"]
         template = {"kind": 1, "content": "", "created_at": 1, "tags": [["expiration", "2"]]}
         refused = await alice.ask("publish", template=template)
@@ -143,6 +149,60 @@ async def test_log_in(tmp_path: Path) -> None:
             await mallory.do("auth")
             refused = await mallory.ask("query", filters=[{}])
             assert "restricted: " in refused["error"]
+
+
+@pytest.mark.parametrize("frame", [4096, 60_000])
+async def test_reconcile(tmp_path: Path, frame: int) -> None:
+    events = [unsigned(content=str(n), created_at=NOW + n % 300) for n in range(2600)]
+    ours, theirs = events[:2500], events[600:]
+    async with relay(tmp_path, Public(), ours) as url, tools(url) as alice:
+        items = [(event.created_at, event.id) for event in theirs]
+        found = await alice.do("sync", filter={"kinds": [1]}, items=items, frame=frame)
+        assert sorted(found["have"]) == sorted(event.id for event in events[2500:])
+        assert sorted(found["need"]) == sorted(event.id for event in events[:600])
+        assert found["rounds"] > (6 if frame == 4096 else 1)
+        assert await alice.do("sync", filter={"kinds": [7]}, items=[], frame=frame) == {
+            "have": [],
+            "need": [],
+            "rounds": 1,
+        }
+
+
+async def test_manage(tmp_path: Path) -> None:
+    state = NodeState(tmp_path / "state.db", KEY)
+    book = ListBook(state)
+    store = SqliteEventStore(tmp_path / "node.db", KEY, TAG_KEY)
+    service = Relay(store, access=Public(), emit=lambda _: None, lists=lambda: book.current)
+    acts: list[str] = []
+    managing = Managing(
+        book=book,
+        state=state,
+        relay=service,
+        may_manage=lambda key: key == npub("alice"),
+        record=lambda act, **_: acts.append(act),
+        changed=lambda _: None,
+        clock=time.time,
+    )
+    server = RelayServer(service, host="127.0.0.1", port=0, manage=managing.answer)
+    await service.start()
+    await server.start()
+    url = f"ws://{server.addresses[0]}"
+    async with tools(url) as alice, tools(url, "mallory") as mallory:
+        named = await alice.do("manage", method="changerelayname", params=["Hut"])
+        assert named == {"status": 200, "result": True}
+        assert (await alice.do("information"))["name"] == "Hut"
+        banned = await alice.do("manage", method="banpubkey", params=[npub("mallory"), "spam"])
+        assert banned == {"status": 200, "result": True}
+        refused = await mallory.ask(
+            "publish", template={"kind": 1, "content": "", "created_at": 1, "tags": []}
+        )
+        assert "blocked: " in refused["error"]
+        assert (await mallory.do("manage", method="unbanpubkey", params=[npub("mallory")]))["status"] == 403
+    assert acts == ["relay-changerelayname", "relay-banpubkey"]
+    await server.stop()
+    await service.stop()
+    store.close()
+    state.close()
 
 
 async def test_relay_information(tmp_path: Path) -> None:

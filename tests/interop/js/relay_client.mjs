@@ -5,6 +5,8 @@ import { createInterface } from 'node:readline'
 import { hexToBytes } from '@noble/hashes/utils.js'
 import { fetchRelayInformation } from 'nostr-tools/nip11'
 import { finalizeEvent } from 'nostr-tools/pure'
+import { nip77 } from 'nostr-tools'
+import { getToken } from 'nostr-tools/nip98'
 import { Relay, useWebSocketImplementation } from 'nostr-tools/relay'
 import WebSocket from 'ws'
 
@@ -55,6 +57,42 @@ const commands = {
   },
 
   auth: () => relay.auth(sign),
+
+  // Reconciles `items` ([created_at, id] each) with the relay: NIP-77.
+  sync: ({ filter, items, frame }) =>
+    new Promise((resolve, reject) => {
+      const storage = new nip77.NegentropyStorageVector()
+      for (const [time, id] of items) storage.insert(time, id)
+      storage.seal()
+      const have = []
+      const need = []
+      let rounds = 0
+      const sync = new nip77.NegentropySync(relay, storage, filter, {
+        onhave: id => have.push(id),
+        onneed: id => need.push(id),
+        onclose: reason => (reason ? reject(new Error(reason)) : resolve({ have, need, rounds })),
+      })
+      sync.neg = new nip77.Negentropy(storage, frame)
+      const reconcile = sync.neg.reconcile.bind(sync.neg)
+      sync.neg.reconcile = (...said) => {
+        rounds += 1
+        return reconcile(...said)
+      }
+      sync.start()
+    }),
+
+  // One call of the relay's management: NIP-86, authorised by NIP-98.
+  async manage({ method, params }) {
+    const call = { method, params }
+    const where = url.replace(/^ws/, 'http') + '/'
+    const authorization = await getToken(where, 'POST', sign, true, call)
+    const answer = await fetch(where, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/nostr+json+rpc', Authorization: authorization },
+      body: JSON.stringify(call),
+    })
+    return { status: answer.status, ...(await answer.json()) }
+  },
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
