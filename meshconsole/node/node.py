@@ -329,10 +329,12 @@ class Node:
     def _told_members(self) -> dict[str, str] | None:
         """Who belongs, for Nostr clients; None while that is nobody's business."""
         team = self.membership.team
-        if team is None or not (self.config.relay.tell_members and self.config.privacy.share_with_team_only):
+        effective = self.effective
+        if team is None or not (effective.relay.tell_members and effective.privacy.share_with_team_only):
             return None
         guests = dict.fromkeys(self.lists.current.allowed_keys, "")
-        return guests | {member.npub: member.role for member in team.members() if not member.removed}
+        clients = {one.npub: "client" if one.writes else "client-observer" for one in team.clients()}
+        return guests | clients | {one.npub: one.role for one in team.members() if not one.removed}
 
     async def join(self, text: str) -> str:
         """Joins the team that an invite names. Returns its name. Raises Refused, Unavailable, Fatal."""

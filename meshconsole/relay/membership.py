@@ -2,7 +2,7 @@
 
 It is a mirror and decides nothing: who belongs is in the roster, signed by the team, while these events
 are signed by one relay's own key. They are told by this relay only: no other node takes or passes them
-on. Nobody becomes a member by a claim, since a member holds post-quantum keys that a Nostr client has not.
+on. Nobody becomes a member by a claim: whom a team lets in is signed twice, by an admin's device.
 """
 
 from __future__ import annotations
@@ -34,8 +34,10 @@ ROLES: dict[str, Role] = {
     "member": Role("member", "Reads and writes.", 200),
     "observer": Role("observer", "Reads only.", 120),
     "relay": Role("relay", "Carries what it cannot read.", 60),
+    "client": Role("client", "Reads and writes with a plain Nostr key.", 280),
+    "client-observer": Role("client, reading", "Reads with a plain Nostr key.", 320),
 }
-"""Those of the roster, highest first; the root key is no device."""
+"""Those of the roster, devices first; the root key is neither. `hue` is in degrees."""
 
 
 class Template(NamedTuple):
@@ -98,8 +100,8 @@ def nobody_joins_by_a_claim(event: Event, client: Client, now: float) -> Verdict
         return Verdict(True, "duplicate", "you are already a member of this relay")
     return refuse(
         "restricted",
-        "a device joins this team with an admin's invite and keys of its own ('meshconsole team join'); "
-        "a claim from a Nostr client cannot make it a member",
+        "an admin lets a Nostr key in ('meshconsole team client add'), and a device joins with an invite and "
+        "keys of its own ('meshconsole team join'); a claim does neither",
     )
 
 
@@ -107,7 +109,7 @@ def nobody_leaves_by_an_event(event: Event, client: Client, now: float) -> Verdi
     if event.kind != kinds.LEAVE_REQUEST:
         return ACCEPTED
     return refuse(
-        "restricted", "ask an admin: a device is removed in the team's roster, on a device of theirs"
+        "restricted", "ask an admin: whoever belongs is removed in the team's roster, on a device of theirs"
     )
 
 

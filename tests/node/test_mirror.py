@@ -12,6 +12,7 @@ from meshconsole.crypto.schnorr import public_key, verify_event
 from meshconsole.node.mirror import RosterMirror
 from meshconsole.relay.event import is_protected
 from meshconsole.relay.filter import Filter
+from meshconsole.relay.membership import ROLES
 from meshconsole.relay.relay import Relay
 from tests.relay.making import NOW, Clock, Public, npub, secret
 from tests.relay.memory import MemoryEventStore
@@ -55,7 +56,7 @@ async def test_members_and_roles_are_told_by_the_relays_own_key(mirrored: Mirror
         ("member", npub("bob"), "member"),
     }
     roles = await mirrored.told(kinds.ROLE)
-    assert {event.tag("d") for event in roles} == {"admin", "member", "observer", "relay"}
+    assert {event.tag("d") for event in roles} == set(ROLES)
     for event in [*roles, *await mirrored.told(kinds.MEMBERS)]:
         assert event.pubkey == public_key(SECRET) == mirrored.relay.house.npub
         assert is_protected(event)
