@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshconsole.content.cid import Cid, Prefix
+from meshconsole.content.cid import SHA2_256, Cid, Prefix
 from meshconsole.core.errors import RemoteError
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ class Block:
         return self._data
 
     @classmethod
-    def of(cls, codec: int, data: bytes) -> Self:
-        """Names our own bytes (version 1, sha2-256). Raises RemoteError("oversize")."""
+    def of(cls, codec: int, data: bytes, hash_code: int = SHA2_256) -> Self:
+        """Names our own bytes (version 1). Raises RemoteError("oversize")."""
         _check_size(data)
-        return cls._make(Cid.of(codec, data), data)
+        return cls._make(Prefix(1, codec, hash_code).name(data), data)
 
     @classmethod
     def v0(cls, data: bytes) -> Self:

@@ -1,17 +1,17 @@
 """How a file becomes blocks: chunks, then a balanced tree of links over them. Pure.
 
 All leaves are at one depth, so a lone last child still gets its own parent on each level
-("balanced", not "balanced-packed"). The two profiles are those of IPIP-499; equal bytes under one
+("balanced", not "balanced-packed"). Two profiles are those of IPIP-499; equal bytes under one
 profile give equal CIDs with every other writer of that profile.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from meshconsole.content.block import Block
-from meshconsole.content.cid import DAG_PB, RAW, Cid
+from meshconsole.content.cid import DAG_PB, RAW, SHA2_256, SHA2_512, Cid
 from meshconsole.content.dagpb import Link, Node, encode_node
 from meshconsole.content.unixfs import Kind, UnixFs, encode_unixfs
 from meshconsole.core.errors import LocalError
@@ -29,11 +29,13 @@ class Profile:
     max_links: int
     raw_leaves: bool
     cid_version: int
+    hash_code: int = SHA2_256
+    """Multihash function of version 1 CIDs."""
 
     def leaf(self, chunk: bytes) -> Leaf:
         """The leaf block of one chunk; hashes it."""
         if self.raw_leaves:
-            block = Block.of(RAW, chunk)
+            block = Block.of(RAW, chunk, self.hash_code)
         else:
             message = UnixFs(Kind.FILE, data=chunk or None, filesize=len(chunk))
             block = self.node(Node(data=encode_unixfs(message)))
@@ -41,12 +43,14 @@ class Profile:
 
     def node(self, node: Node) -> Block:
         encoded = encode_node(node)
-        return Block.of(DAG_PB, encoded) if self.cid_version else Block.v0(encoded)
+        return Block.of(DAG_PB, encoded, self.hash_code) if self.cid_version else Block.v0(encoded)
 
 
 UNIXFS_V1_2025 = Profile("unixfs-v1-2025", 1 << 20, 1024, raw_leaves=True, cid_version=1)
+UNIXFS_V1_SHA512 = replace(UNIXFS_V1_2025, name="unixfs-v1-sha512", hash_code=SHA2_512)
+"""The layout of 2025 under the hash of suite MC2; not one of IPIP-499."""
 UNIXFS_V0_2015 = Profile("unixfs-v0-2015", 256 << 10, 174, raw_leaves=False, cid_version=0)
-PROFILES = {profile.name: profile for profile in (UNIXFS_V1_2025, UNIXFS_V0_2015)}
+PROFILES = {profile.name: profile for profile in (UNIXFS_V1_2025, UNIXFS_V1_SHA512, UNIXFS_V0_2015)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ def _from_groups(text: str) -> bytes:
     if len(typed) != wanted:
         raise Refused(
             "invalid",
-            f"A fingerprint has {wanted} characters or {WORD_COUNT} words; these are {len(typed)} characters.",
+            f"A fingerprint has {wanted} characters or {WORD_COUNT} words; these are {len(typed)}.",
         )
     number = 0
     for place, char in enumerate(typed, 1):

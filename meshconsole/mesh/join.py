@@ -26,6 +26,7 @@ from meshconsole.core.event import Event, decode_event, encode_event
 from meshconsole.core.limits import TokenBucket
 from meshconsole.core.text import safe
 from meshconsole.crypto.bundle import KeyBundle, open_bundle
+from meshconsole.crypto.suites import SUITES, Suite
 from meshconsole.crypto.tls import TlsSession
 from meshconsole.mesh.happenings import JoinAnswered
 from meshconsole.mesh.links.frames import Channel, FrameDecoder, FrameQueue, Precedence
@@ -309,11 +310,19 @@ async def join(
             troubles.append(f"{address} did not answer within {ATTEMPT_S:.0f} s.")
         except (RemoteError, Unavailable) as error:
             sentence = error.sentence
+            if isinstance(error, RemoteError) and error.code == "not-post-quantum":
+                sentence = f"{sentence} {_other_suite(identity.suite)}"
             troubles.append(sentence if address in sentence else f"{address}: {sentence}")
     raise Unavailable(
         "No address of the invite let this device in.\n" + "\n".join(f"  {line}" for line in troubles),
         hint="Check that the inviting device is on, in the same network, and that its invite is still open.",
     )
+
+
+def _other_suite(mine: Suite) -> str:
+    """A team's suite is not in its invites, and a handshake says no more than that it failed."""
+    others = " or ".join(f"meshconsole init --suite {suite.name}" for suite in SUITES if suite != mine)
+    return f"This device's suite is {mine.name}; if the team has another one, make a new home: {others}"
 
 
 async def _ask(

@@ -14,6 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
+from meshconsole.content.layout import UNIXFS_V1_2025, UNIXFS_V1_SHA512
 from meshconsole.core.errors import CorruptData, Fatal, Refused, RemoteError, Unavailable
 from meshconsole.core.status import BlobState, BlobView
 from meshconsole.core.text import safe
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from meshconsole.team.state import Team
 
 READ_BYTES = 1 << 20
+_PROFILE_OF = {"sha2-256": UNIXFS_V1_2025, "sha2-512": UNIXFS_V1_SHA512}
+"""By the multihash that the team's suite names."""
 MAX_REPAIRS = 256
 """Damaged blocks of one file that are fetched again before giving up."""
 
@@ -144,7 +147,7 @@ class TeamFiles:
             loop.call_soon_threadsafe(report, done, size, "sealing")
 
         sealed = seal_stream(key, context, _pieces(path, told), size)
-        added = await self._content.add(sealed, path.name)
+        added = await self._content.add(sealed, path.name, profile=_PROFILE_OF[team.suite.cid_hash])
         try:
             await self._announce(team, added.cid, path.name, size, key)
         except BaseException:
