@@ -142,3 +142,31 @@ async def test_protected_events_need_their_author(tmp_path: Path) -> None:
             assert not (await made.send_event(event)).success
         async with client(url, alice) as made:
             assert (await made.send_event(event)).success
+
+
+async def test_search(tmp_path: Path) -> None:
+    keys = sdk.Keys.generate()
+    async with relay(tmp_path, Public()) as url, client(url) as made:
+        await made.send_event(note(keys, "The bridge is open", 1000))
+        await made.send_event(note(keys, "Water at the school", 1001))
+        assert await ask(made, search="bridge OPEN") == ["The bridge is open"]
+        assert await ask(made, search="bridge water") == []
+
+
+async def test_gift_wraps_reach_their_reader_alone(tmp_path: Path) -> None:
+    alice, bob, carol = (sdk.Keys.generate() for _ in range(3))
+    members = Members({keys.public_key().to_hex() for keys in (alice, bob, carol)})
+    rumor = sdk.EventBuilder(sdk.Kind(14), "for bob alone").finalize_unsigned(alice.public_key())
+    wrap = sdk.nip59_make_gift_wrap(alice, bob.public_key(), rumor)
+    mine = {"kinds": [1059], "#p": [bob.public_key().to_hex()]}
+    async with relay(tmp_path, members) as url:
+        async with client(url, alice) as made:
+            output = await made.send_event(wrap)
+            assert output.success, output.failed
+        async with client(url, bob) as made:
+            wanted = sdk.Filter.from_json(json.dumps(mine))
+            (found,) = await made.fetch_events(sdk.ReqTarget.auto([wanted]), PATIENCE)
+            assert sdk.UnwrappedGift.from_gift_wrap(bob, found).rumor().content() == "for bob alone"
+        async with client(url, carol) as made:
+            await made.send_event(note(carol, "to be logged in"))
+            assert await ask(made, ids=[wrap.id().to_hex()]) == []

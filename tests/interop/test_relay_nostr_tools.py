@@ -2,108 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import shutil
 import time
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.core.config import RelaySection
 from meshconsole.node.listbook import ListBook
 from meshconsole.node.managing import Managing
 from meshconsole.node.state import NodeState
 from meshconsole.relay.relay import Relay
 from meshconsole.relay.server import RelayServer
 from meshconsole.relay.sqlite import SqliteEventStore
-from tests.relay.making import KEY, NOW, TAG_KEY, Members, Public, npub, secret, unsigned
+from tests.interop.clients import client, needs, relay
+from tests.relay.making import KEY, NOW, TAG_KEY, Members, Public, npub, unsigned
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
-    from meshconsole.core.event import Event
-    from meshconsole.relay.policy import Access
+    from tests.interop.clients import Outsider
 
-HERE = Path(__file__).parent / "js"
-NODE = shutil.which("node")
-
-
-def what_is_missing() -> str:
-    if NODE is None:
-        return (
-            "Node.js 20 or newer is not installed; get it from your system's packages or https://nodejs.org"
-        )
-    if not (HERE / "node_modules" / "nostr-tools").is_dir():
-        return "nostr-tools is not installed; get it with: npm ci --prefix tests/interop/js"
-    return ""
+pytestmark = needs("nostr-tools")
 
 
-pytestmark = [pytest.mark.interop, pytest.mark.skipif(bool(what_is_missing()), reason=what_is_missing())]
-
-
-class Tools:
-    """One client process."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    async def ask(self, command: str, **arguments: object) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"do": command, **arguments}).encode() + b"\n")
-        line = await self._process.stdout.readline()
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    async def do(self, command: str, **arguments: object) -> Any:  # noqa: ANN401 - any JSON
-        answer = await self.ask(command, **arguments)
-        assert "error" not in answer, answer
-        return answer["result"]
-
-    async def publish(self, kind: int = 1, content: str = "", at: int = 1000, tags: Any = ()) -> str:  # noqa: ANN401
-        template = {"kind": kind, "content": content, "created_at": at, "tags": tags}
-        published = await self.do("publish", template=template)
-        return str(published["id"])
-
-    async def query(self, *filters: dict[str, object]) -> list[str]:
-        return [event["content"] for event in await self.do("query", filters=filters)]
-
-
-@asynccontextmanager
-async def relay(folder: Path, access: Access, events: Sequence[Event] = ()) -> AsyncIterator[str]:
-    store = SqliteEventStore(folder / "node.db", KEY, TAG_KEY)
-    store.add(list(events))
-    service = Relay(store, access=access, emit=lambda _: None, config=RelaySection())
-    server = RelayServer(service, host="127.0.0.1", port=0, name="pi four")
-    await service.start()
-    await server.start()
-    try:
-        yield f"ws://{server.addresses[0]}"
-    finally:
-        await server.stop()
-        await service.stop()
-        store.close()
-
-
-@asynccontextmanager
-async def tools(url: str, name: str = "alice") -> AsyncIterator[Tools]:
-    process = await asyncio.create_subprocess_exec(
-        NODE or "node",
-        str(HERE / "relay_client.mjs"),
-        url,
-        secret(name).hex(),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield Tools(process)
-    finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        await process.wait()
+def tools(url: str, name: str = "alice") -> AbstractAsyncContextManager[Outsider]:
+    return client("relay_client.mjs", url, name)
 
 
 async def test_publish_query_follow(tmp_path: Path) -> None:
@@ -203,6 +126,44 @@ async def test_manage(tmp_path: Path) -> None:
     await service.stop()
     store.close()
     state.close()
+
+
+async def test_count_and_search(tmp_path: Path) -> None:
+    async with relay(tmp_path, Public()) as url, tools(url) as alice:
+        await alice.publish(content="The bridge is open")
+        await alice.publish(content="Water at the school", at=1001)
+        assert await alice.do("count", filters=[{}, {"kinds": [1]}]) == 2
+        assert await alice.query({"search": "BRIDGE open"}) == ["The bridge is open"]
+        refused = await alice.ask("count", filters=[{"kinds": ["x"]}])
+        assert "invalid: " in refused["error"]
+
+
+async def test_gift_wraps_reach_their_reader_alone(tmp_path: Path) -> None:
+    team = Members({npub("alice"), npub("bob")})
+    async with relay(tmp_path, team) as url, tools(url) as alice, tools(url, "bob") as bob:
+        for one in (alice, bob):
+            assert "auth-required: " in (await one.ask("query", filters=[{}]))["error"]
+            await one.do("auth")
+        wrap = await alice.do("wrap", to=npub("bob"), content="for bob alone")
+        found = await bob.do("query", filters=[{"kinds": [1059], "#p": [npub("bob")]}])
+        assert await bob.do("unwrap", wraps=found) == ["for bob alone"]
+        assert await alice.query({"ids": [wrap["id"]]}) == []
+        assert (
+            "restricted: "
+            in (await alice.ask("query", filters=[{"kinds": [1059], "#p": [npub("bob")]}]))["error"]
+        )
+        assert await alice.do("count", filters=[{"ids": [wrap["id"]]}]) == 0
+
+
+async def test_requests_to_vanish_are_followed(tmp_path: Path) -> None:
+    async with relay(tmp_path, Public()) as url, tools(url) as alice:
+        await alice.publish(content="gone")
+        await alice.publish(62, "", 2000, [["relay", url]])
+        assert await alice.query({"kinds": [1]}) == []
+        refused = await alice.ask(
+            "publish", template={"kind": 1, "content": "gone", "created_at": 1000, "tags": []}
+        )
+        assert "blocked: " in refused["error"]
 
 
 async def test_relay_information(tmp_path: Path) -> None:

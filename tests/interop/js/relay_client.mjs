@@ -4,6 +4,7 @@
 import { createInterface } from 'node:readline'
 import { hexToBytes } from '@noble/hashes/utils.js'
 import { fetchRelayInformation } from 'nostr-tools/nip11'
+import { unwrapEvent, wrapEvent } from 'nostr-tools/nip59'
 import { finalizeEvent } from 'nostr-tools/pure'
 import { nip77 } from 'nostr-tools'
 import { getToken } from 'nostr-tools/nip98'
@@ -55,6 +56,15 @@ const commands = {
     while (live.length < count) await new Promise(resolve => (wake = resolve))
     return live.splice(0, count)
   },
+
+  count: ({ filters }) => relay.count(filters, {}),
+
+  async wrap({ to, content }) {
+    const wrap = wrapEvent({ kind: 14, content, tags: [['p', to]], created_at: 1000 }, secret, to)
+    return { id: wrap.id, reason: await relay.publish(wrap) }
+  },
+
+  unwrap: async ({ wraps }) => wraps.map(wrap => unwrapEvent(wrap, secret).content),
 
   auth: () => relay.auth(sign),
 
