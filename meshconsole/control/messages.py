@@ -27,7 +27,7 @@ from meshconsole.core.status import (  # noqa: TC001 - msgspec reads the annotat
 )
 from meshconsole.core.verdict import ACCEPTED, Code, Verdict
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised when a message changes its meaning. Both sides must agree; there is no negotiation."""
 
 MAX_LISTED = 10_000

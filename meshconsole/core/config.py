@@ -23,6 +23,7 @@ Percent = Annotated[int, Meta(ge=0, le=100)]
 Natural = Annotated[int, Meta(ge=0, le=1 << 40)]
 Positive = Annotated[int, Meta(ge=1, le=1 << 40)]
 Rate = Annotated[float, Meta(ge=0, le=1e6)]
+KindRate = Annotated[str, Meta(pattern=r"^[0-9]{1,5}(-[0-9]{1,5})?=[0-9]{1,9}$")]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,6 +88,14 @@ class RelaySection(Section, frozen=True):
     what this relay is see a key that it has for this alone. Only while privacy.share_with_team_only is on."""
     max_sync_events: Positive = 500_000
     """The most events that one reconciliation (NIP-77) may cover; each takes 40 bytes of memory."""
+    key_events_per_minute: Natural = 0
+    """The most events that clients logged in with one key (NIP-42) may send together; 0 is no limit."""
+    kind_events_per_minute: tuple[KindRate, ...] = ()
+    """`KIND=N` or `FIRST-LAST=N`: the most events of these kinds that one client may send. A client is its
+    key if it has logged in, else its address."""
+    compression: Literal["off", "on"] = "off"
+    """on: permessage-deflate for clients who ask for it, from their next connection on: about 50 kB of
+    memory for each, and 20 to 40 us of processor for each message. For slow and metered links."""
 
 
 class ContentSection(Section, frozen=True):
@@ -111,6 +120,24 @@ class LimitsSection(Section, frozen=True):
     """Above it no more clients are let in; 0 is no limit."""
     performance_mode: PerformanceMode = "balanced"
     """saver: everything else on this machine goes first."""
+    max_connections_per_ip: Natural = 16
+    """Clients from one IPv4 address, or one IPv6 /64. The team's links and this machine itself are exempt."""
+    new_connections_per_minute: Natural = 120
+    """From one address, of every kind; half of them may come at once."""
+    max_handshakes: Annotated[int, Meta(ge=1, le=65_536)] = 64
+    """Connections that have not finished their handshake. Of more, whoever has the most loses one."""
+    max_strangers_percent: Annotated[int, Meta(ge=1, le=100)] = 50
+    """Of the places for clients, what those may hold who have not logged in; only where they must."""
+    handshake_timeout_s: Annotated[int, Meta(ge=1, le=300)] = 5
+    """For a connection to say what it wants."""
+    idle_timeout_s: Annotated[int, Meta(ge=0, le=86_400)] = 600
+    """A client with no subscription that says nothing is let go; 0 is never."""
+    ping_interval_s: Annotated[int, Meta(ge=0, le=86_400)] = 20
+    """A client that is silent for so long is pinged; 0 is never."""
+    ping_timeout_s: Annotated[int, Meta(ge=1, le=86_400)] = 60
+    """A client that does not answer a ping is let go."""
+    write_timeout_s: Annotated[int, Meta(ge=0, le=86_400)] = 60
+    """A client that owes more than 128 KiB must take half of it in this time, or is let go; 0 is never."""
 
 
 class PrivacySection(Section, frozen=True):
@@ -197,6 +224,15 @@ RELOADABLE = frozenset(
         "limits.max_storage_mb",
         "limits.max_bandwidth_mbps",
         "limits.max_memory_mb",
+        "limits.max_connections_per_ip",
+        "limits.new_connections_per_minute",
+        "limits.max_handshakes",
+        "limits.max_strangers_percent",
+        "limits.handshake_timeout_s",
+        "limits.idle_timeout_s",
+        "limits.ping_interval_s",
+        "limits.ping_timeout_s",
+        "limits.write_timeout_s",
         "privacy.share_with_team_only",
         "privacy.require_authentication",
         "relay.rate_limits",
@@ -211,6 +247,9 @@ RELOADABLE = frozenset(
         "relay.urls",
         "relay.tell_members",
         "relay.max_sync_events",
+        "relay.key_events_per_minute",
+        "relay.kind_events_per_minute",
+        "relay.compression",
         "console.theme",
         "console.glyphs",
         "console.frames_per_second",

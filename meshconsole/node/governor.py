@@ -21,9 +21,10 @@ from meshconsole.core.errors import Refused
 from meshconsole.core.limits import TokenBucket
 from meshconsole.core.status import LimitsStatus, StorageStatus
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
+from meshconsole.relay.places import client_places
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from meshconsole.core.config import Config
@@ -234,10 +235,9 @@ class Governor:
 
     def admit(self, kind: str, remote: str) -> Verdict:
         """May one more connection be opened? Only "client" is a plain Nostr client; the other kinds are
-        the team's. A quarter of the connections is kept for them, so that strangers cannot shut it out."""
+        the team's."""
         del remote
-        allowed = self._limits.max_connections
-        open_to_kind = allowed - allowed // 4 if kind == "client" else allowed
+        open_to_kind = client_places(self._limits) if kind == "client" else self._limits.max_connections
         if self._use().connections >= open_to_kind:
             return self.refuse("restricted", f"all {open_to_kind} connections are in use; try again later")
         if self._over_memory() and kind == "client":
@@ -274,7 +274,8 @@ class Governor:
         since, before = self._stored[0]
         self._growth = (stored - before) / (now - since) if now - since >= GROWTH_SETTLED_S else 0.0
 
-    def limits_status(self) -> LimitsStatus:
+    def limits_status(self, refusals: Mapping[str, int]) -> LimitsStatus:
+        """`refusals` are what the relay has counted itself."""
         degraded = []
         if self.quota.refusing:
             degraded.append(f"refusing writes: {self.quota.refusing}")
@@ -293,7 +294,7 @@ class Governor:
             cpu_percent=self._cpu_percent,
             performance_mode=self._limits.performance_mode,
             degraded=tuple(degraded),
-            refusals=dict(self.refusals),
+            refusals=dict(Counter(refusals) + self.refusals),
         )
 
     def storage_status(self) -> StorageStatus:

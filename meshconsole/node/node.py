@@ -257,6 +257,7 @@ class Node:
             meter=self.governor.bandwidth,
             hosts=lambda: (*host_addresses(), gethostname(), f"{gethostname()}.local"),
             manage=self.managing.answer,
+            limits=self.config.limits,
         )
         await self.server.start()
         stack.push_async_callback(self.server.stop)
@@ -306,6 +307,8 @@ class Node:
         self.config = config
         self.governor.apply(config)
         self.relay.apply(self.effective.relay)
+        if self.server is not None:
+            self.server.apply(self.effective.limits)
         self.mirror.changed()
         logging.getLogger("meshconsole").setLevel(config.log.level.upper())
         self.control.status_changed()
@@ -407,7 +410,6 @@ class Node:
     def _on_refused(self, refused: RefusedEvent) -> None:
         if refused.verdict.accepted:
             return
-        self.governor.count_refusal(refused.verdict.code, refused.verdict.sentence)
         if refused.event is not None:
             view = self.recent.add(
                 refused.event,
@@ -476,7 +478,9 @@ class Node:
             self.use.blocks_bytes, self.use.blocks_count = blocks.bytes, blocks.blocks
             self.use.pinned_bytes = blocks.pinned_bytes
         self._count_connections()
-        self.governor.sample(time.monotonic())
+        now = time.monotonic()
+        self.governor.sample(now)
+        self.relay.sample(now)
 
     def _count_connections(self) -> None:
         incoming = self.server.connections if self.server is not None else 0

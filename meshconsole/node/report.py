@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 def node_status(node: Node) -> NodeStatus:
     peers = node.mesh.status() if node.mesh is not None else ()
+    door = node.server if node.server is not None else node.relay
+    relay = door.status(node.addresses)
     return NodeStatus(
         version=__version__,
         name=node.config.node.name,
@@ -24,9 +26,9 @@ def node_status(node: Node) -> NodeStatus:
         started=node.started,
         now=time.time(),
         listen=node.addresses,
-        relay=node.relay.status(node.addresses),
+        relay=relay,
         storage=node.governor.storage_status(),
-        limits=node.governor.limits_status(),
+        limits=node.governor.limits_status(relay.refusals),
         peers=peers,
         team=_team_status(node.membership.team, node.identity.npub),
         capabilities=capabilities(node.config),

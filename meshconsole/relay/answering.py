@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from meshconsole.relay.happening import Counting, Subscription
     from meshconsole.relay.session import Session
     from meshconsole.relay.store import EventStore, Selection
+    from meshconsole.relay.traffic import Traffic
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +49,9 @@ class Answering:
         announced: Callable[[], int],
         drained: Callable[[Session], Awaitable[bool]],
         closed: Callable[[Subscription], None],
+        traffic: Traffic,
     ) -> None:
-        self.sent = 0
-        """Stored events given out."""
+        self._traffic = traffic
         self._store = store
         self._readers = readers
         self._config = config
@@ -119,7 +120,7 @@ class Answering:
     def _send_stored(self, subscription: Subscription, raws: Sequence[bytes]) -> None:
         if not subscription.closed:
             subscription.session.stored(subscription, raws)
-            self.sent += len(raws)
+            self._traffic.events_out += len(raws)
 
     def _give_up(self, subscription: Subscription, error: BaseException) -> None:
         self._closed(subscription)

@@ -20,13 +20,18 @@ from websockets.asyncio.server import ServerConnection
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import State
 
+from meshconsole.relay import messages
+from meshconsole.relay.deflate import deflated_frames
 from meshconsole.relay.frames import NEED_MORE, next_frame, text_frames
+from meshconsole.relay.places import http_answer
+from meshconsole.relay.pulse import Signs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from websockets.http11 import Request, Response
 
+    from meshconsole.relay.places import Place, TurnedAway
     from meshconsole.relay.postdesk import Opening
     from meshconsole.relay.relay import Relay
     from meshconsole.relay.session import Session
@@ -43,6 +48,12 @@ MAX_READING = 4
 
 MAX_UNPAID_BYTES = 128 * 1024
 """Received bytes that the meter has not let pass yet; beyond it the client is not read."""
+
+LINGER_S = 1.0
+"""How long last words may take to be read."""
+
+MAX_REASON = 123
+"""Bytes of a close frame's reason (RFC 6455 section 5.5)."""
 
 
 class Meter(Protocol):
@@ -61,11 +72,26 @@ class EagerMeter(Protocol):
         """Takes the bytes if they may pass now."""
 
 
-class ClientConnection(ServerConnection):
-    """Also serves the routes of other rooms, and then behaves as the library made it."""
+class Gate(Protocol):
+    """Who decides whether a connection may stay."""
 
-    def __init__(self, *arguments: object, opening: Opening, **named: object) -> None:
+    def knock(self, connection: ClientConnection, transport: asyncio.Transport) -> TurnedAway | None: ...
+
+    def left(self, connection: ClientConnection) -> None: ...
+
+
+class ClientConnection(ServerConnection):
+    """Also serves the routes of other rooms, and then behaves as the library made it.
+
+    One that the gate turns away never reaches the library: it gets its answer and a moment to read it.
+    """
+
+    def __init__(self, *arguments: object, gate: Gate, opening: Opening, **named: object) -> None:
         super().__init__(*arguments, **named)  # type: ignore[arg-type]
+        self._gate = gate
+        self.place: Place | None = None
+        self._turned_away = False
+        self._deaf = False
         self._opening: Opening | None = opening
         self.is_client = False
         """Set before the handshake is answered, when the path is the relay's own."""
@@ -91,11 +117,65 @@ class ClientConnection(ServerConnection):
         """It is not read at present."""
         return self._held
 
-    def expel(self, reason: str) -> None:
-        """Ends the connection from our side, with a reason that fits a close frame."""
+    @property
+    def is_stuck(self) -> bool:
+        """It does not take what it is sent."""
+        return not self._deaf and self.paused
+
+    @property
+    def is_answered(self) -> bool:
+        """It is an HTTP request that has its answer, or will get it."""
+        return self._opening is not None and self._opening.is_ours
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        turned_away = self._gate.knock(self, transport)
+        if turned_away is None:
+            super().connection_made(transport)
+            return
+        self._turned_away = True
+        self.transport = transport
+        self.dismiss(turned_away)
+
+    def dismiss(self, turned_away: TurnedAway) -> None:
+        """Before the handshake is done: an HTTP answer, and the end. Closing at once, with a request
+        unread, would make some systems throw the answer away."""
+        transport = self.transport
+        self._deaf = True
+        if not transport.is_closing():
+            transport.write(http_answer(turned_away))
+            transport.write_eof()
+            self.loop.call_later(LINGER_S, transport.abort)
+
+    def expel(self, sentence: str) -> None:
+        """After the handshake: a NOTICE if there is room for one, a close frame, and soon the end."""
         if self.is_open:
-            self.protocol.fail(CloseCode.POLICY_VIOLATION, reason)
+            if not self.paused:
+                self.transport.write(self.frames([messages.notice(sentence)]))
+            self.protocol.fail(CloseCode.POLICY_VIOLATION, sentence[:MAX_REASON])
             self.send_data()
+            self.loop.call_later(LINGER_S, self.transport.abort)
+
+    def frames(self, several: list[bytes]) -> bytes:
+        """Text messages as they go over this connection."""
+        extensions = self.protocol.extensions
+        return deflated_frames(several, extensions) if extensions else text_frames(several)
+
+    def ping_now(self) -> None:
+        """Any answer will do: what is received is counted, not matched."""
+        if self.is_open and not self.paused:
+            self.protocol.send_ping(b"")
+            self.send_data()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._turned_away:
+            return
+        self._gate.left(self)
+        super().connection_lost(exc)
+
+    def eof_received(self) -> None:
+        if not self._deaf:
+            super().eof_received()
 
     def attach(self, port: ClientPort) -> None:
         """From now on messages go to `port`; those that came before it go first."""
@@ -106,6 +186,8 @@ class ClientConnection(ServerConnection):
         self.go_on()
 
     def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
         if self._opening is not None:
             data = self._opening.take(self, data)
             if not data:
@@ -134,9 +216,16 @@ class ClientConnection(ServerConnection):
             self._fragments.clear()
             self._take(message)
 
+    def pause_writing(self) -> None:
+        if not self._turned_away:
+            super().pause_writing()
+
     def resume_writing(self) -> None:
+        if self._turned_away:
+            return
         super().resume_writing()
         if self._port is not None:
+            self._port.drains += 1
             self._port.flush()
 
     def go_on(self) -> None:
@@ -216,10 +305,11 @@ class ClientPort:
         *,
         meter: Meter | None,
         via: str,
+        network: str,
         is_own_url: Callable[[str], bool],
     ) -> None:
         self._relay = relay
-        self._connection = connection
+        self.connection = connection
         self._meter = meter
         self._eager: EagerMeter | None = meter if isinstance(meter, EagerMeter) else None
         self._via = via
@@ -232,7 +322,29 @@ class ClientPort:
         self._to_pay_in = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._session: Session = relay.connect(self, is_own_url)
+        self.messages = 0
+        """Ever received."""
+        self.drains = 0
+        """How often the connection has caught up with what it was sent."""
+        self._session: Session = relay.connect(self, is_own_url, network=network)
+        self.client = self._session.client
+        self._use = self.client.use
+
+    @property
+    def owed(self) -> int:
+        """Bytes that the client has not taken yet."""
+        return self._session.unsent + len(self._piece) + self.connection.transport.get_write_buffer_size()
+
+    def signs(self) -> Signs:
+        session, connection = self._session, self.connection
+        return Signs(
+            bytes_in=self._use.bytes_in,
+            messages=self.messages,
+            drained=self.drains,
+            owes=connection.paused,
+            is_held=connection.is_held,
+            is_busy=bool(session.subscriptions or session.offered or session.unsent or self._piece),
+        )
 
     @property
     def full(self) -> bool:
@@ -242,23 +354,23 @@ class ClientPort:
             or session.offered_bytes >= MAX_OFFERED_BYTES
             or session.reading >= MAX_READING
             or self._unpaid_in >= MAX_UNPAID_BYTES
-            or self._connection.paused  # it does not take what it is sent
+            or self.connection.paused  # it does not take what it is sent
             or bool(self._piece)
         )
 
     async def run(self) -> None:
         """Until the connection is closed."""
         try:
-            self._connection.attach(self)
+            self.connection.attach(self)
             if self._meter is None:
-                await self._connection.wait_closed()
+                await self.connection.wait_closed()
                 return
             async with asyncio.TaskGroup() as group:
                 paying = [
                     group.create_task(self._pay_out(self._meter)),
                     group.create_task(self._pay_in(self._meter)),
                 ]
-                await self._connection.wait_closed()
+                await self.connection.wait_closed()
                 for task in paying:
                     task.cancel()
         finally:
@@ -266,9 +378,11 @@ class ClientPort:
             self._empty.set()
 
     def take(self, message: bytes) -> None:
+        self.messages += 1
         self._relay.receive(self._session, message, self._via)
 
     def received(self, count: int) -> None:
+        self._use.bytes_in += count
         if self._meter is not None:
             self._unpaid_in += count
             self._to_pay_in.set()
@@ -285,12 +399,13 @@ class ClientPort:
     def flush(self) -> None:
         """Writes what the session has, as far as the connection and the meter take it now."""
         self._flushing = False
-        connection, session = self._connection, self._session
+        connection, session = self.connection, self._session
         while session.unsent and not connection.paused and not self._piece:
             if not connection.is_open:
                 session.outbox()  # nobody reads it any more
                 break
-            piece = text_frames(session.outbox(WRITE_BYTES))
+            piece = connection.frames(session.outbox(WRITE_BYTES))
+            self._use.bytes_out += len(piece)
             if self._meter is None or (self._eager is not None and self._eager.try_out(len(piece))):
                 connection.transport.write(piece)
             else:
@@ -307,8 +422,8 @@ class ClientPort:
             self._to_pay_out.clear()
             await meter.wait_out(len(self._piece))
             piece, self._piece = self._piece, b""
-            if self._connection.is_open:
-                self._connection.transport.write(piece)
+            if self.connection.is_open:
+                self.connection.transport.write(piece)
             self.flush()
 
     async def _pay_in(self, meter: Meter) -> None:
@@ -318,4 +433,4 @@ class ClientPort:
             count, self._unpaid_in = self._unpaid_in, 0
             await meter.wait_in(count)
             if not self.full:
-                self._connection.go_on()
+                self.connection.go_on()

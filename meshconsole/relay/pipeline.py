@@ -85,15 +85,17 @@ class _Batch:
 
 class Pipeline:
     """`happened(offer, verdict, seq)` is called after the answer, for everything but duplicates, and says
-    how many bytes are sent on because of it."""
+    how many bytes are sent on because of it; `paced` has the last word on what the policies let through."""
 
     def __init__(
         self,
         store: EventStore,
         happened: Callable[[Offer, Verdict, int], int | None],
         clock: Callable[[], float],
+        paced: Callable[[Event, Client], Verdict] = lambda _event, _client: ACCEPTED,
     ) -> None:
         self._store = store
+        self._paced = paced
         self._happened = happened
         self._clock = clock
         self._inbox: list[Offer] = []
@@ -207,6 +209,8 @@ class Pipeline:
                 continue
             offer.read = checked
             verdict = judge_event(checked.event, offer.client, now)
+            if not verdict.code:
+                verdict = self._paced(checked.event, offer.client)
             if verdict.code:
                 self._settle(offer, verdict, 0)
             elif is_ephemeral(checked.event.kind):

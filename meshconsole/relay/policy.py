@@ -22,6 +22,7 @@ from meshconsole.core import kinds
 from meshconsole.core.config import RelaySection
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
 from meshconsole.relay.event import is_protected
+from meshconsole.relay.frequent import Use
 from meshconsole.relay.lists import Lists
 from meshconsole.relay.membership import (
     no_invites_by_request,
@@ -73,6 +74,10 @@ class Client:
     house: House
     npubs: tuple[str, ...] = ()
     trusted: bool = False
+    network: str = ""
+    """Where it comes from."""
+    use: Use = field(default_factory=Use)
+    """What it did so far."""
 
 
 # --- Asked before any work is done -------------------------------------------------------------------
@@ -86,6 +91,11 @@ def may_offer(client: Client) -> Verdict:
 def may_ask(client: Client) -> Verdict:
     """The gate before a query is run, and again before each live delivery."""
     return _gate(client, client.house.access.may_read)
+
+
+def is_stranger(client: Client) -> bool:
+    """It may neither read nor write by what it has proven so far."""
+    return not may_ask(client).accepted and not may_offer(client).accepted
 
 
 def _gate(client: Client, ask: Callable[[Collection[str]], Verdict]) -> Verdict:

@@ -18,6 +18,7 @@ from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.event import Event, decode_event, is_ephemeral
 from meshconsole.core.kinds import CONTROL_KINDS
 from meshconsole.core.status import RelayStatus
+from meshconsole.core.verdict import ACCEPTED
 from meshconsole.relay.answering import Answering
 from meshconsole.relay.event import claimed_id, readable_id
 from meshconsole.relay.happening import Closed, Counting, Offered, Opened, Subscription, TurnedAway, Widened
@@ -25,16 +26,19 @@ from meshconsole.relay.lists import Lists
 from meshconsole.relay.live import LiveIndex
 from meshconsole.relay.names import names_this_relay
 from meshconsole.relay.negotiating import Negotiating
+from meshconsole.relay.pace import Pace
 from meshconsole.relay.pipeline import Offer, Pipeline
-from meshconsole.relay.policy import Access, Client, House, may_ask
+from meshconsole.relay.policy import Access, Client, House, is_stranger, may_ask
 from meshconsole.relay.session import Session
 from meshconsole.relay.shared import VIA_SHARED, SharedStore
 from meshconsole.relay.store import Removed
+from meshconsole.relay.traffic import Traffic, slowest
 from meshconsole.relay.turn import TurnEnd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from meshconsole.core.status import SlowClient
     from meshconsole.core.verdict import Verdict
     from meshconsole.relay.filter import Filter
     from meshconsole.relay.store import EventStore, FeedRow
@@ -113,8 +117,8 @@ class Relay:
         self._ports: dict[Session, Port] = {}
         self._announced = 0
         """The newest event that was passed on."""
-        self._events_in = 0
-        self._events_out = 0
+        self.traffic = Traffic()
+        self._pace = Pace(self.config)
         self._pipeline: Pipeline | None = None
         self._reading: ThreadPoolExecutor | None = None
         self._answering: Answering | None = None
@@ -124,7 +128,7 @@ class Relay:
 
     async def start(self) -> None:
         self._announced = self.store.head_seq
-        self._pipeline = Pipeline(self.store, self._happened, self._clock)
+        self._pipeline = Pipeline(self.store, self._happened, self._clock, self._paced)
         self._reading = ThreadPoolExecutor(2, thread_name_prefix="relay-read")
         self._answering = Answering(
             self.store,
@@ -133,6 +137,7 @@ class Relay:
             announced=lambda: self._announced,
             drained=self._drained,
             closed=self._live.remove,
+            traffic=self.traffic,
         )
         self._negotiating = Negotiating(self.store, lambda: self._ports.keys(), lambda: self.config)
         self._purging = asyncio.create_task(self._purge(), name="relay-purge")
@@ -164,21 +169,52 @@ class Relay:
     def apply(self, config: RelaySection) -> None:
         """New limits, for open sessions too."""
         self.config = self.house.config = config
+        self._pace.apply(config)
         for session in self._ports:
             session.apply(config)
 
-    def status(self, addresses: Sequence[str] = ()) -> RelayStatus:
-        """`addresses` are where it can be reached, if the caller knows better than its server."""
+    def status(
+        self,
+        addresses: Sequence[str] = (),
+        *,
+        handshakes: int = 0,
+        slow: Iterable[SlowClient] = (),
+    ) -> RelayStatus:
+        """`addresses` are where it can be reached, if the caller knows better than its server, which
+        knows of handshakes under way and slow clients."""
+        traffic = self.traffic
+        clients = [session.client for session in self._ports]
+        counts = traffic.counts(client.use for client in clients)
+        public = self.access.public()
+        opened = [open_ for session in self._ports for open_ in session.subscriptions.values()]
         return RelayStatus(
             enabled=self.config.enable,
             address=", ".join(addresses) or self.address,
-            public=self.access.public(),
-            clients=len(self._ports),
+            public=public,
+            clients=len(clients),
             subscriptions=len(self._live),
-            events_in=self._events_in,
-            events_out=self._events_out + (self._answering.sent if self._answering else 0),
+            events_in=counts.events_in,
+            events_out=counts.events_out,
             store=self.store.description,
+            requests=counts.requests,
+            bytes_in=counts.bytes_in,
+            bytes_out=counts.bytes_out,
+            filters=sum(len(open_.filters) for open_ in opened),
+            strangers=0 if public else sum(map(is_stranger, clients)),
+            handshakes=handshakes,
+            queries_cut=traffic.queries_cut,
+            slow_closed=traffic.slow_closed,
+            refusals=dict(traffic.reasons),
+            rates=traffic.rates(),
+            kinds=traffic.top_kinds(),
+            keys=traffic.top_authors(),
+            addresses=traffic.top_addresses((client.network, client.use) for client in clients),
+            slow=slowest(slow),
         )
+
+    def sample(self, now: float) -> None:
+        """Every few seconds, for the rates. `now` is monotonic."""
+        self.traffic.sample(now, (session.client.use for session in self._ports))
 
     async def publish(self, raw: bytes | Event, *, via: str = "local", trusted: bool = False) -> Verdict:
         """Verified, judged, durably stored and delivered live when this returns an accepting verdict.
@@ -220,12 +256,15 @@ class Relay:
                 return Removed(count, size)
             count, size = count + removed.count, size + removed.bytes
 
-    def connect(self, port: Port, is_own_url: Callable[[str], bool], *, trusted: bool = False) -> Session:
+    def connect(
+        self, port: Port, is_own_url: Callable[[str], bool], *, trusted: bool = False, network: str = ""
+    ) -> Session:
         """A session for a connection; feed it through `receive` and end it with `disconnect`.
 
-        `is_own_url` says whether the relay URL in a login (NIP-42) means this relay.
+        `is_own_url` says whether the relay URL in a login (NIP-42) means this relay; `network` is where
+        the client comes from, for limits and counts.
         """
-        client = Client(self.house, trusted=trusted)
+        client = Client(self.house, trusted=trusted, network=network)
         challenge = secrets.token_hex(16)
         session = Session(client, self.config, challenge, port.wake, is_own_url, self.refusals)
         self._ports[session] = port
@@ -239,32 +278,56 @@ class Relay:
             elif isinstance(happening, TurnedAway):
                 claimed, size, verdict = happening
                 self.refusals["EVENT", verdict.code] += 1
+                self.traffic.refuse(verdict, session.client.use)
                 self._emit(RefusedEvent(None, claimed, via, self._clock(), size, verdict))
             elif isinstance(happening, Opened):
+                self._requested(session)
                 self._live.add(happening.subscription, happening.subscription.filters)
                 self._asked.open(happening.subscription, self._announced)
             elif isinstance(happening, Widened):
                 self._live.add(happening.subscription, happening.subscription.filters)
             elif isinstance(happening, Counting):
+                self._requested(session)
                 self._asked.count(happening)
             elif isinstance(happening, Closed):
                 self._live.remove(happening.subscription)
             elif self._negotiating is not None:
+                self._requested(session)
                 self._negotiating.answer(happening)
+        if session.declined:
+            for verdict in session.declined:
+                self.traffic.refuse(verdict, session.client.use)
+            session.declined.clear()
+
+    def _requested(self, session: Session) -> None:
+        self.traffic.requests += 1
+        session.client.use.requests += 1
 
     def disconnect(self, session: Session) -> None:
         del self._ports[session]
+        client = session.client
+        self.traffic.ended(client.network, client.npubs, client.use)
         for subscription in session.end():
             self._live.remove(subscription)
 
     def _offer(self, session: Session, offered: Offered, via: str) -> None:
         data, claimed = offered
+        client = session.client
+        if self._pace.is_set and not client.trusted:
+            verdict = self._pace.offer(client.npubs, time.monotonic())
+            if not verdict.accepted:
+                identifier = claimed or readable_id(data)
+                session.answer(identifier, len(data), verdict)
+                self.refusals["EVENT", verdict.code] += 1
+                self.traffic.refuse(verdict, client.use)
+                self._emit(RefusedEvent(None, identifier or "", via, self._clock(), len(data), verdict))
+                return
 
         def answer(verdict: Verdict) -> None:
             session.answer(claimed or readable_id(data), len(data), verdict)
 
         limit = self.config.max_event_bytes
-        self._running.offer(Offer(data, claimed, session.client, via, answer, limit))
+        self._running.offer(Offer(data, claimed, client, via, answer, limit))
 
     def _happened(self, offer: Offer, verdict: Verdict, seq: int) -> int:
         """An event reached its end in the pipeline: pass it on, and tell the node. Returns the bytes that
@@ -276,10 +339,13 @@ class Relay:
             if offer.read is not None:
                 event, size = offer.read.event, len(offer.read.raw)
             self.refusals["EVENT", verdict.code] += 1
+            if not verdict.accepted:
+                self.traffic.refuse(verdict, offer.client.use)
             self._emit(RefusedEvent(event, offer.claimed, offer.via, now, size, verdict))
             return 0
         event, raw, _ = offer.read
-        self._events_in += 1
+        self.traffic.stored(event.kind, event.pubkey, len(raw))
+        offer.client.use.events += 1
         if self._shared is not None and is_ephemeral(event.kind):
             self._shared.pass_on(raw)
         wanted = self._taken_in(event, raw, seq, offer.via)
@@ -316,7 +382,8 @@ class Relay:
                 if message is None:
                     message = messages[prefix] = prefix + raw + b"]"
                 session.deliver_message(subscription, seq, message)
-                self._events_out += 1
+                self.traffic.events_out += 1
+                self.traffic.slow_closed += subscription.closed
             if subscription.closed:
                 self._live.remove(subscription)
         return bool(subscriptions)
@@ -327,6 +394,12 @@ class Relay:
             self.turn_end.do(self._may_hear.clear)
         verdict = self._may_hear[session] = may_ask(session.client)
         return verdict
+
+    def _paced(self, event: Event, client: Client) -> Verdict:
+        """Is this kind of event coming too fast from this client?"""
+        if client.trusted or not self._pace.is_set:
+            return ACCEPTED
+        return self._pace.kind(event.kind, client.npubs, client.network, time.monotonic())
 
     def _names_us(self, url: str) -> bool:
         return names_this_relay(url, self.ports, self.config.urls)

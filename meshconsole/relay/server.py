@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import time
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -18,20 +19,26 @@ from websockets.datastructures import Headers
 from websockets.http11 import Response
 
 from meshconsole import __version__
+from meshconsole.core.config import LimitsSection
 from meshconsole.core.errors import Fatal
 from meshconsole.relay import nip11
-from meshconsole.relay.client import WRITE_BYTES, ClientConnection, ClientPort, Meter
+from meshconsole.relay.client import LINGER_S, WRITE_BYTES, ClientConnection, ClientPort, Meter
+from meshconsole.relay.deflate import DEFLATE
+from meshconsole.relay.gatekeeper import Gatekeeper
 from meshconsole.relay.names import host_of, names_this_machine
 from meshconsole.relay.postdesk import Opening, PostDesk
 from meshconsole.relay.session import max_message_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
+    from websockets.extensions import ServerExtensionFactory
     from websockets.http11 import Request
 
+    from meshconsole.core.status import RelayStatus
     from meshconsole.core.verdict import Verdict
     from meshconsole.relay.http_auth import HttpRequest
+    from meshconsole.relay.places import Place
     from meshconsole.relay.postdesk import Answer
     from meshconsole.relay.relay import Relay
 
@@ -45,7 +52,7 @@ class RelayServer:
 
     `admit(kind, remote_ip)` is asked for each WebSocket; kind is "client" or the route's name.
     `hosts` are names and addresses of this relay that the machine itself does not know (tunnels,
-    forwarded ports); logins (NIP-42) may name them. `manage` answers POST (NIP-86).
+    forwarded ports); logins (NIP-42) may name them. `manage` answers POST (NIP-86). `clock` is monotonic.
     """
 
     def __init__(
@@ -61,18 +68,23 @@ class RelayServer:
         npub: str = "",
         hosts: Callable[[], Collection[str]] = tuple,
         manage: Callable[[HttpRequest, Callable[[str], bool]], Awaitable[Answer]] | None = None,
+        limits: LimitsSection | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._relay = relay
         self._host = host
         self._port = port
         self._routes = dict(routes or {})
-        self._admit = admit
         self._meter = meter
         self._name = name
         self._npub = npub
         self._hosts = hosts
         self._is_managed = manage is not None
         self._desk = PostDesk(manage, self._is_own_url)
+        self.gate = Gatekeeper(relay, limits or LimitsSection(), admit, clock)
+        self._extensions: list[ServerExtensionFactory] = []
+        """The library looks at it at each handshake."""
+        self.apply(limits or LimitsSection())
         self._server: Server | None = None
         self.addresses: tuple[str, ...] = ()
         """ "host:port" of each listening socket."""
@@ -86,12 +98,13 @@ class RelayServer:
                 self._port,
                 process_request=self._before_upgrade,
                 create_connection=self._connection,  # type: ignore[arg-type] # a maker does as well
-                ping_timeout=60,  # a client that waits for bandwidth is not read, so its pongs are late
-                compression=None,  # costs up to 87 KiB per connection and 20 us per message
+                ping_interval=None,  # the gatekeeper does it, without a task for each
+                extensions=self._extensions,
+                compression=None,  # the owner's choice, made by `_extensions`
                 max_size=2 * max_message_bytes(self._relay.config),
                 write_limit=2 * WRITE_BYTES,
                 close_timeout=1,  # a client that does not answer must not hold up the stop
-                open_timeout=5,
+                open_timeout=None,  # the gatekeeper keeps the time
                 server_header=f"meshconsole/{__version__}",
             )
         except OSError as error:
@@ -100,9 +113,10 @@ class RelayServer:
         self.addresses = tuple(_host_port(name[0], name[1]) for name in names)
         self._relay.address = self.addresses[0] if self.addresses else ""
         self._relay.ports = tuple(name[1] for name in names)
+        self.gate.start()
 
     def _connection(self, *arguments: object, **named: object) -> ClientConnection:
-        return ClientConnection(*arguments, opening=Opening(self._desk), **named)
+        return ClientConnection(*arguments, gate=self.gate, opening=Opening(self._desk), **named)
 
     async def stop(self) -> None:
         if self._server is None:
@@ -113,9 +127,20 @@ class RelayServer:
             loop.remove_reader(listener)
         await _turns()  # in which what was just accepted becomes a connection
         self._server.close()
+        await self.gate.stop()
+        loop.call_later(LINGER_S, self.gate.hurry)
         await self._desk.stop()
         await self._server.wait_closed()
         await _turns()  # in which the loop closes the sockets that were let go
+
+    def apply(self, limits: LimitsSection) -> None:
+        """New limits, for open connections too; whether messages are compressed, for the next ones."""
+        self.gate.apply(limits)
+        self._extensions[:] = [DEFLATE] if self._relay.config.compression == "on" else []
+
+    def status(self, addresses: Sequence[str]) -> RelayStatus:
+        """The relay's own, with what only its door knows."""
+        return self._relay.status(addresses, handshakes=self.gate.places.handshakes, slow=self.gate.slow())
 
     def recheck(self) -> None:
         """Addresses may have been blocked: clients that are connected from there are let go."""
@@ -138,11 +163,12 @@ class RelayServer:
         client = connection if kind == "client" and isinstance(connection, ClientConnection) else None
         if client is not None and client.is_hasty:
             return _response(HTTPStatus.BAD_REQUEST, "text/plain", b"Wait for the answer to the handshake.\n")
-        if self._admit is not None:
-            verdict = self._admit(kind, remote_ip(connection))
-            if not verdict.accepted:
-                body = f"{verdict.sentence}\n".encode()
-                return _response(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", body)
+        verdict = self.gate.may_enter(kind, remote_ip(connection))
+        if not verdict.accepted:
+            body = f"{verdict.sentence}\n".encode()
+            return _response(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", body)
+        if isinstance(connection, ClientConnection):
+            self.gate.enter(connection, kind)
         if client is not None:
             client.is_client = True
         return None
@@ -169,14 +195,23 @@ class RelayServer:
         kind = self._kind(connection.request)
         if kind != "client":
             await self._routes[f"/{kind}"](connection)
-        elif isinstance(connection, ClientConnection):
-            await ClientPort(
-                self._relay,
-                connection,
-                meter=self._meter,
-                via=f"client {remote_ip(connection)}",
-                is_own_url=partial(self._is_own_url, connection),
-            ).run()
+        elif isinstance(connection, ClientConnection) and connection.place is not None:
+            await self._serve(connection, connection.place)
+
+    async def _serve(self, connection: ClientConnection, place: Place) -> None:
+        port = ClientPort(
+            self._relay,
+            connection,
+            meter=self._meter,
+            via=f"client {remote_ip(connection)}",
+            network=place.network,
+            is_own_url=partial(self._is_own_url, connection),
+        )
+        self.gate.attend(place, port)
+        try:
+            await port.run()
+        finally:
+            self.gate.forget(place)
 
     def _is_own_url(self, connection: ServerConnection, url: str) -> bool:
         local = connection.local_address

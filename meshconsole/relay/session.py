@@ -71,6 +71,8 @@ class Session:
         """Events that wait for their OK."""
         self.counting = 0
         """Counts under way."""
+        self.declined: list[Verdict] = []
+        """Questions that were refused: the shell counts and forgets them."""
         self.events = TokenBucket(0, 0)
         self.requests = TokenBucket(0, 0)
         self._challenge = challenge
@@ -262,6 +264,7 @@ class Session:
         self.refusals[verb, refused.code] += 1
         if refused.code == "auth-required":
             self._challenge_once()
+        self.declined.append(_verdict(refused))
         self.send(messages.closed(identifier, f"{refused.code}: {refused.sentence}"))
 
     def refuse_negotiation(self, identifier: str, refused: Refused, *more: int) -> None:
@@ -269,6 +272,7 @@ class Session:
         self.refusals["NEG", refused.code] += 1
         if refused.code == "auth-required":
             self._challenge_once()
+        self.declined.append(_verdict(refused))
         self.send(messages.neg_err(identifier, f"{refused.code}: {refused.sentence}", *more))
 
     def forget(self, subscription: Subscription) -> None:
@@ -294,6 +298,10 @@ def _was_sent(subscription: Subscription, message: bytes) -> bool:
     """Whether a live event that the snapshot covers was given already."""
     start = len(subscription.prefix)
     return subscription.sent is None or message[start + ID.start : start + ID.stop] in subscription.sent
+
+
+def _verdict(refused: Refused) -> Verdict:
+    return refuse(refused.code, refused.sentence)  # type: ignore[arg-type]
 
 
 def max_message_bytes(config: RelaySection) -> int:

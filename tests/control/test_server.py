@@ -167,7 +167,7 @@ async def test_another_version_is_named(server: ControlServer, monkeypatch: pyte
     assert await raw.ended()
     monkeypatch.setattr(server_module, "PROTOCOL", PROTOCOL + 1)
     monkeypatch.setattr(server_module, "__version__", "9.9")
-    with pytest.raises(Fatal, match=r"meshconsole 9\.9 \(control protocol 2\)"):
+    with pytest.raises(Fatal, match=rf"meshconsole 9\.9 \(control protocol {PROTOCOL + 1}\)"):
         await ControlClient(server.path).connect()
 
 

@@ -72,7 +72,7 @@ def test_connections_are_refused_at_the_limit_and_counted(tmp_path: Path) -> Non
     assert (verdict.accepted, verdict.code) == (False, "restricted")
     assert "2 connections" in verdict.sentence
     assert sum(governor.refusals.values()) == 1
-    assert governor.limits_status().degraded == ("refusing connections: all are in use",)
+    assert governor.limits_status({}).degraded == ("refusing connections: all are in use",)
 
 
 def test_new_limits_apply_at_once(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_new_limits_apply_at_once(tmp_path: Path) -> None:
     governor.apply(Config(limits=LimitsSection(max_storage_mb=1, max_connections=1)))
     with pytest.raises(Refused):
         governor.quota.events.reserve(2 * MEGABYTE)
-    assert governor.limits_status().max_connections == 1
+    assert governor.limits_status({}).max_connections == 1
 
 
 def test_rates_are_bytes_per_second_between_two_samples(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_rates_are_bytes_per_second_between_two_samples(tmp_path: Path) -> None:
     governor.bandwidth.bytes_in += 500
     governor.bandwidth.bytes_out += 1500
     governor.sample(102.0)
-    status = governor.limits_status()
+    status = governor.limits_status({})
     assert (status.rate_in_bps, status.rate_out_bps) == (250.0, 750.0)
     assert status.memory_bytes > 0
 

@@ -6,10 +6,11 @@ import asyncio
 import socket
 
 import pytest
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedError
 from websockets.frames import Frame, Opcode
 
-from meshconsole.core.config import RelaySection
+from meshconsole.core.config import LimitsSection, RelaySection
 from tests.relay.door import door, hear, say
 from tests.relay.making import Members, event_message, npub, raw, signed
 
@@ -210,3 +211,39 @@ async def test_messages_beyond_the_told_length_but_not_by_far_are_answered() -> 
             False,
             "invalid: the event is larger than 1024 bytes",
         ]
+
+
+async def test_messages_are_compressed_where_the_owner_and_the_client_want_it() -> None:
+    """In both directions, in and out of their order with others, and only from the next connection on."""
+    async with door(config=RelaySection(rate_limits=False, compression="on")) as d:
+        events = [signed(content=f"{n} " + "again and " * 500) for n in range(3)]
+        asked = connect(f"ws://{d.address}/", compression="deflate", proxy=None)
+        async with asked as client, d.connect() as plain:
+            for event in events:
+                await client.send(event_message(event).decode())
+            assert [(await hear(client))[1] for _ in events] == [event.id for event in events]
+            for reader in (client, plain):
+                await say(reader, "REQ", "s", {})
+                assert {(await hear(reader))[2]["id"] for _ in events} == {event.id for event in events}
+                assert (await hear(reader))[0] == "EOSE"
+            assert client.protocol.extensions
+            assert not plain.protocol.extensions
+            use, other = (session.client.use for session in d.relay._ports)
+            assert use.bytes_out * 5 < other.bytes_out
+            assert use.bytes_in < len(event_message(events[0]))
+        d.relay.apply(RelaySection(rate_limits=False))
+        d.server.apply(LimitsSection())
+        async with asked as client:
+            assert not client.protocol.extensions
+
+
+async def test_a_message_that_grows_beyond_the_limit_is_refused() -> None:
+    async with (
+        door(config=RelaySection(max_event_bytes=2000, compression="on")) as d,
+        connect(f"ws://{d.address}/", compression="deflate", proxy=None) as client,
+    ):
+        await client.send("[" + " " * 5_000_000 + "]")
+        with pytest.raises(ConnectionClosedError) as closed:
+            await client.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1009

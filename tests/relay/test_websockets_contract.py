@@ -39,7 +39,17 @@ def test_the_pinned_version() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["data_received", "process_event", "resume_writing", "send_data", "wait_closed"],
+    [
+        "connection_made",
+        "connection_lost",
+        "data_received",
+        "eof_received",
+        "pause_writing",
+        "process_event",
+        "resume_writing",
+        "send_data",
+        "wait_closed",
+    ],
 )
 def test_the_methods_that_are_overridden_or_called(name: str) -> None:
     assert callable(getattr(ServerConnection, name))
@@ -103,3 +113,10 @@ def test_failing_closes_with_a_code(protocol: ServerProtocol) -> None:
     data = protocol.data_to_send()
     assert data[0][2:4] == (1007).to_bytes(2, "big")
     assert protocol.state is State.CLOSING
+
+
+def test_a_ping_may_be_sent_without_waiting_for_its_answer(protocol: ServerProtocol) -> None:
+    protocol.send_ping(b"")
+    assert protocol.data_to_send() == [b"\x89\x00"]
+    protocol.receive_data(masked(Opcode.PONG, b""))
+    assert protocol.state is State.OPEN
