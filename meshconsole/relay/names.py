@@ -69,6 +69,14 @@ def host_of(url: str) -> str | None:
     return str(address) if address is not None else host
 
 
+def path_of(url: str) -> str:
+    """ "/" where there is none, or no URL."""
+    try:
+        return urlsplit(url.strip()).path or "/"
+    except ValueError:
+        return "/"
+
+
 def own_names() -> set[str]:
     """This machine's name, bare and as mDNS announces it."""
     name = socket.gethostname().rstrip(".").lower()

@@ -25,7 +25,7 @@ from meshconsole.relay import nip11
 from meshconsole.relay.client import LINGER_S, WRITE_BYTES, ClientConnection, ClientPort, Meter
 from meshconsole.relay.deflate import DEFLATE
 from meshconsole.relay.gatekeeper import Gatekeeper
-from meshconsole.relay.names import host_of, names_this_machine
+from meshconsole.relay.names import host_of, names_this_machine, path_of
 from meshconsole.relay.postdesk import Opening, PostDesk
 from meshconsole.relay.session import max_message_bytes
 
@@ -157,6 +157,8 @@ class RelayServer:
         return len(self._server.connections) if self._server is not None else 0
 
     def _before_upgrade(self, connection: ServerConnection, request: Request) -> Response | None:
+        if not self._is_served(request):
+            return _response(HTTPStatus.NOT_FOUND, "text/plain", b"The relay is at the path / here.\n")
         if request.headers.get("Upgrade", "").lower() != "websocket":
             return self._plain_http(request)
         kind = self._kind(request)
@@ -187,8 +189,14 @@ class RelayServer:
             lists.name or self._name, lists.description, lists.icon, self._npub, house.npub, self._is_managed
         )
 
+    def _is_served(self, request: Request) -> bool:
+        """One endpoint, since no path makes a difference (NIP-01), and the paths of the relay's other URLs:
+        a proxy may leave them in."""
+        path = _path(request)
+        return path in self._routes or path == "/" or path in map(path_of, self._relay.config.urls)
+
     def _kind(self, request: Request | None) -> str:
-        path = request.path.partition("?")[0] if request is not None else "/"
+        path = _path(request) if request is not None else "/"
         return path.strip("/") if path in self._routes else "client"
 
     async def _handle(self, connection: ServerConnection) -> None:
@@ -230,6 +238,10 @@ def remote_ip(connection: ServerConnection) -> str:
     """ "" when the connection is gone already."""
     address = connection.remote_address
     return str(address[0]) if address else ""
+
+
+def _path(request: Request) -> str:
+    return request.path.partition("?")[0] or "/"
 
 
 def _response(status: HTTPStatus, media_type: str, body: bytes) -> Response:

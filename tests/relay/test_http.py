@@ -234,3 +234,24 @@ async def test_stopping_says_goodbye_to_clients() -> None:
         await client.wait_closed()
         assert client.close_code == 1001
         assert d.relay.status().clients == 0
+
+
+@pytest.mark.parametrize("path", ["/relay", "/any/path?x", "//", "/mesh/"])
+async def test_nip01_there_is_one_endpoint(path: str) -> None:
+    async def nobody(connection: ServerConnection) -> None:
+        raise AssertionError("never reached")
+
+    async with door(routes={"/mesh": nobody}) as d:
+        with pytest.raises(InvalidStatus) as refused:
+            await d.connect(path)
+        assert refused.value.response.status_code == 404
+        status, headers, _ = await http(d.address, f"GET {path} HTTP/1.1", "Accept: application/nostr+json")
+        assert "404" in status
+        assert headers["access-control-allow-origin"] == "*"
+
+
+async def test_a_url_that_the_owner_names_may_have_a_path() -> None:
+    config = RelaySection(rate_limits=False, urls=("wss://hub.example/team",))
+    async with door(config=config) as d, d.connect("/team?x") as client:
+        await say(client, "REQ", "s", {})
+        assert (await hear(client))[0] == "EOSE"

@@ -16,7 +16,7 @@ from tests.relay.making import Members, event_message, npub, raw, signed
 
 
 async def test_publish_ask_and_follow() -> None:
-    async with door() as d, d.connect() as writer, d.connect("/any/path?x") as reader:
+    async with door() as d, d.connect() as writer, d.connect("/?x") as reader:
         event = signed(content="é 😀")
         await say(reader, "REQ", "s", {"kinds": [1]})
         assert await hear(reader) == ["EOSE", "s", ["finish"]]
