@@ -65,10 +65,10 @@ class Node:
 
     def end(self) -> int:
         assert self.process.stderr is not None
-        self.seen += self.process.stderr.readlines()
-        code = self.process.wait(20)
-        self.process.stderr.close()
-        return code
+        if not self.process.stderr.closed:
+            self.seen += self.process.stderr.readlines()
+            self.process.stderr.close()
+        return self.process.wait(20)
 
 
 @pytest.fixture
