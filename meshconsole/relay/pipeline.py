@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from meshconsole.core.errors import MeshconsoleError, Refused
-from meshconsole.core.event import is_addressable, is_ephemeral, is_replaceable
+from meshconsole.core.event import decode_event, is_addressable, is_ephemeral, is_replaceable
 from meshconsole.core.kinds import DELETION, VANISH
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict, refuse
 from meshconsole.relay.event import MAX_EVENT_BYTES, ReadEvent, check_event, expiration, read_event
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from meshconsole.core.event import Event
     from meshconsole.relay.policy import Client, House
-    from meshconsole.relay.store import EventStore, Written
+    from meshconsole.relay.store import EventStore, FeedRow, Written
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,8 @@ class _Batch:
 
 class Pipeline:
     """`happened(offer, verdict, seq)` is called after the answer, for everything but duplicates, and says
-    how many bytes are sent on because of it; `paced` has the last word on what the policies let through."""
+    how many bytes are sent on because of it; `heard` is the same for what other processes took in.
+    `paced` has the last word on what the policies let through."""
 
     def __init__(
         self,
@@ -93,10 +94,12 @@ class Pipeline:
         happened: Callable[[Offer, Verdict, int], int | None],
         clock: Callable[[], float],
         paced: Callable[[Event, Client], Verdict] = lambda _event, _client: ACCEPTED,
+        heard: Callable[[Event, FeedRow], int] = lambda event, row: 0,
     ) -> None:
         self._store = store
         self._paced = paced
         self._happened = happened
+        self._heard = heard
         self._clock = clock
         self._inbox: list[Offer] = []
         self._ticking = False
@@ -107,6 +110,8 @@ class Pipeline:
         self._ready: list[Offer] = []
         self._ended: deque[tuple[Offer, Verdict, int]] = deque()
         """What the writer is done with, to be settled in order."""
+        self._foreign: deque[FeedRow] = deque()
+        """What other processes on the same store took in, to be told in the log's order with the others."""
         self._settling = False
         self._writing = False
         self._look_for = LOOK_FOR
@@ -129,13 +134,11 @@ class Pipeline:
         self._inbox.append(offer)
         self._schedule()
 
-    def heard(self, event: Event) -> bool:
-        """Another process on the same store took it in. False for an ephemeral event that is known here
-        already: a client may have sent it to both."""
-        if is_ephemeral(event.kind) and event.id in self._recent:
-            return False
-        self._remember(event)
-        return True
+    def hear(self, rows: Sequence[FeedRow]) -> None:
+        """Other processes on the same store took these in (relay/shared.py)."""
+        self._foreign += rows
+        if not self._settling:
+            self._settle_some()
 
     def forget(self) -> None:
         """Something was removed from the store by another way than a write."""
@@ -248,14 +251,31 @@ class Pipeline:
             self._settle_some()
 
     def _settle_some(self) -> None:
-        """About TURN_BYTES of what was committed; the rest in the next turns."""
+        """About TURN_BYTES of what was committed, here or by others; the rest in the next turns.
+
+        By seq, which peers that follow the log rely on. A write that is under way may have taken a lower
+        one than what is heard meanwhile.
+        """
         self._settling = False
         sent_on = 0
-        while self._ended and sent_on < TURN_BYTES:
-            sent_on += self._settle(*self._ended.popleft())
-        if self._ended:
-            self._settling = True
-            self._loop.call_soon(self._settle_some)
+        while sent_on < TURN_BYTES:
+            own = self._ended[0] if self._ended else None
+            if self._foreign and (self._foreign[0].seq < own[2] if own is not None else not self._writing):
+                sent_on += self._tell(self._foreign.popleft())
+            elif own is not None:
+                sent_on += self._settle(*self._ended.popleft())
+            else:
+                return
+        self._settling = True
+        self._loop.call_soon(self._settle_some)
+
+    def _tell(self, row: FeedRow) -> int:
+        """A client may have sent an ephemeral event to several processes: then it is known already."""
+        event = decode_event(row.raw)
+        if is_ephemeral(event.kind) and event.id in self._recent:
+            return 0
+        self._remember(event)
+        return self._heard(event, row)
 
     def _settle(self, offer: Offer, verdict: Verdict, seq: int) -> int:
         """The one place where an offer ends. Returns how many bytes are sent on because of it."""

@@ -15,7 +15,7 @@ import msgspec
 
 from meshconsole.core.config import RelaySection
 from meshconsole.core.errors import MeshconsoleError
-from meshconsole.core.event import Event, decode_event, is_ephemeral
+from meshconsole.core.event import Event, is_ephemeral
 from meshconsole.core.kinds import CONTROL_KINDS
 from meshconsole.core.status import RelayStatus
 from meshconsole.core.verdict import ACCEPTED
@@ -128,7 +128,7 @@ class Relay:
 
     async def start(self) -> None:
         self._announced = self.store.head_seq
-        self._pipeline = Pipeline(self.store, self._happened, self._clock, self._paced)
+        self._pipeline = Pipeline(self.store, self._happened, self._clock, self._paced, self._heard)
         self._reading = ThreadPoolExecutor(2, thread_name_prefix="relay-read")
         self._answering = Answering(
             self.store,
@@ -145,7 +145,7 @@ class Relay:
             loop = asyncio.get_running_loop()
 
             def heard(rows: Sequence[FeedRow]) -> None:
-                loop.call_soon_threadsafe(self._heard, rows)
+                loop.call_soon_threadsafe(self._running.hear, rows)
 
             self._shared = self.store
             self._shared.follow(heard)
@@ -351,12 +351,9 @@ class Relay:
         wanted = self._taken_in(event, raw, seq, offer.via)
         return len(raw) if wanted else 0
 
-    def _heard(self, rows: Sequence[FeedRow]) -> None:
-        """What other processes on the same store took in."""
-        for row in rows:
-            event = decode_event(row.raw)
-            if self._running.heard(event):
-                self._taken_in(event, row.raw, row.seq, VIA_SHARED)
+    def _heard(self, event: Event, row: FeedRow) -> int:
+        """Another process on the same store took it in. Returns bytes as `_happened` does."""
+        return len(row.raw) if self._taken_in(event, row.raw, row.seq, VIA_SHARED) else 0
 
     def _taken_in(self, event: Event, raw: bytes, seq: int, via: str) -> bool:
         """True when anybody here wanted it."""

@@ -17,6 +17,7 @@ from meshconsole.relay import pipeline as pipeline_module
 from meshconsole.relay.event import claimed_id
 from meshconsole.relay.pipeline import BROKEN, FORGED, STOPPING, Offer, Pipeline
 from meshconsole.relay.policy import Client, House
+from meshconsole.relay.store import FeedRow
 from tests.relay.making import NOW, Clock, Public, raw, signed
 from tests.relay.memory import MemoryEventStore, ids
 
@@ -53,8 +54,18 @@ class Bench:
     def __init__(self, store: MemoryEventStore) -> None:
         self.store = store
         self.happened: list[tuple[Offer, Verdict, int]] = []
-        self.pipeline = Pipeline(store, lambda *what: self.happened.append(what), Clock())
+        self.order: list[int] = []
+        """The seq of all that was told, here and from elsewhere."""
+        self.pipeline = Pipeline(store, self._happened, Clock(), heard=self._heard)
         self.client = Client(House(Public()))
+
+    def _happened(self, *what: *tuple[Offer, Verdict, int]) -> None:
+        self.happened.append(what)
+        self.order += [what[2]] if what[2] else []
+
+    def _heard(self, event: Event, row: FeedRow) -> int:
+        self.order.append(row.seq)
+        return 0
 
     def offer(self, event: Event | bytes) -> asyncio.Future[Verdict]:
         answer: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
@@ -340,3 +351,48 @@ async def test_a_large_commit_is_passed_on_over_several_turns(monkeypatch: pytes
     steps = [after - before for before, after in pairwise(turns)]
     assert max(steps) <= 3
     assert [seq for _, _, seq in happened[1:]] == list(range(1, 11))
+
+
+# --- what other processes on one store take in ------------------------------------------------------
+
+
+def foreign(seq: int, **more: object) -> FeedRow:
+    event = signed("elsewhere", content=str(seq), **more)  # type: ignore[arg-type]
+    return FeedRow(seq, event.id, event.kind, raw(event))
+
+
+async def test_what_is_heard_is_told_in_the_order_of_the_log() -> None:
+    """A write that is under way may have a lower seq than what is heard before it is answered."""
+    store = Gated()
+    async with bench(store) as b:
+        b.pipeline.hear([foreign(1), foreign(2)])
+        assert b.order == [1, 2]
+        store._head = 4
+        store.gate.clear()
+        own = [b.offer(signed(content=str(n))) for n in range(2)]
+        await until_written(store)
+        b.pipeline.hear([foreign(3), foreign(4), foreign(7)])
+        assert b.order == [1, 2]
+        store.gate.set()
+        await asyncio.gather(*own)
+        await asyncio.sleep(0)
+        assert b.order == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_ephemeral_events_that_came_to_both_are_told_once() -> None:
+    async with bench() as b:
+        event = signed(kind=20001)
+        row = FeedRow(0, event.id, event.kind, raw(event))
+        await b.offer(event)
+        b.pipeline.hear([row, foreign(0, kind=20001), foreign(0, kind=20001)])
+        assert b.order == [0]
+
+
+async def test_a_deletion_elsewhere_ends_the_memory_of_recent_ids() -> None:
+    async with bench() as b:
+        event = signed()
+        await b.offer(event)
+        deletion = signed(kind=5, tags=(("e", event.id),))
+        b.store.add([deletion])
+        b.pipeline.hear([FeedRow(2, deletion.id, 5, raw(deletion))])
+        assert (await b.offer(event)).code == "blocked"

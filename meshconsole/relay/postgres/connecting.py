@@ -7,6 +7,7 @@ PGSERVICE, PGSSLMODE and the others. A password is never put into a sentence, a 
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -62,14 +63,7 @@ class Server:
 
     def __init__(self, url: str) -> None:
         """Raises Fatal when the URL cannot be understood. Connects to nothing."""
-        try:
-            parameters = conninfo.conninfo_to_dict(url)
-        except psycopg.Error:
-            # The library quotes what it does not understand, which may be a password.
-            raise Fatal(
-                "relay.store is not a URL that PostgreSQL understands.",
-                hint="Write postgresql://USER@HOST:PORT/DATABASE, with %-signs for special characters.",
-            ) from None
+        parameters = _understood(url)
         self._parameters: dict[str, Any] = {
             **DEFAULTS,
             **parameters,
@@ -100,6 +94,22 @@ class Server:
             connection.close()
             raise
         return connection
+
+
+def _understood(url: str) -> dict[str, Any]:
+    """Raises Fatal, without quoting anything: what the library does not understand may be a password, and
+    so may be what it takes for a port when the password was not percent-encoded."""
+    try:
+        parameters = conninfo.conninfo_to_dict(url)
+    except psycopg.Error:
+        parameters = {"port": "none"}
+    place = "".join(str(parameters.get(name) or "") for name in ("host", "dbname", "user"))
+    if "@" in place or not re.fullmatch(r"[\d,]*", str(parameters.get("port") or "")):
+        raise Fatal(
+            "relay.store is not a URL that PostgreSQL understands.",
+            hint="Write postgresql://USER@HOST:PORT/DATABASE, with %XX for unusual signs.",
+        )
+    return parameters
 
 
 def _check(connection: Connection) -> None:

@@ -9,7 +9,7 @@ import psycopg
 from meshconsole.core.errors import Fatal
 from meshconsole.relay.postgres.connecting import Server, is_on_this_machine, server_in_words
 from meshconsole.relay.postgres.errors import translate
-from meshconsole.relay.postgres.schema import no_right_to_make_tables
+from meshconsole.relay.postgres.schema import no_right_to_make_tables, no_schema
 
 
 class Caution(NamedTuple):
@@ -27,7 +27,7 @@ def probe(url: str) -> Probed:
     connection = Server(url).connect({"default_transaction_read_only": "on", "statement_timeout": "5s"})
     try:
         row = connection.execute(
-            "select to_regclass('mc_state') is not null,"
+            "select to_regclass('mc_state') is not null, current_schema() is not null,"
             " coalesce(has_schema_privilege(current_schema(), 'create'), false),"
             " current_setting('fsync'), current_setting('full_page_writes'), pg_is_in_recovery(),"
             " coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false)"
@@ -38,9 +38,11 @@ def probe(url: str) -> Probed:
         raise translate(error) from error
     finally:
         connection.close()
-    has_tables, may_make, fsync, full_pages, is_standby, is_encrypted = row
+    has_tables, has_schema, may_make, fsync, full_pages, is_standby, is_encrypted = row
     if is_standby:
         raise Fatal("The PostgreSQL server is a standby.", hint="Name the primary server in relay.store.")
+    if not has_tables and not has_schema:
+        raise no_schema()
     if not has_tables and not may_make:
         raise no_right_to_make_tables()
     warnings = []

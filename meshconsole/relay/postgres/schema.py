@@ -84,23 +84,31 @@ def prepare(connection: Connection) -> None:
     """
     if _version(connection) == len(MIGRATIONS):
         return
+    # Before the transaction, not in it: a transaction that waited would still remember that the tables
+    # were not there when it began.
+    connection.execute("select pg_advisory_lock(%s)", (LOCK,))
     try:
         with connection.transaction():
-            connection.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
             _migrate(connection, _version(connection))
     except errors.InsufficientPrivilege as error:
         raise no_right_to_make_tables() from error
     except errors.InvalidSchemaName as error:
-        raise Fatal(
-            "The PostgreSQL database has no schema to make tables in.",
-            hint="Make one (create schema), or correct search_path.",
-        ) from error
+        raise no_schema() from error
+    finally:
+        connection.execute("select pg_advisory_unlock(%s)", (LOCK,))
 
 
 def no_right_to_make_tables() -> Fatal:
     return Fatal(
         "The PostgreSQL user of relay.store may not make tables.",
         hint="Make it the database's owner, or: grant create on schema public to ...",
+    )
+
+
+def no_schema() -> Fatal:
+    return Fatal(
+        "The PostgreSQL database has no schema that the user of relay.store may make tables in.",
+        hint="Make one (create schema), grant usage on it, or correct search_path.",
     )
 
 
