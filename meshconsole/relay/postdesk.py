@@ -42,18 +42,24 @@ class Answer(NamedTuple):
 
 
 class PostDesk:
-    """`manage(request, is_own_url)` answers a POST; None where nothing is managed over HTTP."""
+    """`manage(request, is_own_url)` answers a POST; None where nothing is managed over HTTP. `is_relay`
+    says whether the relay is at a path."""
 
     def __init__(
         self,
         manage: Callable[[HttpRequest, Callable[[str], bool]], Awaitable[Answer]] | None,
         is_own_url: Callable[[ServerConnection, str], bool],
+        is_relay: Callable[[str], bool],
     ) -> None:
         self._manage = manage
+        self._is_relay = is_relay
         self._is_own_url = is_own_url
         self._answering: set[asyncio.Task[None]] = set()
 
     def take(self, connection: ServerConnection, request: HttpRequest) -> None:
+        if not self._is_relay(request.target.partition("?")[0]):
+            say(connection, Answer(HTTPStatus.NOT_FOUND, failure("The relay is at the path / here.")))
+            return
         if len(self._answering) >= MAX_AT_ONCE:
             say(connection, Answer(HTTPStatus.SERVICE_UNAVAILABLE, failure("Try again in a moment.")))
             return

@@ -80,7 +80,7 @@ class RelayServer:
         self._npub = npub
         self._hosts = hosts
         self._is_managed = manage is not None
-        self._desk = PostDesk(manage, self._is_own_url)
+        self._desk = PostDesk(manage, self._is_own_url, self._is_relay)
         self.gate = Gatekeeper(relay, limits or LimitsSection(), admit, clock)
         self._extensions: list[ServerExtensionFactory] = []
         """The library looks at it at each handshake."""
@@ -157,7 +157,8 @@ class RelayServer:
         return len(self._server.connections) if self._server is not None else 0
 
     def _before_upgrade(self, connection: ServerConnection, request: Request) -> Response | None:
-        if not self._is_served(request):
+        path = _path(request.path)
+        if path not in self._routes and not self._is_relay(path):
             return _response(HTTPStatus.NOT_FOUND, "text/plain", b"The relay is at the path / here.\n")
         if request.headers.get("Upgrade", "").lower() != "websocket":
             return self._plain_http(request)
@@ -189,14 +190,13 @@ class RelayServer:
             lists.name or self._name, lists.description, lists.icon, self._npub, house.npub, self._is_managed
         )
 
-    def _is_served(self, request: Request) -> bool:
+    def _is_relay(self, path: str) -> bool:
         """One endpoint, since no path makes a difference (NIP-01), and the paths of the relay's other URLs:
         a proxy may leave them in."""
-        path = _path(request)
-        return path in self._routes or path == "/" or path in map(path_of, self._relay.config.urls)
+        return path == "/" or path in map(path_of, self._relay.config.urls)
 
     def _kind(self, request: Request | None) -> str:
-        path = _path(request) if request is not None else "/"
+        path = _path(request.path) if request is not None else "/"
         return path.strip("/") if path in self._routes else "client"
 
     async def _handle(self, connection: ServerConnection) -> None:
@@ -240,8 +240,8 @@ def remote_ip(connection: ServerConnection) -> str:
     return str(address[0]) if address else ""
 
 
-def _path(request: Request) -> str:
-    return request.path.partition("?")[0] or "/"
+def _path(target: str) -> str:
+    return target.partition("?")[0] or "/"
 
 
 def _response(status: HTTPStatus, media_type: str, body: bytes) -> Response:

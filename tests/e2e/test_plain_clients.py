@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
 
 from meshconsole.core import kinds
 from meshconsole.core.event import encode_event
@@ -127,6 +128,10 @@ def test_an_admin_manages_a_node_over_http(alpha: Machine, machine: Callable[[st
     assert asyncio.run(asked(address, PHONE, {"kinds": [1]})) == []
     assert call("changerelayname", "Hut")[1] == {"result": True}
     assert asyncio.run(document(address))["name"] == "Hut"
+    assert call("blockip", "127.0.0.1", "a test")[1] == {"result": True}
+    with pytest.raises(InvalidStatus, match="503"):
+        asyncio.run(asked(address, PHONE, {"kinds": [1]}))
+    assert call("unblockip", "127.0.0.1")[1] == {"result": True}, "an admin can take it back"
     alpha.kill()
     alpha.start()
     address = listening(alpha)

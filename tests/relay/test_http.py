@@ -14,6 +14,7 @@ from websockets.exceptions import InvalidStatus
 from meshconsole.core.config import RelaySection
 from meshconsole.core.errors import Fatal, Unavailable
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
+from meshconsole.relay.lists import Lists, block_ip
 from meshconsole.relay.postdesk import Answer
 from meshconsole.relay.server import RelayServer
 from tests.relay.door import door, hear, http, say
@@ -99,6 +100,13 @@ async def test_a_post_that_could_be_read_in_two_ways_is_refused() -> None:
             assert json.loads(body)["error"]
 
 
+async def test_a_post_to_another_path_finds_nothing() -> None:
+    async with door(manage=never) as d:
+        for path in ("/mesh", "/elsewhere?x=y"):
+            status, _, _ = await http(d.address, f"POST {path} HTTP/1.1", "Content-Length: 0")
+            assert status.split()[1] == "404"
+
+
 async def never(request: HttpRequest, is_own_url: Callable[[str], bool]) -> Answer:
     raise AssertionError(f"{request} was passed on")
 
@@ -122,10 +130,10 @@ async def test_posts_are_answered_and_the_connection_closed() -> None:
 
 async def test_a_management_call_that_fails_is_answered_too(caplog: pytest.LogCaptureFixture) -> None:
     async def fails(request: HttpRequest, is_own_url: Callable[[str], bool]) -> Answer:
-        raise Unavailable("The database is busy.") if request.target == "/busy" else ValueError
+        raise Unavailable("The database is busy.") if request.target == "/?busy" else ValueError
 
     async with door(manage=fails) as d:
-        busy, _, body = await http(d.address, "POST /busy HTTP/1.1", "Content-Length: 0")
+        busy, _, body = await http(d.address, "POST /?busy HTTP/1.1", "Content-Length: 0")
         assert busy.split()[1] == "503"
         assert json.loads(body)["error"] == "The database is busy."
         broken, _, _ = await http(d.address, *POST, "Content-Length: 0")
@@ -150,6 +158,20 @@ async def test_a_stop_finishes_the_call_that_was_begun() -> None:
         go_on.set()
         await stopping
         assert (await asked)[0] == "HTTP/1.1 200 OK"
+
+
+async def test_who_is_blocked_is_let_go_at_once() -> None:
+    async with door() as d, d.connect() as client:
+        await say(client, "REQ", "s", {"kinds": []})
+        assert (await hear(client))[0] == "EOSE"
+        d.server.recheck()
+        await say(client, "REQ", "s", {"kinds": []})
+        assert (await hear(client))[0] == "EOSE", "nobody is blocked yet"
+        blocked = block_ip(Lists(), "127.0.0.1")
+        d.relay.house.lists = lambda: blocked
+        d.server.recheck()
+        await client.wait_closed()
+        assert client.close_code == 1008
 
 
 async def test_a_browser_is_told_what_this_is() -> None:
