@@ -90,3 +90,45 @@ def test_a_headless_node_loads_no_webrtc_before_it_is_needed() -> None:
 def test_a_node_with_an_embedded_store_loads_no_postgresql() -> None:
     loaded = loaded_after("import meshconsole.node.run, meshconsole.node.node, meshconsole.node.setup")
     assert not loaded & {"psycopg", "psycopg_binary"}
+
+
+_IMPORTS_EVERYTHING = """
+import importlib, pathlib, pkgutil, sys
+seen = []
+watched = {
+    "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty",
+    "socket.connect", "socket.getaddrinfo", "socket.bind", "os.mkdir",
+}
+writing = ("w", "a", "x", "+")
+
+def watch(name, args):
+    if name == "subprocess.Popen" and args[0] == "/sbin/ldconfig":
+        return  # ifaddr asks it where libc is
+    if name in watched or (name == "open" and any(c in str(args[1] or "") for c in writing)):
+        seen.append((name, args))
+
+sys.addaudithook(watch)
+import meshconsole
+count = 0
+for found in pkgutil.walk_packages(meshconsole.__path__, "meshconsole."):
+    if not found.name.endswith("__main__"):
+        importlib.import_module(found.name)
+        count += 1
+assert count > 150, count
+assert not seen, seen
+assert "oqs" not in sys.modules
+"""
+
+
+def test_importing_any_module_fetches_builds_prints_and_writes_nothing(tmp_path: Path) -> None:
+    """Without liboqs `import oqs` would clone and build one: nothing of ours imports it at all."""
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", _IMPORTS_EVERYTHING],
+        env={"HOME": str(tmp_path), "PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=110,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert list(tmp_path.iterdir()) == []
