@@ -86,8 +86,9 @@ class RelaySection(Section, frozen=True):
     tell_members: bool = True
     """Whoever may read here with a Nostr client sees who belongs to the team (NIP-43). Strangers who ask
     what this relay is see a key that it has for this alone. Only while privacy.share_with_team_only is on."""
-    max_sync_events: Positive = 500_000
-    """The most events that one reconciliation (NIP-77) may cover; each takes 40 bytes of memory."""
+    max_sync_events: Positive = 250_000
+    """The most events that one reconciliation (NIP-77) may cover. Each takes 40 bytes of memory, and 220
+    more for the seconds in which it begins."""
     key_events_per_minute: Natural = 0
     """The most events that clients logged in with one key (NIP-42) may send together; 0 is no limit."""
     kind_events_per_minute: tuple[KindRate, ...] = ()

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from meshconsole.core.errors import MeshconsoleError, Refused, RemoteError
 from meshconsole.relay.items import ItemVector
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from meshconsole.core.config import RelaySection
-    from meshconsole.relay.filter import Filter
     from meshconsole.relay.happening import Negotiated, Negotiation
     from meshconsole.relay.session import Session
     from meshconsole.relay.store import EventStore, Item
@@ -32,6 +31,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 HELD = 2
+EVENTS_PER_REQUEST = 2000
+"""So many events take about as long to gather as a request to answer: a negotiation over more of them is
+charged to its client's requests as that many."""
+
 SWEEP_S = 10.0
 
 
@@ -55,7 +58,7 @@ class Negotiating:
         """The session hears of the answer, or of the failure, on the loop."""
         negotiation, message = asked
         if negotiation.responder is None:
-            begun = self._loop.run_in_executor(self._thread, self._begin, negotiation.wanted, message)
+            begun = self._loop.run_in_executor(self._thread, self._begin, negotiation, message)
             begun.add_done_callback(lambda done: self._begun(negotiation, done))
         else:
             said = self._loop.run_in_executor(self._thread, negotiation.responder.receive, message)
@@ -71,10 +74,11 @@ class Negotiating:
         for session in list(self._sessions()):
             neg.end_idle(session, now)
 
-    def _begun(self, negotiation: Negotiation, done: asyncio.Future[tuple[Responder, bytes]]) -> None:
+    def _begun(self, negotiation: Negotiation, done: asyncio.Future[_Begun]) -> None:
         if self._has_failed(negotiation, done):
             return
-        responder, answer = done.result()
+        responder, answer, gathered = done.result()
+        _charge(negotiation.session, gathered)
         held = sum(_held(session) for session in self._sessions())
         if held + responder.count > HELD * self._config().max_sync_events:
             busy = Refused("rate-limited", "too many negotiations are under way; try again in a minute")
@@ -95,7 +99,9 @@ class Negotiating:
             case None:
                 return False
             case Refused(code="blocked") as error:
-                fail(negotiation, error, self._config().max_sync_events)
+                most = self._config().max_sync_events
+                _charge(negotiation.session, most)
+                fail(negotiation, error, most)
             case Refused() as error:
                 fail(negotiation, error)
             case RemoteError(sentence=sentence):
@@ -107,24 +113,36 @@ class Negotiating:
                 fail(negotiation, Refused("error", "an internal error; open it again"))
         return True
 
-    def _begin(self, wanted: Filter, message: bytes) -> tuple[Responder, bytes]:
+    def _begin(self, negotiation: Negotiation, message: bytes) -> _Begun:
         """Runs in the thread."""
-        responder = Responder(ItemVector(self._items(wanted)))
-        return responder, responder.receive(message)
-
-    def _items(self, wanted: Filter) -> list[Item]:
-        if wanted.impossible:
-            return []
-        items = self._store.items(wanted, self._config().max_sync_events)
-        if wanted.limit is None or len(items) <= wanted.limit:
-            return items
-        newest = sorted(items, key=lambda item: (-item.created_at, item.id))  # the order of NIP-01
-        return sorted(newest[: wanted.limit])
+        if negotiation.closed:
+            raise Refused("closed", "it was closed before it began")
+        wanted = negotiation.wanted
+        items = [] if wanted.impossible else self._store.items(wanted, self._config().max_sync_events)
+        responder = Responder(ItemVector(_newest(items, wanted.limit)))
+        return _Begun(responder, responder.receive(message), len(items))
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
             self.end_idle(time.monotonic())
+
+
+class _Begun(NamedTuple):
+    responder: Responder
+    answer: bytes
+    gathered: int
+
+
+def _newest(items: list[Item], limit: int | None) -> list[Item]:
+    """In the order of NIP-01, of two with the same time the one with the lower id; sorted again."""
+    if limit is None or len(items) <= limit:
+        return items
+    return sorted(sorted(items, key=lambda item: (-item.created_at, item.id))[:limit])
+
+
+def _charge(session: Session, events: int) -> None:
+    session.requests.take(events // EVENTS_PER_REQUEST, time.monotonic())
 
 
 def _held(session: Session) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import pytest
 from meshconsole.core.config import RelaySection
 from meshconsole.core.errors import Fatal
 from meshconsole.core.kinds import GIFT_WRAP, TEAM_NOTE
+from meshconsole.relay import negotiating
 from meshconsole.relay.items import ItemVector
 from meshconsole.relay.negentropy import Initiator
 from meshconsole.relay.negotiating import HELD
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection as Client
 
     from meshconsole.core.event import Event
+    from meshconsole.relay.filter import Filter
 
 MANY = RelaySection(rate_limits=False)
 
@@ -178,3 +181,40 @@ async def test_a_client_may_leave_in_the_middle() -> None:
         async with d.connect() as other:
             await say(other, "NEG-OPEN", "n", {}, "6100000200")
         assert len((await reconcile(client, [], {}))[1]) == 300
+
+
+async def test_large_ones_count_as_many_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(negotiating, "EVENTS_PER_REQUEST", 10)
+    config = RelaySection(events_per_second=1, max_sync_events=200)
+    async with holding(notes(150), config) as (_, client):
+        assert len((await reconcile(client, [], {}))[1]) == 150
+        (sentence,) = await refusal(client, {"kinds": []}, name="next")
+        assert sentence.startswith("rate-limited: ")
+    async with holding(notes(250), config) as (_, client):
+        assert (await refusal(client, {}))[0].startswith("blocked: ")
+        assert (await refusal(client, {}))[0].startswith("rate-limited: ")
+
+
+async def test_what_was_replaced_before_it_began_is_not_gathered() -> None:
+    async with holding(notes(3)) as (d, client):
+        asked: list[object] = []
+        gather = d.relay.store.items
+
+        def watched(wanted: Filter, cap: int) -> list[Item]:
+            asked.append(wanted)
+            loop.call_soon_threadsafe(begun.set)
+            go_on.wait(10)
+            return gather(wanted, cap)
+
+        loop, begun, go_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+        d.relay.store.items = watched  # type: ignore[method-assign]
+        await say(client, "NEG-OPEN", "n", {}, "6100000200")
+        await begun.wait()
+        for _ in range(20):
+            await say(client, "NEG-OPEN", "n", {}, "6100000200")
+        await say(client, "NEG-CLOSE", "n")
+        await say(client, "REQ", "heard", {"kinds": []})
+        assert (await hear(client))[0] == "EOSE"
+        go_on.set()
+        assert len((await reconcile(client, [], {}))[1]) == 3
+        assert len(asked) == 2
