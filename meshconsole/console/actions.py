@@ -96,6 +96,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.palette", "Console", "All actions, to search in", ("ctrl+p",), "palette"),
     Action("app.command", "Console", "Command line", ("colon",)),
     Action("app.help", "Console", "Help", ("question_mark",), "help", "", "Help"),
+    Action("app.lock", "Console", "Lock this console until the passphrase is given", (), "lock"),
+    Action("node.panic", "Console", "Destroy this home: keys, then files", (), "panic", changes=True),
     Action("app.reconnect", "Console", "Look for the node again", ("R",), "reconnect"),
     Action("app.quit", "Console", "Quit", ("q", "ctrl+q"), "quit", "", "Quit"),
 )

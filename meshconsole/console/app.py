@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from textual import events
+
 from meshconsole.console.model import Model
 from meshconsole.console.screens.desk import Desk
+from meshconsole.console.screens.locked import Locked
 from meshconsole.console.session import Session
 from meshconsole.console.shell import Shell
 from meshconsole.console.work import start
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from meshconsole.console.profile import Profile
     from meshconsole.control.messages import Push
     from meshconsole.core.status import BlobView, EventView, NodeStatus
+
+LOCK_CHECK_S = 5.0
 
 
 class Console(Shell):
@@ -35,10 +40,16 @@ class Console(Shell):
         folders: Sequence[Path] = (),
         read_only: bool = False,
         clock: Callable[[], float] = time.time,
+        lock_after_s: float = 0.0,
+        idle_clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """It locks itself after `lock_after_s` without a key; 0 is never."""
         super().__init__(profile, theme=theme, folders=folders)
         self.session = Session(socket_path, self, fps=profile.fps, read_only=read_only)
         self.desk = Desk(Model(), profile, self.session, clock)
+        self._lock_after_s = lock_after_s
+        self._idle_clock = idle_clock
+        self._touched = idle_clock()
 
     def get_default_screen(self) -> Desk:
         return self.desk
@@ -49,6 +60,26 @@ class Console(Shell):
         if self.session.read_only:
             self.desk.say("This console is read-only: it shows, and changes nothing.")
         start(self, self.session.run, "session")
+        if self._lock_after_s:
+            self.set_interval(min(LOCK_CHECK_S, self._lock_after_s), self.lock_if_idle)
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.InputEvent):
+            self._touched = self._idle_clock()
+        await super().on_event(event)
+
+    def lock_if_idle(self) -> None:
+        if self._idle_clock() - self._touched >= self._lock_after_s:
+            self.lock()
+
+    def lock(self) -> bool:
+        """False for a home that no passphrase opens: there would be no way back."""
+        status = self.desk.model.status
+        if status is None or not status.has_passphrase:
+            return False
+        if not any(isinstance(screen, Locked) for screen in self.screen_stack):
+            self.push_screen(Locked(self.session.check_passphrase))
+        return True
 
     async def action_quit(self) -> None:
         """Ctrl+Q anywhere: the question at the desk, the way out elsewhere."""

@@ -55,6 +55,7 @@ def run_console(socket_path: Path, *, options: ConsoleOptions | None = None) -> 
         theme=options.theme or wanted.theme,
         folders=[options.themes] if options.themes else [],
         read_only=options.read_only,
+        lock_after_s=wanted.lock_after_minutes * 60.0,
     ).begin()
 
 

@@ -79,13 +79,17 @@ class Session:
 
     async def unlock(self, passphrase: str) -> None:
         """Opens a locked home, then attaches. Raises Refused and Unavailable."""
+        await self.check_passphrase(passphrase)
+        self.try_again()
+
+    async def check_passphrase(self, passphrase: str) -> None:
+        """Raises Refused unless it is the home's, and Unavailable. Read-only consoles may ask too."""
         client = ControlClient(self.path)
         await client.connect()
         try:
             (await client.call(Unlock(passphrase))).or_raise()
         finally:
             await client.close()
-        self.try_again()
 
     async def _attend(self) -> None:
         self.listener.link_changed("connecting", "")

@@ -218,6 +218,8 @@ class NodeStatus(Frozen, frozen=True):
     discovery: tuple[str, ...] = ()
     """One line for each rung: what it does now or why it does not."""
     health: tuple[HealthItem, ...] = ()
+    has_passphrase: bool = False
+    """It was opened with one, so that a console can lock itself behind it."""
 
 
 class EventView(Frozen, frozen=True):

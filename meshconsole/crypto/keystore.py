@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -87,6 +87,8 @@ class Secrets:
     master: bytes = field(repr=False)
     suite: int = field(default=MC1.id, repr=False)
     """The suite whose keys are derived from the seed, chosen for good when the home was made."""
+    by_passphrase: bool = field(default=False, repr=False, compare=False)
+    """Whether a passphrase opened it this time."""
 
     @property
     def database_key(self) -> bytes:
@@ -149,7 +151,7 @@ class Keystore:
             raise Fatal("The keystore is locked.", hint="Give its passphrase.")
         master = _open_slot("passphrase", file.passphrase, passphrase, device)
         if master is not None:
-            return _open_secrets(file, master)
+            return replace(_open_secrets(file, master), by_passphrase=True)
         if _open_slot("duress", file.duress, passphrase, device) is not None:
             Keystore.wipe(path)
             raise KeystoreWiped(WRONG_PASSPHRASE, hint=WRONG_PASSPHRASE_HINT)

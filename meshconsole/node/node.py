@@ -126,6 +126,7 @@ class Node:
         self.server: RelayServer | None = None
         self.control = control
         self.supervisor: Supervisor | None = None
+        self.has_passphrase = unlocked.by_passphrase
         self._secrets = unlocked
         self._team_is_new = asyncio.Event()
         self.unrecorded = ""

@@ -35,6 +35,7 @@ def node_status(node: Node) -> NodeStatus:
         provider=f"{node.provider.name} {node.provider.version}",
         discovery=node.mesh.discovery_lines() if node.mesh is not None else (),
         health=_health(node),
+        has_passphrase=node.has_passphrase,
     )
 
 

@@ -114,6 +114,8 @@ async def stage(
     colour: Colour = "true",
     read_only: bool = False,
     attached: bool = True,
+    lock_after_s: float = 0.0,
+    idle_clock: Callable[[], float] = lambda: 0.0,
 ) -> AsyncIterator[Stage]:
     node = node or ScriptedNode()
     with tempfile.TemporaryDirectory() as folder:
@@ -126,6 +128,8 @@ async def stage(
             theme="field-dark",
             read_only=read_only,
             clock=lambda: NOW,
+            lock_after_s=lock_after_s,
+            idle_clock=idle_clock,
         )
         try:
             async with app.run_test(size=(width, height)) as pilot:

@@ -11,12 +11,14 @@ from meshconsole.console.screens.palette import Palette
 from meshconsole.console.screens.settings import Settings
 from meshconsole.console.verbs.registry import attempt, verb
 from meshconsole.console.widgets.entryline import Question
-from meshconsole.control.messages import ConfigData, GetConfig, Stop
+from meshconsole.control.messages import ConfigData, GetConfig, Panic, Stop
 from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
     from meshconsole.console.screens.desk import Desk
+
+DESTROY = "destroy"
 
 
 @verb("app.help")
@@ -83,6 +85,30 @@ def reconnect(desk: Desk, _: str) -> None:
         desk.say("Looking for the node.", "dim")
     else:
         desk.say("The node is attached.", "good")
+
+
+@verb("app.lock")
+def lock(desk: Desk, _: str) -> None:
+    from meshconsole.console.app import Console
+
+    app = desk.app
+    assert isinstance(app, Console)
+    if not app.lock():
+        desk.say("No passphrase opened this home: set one with 'meshconsole passphrase'.", "warn")
+
+
+@verb("node.panic")
+async def panic(desk: Desk, _: str) -> None:
+    """Typed confirmation: nothing brings it back but a backup."""
+    sentences = [
+        "This destroys the keys of this home at once, and then everything in it: notes, files, the identity.",
+        "Nothing brings it back but a backup. Have the device removed from its team afterwards.",
+        f"Type {DESTROY} to do it.",
+    ]
+    if not await desk.app.push_screen_wait(Ask("Destroy this home?", sentences, must_be=DESTROY)):
+        return
+    if await attempt(desk, Panic()) is not None:
+        desk.app.exit(message="The keys of this home are destroyed; the node deletes the files.")
 
 
 @verb("app.quit")
