@@ -109,6 +109,7 @@ class Node:
             emit=self.bus.publish,
             config=config.relay,
             lists=lambda: self.lists.current,
+            mode=config.limits.performance_mode,
         )
         self.managing = Managing(
             book=self.lists,

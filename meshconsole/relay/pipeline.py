@@ -16,27 +16,31 @@ import contextlib
 import logging
 import os
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from meshconsole.core.errors import MeshconsoleError, Refused
+from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.event import decode_event, is_addressable, is_ephemeral, is_replaceable
 from meshconsole.core.kinds import DELETION, VANISH
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict, refuse
-from meshconsole.relay.event import MAX_EVENT_BYTES, ReadEvent, check_event, expiration, read_event
+from meshconsole.relay.checking import check
+from meshconsole.relay.event import MAX_EVENT_BYTES, ReadEvent, expiration
 from meshconsole.relay.policy import judge_event, vanishes_here
-from meshconsole.relay.store import Entry
-from meshconsole.relay.verify import has_valid_signature
+from meshconsole.relay.store import Entry, Written
+from meshconsole.relay.threads import LoopThreads
+from meshconsole.relay.verifier import Question
+from meshconsole.relay.verifiers import Verifiers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from meshconsole.core.config import PerformanceMode
     from meshconsole.core.event import Event
     from meshconsole.relay.policy import Client, House
-    from meshconsole.relay.store import EventStore, FeedRow, Written
+    from meshconsole.relay.store import EventStore, FeedRow
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +50,8 @@ INLINE_BYTES = 32 * 1024
 more. The store is not asked for duplicates then, since that could block; the write finds them."""
 
 CHUNK = 128
+CHUNK_BYTES = 1 << 20
+MAX_CHECKERS = 4
 MAX_COMMIT = 1024
 LOOK_FOR = 2048
 """So many offers are looked for in the store after the last one that it had already. Later only one
@@ -61,8 +67,6 @@ RECENT = 4096
 
 STOPPING = refuse("error", "this relay is shutting down")
 BROKEN = refuse("error", "an internal error; the event was not stored")
-MISLEADING = refuse("invalid", "the event holds an id that is not its own")
-FORGED = refuse("invalid", "the signature is not the author's")
 
 
 class Offer(msgspec.Struct, eq=False, gc=False):
@@ -95,6 +99,7 @@ class Pipeline:
         clock: Callable[[], float],
         paced: Callable[[Event, Client], Verdict] = lambda _event, _client: ACCEPTED,
         heard: Callable[[Event, FeedRow], int] = lambda event, row: 0,
+        mode: PerformanceMode = "balanced",
     ) -> None:
         self._store = store
         self._paced = paced
@@ -121,9 +126,10 @@ class Pipeline:
         self._idle.set()
         self._stopping = False
         self._loop = asyncio.get_running_loop()
-        workers = max(1, (os.cpu_count() or 1) - 1)
-        self._checkers = ThreadPoolExecutor(min(workers, 4), thread_name_prefix="relay-verify")
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="relay-write")
+        cores = min(os.cpu_count() or 1, MAX_CHECKERS)
+        self._verifiers = Verifiers(cores) if mode == "full" else None
+        self._checkers = LoopThreads(cores if mode == "full" else max(1, cores - 1), "relay-verify")
+        self._writer = LoopThreads(1, "relay-write")
 
     def offer(self, offer: Offer) -> None:
         if self._stopping:
@@ -148,8 +154,10 @@ class Pipeline:
         """Lets what was offered run to its end, then ends the threads."""
         self._stopping = True
         await self._idle.wait()
-        self._checkers.shutdown()
-        self._writer.shutdown()
+        self._checkers.stop()
+        self._writer.stop()
+        if self._verifiers is not None:
+            await asyncio.to_thread(self._verifiers.stop)
 
     def _schedule(self) -> None:
         if not self._ticking:
@@ -165,12 +173,15 @@ class Pipeline:
         if not self._batches and _is_little(fresh):
             self._leave_check(_Batch(fresh, [_check_one(offer) for offer in fresh]))
             return
-        for start in range(0, len(fresh), CHUNK):
-            batch = _Batch(fresh[start : start + CHUNK])
+        for offers in _chunks(fresh):
+            batch = _Batch(offers)
             self._batches.append(batch)
-            store = self._store if self._looks(len(batch.offers)) else None
-            future = self._loop.run_in_executor(self._checkers, _check, store, batch.offers)
-            future.add_done_callback(lambda done, batch=batch: self._checked(batch, done))  # type: ignore[misc]
+            store = self._store if self._looks(len(offers)) else None
+            self._checkers.do(
+                partial(_check, store, self._verifiers, offers),
+                partial(self._checked, batch),
+                partial(self._unchecked, batch),
+            )
 
     def _is_fresh(self, offer: Offer) -> bool:
         if not offer.claimed:
@@ -194,13 +205,12 @@ class Pipeline:
         self._look_for = max(0, self._look_for - count)
         return self._look_for > 0 or self._batches_made % LOOK_AGAIN == 0
 
-    def _checked(self, batch: _Batch, done: asyncio.Future[list[ReadEvent | Verdict]]) -> None:
-        error = done.exception()
-        if error is not None:
-            log.error("checking events failed", exc_info=error)
-            batch.checked = [BROKEN] * len(batch.offers)
-        else:
-            batch.checked = done.result()
+    def _unchecked(self, batch: _Batch, error: BaseException) -> None:
+        log.error("checking events failed", exc_info=error)
+        self._checked(batch, [BROKEN] * len(batch.offers))
+
+    def _checked(self, batch: _Batch, checked: list[ReadEvent | Verdict]) -> None:
+        batch.checked = checked
         while self._batches and self._batches[0].checked is not None:
             self._leave_check(self._batches.popleft())
 
@@ -234,18 +244,19 @@ class Pipeline:
         self._writing = True
         group, self._ready = self._ready[:MAX_COMMIT], self._ready[MAX_COMMIT:]
         entries = [_entry(offer.read, offer.client.house) for offer in group if offer.read is not None]
-        future = self._loop.run_in_executor(self._writer, self._store.write, entries)
-        future.add_done_callback(lambda done: self._written(group, done))
+        self._writer.do(
+            partial(self._store.write, entries),
+            partial(self._written, group),
+            partial(self._unwritten, group),
+        )
 
-    def _written(self, group: Sequence[Offer], done: asyncio.Future[list[Written]]) -> None:
+    def _unwritten(self, group: Sequence[Offer], error: BaseException) -> None:
+        log.error("writing events failed", exc_info=error)
+        self._written(group, [Written(BROKEN, 0)] * len(group))
+
+    def _written(self, group: Sequence[Offer], answers: Sequence[Written]) -> None:
         self._writing = False
-        error = done.exception()
-        if error is not None:
-            log.error("writing events failed", exc_info=error)
-            self._ended += ((offer, BROKEN, 0) for offer in group)
-        else:
-            answers = zip(group, done.result(), strict=True)
-            self._ended += ((offer, written.verdict, written.seq) for offer, written in answers)
+        self._ended += ((offer, verdict, seq) for offer, (verdict, seq) in zip(group, answers, strict=True))
         self._write()
         if not self._settling:
             self._settle_some()
@@ -313,14 +324,49 @@ def _entry(read: ReadEvent, house: House) -> Entry:
     return Entry(read.event, read.raw, vanishes_here(read.event, house))
 
 
-def _check(store: EventStore | None, offers: Sequence[Offer]) -> list[ReadEvent | Verdict]:
+def _check(
+    store: EventStore | None, verifiers: Verifiers | None, offers: Sequence[Offer]
+) -> list[ReadEvent | Verdict]:
     """Runs in a thread. Without a store, duplicates are not looked for."""
     known: set[str] = set()
     if store is not None:
         # If it cannot be read, the write that follows will say what is wrong with it.
         with contextlib.suppress(MeshconsoleError):
             known = store.known([offer.claimed for offer in offers if offer.claimed])
-    return [DUPLICATE if offer.claimed in known else _check_one(offer) for offer in offers]
+    if verifiers is None:
+        return [DUPLICATE if offer.claimed in known else _check_one(offer) for offer in offers]
+    questions = [
+        Question(offer.data, offer.claimed, offer.max_bytes)
+        for offer in offers
+        if isinstance(offer.data, bytes) and offer.claimed not in known
+    ]
+    checked = iter(verifiers.check(questions) if questions else ())
+    return [
+        DUPLICATE
+        if offer.claimed in known
+        else next(checked)
+        if isinstance(offer.data, bytes)
+        else _check_one(offer)
+        for offer in offers
+    ]
+
+
+def _check_one(offer: Offer) -> ReadEvent | Verdict:
+    return check(offer.data, offer.claimed, offer.max_bytes)
+
+
+def _chunks(offers: Sequence[Offer]) -> Iterator[list[Offer]]:
+    """Batches that are worth a thread's while, and do not take long."""
+    chunk: list[Offer] = []
+    size = 0
+    for offer in offers:
+        chunk.append(offer)
+        size += _size(offer.data)
+        if len(chunk) == CHUNK or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def _is_little(offers: Sequence[Offer]) -> bool:
@@ -331,16 +377,3 @@ def _is_little(offers: Sequence[Offer]) -> bool:
 
 def _size(data: bytes | Event) -> int:
     return len(data) if isinstance(data, bytes) else len(data.content) + 64 * len(data.tags)
-
-
-def _check_one(offer: Offer) -> ReadEvent | Verdict:
-    try:
-        if isinstance(offer.data, bytes):
-            read = read_event(offer.data, offer.max_bytes)
-        else:
-            read = check_event(offer.data, offer.max_bytes)
-    except Refused as refused:
-        return refuse("invalid", refused.sentence)
-    if offer.claimed not in ("", read.event.id):
-        return MISLEADING  # what waits for the claimed id must not be told of another event
-    return read if has_valid_signature(read) else FORGED

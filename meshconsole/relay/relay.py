@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
-from meshconsole.core.config import RelaySection
+from meshconsole.core.config import PerformanceMode, RelaySection
 from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.event import Event, is_ephemeral
 from meshconsole.core.kinds import CONTROL_KINDS
@@ -85,7 +85,7 @@ class Port(Protocol):
 
 class Relay:
     """`access` answers for plain clients; `emit` hears Stored and RefusedEvent, on the loop; `lists`
-    gives what admins have listed by now (NIP-86)."""
+    gives what admins have listed by now (NIP-86). In `full` mode signatures are checked in processes."""
 
     def __init__(
         self,
@@ -96,8 +96,10 @@ class Relay:
         config: RelaySection | None = None,
         clock: Callable[[], float] = time.time,
         lists: Callable[[], Lists] = Lists,
+        mode: PerformanceMode = "balanced",
     ) -> None:
         self.store = store
+        self._mode: PerformanceMode = mode
         self.config = config or RelaySection()
         self.access = access
         self.address = ""
@@ -128,7 +130,9 @@ class Relay:
 
     async def start(self) -> None:
         self._announced = self.store.head_seq
-        self._pipeline = Pipeline(self.store, self._happened, self._clock, self._paced, self._heard)
+        self._pipeline = Pipeline(
+            self.store, self._happened, self._clock, self._paced, self._heard, self._mode
+        )
         self._reading = ThreadPoolExecutor(2, thread_name_prefix="relay-read")
         self._answering = Answering(
             self.store,

@@ -14,8 +14,9 @@ import pytest
 from meshconsole.core.errors import Unavailable
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict
 from meshconsole.relay import pipeline as pipeline_module
+from meshconsole.relay.checking import FORGED
 from meshconsole.relay.event import claimed_id
-from meshconsole.relay.pipeline import BROKEN, FORGED, STOPPING, Offer, Pipeline
+from meshconsole.relay.pipeline import BROKEN, STOPPING, Offer, Pipeline
 from meshconsole.relay.policy import Client, House
 from meshconsole.relay.store import FeedRow
 from tests.relay.making import NOW, Clock, Public, raw, signed
@@ -24,6 +25,7 @@ from tests.relay.memory import MemoryEventStore, ids
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
 
+    from meshconsole.core.config import PerformanceMode
     from meshconsole.core.event import Event
     from meshconsole.relay.store import Entry, Written
 
@@ -51,12 +53,12 @@ class Gated(MemoryEventStore):
 
 
 class Bench:
-    def __init__(self, store: MemoryEventStore) -> None:
+    def __init__(self, store: MemoryEventStore, mode: PerformanceMode) -> None:
         self.store = store
         self.happened: list[tuple[Offer, Verdict, int]] = []
         self.order: list[int] = []
         """The seq of all that was told, here and from elsewhere."""
-        self.pipeline = Pipeline(store, self._happened, Clock(), heard=self._heard)
+        self.pipeline = Pipeline(store, self._happened, Clock(), heard=self._heard, mode=mode)
         self.client = Client(House(Public()))
 
     def _happened(self, *what: *tuple[Offer, Verdict, int]) -> None:
@@ -73,13 +75,21 @@ class Bench:
         self.pipeline.offer(Offer(data, claimed_id(data), self.client, "test", answer.set_result))
         return answer
 
+    def offer_own(self, event: Event) -> asyncio.Future[Verdict]:
+        """As this node's own: not as bytes."""
+        answer: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        self.pipeline.offer(Offer(event, event.id, self.client, "test", answer.set_result))
+        return answer
+
     async def offer_all(self, events: Sequence[Event | bytes]) -> list[Verdict]:
         return list(await asyncio.gather(*map(self.offer, events)))
 
 
 @asynccontextmanager
-async def bench(store: MemoryEventStore | None = None) -> AsyncIterator[Bench]:
-    made = Bench(store or MemoryEventStore(Clock()))
+async def bench(
+    store: MemoryEventStore | None = None, mode: PerformanceMode = "balanced"
+) -> AsyncIterator[Bench]:
+    made = Bench(store or MemoryEventStore(Clock()), mode)
     try:
         yield made
     finally:
@@ -125,6 +135,24 @@ async def test_few_and_many_are_checked_alike(count: int) -> None:
         assert [v.accepted for v in verdicts] == [n != count // 2 for n in range(count)]
         stored = [row.id for row in b.store.feed(0, 1000)]
         assert stored == [event.id for n, event in enumerate(events) if n != count // 2]
+
+
+async def test_processes_check_what_comes_from_others_and_this_node() -> None:
+    async with bench(store := Gated(), "full") as b:
+        events: list[Event | bytes] = [signed(content=str(n)) for n in range(300)]
+        events[7] = forged(signed(content="7"))
+        first = await b.offer_all(events)
+        assert [v.accepted for v in first] == [n != 7 for n in range(300)]
+        assert [row.id for row in store.feed(0, 1000)] == [
+            event.id for n, event in enumerate(events) if n != 7 and not isinstance(event, bytes)
+        ]
+        store.asked = 0
+        b.pipeline._recent.clear()
+        own = [signed(content=f"own {n}") for n in range(20)]
+        answers = [b.offer_own(event) for event in own]
+        assert await b.offer_all(events[:7]) == [DUPLICATE] * 7
+        assert await asyncio.gather(*answers) == [ACCEPTED] * 20
+        assert store.asked > 0
 
 
 async def test_large_events_are_not_checked_on_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
