@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.postgres import MISSING, Cluster, programs
+from scripts.postgres import MISSING, Cluster, programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

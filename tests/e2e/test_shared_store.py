@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from meshconsole.core.event import encode_event
-from tests.postgres import PASSWORD, USER
+from scripts.postgres import PASSWORD, USER
 from tests.relay.making import NOW, signed
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from meshconsole.core.event import Event
     from scripts.machine import Machine
-    from tests.postgres import Cluster
+    from scripts.postgres import Cluster
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from meshconsole.relay.store import EventStore
-    from tests.postgres import Cluster
+    from scripts.postgres import Cluster
 
     MakeStore: TypeAlias = Callable[[Clock], contextlib.AbstractContextManager[EventStore]]
 

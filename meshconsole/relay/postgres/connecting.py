@@ -30,6 +30,7 @@ READER = {
     "default_transaction_read_only": "on",
     # The walks of queries.py are made for their indexes; a table that is small now will not stay so.
     "enable_seqscan": "off",
+    "enable_incremental_sort": "off",
     "jit": "off",
 }
 WRITER = {

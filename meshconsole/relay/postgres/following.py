@@ -224,5 +224,6 @@ def _receive(connection: Connection, told: deque[psycopg.Notify]) -> None:
 
 def rows_behind(connection: Connection, position: int, now: int, limit: int = PAGE) -> list[FeedRow]:
     """A page of the log. It ends when it holds much, so that only an empty one is the last."""
-    rows = connection.execute(LOG, (str(position), str(now), str(limit), str(LOG_BYTES))).fetchall()
+    parameters = (str(position), str(now), str(limit), str(LOG_BYTES))
+    rows = connection.execute(LOG, parameters, binary=True).fetchall()
     return [FeedRow(seq, name.hex(), kind, raw) for seq, name, kind, raw in rows]

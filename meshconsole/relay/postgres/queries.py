@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 MAX_WALKS = 2000
 """Beyond so many pairs of author and kind the planner chooses."""
 
+MAX_RANKED = 1000
+"""Events that a search orders by how well they fit."""
+
 
 class Span(NamedTuple):
     """Row keys from `low` to `high`, both included, in the direction of the walk."""
@@ -90,8 +93,7 @@ class Queries:
         low, high = key_range(wanted.since, wanted.until)
         span = Span(max(low, span.low), min(high, span.high), span.upwards)
         if wanted.ids is not None:
-            conditions = self._conditions(wanted, spared)
-            return _sorted("e.id = any(%s::bytea[])", (names(wanted.ids),), conditions, span, limit)
+            return self._by_ids(wanted, wanted.ids, limit, span, spared)
         if wanted.tags:
             return self._tag_walk(wanted, limit, span, spared)
         if wanted.authors is not None:
@@ -99,17 +101,32 @@ class Queries:
         if wanted.kinds is not None:
             kinds = numbers(sorted(wanted.kinds - wanted.hidden))
             conditions = self._conditions(wanted, spared, kinds=False)
-            return _lateral(Query("unnest(%s::int[]) p(kind)", (kinds,)), ("kind",), conditions, span, limit)
+            return _lateral(
+                Query("unnest(%s::int[]) p(kind)", (kinds,)), {"kind": "e.kind"}, conditions, span, limit
+            )
         return _sorted("true", (), self._conditions(wanted, spared), span, limit)
+
+    def _by_ids(
+        self, wanted: Filter, ids: Collection[str], limit: int, span: Span, spared: Collection[str]
+    ) -> Query:
+        conditions = self._conditions(wanted, spared)
+        # The offset keeps the planner from searching the time line for them.
+        sql = (
+            "select key, 0::real as rank from (select e.key from mc_events e where e.id = any(%s::bytea[])"
+            f" and e.key >= %s::bigint and e.key <= %s::bigint{conditions.sql} offset 0) named"
+            f" order by key {span.order} limit %s::bigint"
+        )
+        bounds = (str(span.low), str(span.high))
+        return Query(sql, (names(ids), *bounds, *conditions.parameters, str(limit)))
 
     def _author_walk(
         self, wanted: Filter, authors: Collection[str], limit: int, span: Span, spared: Collection[str]
     ) -> Query:
         hashed = numbers(author_hash(self._hashes, pubkey) for pubkey in authors)
         if wanted.kinds is None:
-            places, columns = Query("unnest(%s::bigint[]) p(author)", (hashed,)), ("author",)
+            places = Query("unnest(%s::bigint[]) p(author)", (hashed,))
             conditions = self._conditions(wanted, spared, authors=False)
-            return _lateral(places, columns, conditions, span, limit)
+            return _lateral(places, {"author": "(e.author # 0)"}, conditions, span, limit)
         kinds = sorted(wanted.kinds - wanted.hidden)
         if len(authors) * len(kinds) > MAX_WALKS:
             where = "e.author = any(%s::bigint[])"
@@ -117,7 +134,8 @@ class Queries:
         pairs = "(select author, kind from unnest(%s::bigint[]) author cross join unnest(%s::int[]) kind) p"
         conditions = self._conditions(wanted, spared, authors=False, kinds=False)
         places = Query(pairs, (hashed, numbers(kinds)))
-        return _lateral(places, ("author", "kind"), conditions, span, limit)
+        columns = {"author": "e.author", "kind": "e.kind"}
+        return _lateral(places, columns, conditions, span, limit)
 
     def _tag_walk(self, wanted: Filter, limit: int, span: Span, spared: Collection[str]) -> Query:
         """Along the tag with the fewest values; the other conditions are tested on each row."""
@@ -128,7 +146,7 @@ class Queries:
             "select k.key, 0::real as rank from unnest(%s::bigint[]) p(hash) cross join lateral ("
             "select t.key from mc_tags t where (t.hash, t.key) >= (p.hash, %s::bigint)"
             f" and (t.hash, t.key) <= (p.hash, %s::bigint){kinds}"
-            f" and exists (select 1 from mc_events e where e.key = t.key{rest.sql})"
+            f" and exists (select 1 from mc_events e where e.key = t.key{rest.sql} offset 0)"
             f" order by t.hash {span.order}, t.key {span.order} limit %s::bigint) k"
         )
         parameters = (
@@ -153,28 +171,31 @@ class Queries:
         ranked: bool = False,
         spared: Collection[str] = (),
     ) -> Query:
-        """NIP-50. How often and how near to each other the words stand decides, then the time."""
+        """NIP-50. How often and how near to each other the words stand decides, then the time. Of words
+        that are everywhere, the newest MAX_RANKED events are compared."""
         low, high = key_range(wanted.since, wanted.until)
         conditions = self._conditions(wanted, spared)
         ids = "" if wanted.ids is None else " and e.id = any(%s::bytea[])"
-        rank = "ts_rank_cd(b.words, %s::tsquery, 1)" if ranked else "0::real"
-        order = f"rank desc, key {span.order}" if ranked else f"key {span.order}"
         asked = question(wanted.terms)
         sql = (
-            f"select b.key, {rank} as rank from mc_bodies b join mc_events e on e.key = b.key"
+            "select b.key, 0::real as rank, b.words from mc_bodies b join mc_events e on e.key = b.key"
             " where b.words @@ %s::tsquery and b.key >= %s::bigint and b.key <= %s::bigint"
-            f"{ids}{conditions.sql} order by {order} limit %s::bigint"
+            f"{ids}{conditions.sql} order by b.key {span.order} limit %s::bigint"
         )
         parameters = (
-            *((asked,) if ranked else ()),
             asked,
             str(max(low, span.low)),
             str(min(high, span.high)),
             *(() if wanted.ids is None else (names(wanted.ids),)),
             *conditions.parameters,
-            str(limit),
         )
-        return Query(sql, parameters)
+        if not ranked:
+            return Query(f"select key, rank from ({sql}) matching", (*parameters, str(limit)))
+        sql = (
+            f"select key, ts_rank_cd(words, %s::tsquery, 1) as rank from ({sql}) matching"
+            " order by rank desc, key desc limit %s::bigint"
+        )
+        return Query(sql, (asked, *parameters, str(max(limit, MAX_RANKED)), str(limit)))
 
     def _conditions(
         self, wanted: Filter, spared: Collection[str], *, authors: bool = True, kinds: bool = True
@@ -202,11 +223,12 @@ class Queries:
         return _join("", parts)
 
 
-def _lateral(places: Query, columns: tuple[str, ...], conditions: Query, span: Span, limit: int) -> Query:
-    """A walk of an index of mc_events for each of the places that it begins with."""
-    index = ", ".join(f"e.{column}" for column in columns)
-    place = ", ".join(f"p.{column}" for column in columns)
-    order = ", ".join(f"e.{column} {span.order}" for column in (*columns, "key"))
+def _lateral(places: Query, columns: dict[str, str], conditions: Query, span: Span, limit: int) -> Query:
+    """A walk of an index of mc_events for each of the places that it begins with. `columns` are the
+    index's, by their names in `places`."""
+    index = ", ".join(columns.values())
+    place = ", ".join(f"p.{name}" for name in columns)
+    order = ", ".join(f"{column} {span.order}" for column in (*columns.values(), "e.key"))
     sql = (
         f"select k.key, 0::real as rank from {places.sql} cross join lateral ("
         f"select e.key from mc_events e where ({index}, e.key) >= ({place}, %s::bigint)"

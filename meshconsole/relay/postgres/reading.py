@@ -177,7 +177,7 @@ class ReadingHalf:
 
     def _read(self, query: Query) -> list[tuple[Any, ...]]:
         def read(connection: Connection) -> list[tuple[Any, ...]]:
-            return connection.execute(query.sql.encode(), query.parameters).fetchall()
+            return connection.execute(query.sql.encode(), query.parameters, binary=True).fetchall()
 
         return self._readers.run(read)
 

@@ -5,6 +5,8 @@ mc_state      one row: log id, secret of the hashes, newest seq, events held and
 mc_events     one narrow row per event; what queries walk. `key` lies by time (relay/keys.py), `place`
               is the hashed address of a replaceable or addressable event, `tags` are the hashes of all
               its indexed tags
+              (its index of authors alone is over `author # 0`, which is the same number: so the planner
+              cannot take it for what belongs to the index of authors and kinds)
 mc_bodies     the event's canonical bytes, and its words for searching (NIP-50), under the same key
 mc_tags       (hash of letter and value, key, kind): single-letter tags
 mc_deletions  what authors deleted (NIP-09) and until when they vanished (NIP-62)
@@ -48,7 +50,7 @@ create table mc_events (
     tags bigint[] not null
 );
 create index mc_events_author_kind on mc_events (author, kind, key);
-create index mc_events_author on mc_events (author, key);
+create index mc_events_author on mc_events ((author # 0), key);
 create index mc_events_kind on mc_events (kind, key);
 create unique index mc_events_place on mc_events (place) where place is not null;
 create index mc_events_expires on mc_events (expires) where expires is not null;

@@ -9,7 +9,7 @@ from meshconsole.relay.postgres.store import PostgresEventStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.postgres import Cluster
+    from scripts.postgres import Cluster
     from tests.relay.making import Clock
 
 

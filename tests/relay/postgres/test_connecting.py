@@ -14,14 +14,14 @@ from meshconsole.core.store_url import without_password
 from meshconsole.relay.postgres import connecting, schema
 from meshconsole.relay.postgres.probing import probe
 from meshconsole.relay.postgres.store import PostgresEventStore
-from tests.postgres import PASSWORD, USER
+from scripts.postgres import PASSWORD, USER
 from tests.relay.making import unsigned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.postgres import Cluster
+    from scripts.postgres import Cluster
 
 SECRET = "s3cret/w:ith@signs"
 QUOTED = "s3cret%2Fw%3Aith%40signs"

@@ -12,7 +12,7 @@ from meshconsole.core.config import RelaySection
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.postgres.store import PostgresEventStore
 from meshconsole.relay.relay import Relay, Stored
-from tests.postgres import MISSING, Cluster, programs
+from scripts.postgres import MISSING, Cluster, programs
 from tests.relay.making import NOW, Public, signed
 from tests.relay.postgres.test_store import check_tables
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from meshconsole.core.event import Event
     from meshconsole.relay.postgres.store import PostgresEventStore
     from meshconsole.relay.postgres.writing import State
-    from tests.postgres import Cluster
+    from scripts.postgres import Cluster
 
     Open = Callable[[], PostgresEventStore]
 

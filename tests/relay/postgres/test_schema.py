@@ -13,7 +13,7 @@ import pytest
 from meshconsole.relay.postgres import schema
 
 if TYPE_CHECKING:
-    from tests.postgres import Cluster
+    from scripts.postgres import Cluster
 
 ROOT = Path(__file__).parents[3]
 

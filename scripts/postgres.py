@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own: made in a temporary folder, gone afterwards, with everything durable.
+"""A PostgreSQL of our own, for tests and benchmarks: in a temporary folder, gone afterwards, all durable.
 
 PostgreSQL refuses to run as root; then it runs as a user without rights, in a folder of that user.
 """
