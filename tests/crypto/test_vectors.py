@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,12 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from meshconsole.core.errors import MeshconsoleError
-from meshconsole.crypto import liboqs_provider, openssl_provider
+from meshconsole.crypto import bech32, liboqs_provider, openssl_provider
 from meshconsole.crypto.encoding import expand
 from meshconsole.crypto.hpke_schedule import Schedule
 from meshconsole.crypto.suites import MC1, MC2, SUITES, Suite
 
-from .vectors import cases, load
+from .vectors import cases, load, path_of
 
 if TYPE_CHECKING:
     from meshconsole.crypto.liboqs_provider import LiboqsProvider
@@ -304,3 +305,97 @@ def test_aes_256_gcm_against_wycheproof() -> None:
             assert (test["result"], plain.hex()) == ("valid", test["msg"]), test["tcId"]
         seen += 1
     assert seen >= 50
+
+
+def test_mlkem_keys_that_acvp_says_are_sound_or_not(provider: Provider) -> None:
+    seen = unsound = 0
+    for group, test in cases("acvp-ML-KEM-encapDecap-FIPS203.json.gz"):
+        if group["function"] != "encapsulationKeyCheck":
+            continue
+        suite = SUITE_OF[group["parameterSet"]]
+        x25519_half = b"" if suite is MC2 else X25519PrivateKey.generate().public_key().public_bytes_raw()
+        sound = provider.kem_public_is_sound(suite, unhex(test["ek"]) + x25519_half)
+        assert sound == test["testPassed"], test["tcId"]
+        seen += 1
+        unsound += not sound
+    assert seen == 20
+    assert unsound >= 4
+
+
+def test_mlkem_decapsulation_of_acvp(liboqs: LiboqsProvider) -> None:
+    """With expanded keys, which OpenSSL does not take; implicit rejection is among them."""
+    seen = 0
+    for group, test in cases("acvp-ML-KEM-encapDecap-FIPS203.json.gz"):
+        if group["function"] != "decapsulation":
+            continue
+        holder = liboqs._oqs.KeyEncapsulation(group["parameterSet"], unhex(test["dk"]))
+        with liboqs_provider._freed(holder) as kem:
+            assert kem.decap_secret(unhex(test["c"])).hex() == test["k"].lower(), test["tcId"]
+        seen += 1
+    assert seen == 12
+
+
+def test_hkdf_of_mc1_against_wycheproof() -> None:
+    """Extract and Expand as the HPKE schedule of MC1 computes them."""
+    seen = 0
+    for _, test in cases("wycheproof-hkdf_sha256_test.json.gz"):
+        if test["result"] != "valid" or test["size"] > 32:
+            continue
+        extracted = hmac.digest(unhex(test["salt"]), unhex(test["ikm"]), MC1.hpke_hash)
+        expanded = hmac.digest(extracted, unhex(test["info"]) + b"\x01", MC1.hpke_hash)[: test["size"]]
+        assert expanded.hex() == test["okm"], test["tcId"]
+        seen += 1
+    assert seen >= 30
+
+
+AGE_OUTCOMES = {
+    "hybrid": True,
+    "hybrid_and_x25519": True,
+    "hybrid_grease": True,
+    "hybrid_bad_tag": False,
+    "hybrid_currupted_enc_mlkem": False,
+    "hybrid_currupted_enc_x25519": False,
+    "hybrid_no_match": False,
+    "hybrid_identity": False,
+    "hybrid_low_order": False,
+}
+
+
+@pytest.mark.parametrize(("name", "opens"), AGE_OUTCOMES.items())
+def test_xwing_wraps_that_age_made(name: str, opens: bool) -> None:
+    """Wraps of another implementation, opened with the key halves that MC1 derives from a seed."""
+    seed, enc, body, file_key = age_stanza(name)
+    suite = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.CHACHA20_POLY1305)
+    private = hpke.MLKEM768X25519PrivateKey(*openssl_provider._xwing_halves(seed))
+    try:
+        opened = suite.decrypt(enc + body, private, info=b"age-encryption.org/mlkem768x25519")
+    except (InvalidTag, ValueError):
+        assert not opens
+    else:
+        assert opens
+        assert opened == file_key
+
+
+@pytest.mark.parametrize("name", AGE_OUTCOMES)
+def test_xwing_wraps_that_age_made_give_liboqs_a_secret(liboqs: LiboqsProvider, name: str) -> None:
+    seed, enc, _, _ = age_stanza(name)
+    if name in ("hybrid_identity", "hybrid_low_order"):
+        with pytest.raises(ValueError):
+            liboqs._xwing_decapsulate(seed, enc)
+    else:
+        assert len(liboqs._xwing_decapsulate(seed, enc)) == 32
+
+
+def age_stanza(name: str) -> tuple[bytes, bytes, bytes, bytes]:
+    """(seed of the identity, enc, sealed file key, file key) of a file of age's testkit."""
+    text, _, rest = path_of("age-testkit").joinpath(name).read_bytes().partition(b"\n\n")
+    head = dict(line.partition(": ")[::2] for line in text.decode().splitlines())
+    _, seed = bech32.decode(head["identity"])
+    lines = rest.split(b"\n--- ")[0].decode().splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("-> mlkem768x25519 "))
+    enc = unpadded(lines[at].split()[2])
+    return seed, enc, unpadded(lines[at + 1]), unhex(head["file key"])
+
+
+def unpadded(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4))
