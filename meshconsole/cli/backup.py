@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from meshconsole.cli.ask import ask, how_to_make
 from meshconsole.cli.home import add_passphrase_file, ask_passphrase, first_line, home_of, passphrase_for
 from meshconsole.cli.output import say
+from meshconsole.cli.recording import record
 from meshconsole.core.errors import Fatal
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
 def seed(parsed: argparse.Namespace) -> None:
     from meshconsole.crypto.recovery import Recovered, to_text
 
-    _print_code(to_text(Recovered.of(_secrets(parsed))), qr=not parsed.no_qr)
+    _print_code(to_text(Recovered.of(_secrets(parsed, "seed"))), qr=not parsed.no_qr)
     say("\nWhoever has this text is this device. On paper, in a safe; not as a photograph.")
     say("To restore it on a new device: meshconsole init --restore FILE (or - to type it)")
 
@@ -75,7 +76,7 @@ def nsec(parsed: argparse.Namespace) -> None:
     from meshconsole.crypto.schnorr import nsec_to_bech32
     from meshconsole.crypto.suites import suite_by_id
 
-    secrets = _secrets(parsed)
+    secrets = _secrets(parsed, "nsec")
     identity = Identity(secrets.seed, suite_by_id(secrets.suite), default_provider(), secrets.nsec)
     _print_code(nsec_to_bech32(identity.nsec), qr=not parsed.no_qr)
     say("\nWhoever has this key can write as you to any Nostr relay. It opens nothing of the team.")
@@ -84,7 +85,7 @@ def nsec(parsed: argparse.Namespace) -> None:
 def shares(parsed: argparse.Namespace) -> None:
     from meshconsole.crypto.recovery import Recovered, to_shares
 
-    phrases = to_shares(Recovered.of(_secrets(parsed)), parsed.need, parsed.of)
+    phrases = to_shares(Recovered.of(_secrets(parsed, "shares")), parsed.need, parsed.of)
     for number, phrase in enumerate(phrases, 1):
         words = phrase.split()
         say(f"share {number} of {parsed.of}; any {parsed.need} restore the identity")
@@ -122,8 +123,9 @@ def _backup_passphrase(parsed: argparse.Namespace) -> str:
         say("The two differ. Again, please.")
 
 
-def _secrets(parsed: argparse.Namespace) -> Secrets:
-    """Asks for the passphrase even while a node runs: a console left open must not give the identity away."""
+def _secrets(parsed: argparse.Namespace, form: str) -> Secrets:
+    """Written to the audit log before anything is shown. Asks for the passphrase even while a node runs:
+    a console left open must not give the identity away."""
     home = home_of(parsed.home)
     if not home.keystore.exists():
         raise Fatal(f"There is no node in {home.path}.", hint=how_to_make(home))
@@ -134,6 +136,7 @@ def _secrets(parsed: argparse.Namespace) -> Secrets:
         raise Fatal(
             "The keystore needs its passphrase.", hint="Use a terminal, or --passphrase-file.", exit_code=4
         )
+    record(home, secrets, "identity-exported", form)
     return secrets
 
 

@@ -24,6 +24,7 @@ from meshconsole.cli.home import (
 )
 from meshconsole.cli.node import is_locked_by_a_node
 from meshconsole.cli.output import say
+from meshconsole.cli.recording import record
 from meshconsole.control.messages import GetStatus, Panic, Unlock
 from meshconsole.core.errors import Fatal, MeshconsoleError, Refused
 
@@ -110,10 +111,11 @@ def _change(home: Home, parsed: argparse.Namespace) -> None:
     keyfile = home.unlock_key if present is None and home.unlock_key.exists() else None
     if keyfile is None:
         present = present or _asked("Present passphrase: ")
-        Keystore.unlock(home.keystore, present)
+    secrets = Keystore.unlock(home.keystore, None if keyfile else present, keyfile)
     new = _new(parsed, "New passphrase: ")
     if not new:
         raise Fatal("Nothing was changed: the new passphrase is empty.")
+    record(home, secrets, "keystore-changed", "passphrase")
     Keystore.change_passphrase(home.keystore, present, new, keyfile=keyfile)
     say("The passphrase is changed. No key is: copies of this home that were made before still open with")
     say("the old one. If somebody may have both, turn the team's key as well: meshconsole team rotate")
@@ -126,8 +128,10 @@ def _set_duress(home: Home, parsed: argparse.Namespace) -> None:
     from meshconsole.crypto.keystore import Keystore
 
     present = _present(parsed)
-    Keystore.unlock(home.keystore, present)
+    secrets = Keystore.unlock(home.keystore, present)
     duress = _new(parsed, "Duress passphrase (nothing for none): ")
+    # Not by its name: whoever reads the log under duress must not learn that there is such a passphrase.
+    record(home, secrets, "keystore-changed", "passphrase")
     Keystore.set_duress(home.keystore, present, duress or None)
     if duress:
         say("Whoever gives the duress passphrase is told that it is wrong, and the keys are destroyed.")
@@ -141,6 +145,7 @@ def _set_key_file(home: Home, parsed: argparse.Namespace, keyfile: Path | None) 
     from meshconsole.crypto.private_file import overwrite
 
     present = _present(parsed)
+    record(home, Keystore.unlock(home.keystore, present), "keystore-changed", "key file")
     Keystore.set_keyfile(home.keystore, present, keyfile)
     if keyfile is not None:
         say(f"{keyfile} opens this home now: meshconsole node --key-file {keyfile}")

@@ -11,7 +11,7 @@ whoever draws one passes it through `core.text.safe` first.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -137,6 +137,16 @@ class Panic(Message, frozen=True):
     """Destroys the keys of the home before it is answered; then the node stops and deletes the rest."""
 
 
+OfflineAct = Literal["identity-exported", "keystore-changed"]
+
+
+class RecordAct(Message, frozen=True):
+    """Writes to the audit log what a command did with the home's files, whose node need not run for it."""
+
+    act: OfflineAct
+    what: Annotated[str, Meta(max_length=64)]
+
+
 class ExportKeys(Message, frozen=True):
     """Writes the team's epoch keys to an age file (0600), for a passphrase or for age recipients.
     Answered with `CountsData`."""
@@ -172,6 +182,7 @@ Command = (
     | Unlock
     | Panic
     | ExportKeys
+    | RecordAct
     | Stop
     | TeamCommand
 )

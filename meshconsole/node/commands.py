@@ -77,6 +77,9 @@ class Commands:
                 return await self._check_passphrase(passphrase)
             case m.Panic():
                 return await self._panic()
+            case m.RecordAct(act=act, what=what):
+                self._node.record(act, what=what)
+                return m.done()
             case m.ExportKeys(path=path, passphrase=passphrase, recipients=recipients):
                 return await self._export_keys(Path(path), passphrase, recipients)
             case _:

@@ -291,3 +291,67 @@ def test_a_wipe_that_cannot_complete_is_shown_in_red(shut: Machine) -> None:
         terminal.close()
     says(shut, "panic", "--yes")
     assert list(shut.home.iterdir()) == []
+
+
+def test_what_is_done_to_a_stopped_home_is_in_its_audit_log(
+    shut: Machine, start: Callable[..., Node], file_with: Callable[[str], str]
+) -> None:
+    right, other = file_with(RIGHT), file_with(OTHER)
+    says(shut, "backup", "seed", "--passphrase-file", right)
+    node = start(shut)
+    node.logs("locked")
+    says(shut, "backup", "shares", "--passphrase-file", right)
+    says(shut, "unlock", "--passphrase-file", right)
+    says(shut, "backup", "nsec", "--passphrase-file", right)
+    says(shut, "passphrase", "--duress", "--passphrase-file", right, "--new-passphrase-file", other)
+    acts = says(shut, "audit").splitlines()
+    told = [line.split(maxsplit=3)[3] for line in acts if "what=" in line]
+    assert told == [
+        "identity-exported what=seed",
+        "identity-exported what=shares",
+        "identity-exported what=nsec",
+        "keystore-changed what=passphrase",
+    ]
+    assert not any("duress" in line for line in acts)
+
+
+BROKEN = """
+import sys
+from meshconsole.crypto import self_test
+self_test._SEALED = "00" * 95
+from meshconsole.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_node_whose_self_test_fails_does_not_start(machine: Callable[..., Machine], tmp_path: Path) -> None:
+    node = machine("broken")
+    node.command("init", "--yes", "--name", "broken", "--team", "Falcon")
+    before = {path.name: path.read_bytes() for path in node.home.iterdir() if path.is_file()}
+    for arguments in (["node", "--listen", "127.0.0.1:0"], ["doctor"]):
+        done = subprocess.run(
+            [COMMAND[0], "-c", BROKEN, *arguments, "--home", str(node.home)],
+            env=node.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "self-test fails at the sealing of data" in done.stdout + done.stderr
+    after = {path.name: path.read_bytes() for path in node.home.iterdir() if path.is_file()}
+    assert {name: after[name] for name in before if name != "node.lock"} == {
+        name: before[name] for name in before if name != "node.lock"
+    }
+    made = subprocess.run(
+        [COMMAND[0], "-c", BROKEN, "init", "--yes", "--home", str(tmp_path / "never")],
+        env=node.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert made.returncode == 1
+    assert not (tmp_path / "never").exists()
