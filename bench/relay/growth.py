@@ -47,7 +47,7 @@ def grow(servers: Sequence[Server], few: int, many: int) -> dict[str, Metrics]:
 def _asked(small: Server, large: Server, few: int, many: int, number: int) -> Metrics:
     at_few, at_many = reference_of(few, (0,)), reference_of(many, (0,))
     mix = reading.ask(large.url, queries(at_many, MIX, MIX_REQUESTS, number), MIX_CONNECTIONS)
-    metrics: Metrics = {f"REQ mix at {many:,}": MIX_REQUESTS / mix.seconds}
+    metrics: Metrics = {f"REQ mix at {many:,}": mix.requests / mix.seconds}
     wrong = len(mix.wrong)
     slower: Metrics = {}
     for name in classes(large):

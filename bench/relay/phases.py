@@ -100,9 +100,9 @@ def requests(plan: Plan, server: Server, number: int) -> Metrics:
     before = server.cpu_s()
     mix = reading.ask(server.url, asked, MIX_CONNECTIONS)
     metrics: Metrics = {
-        "REQ mix": len(asked) / mix.seconds,
+        "REQ mix": mix.requests / mix.seconds,
         "REQ mix, events": mix.events / mix.seconds,
-        "CPU per request": (server.cpu_s() - before) / len(asked) * 1e6,
+        "CPU per request": (server.cpu_s() - before) / mix.requests * 1e6,
     }
     wrong = len(mix.wrong)
     for name in classes(server):

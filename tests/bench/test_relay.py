@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import socket
 from typing import Any
 
 import msgspec
@@ -12,8 +13,9 @@ import pytest
 
 from bench.relay.corpus import frames
 from bench.relay.queries import CLASSES, Query, Reference, is_right, queries
+from bench.relay.reading import _Asker
 from bench.relay.summary import Goal, judge, medians, percentile, ratio
-from bench.relay.wire import Counter, Frames
+from bench.relay.wire import Counter, Frames, Wire, frame
 from meshconsole.core.event import decode_event, encode_event
 from meshconsole.relay.filter import matches, parse_filter
 from meshconsole.relay.frames import text_frames
@@ -58,6 +60,33 @@ def test_an_answer_is_judged_by_its_ids_and_where_it_matters_their_order() -> No
     assert not is_right(Query("", b"", ()), b'["CLOSED","q","error: too slow"]')
     assert is_right(Query("", b"", ()), b'["EOSE","q"]')
     assert not is_right(Query("", b"", (first,), ordered=False), reply + reply)
+
+
+def test_a_ping_within_a_reply_is_answered_and_left_out() -> None:
+    told, relay = socket.socketpair()
+    asker = _Asker(_Connected(told), [Query("", b"{}", ("a" * 64,))])
+    asker.begin(math.inf)
+    told_first = len(relay.recv(4096))
+    event, end = b'["EVENT","q0",{"id":"%b"}]' % (b"a" * 64), b'["EOSE","q0"]'
+    first = text_frames([event, b"\x89" * 300])
+    asker.hear(first[:30], 0.0)
+    asker.hear(first[30:] + b"\x89\x02hi", 1.0)
+    assert not asker.replies
+    asker.hear(text_frames([end]) + b"\x89\x02ho", 2.0)
+    assert asker.done
+    assert asker.replies == [first + text_frames([end])]
+    assert told_first
+    assert relay.recv(4096) == frame(b"hi", 10) + frame(b"ho", 10)
+    told.close()
+    relay.close()
+
+
+class _Connected(Wire):
+    """A connection past its handshake."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self.socket = connected
+        self._unsent = b""
 
 
 def test_the_right_value_is_the_smallest_that_covers_the_share() -> None:
