@@ -153,6 +153,7 @@ def _connect(path: Path, key: bytes, hmac: str, *, readonly: bool) -> Any:  # no
         conn.execute("PRAGMA cell_size_check = ON")
         conn.execute("PRAGMA trusted_schema = OFF")
         if not readonly:
+            conn.execute("PRAGMA auto_vacuum = INCREMENTAL")  # heeded by a file without tables only
             conn.execute("PRAGMA journal_mode = WAL")
             conn.execute("PRAGMA synchronous = FULL")
     except BaseException:

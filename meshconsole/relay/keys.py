@@ -52,6 +52,16 @@ def short_id(event_id: str) -> int:
     return int.from_bytes(bytes.fromhex(event_id[:16]), "big", signed=True)
 
 
+def rest_of_id(event_id: str) -> bytes:
+    """The other 24 bytes."""
+    return bytes.fromhex(event_id[16:])
+
+
+def id_bytes(short: int, rest: bytes) -> bytes:
+    """The id of which `short_id` and `rest_of_id` are the parts."""
+    return short.to_bytes(8, "big", signed=True) + rest
+
+
 class KeyedHash:
     """Signed 64-bit hashes under a secret of this store."""
 

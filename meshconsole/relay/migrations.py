@@ -48,6 +48,34 @@ def refused_ids(db: Database) -> None:
     _create(db, "refused", {"short_id": int, "at": int}, pk="short_id")
 
 
+@migrations()
+def tags_by_kind(db: Database) -> None:
+    """Events know their whole id without a look at their bytes; tags lead to one kind at a time."""
+    # sqlite-utils can copy neither a table into another order of columns nor part of a value.
+    db.execute("alter table events add column rest blob not null default x''")
+    db.execute(
+        "update events set rest = unhex(cast(substr("
+        "(select raw from bodies where bodies.key = events.key), 24, 48) as text))"
+    )
+    db.execute(
+        "create table tags_by_kind (hash integer not null, kind integer not null, key integer not null,"
+        " primary key (hash, kind, key)) without rowid"
+    )
+    db.execute("insert into tags_by_kind select hash, kind, key from tags order by hash, kind, key")
+    db.execute("drop table tags")
+    db.execute("alter table tags_by_kind rename to tags")
+
+
+@migrations()
+def words(db: Database) -> None:
+    """What is there already is indexed afterwards, in steps, like everything new."""
+    db.execute(
+        "create virtual table words using fts5 (content, content = '', contentless_delete = 1,"
+        " detail = none, tokenize = 'unicode61 remove_diacritics 2')"
+    )
+    db.table("relay_state").insert({"name": "indexed_seq", "value": "0"})
+
+
 def _create(db: Database, name: str, columns: dict[str, Any], *, pk: str) -> Table:
     table = db.table(name)
     table.create(columns, pk=pk, not_null=set(columns) - {pk})

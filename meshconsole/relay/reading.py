@@ -1,39 +1,44 @@
 """How filters become walks over the store's indexes.
 
-A filter is answered by *walks*: statements that each yield row keys in order from one place of one
-index (a tag value, an author's kind, a kind, the whole time line). Walks are merged as far as the
-limit needs and no further, so a filter with ten authors costs ten seeks and not a sort of all they
-ever wrote. Where there would be too many walks, one statement sorts instead. Only narrow rows are
-touched here; the events' bytes are fetched afterwards, in slices that fit the connection.
+Every index keeps its row keys in order of time within each *place*: a tag's value and kind, an author
+and kind, a kind. A filter that names one place is answered by one walk along it. One that names more is
+answered by a single statement that walks all of them at once: SQLite's recursion takes the next row
+from an ordered queue, and each row that leaves the queue puts its successor of the same place into it.
+So a filter costs one seek for each place and each row it yields, however much there is, and never a
+sort. Where no kinds are named, the places are found by one seek for each kind that there is.
 
-Walks lead downwards, newest first, for those who ask, and upwards for those who want everything
-piece by piece.
+Only narrow rows are touched here; the events' bytes are fetched afterwards, in slices that fit the
+connection. Walks lead downwards, newest first, for those who ask, and upwards for those who want
+everything piece by piece.
 """
 
 from __future__ import annotations
 
-import heapq
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
 from meshconsole.core.event import decode_event
 from meshconsole.core.kinds import GATED_KINDS
-from meshconsole.relay.filter import matches
-from meshconsole.relay.keys import MAX_KEY, KeyedHash, key_range, short_id
+from meshconsole.relay.filter import Filter, matches
+from meshconsole.relay.keys import MAX_KEY, KeyedHash, id_bytes, key_range, short_id
+from meshconsole.relay.searching import SEARCHABLE, match_expression
 from meshconsole.relay.writing import CHUNK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from meshconsole.relay.dbapi import Connection
-    from meshconsole.relay.filter import Filter
     from meshconsole.relay.writing import Authors
 
-MAX_WALKS = 64
-MAX_KINDS_OF_AUTHOR = 32
-FEW_EVENTS = 1000
-"""Index entries that are sorted sooner than they are walked."""
+FEW_KINDS = 8
+"""More kinds than these are looked up among those that a place really has."""
+
+FEW_EVENTS = 2000
+"""A tag value with fewer events is walked along whatever else a filter asks for."""
+
+CANDIDATES = 2000
+"""So many of the newest events that hold the words are put in order of relevance."""
 
 
 class Span(NamedTuple):
@@ -49,13 +54,18 @@ class Span(NamedTuple):
 
 
 EVERYTHING = Span(0, MAX_KEY)
+_ANYTHING = Filter()
 
 
 class Walk(NamedTuple):
-    """A statement that yields row keys in order."""
+    """`places` is a statement that yields the places as columns a and b; `at` says which rows of `table`
+    x lie at place {p}; `more` are conditions on what is found there."""
 
-    sql: str
-    parameters: tuple[int, ...]
+    table: str
+    at: str
+    places: str
+    place_lists: tuple[str, ...]
+    more: str = ""
 
 
 class Reading:
@@ -71,6 +81,16 @@ class Reading:
         self._expiring = expiring
         """Whether any stored event may have expired by now; usually none has."""
 
+    def ranked(self, wanted: Filter, limit: int) -> list[int]:
+        """At most `limit` row keys of matching events: newest first, those of a search best first."""
+        if not wanted.terms or wanted.ids is not None:
+            return self.keys(wanted, limit)
+        if limit <= 0 or wanted.impossible:
+            return []
+        found = self._search(wanted, EVERYTHING, "e.key, bm25(words) as score")
+        sql = f"select key from ({found} order by words.rowid desc limit ?) order by score, key desc limit ?"
+        return self._first_column(sql, (match_expression(wanted.terms), CANDIDATES, limit))
+
     def keys(self, wanted: Filter, limit: int, span: Span = EVERYTHING) -> list[int]:
         """At most `limit` row keys of matching events within `span`, in its direction."""
         if limit <= 0 or wanted.impossible:
@@ -78,48 +98,19 @@ class Reading:
         low, high = key_range(wanted.since, wanted.until)
         span = Span(max(low, span.low), min(high, span.high), span.upwards)
         if wanted.ids is not None:
+            if wanted.terms:
+                among = SEARCHABLE if wanted.kinds is None else SEARCHABLE & wanted.kinds
+                wanted = replace(wanted, kinds=among)
             return self._by_ids(wanted, limit, span)
-        if wanted.search:
-            return self._searched(wanted, limit, span)
-        walks = [walk for part in _ungated(wanted) for walk in self._walks(part, limit, span)]
-        if len(walks) == 1:
-            return [row[0] for row in self._db.execute(*walks[0])]
-        cursors = [self._db.execute(*walk) for walk in walks]
-        found: list[int] = []
-        last = -1
-        for (key,) in heapq.merge(*cursors, reverse=not span.upwards):
-            if key != last:  # an event may be on several walks
-                found.append(key)
-                last = key
-                if len(found) == limit:
-                    break
-        for cursor in cursors:
-            cursor.close()
-        return found
-
-    def _by_ids(self, wanted: Filter, limit: int, span: Span) -> list[int]:
-        found: list[int] = []
-        ids = sorted(wanted.ids or ())
-        for start in range(0, len(ids), CHUNK):
-            numbers = ",".join(str(short_id(event_id)) for event_id in ids[start : start + CHUNK])
-            rows = self._db.execute(
-                "select e.key, b.raw from events e join bodies b on b.key = e.key"
-                f" where e.short_id in ({numbers}) and e.key between ? and ?{self.alive('e')}",
-                (span.low, span.high),
-            )
-            found.extend(key for key, raw in rows if matches(wanted, decode_event(raw)))
-        return sorted(found, reverse=not span.upwards)[:limit]
-
-    def _searched(self, wanted: Filter, limit: int, span: Span) -> list[int]:
-        found: list[int] = []
-        for keys in self.pieces([replace(wanted, search="")], CHUNK, span):
-            for key in keys:
-                (raw,) = self._db.execute("select raw from bodies where key = ?", (key,)).fetchone()
-                if matches(wanted, decode_event(raw)):
-                    found.append(key)
-                    if len(found) == limit:
-                        return found
-        return found
+        if wanted.terms:
+            found = self._search(wanted, span, "e.key")
+            sql = f"{found} order by +e.key {span.order} limit ?"
+            return self._first_column(sql, (match_expression(wanted.terms), limit))
+        parts = _ungated(wanted)
+        if len(parts) == 1:
+            return self._walked(parts[0], limit, span)
+        both = {key for part in parts for key in self._walked(part, limit, span)}
+        return sorted(both, reverse=not span.upwards)[:limit]
 
     def union(self, filters: Sequence[Filter], limit: int, span: Span = EVERYTHING) -> list[int]:
         """Like `keys`, of what matches any of the filters."""
@@ -132,112 +123,6 @@ class Reading:
             yield keys
             span = beyond(keys[-1], span)
 
-    def _walks(self, wanted: Filter, limit: int, span: Span) -> list[Walk]:
-        if wanted.tags:
-            return self._tag_walks(wanted, span, limit)
-        if wanted.authors is not None:
-            return self._author_walks(wanted, span, limit)
-        if wanted.kinds is not None:
-            return self._kind_walks(sorted(wanted.kinds - wanted.hidden), span, limit)
-        more = _not_in("kind", wanted) + self.alive("e")
-        sql = f"select key from events e where key between ? and ?{more} order by key {span.order} limit ?"
-        return [Walk(sql, (span.low, span.high, limit))]
-
-    def _tag_walks(self, wanted: Filter, span: Span, limit: int) -> list[Walk]:
-        """Walks along the tag with the fewest values; the other conditions are tested on each row."""
-        first, *others = sorted(wanted.tags, key=lambda pair: len(pair[1]))
-        more = _not_in("t.kind", wanted) + self.alive("t")
-        if wanted.kinds is not None:
-            more += f" and t.kind in ({_numbers(wanted.kinds)})"
-        for letter, values in others:
-            hashes = _numbers(self._hashes.tag(letter, value) for value in values)
-            more += f" and exists (select 1 from tags x where x.hash in ({hashes}) and x.key = t.key)"
-        if wanted.authors is not None:
-            authors = self._author_numbers(wanted.authors)
-            if not authors:
-                return []
-            more += f" and (select e.author from events e where e.key = t.key) in ({_numbers(authors)})"
-        hashed = [self._hashes.tag(first[0], value) for value in first[1]]
-        if len(hashed) > MAX_WALKS:
-            sql = (
-                f"select distinct t.key from tags t where t.hash in ({_numbers(hashed)})"
-                f" and t.key between ? and ?{more} order by t.key {span.order} limit ?"
-            )
-            return [Walk(sql, (span.low, span.high, limit))]
-        sql = (
-            f"select t.key from tags t where t.hash = ? and t.key between ? and ?{more}"
-            f" order by t.key {span.order} limit ?"
-        )
-        return [Walk(sql, (value, span.low, span.high, limit)) for value in hashed]
-
-    def _author_walks(self, wanted: Filter, span: Span, limit: int) -> list[Walk]:
-        authors = self._author_numbers(wanted.authors or ())
-        if (len(authors) > 1 or wanted.kinds is None) and self._wrote_little(authors):
-            return [self._sorted_authors(wanted, authors, span, limit)]
-        pairs: list[tuple[int, int]] = []
-        for author in authors:
-            kinds = self._kinds_of(author) if wanted.kinds is None else sorted(wanted.kinds)
-            pairs += ((author, kind) for kind in kinds if kind not in wanted.hidden)
-            if len(kinds) > MAX_KINDS_OF_AUTHOR or len(pairs) > MAX_WALKS:
-                return [self._sorted_authors(wanted, authors, span, limit)]
-        alive = self.alive("e")
-        sql = (
-            f"select key from events e where author = ? and kind = ? and key between ? and ?{alive}"
-            f" order by key {span.order} limit ?"
-        )
-        return [Walk(sql, (author, kind, span.low, span.high, limit)) for author, kind in pairs]
-
-    def _sorted_authors(self, wanted: Filter, authors: Sequence[int], span: Span, limit: int) -> Walk:
-        more = _not_in("kind", wanted) + self.alive("e")
-        if wanted.kinds is not None:
-            more += f" and kind in ({_numbers(wanted.kinds)})"
-        # The plus keeps SQLite from walking the whole time line instead of the index of authors.
-        sql = (
-            f"select key from events e where author in ({_numbers(authors)}) and key between ? and ?{more}"
-            f" order by +key {span.order} limit ?"
-        )
-        return Walk(sql, (span.low, span.high, limit))
-
-    def _kind_walks(self, kinds: Sequence[int], span: Span, limit: int) -> list[Walk]:
-        alive = self.alive("e")
-        if len(kinds) > MAX_WALKS:
-            sql = (
-                f"select key from events e where kind in ({_numbers(kinds)}) and key between ? and ?"
-                f"{alive} order by +key {span.order} limit ?"
-            )
-            return [Walk(sql, (span.low, span.high, limit))]
-        sql = (
-            f"select key from events e where kind = ? and key between ? and ?{alive}"
-            f" order by key {span.order} limit ?"
-        )
-        return [Walk(sql, (kind, span.low, span.high, limit)) for kind in kinds]
-
-    def _wrote_little(self, authors: Sequence[int]) -> bool:
-        """Sorting what these authors wrote costs less than a walk for each of their kinds."""
-        row = self._db.execute(
-            f"select count(*) from (select 1 from events where author in ({_numbers(authors)}) limit ?)",
-            (FEW_EVENTS + 1,),
-        ).fetchone()
-        return int(row[0]) <= FEW_EVENTS
-
-    def _kinds_of(self, author: int) -> list[int]:
-        """The author's kinds, by one seek each; stops one beyond what is useful."""
-        kinds: list[int] = []
-        kind = -1
-        while len(kinds) <= MAX_KINDS_OF_AUTHOR:
-            row = self._db.execute(
-                "select min(kind) from events where author = ? and kind > ?", (author, kind)
-            ).fetchone()
-            if row[0] is None:
-                break
-            kind = row[0]
-            kinds.append(kind)
-        return kinds
-
-    def _author_numbers(self, pubkeys: frozenset[str] | tuple[()]) -> list[int]:
-        numbers = (self._authors.number(self._db, pubkey) for pubkey in pubkeys)
-        return sorted(number for number in numbers if number is not None)
-
     def alive(self, table: str) -> str:
         """NIP-40: what has expired is not served, whether it was purged yet or not."""
         if not self._expiring:
@@ -247,10 +132,149 @@ class Reading:
             f" and q.expires <= {self._now})"
         )
 
+    def _by_ids(self, wanted: Filter, limit: int, span: Span) -> list[int]:
+        sought = wanted.ids or frozenset()
+        ids = sorted(sought)
+        nothing_else = replace(wanted, ids=None, since=None, until=None, limit=None) == _ANYTHING
+        found: list[int] = []
+        for start in range(0, len(ids), CHUNK):
+            numbers = _numbers(short_id(event_id) for event_id in ids[start : start + CHUNK])
+            where = f"e.short_id in ({numbers}) and e.key between ? and ?{self.alive('e')}"
+            if nothing_else:
+                rows = self._db.execute(
+                    f"select e.key, e.short_id, e.rest from events e where {where}", (span.low, span.high)
+                )
+                found.extend(key for key, *parts in rows if id_bytes(*parts).hex() in sought)
+                continue
+            rows = self._db.execute(
+                f"select e.key, b.raw from events e join bodies b on b.key = e.key where {where}",
+                (span.low, span.high),
+            )
+            found.extend(key for key, raw in rows if matches(wanted, decode_event(raw)))
+        return sorted(found, reverse=not span.upwards)[:limit]
+
+    def _search(self, wanted: Filter, span: Span, columns: str) -> str:
+        """A statement for the events that hold the words; its parameter is the expression."""
+        low, high = key_range(wanted.since, wanted.until)
+        more = f" and e.key between {max(low, span.low)} and {min(high, span.high)}" + self.alive("e")
+        more += self._conditions(wanted, "e")
+        for letter, values in wanted.tags:
+            more += self._has_tag(letter, values, "e")
+        # A cross join keeps the order of the tables: the words lead.
+        tables = "words cross join events e on e.seq = words.rowid"
+        return f"select {columns} from {tables} where words match ?{more}"
+
+    def _conditions(self, wanted: Filter, table: str) -> str:
+        more = "" if wanted.kinds is None else f" and {table}.kind in ({_numbers(wanted.kinds)})"
+        more += _not_in(f"{table}.kind", wanted)
+        if wanted.authors is not None:
+            more += f" and {table}.author in ({_numbers(self._author_numbers(wanted.authors))})"
+        return more
+
+    def _has_tag(self, letter: str, values: frozenset[str], table: str) -> str:
+        hashes = _numbers(self._hashes.tag(letter, value) for value in values)
+        return (
+            f" and exists (select 1 from tags g where g.hash in ({hashes}) and g.kind = {table}.kind"
+            f" and g.key = {table}.key)"
+        )
+
+    def _walked(self, wanted: Filter, limit: int, span: Span) -> list[int]:
+        if wanted.tags:
+            walk = self._along_tags(wanted)
+        elif wanted.authors is not None:
+            walk = self._along_authors(wanted)
+        elif wanted.kinds is not None:
+            kinds = _json(wanted.kinds - wanted.hidden)
+            places = "select value, 0 from json_each(?)"
+            walk = Walk("events", "x.kind = {p}.a", places, (kinds,), self.alive("x"))
+        else:
+            sql = (
+                f"select key from events x where key between ? and ?{_not_in('kind', wanted)}"
+                f"{self.alive('x')} order by key {span.order} limit ?"
+            )
+            return self._first_column(sql, (span.low, span.high, limit))
+        return self._follow(walk, limit, span)
+
+    def _along_tags(self, wanted: Filter) -> Walk:
+        """Along the tag with the fewest values; or along the authors, where the tag is on too much."""
+        first, *others = sorted(wanted.tags, key=lambda pair: len(pair[1]))
+        if wanted.authors is not None and self._is_common(*first):
+            walk = self._along_authors(wanted)
+            return walk._replace(more=walk.more + "".join(self._has_tag(*tag, "x") for tag in wanted.tags))
+        more = self.alive("x") + "".join(self._has_tag(*tag, "x") for tag in others)
+        if wanted.authors is not None:
+            authors = _numbers(self._author_numbers(wanted.authors))
+            more += f" and (select e.author from events e where e.key = x.key) in ({authors})"
+        hashes = _json(self._hashes.tag(first[0], value) for value in first[1])
+        return _walk("tags", "hash", hashes, wanted, more)
+
+    def _along_authors(self, wanted: Filter) -> Walk:
+        authors = _json(self._author_numbers(wanted.authors or frozenset()))
+        return _walk("events", "author", authors, wanted, self.alive("x"))
+
+    def _follow(self, walk: Walk, limit: int, span: Span) -> list[int]:
+        places = self._db.execute(walk.places, walk.place_lists).fetchmany(2)
+        if not places:
+            return []
+        if len(places) == 1:
+            at = walk.at.format(p="p").replace("p.a", "?").replace("p.b", "?")
+            given = places[0][: at.count("?")]
+            sql = (
+                f"select x.key from {walk.table} x where {at} and x.key between ? and ?{walk.more}"
+                f" order by x.key {span.order} limit ?"
+            )
+            return self._first_column(sql, (*given, span.low, span.high, limit))
+        beyond_it = "w.key + 1 and ?" if span.upwards else "? and w.key - 1"
+        end = span.high if span.upwards else span.low
+        step = (
+            f"(select x.key from {walk.table} x where {{at}} and x.key between {{between}}{walk.more}"
+            f" order by x.key {span.order} limit 1)"
+        )
+        first = step.format(at=walk.at.format(p="p"), between="? and ?")
+        following = step.format(at=walk.at.format(p="w"), between=beyond_it)
+        sql = (
+            f"with recursive places(a, b) as ({walk.places}), walk(key, a, b) as ("
+            f"select {first}, a, b from places p union all"
+            f" select {following}, a, b from walk w where w.key is not null order by 1 {span.order})"
+            " select distinct key from walk where key is not null limit ?"
+        )
+        return self._first_column(sql, (*walk.place_lists, span.low, span.high, end, limit))
+
+    def _is_common(self, letter: str, values: frozenset[str]) -> bool:
+        hashes = _numbers(self._hashes.tag(letter, value) for value in values)
+        sql = f"select count(*) from (select 1 from tags where hash in ({hashes}) limit {FEW_EVENTS})"
+        return int(self._db.execute(sql).fetchone()[0]) == FEW_EVENTS
+
+    def _author_numbers(self, pubkeys: frozenset[str]) -> list[int]:
+        numbers = (self._authors.number(self._db, pubkey) for pubkey in pubkeys)
+        return sorted(number for number in numbers if number is not None)
+
+    def _first_column(self, sql: str, parameters: Sequence[int | str]) -> list[int]:
+        return [row[0] for row in self._db.execute(sql, parameters)]
+
 
 def beyond(key: int, span: Span) -> Span:
     """What is left of a span after `key`."""
     return span._replace(low=key + 1) if span.upwards else span._replace(high=key - 1)
+
+
+def _walk(table: str, column: str, values: str, wanted: Filter, more: str) -> Walk:
+    """Along the kinds of each value of an index over (column, kind)."""
+    at = f"x.{column} = {{p}}.a and x.kind = {{p}}.b"
+    hidden = _not_in("b", wanted)
+    if wanted.kinds is not None and len(wanted.kinds) <= FEW_KINDS:
+        kinds = _json(wanted.kinds - wanted.hidden)
+        places = "select a.value as a, b.value as b from json_each(?) a, json_each(?) b"
+        return Walk(table, at, places, (values, kinds), more)
+    next_kind = f"(select min(kind) from {table} where {column} = {{a}} and kind > {{b}})"
+    among = "" if wanted.kinds is None else f" and b in ({_numbers(wanted.kinds)})"
+    places = (
+        "select a, b from (with recursive kinds(a, b) as ("
+        f"select value, {next_kind.format(a='value', b='-1')} from json_each(?) union all"
+        f" select a, {next_kind.format(a='kinds.a', b='kinds.b')} from kinds where b is not null)"
+        f" select a, b from kinds) where b is not null{among}{hidden}"
+    )
+    return Walk(table, at, places, (values,), more)
 
 
 def _ungated(wanted: Filter) -> list[Filter]:
@@ -267,9 +291,13 @@ def _ungated(wanted: Filter) -> list[Filter]:
     return [part for part in (others, gated) if not part.impossible]
 
 
-def _numbers(values: Iterator[int] | frozenset[int] | Sequence[int]) -> str:
+def _numbers(values: Iterable[int]) -> str:
     """Integers need no escaping."""
     return ",".join(map(str, values))
+
+
+def _json(values: Iterable[int]) -> str:
+    return f"[{_numbers(values)}]"
 
 
 def _not_in(column: str, wanted: Filter) -> str:

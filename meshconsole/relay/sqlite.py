@@ -20,7 +20,7 @@ from meshconsole.relay.backup import copy_database
 from meshconsole.relay.event import address
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.hyperloglog import registers_of
-from meshconsole.relay.keys import ID_BITS, MAX_KEY, KeyedHash, created_at_of
+from meshconsole.relay.keys import MAX_KEY, KeyedHash, created_at_of, id_bytes
 from meshconsole.relay.readers import Readers
 from meshconsole.relay.reading import Reading, Span, beyond
 from meshconsole.relay.retention import is_versioned
@@ -40,6 +40,7 @@ from meshconsole.relay.store import (
     as_entry,
     within_limits,
 )
+from meshconsole.relay.upkeep import Upkeep
 from meshconsole.relay.writing import CHUNK, Authors, Writing, in_lists, known_ids, settled_ids
 
 if TYPE_CHECKING:
@@ -50,9 +51,15 @@ if TYPE_CHECKING:
     from meshconsole.core.verdict import Verdict
     from meshconsole.relay.dbapi import Connection
 
-WRITER_CACHE_KIB = 2048
+WRITER_CACHE_KIB = 8192
+"""Enough that the ends of the indexes stay in it: each page that does not is decrypted to be changed."""
+
 READER_CACHE_KIB = 1024
-MAX_IDLE_WAL_BYTES = 4 << 20
+UPKEEP_CACHE_KIB = 64
+LOG_BYTES = 32 << 20
+"""The log grows to this before a commit empties it; mostly upkeep has done so before."""
+
+MAX_IDLE_LOG_BYTES = 4 << 20
 QUERY_BUDGET_S = 2.0
 """A query that takes longer is broken off: it would keep others from theirs."""
 
@@ -66,7 +73,13 @@ PIECE = 2000
 """So many rows are looked at in one read transaction by what walks over everything."""
 
 STEP = 500
-"""So many events are removed in one write transaction by what removes many."""
+"""So many events are removed or indexed in one write transaction by what does so with many."""
+
+MAX_UNINDEXED = 50_000
+"""More events than these do not wait for a pause to be indexed."""
+
+CATCH_UP_S = 1.0
+"""A search waits so long for what was not indexed yet."""
 
 FEED_BYTES = 4 << 20
 """A page of the feed, or of a scan, ends when it holds this much."""
@@ -83,6 +96,7 @@ class SqliteEventStore:
         *,
         quota: Quota | None = None,
         clock: Callable[[], float] = time.time,
+        log_bytes: int = LOG_BYTES,
     ) -> None:
         self.description = f"SQLCipher, {path.name}"
         self._path = path
@@ -96,16 +110,21 @@ class SqliteEventStore:
         self._writer = open_database(path, key)
         try:
             self._writer.execute(f"pragma cache_size = -{WRITER_CACHE_KIB}")
-            self._writer.execute(f"pragma journal_size_limit = {MAX_IDLE_WAL_BYTES}")
+            self._writer.execute(f"pragma journal_size_limit = {min(MAX_IDLE_LOG_BYTES, log_bytes)}")
+            self._writer.execute(f"pragma wal_autocheckpoint = {log_bytes // self._pragma('page_size')}")
             schema.prepare(self._writer)
             state = dict(self._writer.execute("select name, value from relay_state").fetchall())
             self.log_id: str = state["log_id"]
             self._head = int(state["head_seq"])
             self._count = int(self._writer.execute("select count(*) from events").fetchone()[0])
+            self._indexed = int(state["indexed_seq"])
             self._next_expiry = self._earliest_expiry()
         except DatabaseErrors as error:
             self._writer.close()
             raise translate(error, path) from error
+        self._upkeep_connection = self._open(UPKEEP_CACHE_KIB, readonly=False)
+        self._upkeep = Upkeep(self._checkpoint, self._index_step)
+        self._upkeep.wrote()
 
     @property
     def head_seq(self) -> int:
@@ -139,17 +158,22 @@ class SqliteEventStore:
             return settled_ids(connection, ids)
 
     def select(self, filters: Sequence[Filter], cap: int) -> Selection:
+        caught_up = self._catch_up(filters)
         with self._reading() as connection:
             head = int(
                 connection.execute("select value from relay_state where name = 'head_seq'").fetchone()[0]
             )
             reading = self._reader(connection)
             limits = [cap if wanted.limit is None else min(cap, wanted.limit) for wanted in filters]
-            sought = [reading.keys(wanted, limit + 1) for wanted, limit in zip(filters, limits, strict=True)]
+            sought = [
+                reading.ranked(wanted, limit + 1) for wanted, limit in zip(filters, limits, strict=True)
+            ]
         found, complete = within_limits(sought, limits)
+        if not caught_up:
+            complete = False
         if len(found) == 1:
             return Selection(found[0], head, complete)
-        if any(wanted.search for wanted in filters):
+        if any(wanted.terms for wanted in filters):
             return Selection(list(dict.fromkeys(chain(*found))), head, complete)
         return Selection(sorted(set(chain(*found)), reverse=True), head, complete)
 
@@ -170,6 +194,7 @@ class SqliteEventStore:
 
     def tally(self, filters: Sequence[Filter], cap: int) -> Tally:
         count = 0
+        complete = self._catch_up(filters)
         try:
             with self._reading() as connection:
                 for keys in self._reader(connection).pieces(filters, PIECE):
@@ -180,7 +205,7 @@ class SqliteEventStore:
             if not is_interrupt(error.__cause__):
                 raise
             return Tally(count, complete=False)
-        return Tally(count, complete=True)
+        return Tally(count, complete)
 
     def registers(self, wanted: Filter, offset: int) -> bytes:
         authors: set[int] = set()
@@ -200,10 +225,8 @@ class SqliteEventStore:
         found: list[Item] = []
         for connection, keys in self._walk([wanted]):
             for numbers in in_lists(keys):
-                rows = connection.execute(
-                    f"select key >> {ID_BITS}, substr(raw, 8, 64) from bodies where key in ({numbers})"
-                )
-                found.extend(Item(created_at, bytes.fromhex(name.decode())) for created_at, name in rows)
+                rows = connection.execute(f"select key, short_id, rest from events where key in ({numbers})")
+                found.extend(Item(created_at_of(key), id_bytes(*parts)) for key, *parts in rows)
             if len(found) > cap:
                 raise Refused("blocked", f"more than {cap} events match; ask for less")
         return sorted(found)
@@ -222,13 +245,14 @@ class SqliteEventStore:
                 last = key
         return Page(raws, None)
 
-    def delete(self, filters: Sequence[Filter], *, dry_run: bool, limit: int = STEP) -> Removed:
+    def delete(self, filters: Sequence[Filter], *, dry_run: bool, limit: int = 1000) -> Removed:
         filters = [replace(wanted, hidden=wanted.hidden | CONTROL_KINDS) for wanted in filters]
         if dry_run:
             sizes = [
                 size for connection, keys in self._walk(filters) for _, _, size in _sized(connection, keys)
             ]
             return Removed(len(sizes), sum(sizes))
+        self._catch_up(filters)
         with self._reading() as connection:
             keys = self._reader(connection).union(filters, limit, UPWARDS)
         return self._remove(keys)
@@ -300,13 +324,15 @@ class SqliteEventStore:
                     if is_versioned(event.kind):
                         # An older version that still goes round must not take the place.
                         writing.forbid(self._hashes.deleted_address(address(event)), created_at_of(key))
-                    writing.remove(key)
+                writing.remove([key for key, _ in rows])
                 writing.finish()
             self._next_expiry = self._earliest_expiry()
             return len(rows)
 
     def vacuum(self) -> None:
         with self._writing():
+            self._writer.execute("insert into words (words) values ('optimize')")
+            self._writer.execute("pragma auto_vacuum = incremental")
             self._writer.execute("vacuum")
             self._writer.execute("pragma wal_checkpoint(truncate)")
 
@@ -326,8 +352,10 @@ class SqliteEventStore:
             connection.close()
 
     def close(self) -> None:
+        self._upkeep.stop()
         with self._write_lock:
             self._readers.close()
+            self._upkeep_connection.close()
             self._writer.close()
 
     def _commit(self, batch: Sequence[Entry]) -> list[Written]:
@@ -347,9 +375,10 @@ class SqliteEventStore:
         count = size = 0
         for start in range(0, len(keys), STEP):
             with self._write_lock, self._transaction() as writing:
-                size += sum(writing.remove(key) for key in keys[start : start + STEP])
+                removed = writing.remove(keys[start : start + STEP])
                 writing.finish()
-            count += writing.removed
+            count += removed.count
+            size += removed.bytes
         return Removed(count, size)
 
     def _evictable(self, each: EvictionClass) -> Iterator[list[tuple[int, int]]]:
@@ -375,6 +404,7 @@ class SqliteEventStore:
             if isinstance(error, DatabaseErrors):
                 raise translate(error, self._path) from error
             raise
+        self._upkeep.wrote()
         self._authors.remember(writing.new_authors)
         self._head = writing.head
         self._count += writing.added - writing.removed
@@ -420,6 +450,7 @@ class SqliteEventStore:
         self, filters: Sequence[Filter], after: int | None = None, piece: int = PIECE
     ) -> Iterator[tuple[Connection, list[int]]]:
         """All that matches any of the filters, oldest first, each piece in a read transaction of its own."""
+        self._catch_up(filters)
         span = UPWARDS if after is None else beyond(after, UPWARDS)
         while True:
             with self._reading() as connection:
@@ -438,10 +469,41 @@ class SqliteEventStore:
         except DatabaseErrors as error:
             raise translate(error, self._path) from error
 
-    def _open_reader(self) -> Connection:
-        connection: Connection = open_database(self._path, self._key, readonly=True)
-        connection.execute(f"pragma cache_size = -{READER_CACHE_KIB}")
+    def _catch_up(self, filters: Sequence[Filter]) -> bool:
+        """Indexes what is new if that is searched. False when it took too long, and something is left."""
+        if not any(wanted.terms for wanted in filters):
+            return True
+        until = time.monotonic() + CATCH_UP_S
+        while self._indexed < self._head:
+            if time.monotonic() > until:
+                return False
+            self._index_step(True)
+        return True
+
+    def _index_step(self, pause: bool) -> bool:
+        """False when nothing is left to do for now."""
+        with self._write_lock:
+            left = self._head - self._indexed
+            if left <= 0 or not (pause or left > MAX_UNINDEXED):
+                return False
+            with self._transaction() as writing:
+                reached = writing.index(self._indexed, STEP)
+            self._indexed = reached
+            return True
+
+    def _checkpoint(self) -> None:
+        try:
+            self._upkeep_connection.execute("pragma wal_checkpoint(passive)").fetchall()
+        except DatabaseErrors as error:
+            raise translate(error, self._path) from error
+
+    def _open(self, cache_kib: int, *, readonly: bool) -> Connection:
+        connection: Connection = open_database(self._path, self._key, readonly=readonly)
+        connection.execute(f"pragma cache_size = -{cache_kib}")
         return connection
+
+    def _open_reader(self) -> Connection:
+        return self._open(READER_CACHE_KIB, readonly=True)
 
 
 def _sized(connection: Connection, keys: Sequence[int]) -> Iterator[tuple[int, int, int]]:

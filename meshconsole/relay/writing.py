@@ -9,14 +9,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from meshconsole.core.event import decode_event, is_ephemeral
 from meshconsole.core.kinds import DELETION, GATED_KINDS
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict
 from meshconsole.relay import retention
 from meshconsole.relay.event import address, expiration, indexed_tags
-from meshconsole.relay.keys import KeyedHash, created_at_of, key_range, neighbours, row_key, short_id
+from meshconsole.relay.keys import (
+    KeyedHash,
+    created_at_of,
+    id_bytes,
+    key_range,
+    neighbours,
+    rest_of_id,
+    row_key,
+    short_id,
+)
 from meshconsole.relay.retention import is_versioned
-from meshconsole.relay.store import Entry, Written
+from meshconsole.relay.searching import SEARCHABLE
+from meshconsole.relay.store import Entry, Removed, Written
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -81,13 +93,13 @@ class Writing:
         self._authors = authors
         self._now = now
         self._first = head
-        self._any_deletions = bool(
-            connection.execute("select exists (select 1 from deletions)").fetchone()[0]
-        )
+        self._any_deletions = False
+        self._deleted_until: dict[int, int] = {}
+        """Of what the batch asks about: up to which time something is deleted."""
         self._present: set[str] = set()
         """Those ids of the batch that are held at this point of it."""
         self._taken: set[int] = set()
-        self._events: list[tuple[int, int, int, int, int]] = []
+        self._events: list[tuple[int, int, bytes, int, int, int]] = []
         self._bodies: list[tuple[int, bytes]] = []
         self._tags: list[tuple[int, int, int]] = []
         self._expirations: list[tuple[int, int]] = []
@@ -96,6 +108,7 @@ class Writing:
     def run(self, batch: Sequence[Entry]) -> list[Written]:
         self._present = known_ids(self._db, [entry.event.id for entry in batch])
         self._taken = self._occupied([row_key(entry.event) for entry in batch])
+        self._look_up_deletions(batch)
         written = []
         for entry in batch:
             if entry.event.id in self._present:
@@ -118,39 +131,61 @@ class Writing:
         if self.head != self._first:
             self._db.execute("update relay_state set value = ? where name = 'head_seq'", (str(self.head),))
 
-    def remove(self, key: int) -> int:
-        """Takes an event out of every table and remembers its id as refused; returns its size.
+    def remove(self, keys: Sequence[int]) -> Removed:
+        """Takes events out of every table and remembers their ids as refused.
 
-        `key` must be in the tables, not among the gathered.
+        `keys` must be in the tables, not among the gathered.
         """
-        row = self._db.execute("select raw from bodies where key = ?", (key,)).fetchone()
-        if row is None:
-            return 0
-        event = decode_event(row[0])
-        self._db.execute("delete from events where key = ?", (key,))
-        self._db.execute("delete from bodies where key = ?", (key,))
-        self._db.execute("delete from expirations where key = ?", (key,))
-        self._db.executemany(
-            "delete from tags where hash = ? and key = ?",
-            [(self._hashes.tag(letter, value), key) for letter, value in indexed_tags(event)],
-        )
-        if is_versioned(event.kind):
-            place = self._hashes.address(address(event))
-            self._db.execute("delete from addresses where hash = ? and key = ?", (place, key))
-        self._taken.discard(key)
-        self._present.discard(event.id)
-        self._refused.append((short_id(event.id), self._now))
-        self.removed += 1
-        return len(row[0])
+        count = size = 0
+        for numbers in in_lists(keys):
+            rows = self._db.execute(
+                "select e.key, e.seq, e.kind, b.raw from events e join bodies b on b.key = e.key"
+                f" where e.key in ({numbers})"
+            ).fetchall()
+            tags: list[tuple[int, int, int]] = []
+            addresses: list[tuple[int, int]] = []
+            for key, _, kind, raw in rows:
+                event = decode_event(raw)
+                tags += ((self._hashes.tag(*tag), kind, key) for tag in indexed_tags(event))
+                if is_versioned(kind):
+                    addresses.append((self._hashes.address(address(event)), key))
+                self._present.discard(event.id)
+                self._refused.append((short_id(event.id), self._now))
+                size += len(raw)
+            many = self._db.executemany
+            many("delete from tags where hash = ? and kind = ? and key = ?", tags)
+            many("delete from addresses where hash = ? and key = ?", addresses)
+            words = [(seq,) for _, seq, kind, _ in rows if kind in SEARCHABLE]
+            many("delete from words where rowid = ?", words)
+            for table in ("events", "bodies", "expirations"):
+                self._db.execute(f"delete from {table} where key in ({numbers})")
+            self._taken.difference_update(row[0] for row in rows)
+            count += len(rows)
+        self.removed += count
+        return Removed(count, size)
 
     def forbid(self, hashed: int, until: int) -> None:
         """Remembers a deletion, so that what it covers is refused whenever it comes."""
         self._any_deletions = True
+        self._deleted_until[hashed] = max(until, self._deleted_until.get(hashed, -1))
         self._db.execute(
             "insert into deletions (hash, until) values (?, ?)"
             " on conflict (hash) do update set until = max(until, excluded.until)",
             (hashed, until),
         )
+
+    def index(self, after_seq: int, count: int) -> int:
+        """Makes the next `count` events after `after_seq` searchable. Returns up to which seq."""
+        rows = self._db.execute(
+            "select e.seq, e.kind, b.raw from events e join bodies b on b.key = e.key"
+            " where e.seq > ? order by e.seq limit ?",
+            (after_seq, count),
+        ).fetchall()
+        texts = [(seq, _content(raw).content) for seq, kind, raw in rows if kind in SEARCHABLE]
+        self._db.executemany("insert into words (rowid, content) values (?, ?)", texts)
+        reached = int(rows[-1][0]) if len(rows) == count else self.head
+        self._db.execute("update relay_state set value = ? where name = 'indexed_seq'", (str(reached),))
+        return reached
 
     def _add(self, entry: Entry) -> Verdict:
         event = entry.event
@@ -178,18 +213,20 @@ class Writing:
 
     def _gather(self, entry: Entry, expires: int | None) -> None:
         event = entry.event
+        kind = event.kind
         key = self._free_key(event)
         self._taken.add(key)
         self.head += 1
         self.added += 1
-        self._events.append((key, short_id(event.id), self._author(event.pubkey), event.kind, self.head))
+        author = self._author(event.pubkey)
+        self._events.append((key, short_id(event.id), rest_of_id(event.id), author, kind, self.head))
         self._bodies.append((key, entry.raw))
         for letter, value in indexed_tags(event):
-            self._tags.append((self._hashes.tag(letter, value), key, event.kind))
+            self._tags.append((self._hashes.tag(letter, value), kind, key))
         if expires is not None:
             self._expirations.append((key, expires))
             self.expires = expires if self.expires is None else min(self.expires, expires)
-        if is_versioned(event.kind):
+        if is_versioned(kind):
             self._insert()
             place = self._hashes.address(address(event))
             self._db.execute("insert or replace into addresses (hash, key) values (?, ?)", (place, key))
@@ -198,88 +235,104 @@ class Writing:
         if not self._events:
             return
         many = self._db.executemany
-        many("insert into events (key, short_id, author, kind, seq) values (?, ?, ?, ?, ?)", self._events)
+        many(
+            "insert into events (key, short_id, rest, author, kind, seq) values (?, ?, ?, ?, ?, ?)",
+            self._events,
+        )
         many("insert into bodies (key, raw) values (?, ?)", self._bodies)
-        many("insert or ignore into tags (hash, key, kind) values (?, ?, ?)", self._tags)
+        many("insert or ignore into tags (hash, kind, key) values (?, ?, ?)", self._tags)
         many("insert into expirations (key, expires) values (?, ?)", self._expirations)
         self._events, self._bodies, self._tags, self._expirations = [], [], [], []
 
     def _author(self, pubkey: str) -> int:
-        number = self.new_authors.get(pubkey) or self._authors.number(self._db, pubkey)
+        number = self._number(pubkey)
         if number is None:
             cursor = self._db.execute("insert into authors (pubkey) values (?)", (bytes.fromhex(pubkey),))
             number = self.new_authors[pubkey] = int(cursor.lastrowid)
         return number
 
+    def _number(self, pubkey: str) -> int | None:
+        return self.new_authors.get(pubkey) or self._authors.number(self._db, pubkey)
+
     def _make_way(self, event: Event) -> bool:
         """Removes the version that `event` replaces. False when that one stays (NIP-01)."""
         self._insert()
         row = self._db.execute(
-            "select a.key, substr(b.raw, 8, 64) from addresses a join bodies b on b.key = a.key"
+            "select e.key, e.short_id, e.rest from addresses a join events e on e.key = a.key"
             " where a.hash = ?",
             (self._hashes.address(address(event)),),
         ).fetchone()
         if row is None:
             return True
         old = created_at_of(row[0])
-        if event.created_at < old or (event.created_at == old and event.id > row[1].decode()):
+        if event.created_at < old or (event.created_at == old and event.id > id_bytes(*row[1:]).hex()):
             return False
-        self.remove(row[0])
+        self.remove([row[0]])
         return True
+
+    def _look_up_deletions(self, batch: Sequence[Entry]) -> None:
+        self._any_deletions = bool(self._db.execute("select exists (select 1 from deletions)").fetchone()[0])
+        if self._any_deletions:
+            hashes = {hashed for entry in batch for hashed in self._deleting(entry.event)}
+            for numbers in in_lists(list(hashes)):
+                self._deleted_until.update(
+                    self._db.execute(f"select hash, until from deletions where hash in ({numbers})")
+                )
+
+    def _deleting(self, event: Event) -> Iterator[int]:
+        """Under which hashes there may be something that forbids the event."""
+        for owner in retention.owners(event):
+            yield self._hashes.deleted_id(owner, event.id)
+        for pubkey in retention.vanishing(event):
+            yield self._hashes.vanished(pubkey)
+        if is_versioned(event.kind):
+            yield self._hashes.deleted_address(address(event))
 
     def _is_deleted(self, event: Event) -> bool:
         for owner in retention.owners(event):
-            if self._until(self._hashes.deleted_id(owner, event.id)) >= 0:
+            if self._hashes.deleted_id(owner, event.id) in self._deleted_until:
                 return True
         if not is_versioned(event.kind):
             return False
-        return event.created_at <= self._until(self._hashes.deleted_address(address(event)))
+        until = self._deleted_until.get(self._hashes.deleted_address(address(event)), -1)
+        return event.created_at <= until
 
     def _has_vanished(self, event: Event) -> bool:
         return any(
-            event.created_at <= self._until(self._hashes.vanished(pubkey))
+            event.created_at <= self._deleted_until.get(self._hashes.vanished(pubkey), -1)
             for pubkey in retention.vanishing(event)
         )
-
-    def _until(self, hashed: int) -> int:
-        """The time up to which something is deleted, -1 when it is not."""
-        row = self._db.execute("select until from deletions where hash = ?", (hashed,)).fetchone()
-        return -1 if row is None else int(row[0])
 
     def _carry_out(self, deletion: Event) -> None:
         for event_id in retention.deleted_ids(deletion):
             self.forbid(self._hashes.deleted_id(deletion.pubkey, event_id), FOR_EVER)
-            for key, event in self._named(event_id):
-                if deletion.pubkey in retention.owners(event):
-                    self.remove(key)
+            named = self._named(event_id)
+            self.remove([key for key, event in named if deletion.pubkey in retention.owners(event)])
         for target in retention.deleted_addresses(deletion):
             self.forbid(self._hashes.deleted_address(target), deletion.created_at)
             place = self._hashes.address(target)
             row = self._db.execute("select key from addresses where hash = ?", (place,)).fetchone()
             if row is not None and created_at_of(row[0]) <= deletion.created_at:
-                self.remove(row[0])
+                self.remove([row[0]])
 
     def _vanish(self, request: Event) -> None:
         self.forbid(self._hashes.vanished(request.pubkey), request.created_at)
         _, highest = key_range(None, request.created_at)
-        unvanishing = ",".join(map(str, sorted(retention.UNVANISHING)))
-        gated = ",".join(map(str, sorted(GATED_KINDS)))
-        author = self.new_authors.get(request.pubkey) or self._authors.number(self._db, request.pubkey)
         found = self._db.execute(
-            f"select key from events where author = ? and key <= ? and kind not in ({unvanishing})"
-            f" union select key from tags where hash = ? and key <= ? and kind in ({gated})",
-            (author, highest, self._hashes.tag("p", request.pubkey), highest),
+            "select key from events where author = ? and key <= ?"
+            f" and kind not in ({_numbers(retention.UNVANISHING)})"
+            f" union select key from tags where hash = ? and key <= ? and kind in ({_numbers(GATED_KINDS)})",
+            (self._number(request.pubkey), highest, self._hashes.tag("p", request.pubkey), highest),
         ).fetchall()
-        for (key,) in found:
-            self.remove(key)
+        self.remove([row[0] for row in found])
 
     def _named(self, event_id: str) -> list[tuple[int, Event]]:
         rows = self._db.execute(
-            "select e.key, b.raw from events e join bodies b on b.key = e.key where e.short_id = ?",
-            (short_id(event_id),),
+            "select e.key, b.raw from events e join bodies b on b.key = e.key"
+            " where e.short_id = ? and e.rest = ?",
+            (short_id(event_id), rest_of_id(event_id)),
         ).fetchall()
-        found = ((key, decode_event(raw)) for key, raw in rows)
-        return [(key, event) for key, event in found if event.id == event_id]
+        return [(key, decode_event(raw)) for key, raw in rows]
 
     def _free_key(self, event: Event) -> int:
         """The event's own key, or the nearest free one that keeps the order of ids."""
@@ -287,8 +340,8 @@ class Writing:
         if key not in self._taken:
             return key
         self._insert()
-        row = self._db.execute("select substr(raw, 8, 64) from bodies where key = ?", (key,)).fetchone()
-        upwards = row is not None and event.id < row[0].decode()
+        row = self._db.execute("select short_id, rest from events where key = ?", (key,)).fetchone()
+        upwards = row is not None and event.id < id_bytes(*row).hex()
         for other in neighbours(key, upwards=upwards):
             if other not in self._taken and not self._occupied([other]):
                 return other
@@ -303,14 +356,19 @@ class Writing:
         return found
 
 
+class _Content(msgspec.Struct, gc=False):
+    content: str
+
+
+_content = msgspec.json.Decoder(_Content).decode
+
+
 def known_ids(connection: Connection, ids: Sequence[str]) -> set[str]:
     """Those ids that are in the tables. The whole id is compared, not only its first 8 bytes."""
     found: set[str] = set()
     for numbers in in_lists([short_id(event_id) for event_id in ids]):
-        rows = connection.execute(f"select key from events where short_id in ({numbers})").fetchall()
-        for keys in in_lists([row[0] for row in rows]):
-            bodies = connection.execute(f"select substr(raw, 8, 64) from bodies where key in ({keys})")
-            found.update(row[0].decode() for row in bodies)
+        rows = connection.execute(f"select short_id, rest from events where short_id in ({numbers})")
+        found.update(id_bytes(*row).hex() for row in rows)
     return found.intersection(ids)
 
 
@@ -327,4 +385,8 @@ def settled_ids(connection: Connection, ids: Collection[str]) -> set[str]:
 def in_lists(numbers: Sequence[int]) -> Iterator[str]:
     """Integers as text, in chunks; integers need no escaping."""
     for start in range(0, len(numbers), CHUNK):
-        yield ",".join(map(str, numbers[start : start + CHUNK]))
+        yield _numbers(numbers[start : start + CHUNK])
+
+
+def _numbers(numbers: Collection[int]) -> str:
+    return ",".join(map(str, numbers))

@@ -22,6 +22,7 @@ from meshconsole.relay.retention import (
     owners,
     vanishing,
 )
+from meshconsole.relay.searching import SEARCHABLE
 from meshconsole.relay.store import (
     Entry,
     EvictionClass,
@@ -160,8 +161,12 @@ class MemoryEventStore:
     def close(self) -> None:
         self._rows.clear()
 
+    def _matches(self, wanted: Filter, seq: int) -> bool:
+        event = self._rows[seq].event
+        return matches(wanted, event) and (not wanted.terms or event.kind in SEARCHABLE)
+
     def _matching(self, filters: Sequence[Filter]) -> list[int]:
-        return [seq for seq in self._in_order() if any(matches(f, self._rows[seq].event) for f in filters)]
+        return [seq for seq in self._in_order() if any(self._matches(f, seq) for f in filters)]
 
     def _may_go(self, seq: int) -> bool:
         return self._rows[seq].event.kind not in CONTROL_KINDS

@@ -1,10 +1,92 @@
-"""The newest migration is the one that lets a store open without loading any."""
+"""Databases of every version open as the newest one, with nothing lost."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlite_utils import Database
+
+from meshconsole.crypto.database import open_database
+from meshconsole.relay.event import address, expiration, indexed_tags
+from meshconsole.relay.filter import Filter
+from meshconsole.relay.keys import KeyedHash, row_key, short_id
 from meshconsole.relay.migrations import migrations
+from meshconsole.relay.retention import is_versioned
 from meshconsole.relay.schema import NEWEST
+from meshconsole.relay.sqlite import SqliteEventStore
+from tests.relay.held import ALL, deletion, held
+from tests.relay.making import KEY, NOW, TAG_KEY, Clock, fake_npub, raw, unsigned
+from tests.relay.test_sqlite import ORPHANS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from meshconsole.core.event import Event
+
+MIGRATIONS = [migration.name for migration in migrations._migrations]
 
 
 def test_the_newest_migration_is_named() -> None:
-    assert [migration.name for migration in migrations._migrations][-1] == NEWEST
+    """It is the one that lets a store open without loading any."""
+    assert MIGRATIONS[-1] == NEWEST
+
+
+def first_version(path: Path, events: Sequence[Event]) -> None:
+    """What the first version would have stored."""
+    connection = open_database(path, KEY)
+    db = Database(connection)
+    migrations.apply(db, stop_before=MIGRATIONS[1])
+    hashes = KeyedHash(TAG_KEY)
+    for seq, event in enumerate(events, 1):
+        key = row_key(event)
+        author = bytes.fromhex(event.pubkey)
+        db.execute("insert or ignore into authors (pubkey) values (?)", (author,))
+        db.execute(
+            "insert into events values (?, ?, (select author from authors where pubkey = ?), ?, ?)",
+            (key, short_id(event.id), author, event.kind, seq),
+        )
+        db.execute("insert into bodies values (?, ?)", (key, raw(event)))
+        for tag in indexed_tags(event):
+            db.execute("insert into tags values (?, ?, ?)", (hashes.tag(*tag), key, event.kind))
+        if is_versioned(event.kind):
+            db.execute("insert into addresses values (?, ?)", (hashes.address(address(event)), key))
+        if (expires := expiration(event)) is not None:
+            db.execute("insert into expirations values (?, ?)", (key, expires))
+    db.execute("update relay_state set value = ? where name = 'head_seq'", (str(len(events)),))
+    connection.close()
+
+
+@pytest.mark.parametrize("vacuumed", [False, True])
+def test_a_database_of_the_first_version_is_brought_up_to_date(
+    database: Path, clock: Clock, vacuumed: bool
+) -> None:
+    events = [
+        unsigned(content="the northern bridge", tags=(("t", "x"), ("e", "ab" * 32))),
+        unsigned("bob", kind=7, tags=(("t", "x"),), created_at=NOW + 1),
+        unsigned("bob", kind=0, content="a sailor", created_at=NOW + 2),
+        unsigned("random", kind=1059, tags=(("p", fake_npub("bob")),), created_at=NOW + 3),
+        unsigned(tags=(("expiration", str(NOW + 9)),), created_at=NOW + 4),
+    ]
+    first_version(database, events)
+    store = SqliteEventStore(database, KEY, TAG_KEY, clock=clock)
+    if vacuumed:
+        store.vacuum()
+    names = [event.id for event in events]
+    assert held(store) == names[::-1]
+    assert store.known(names) == set(names)
+    assert [item.id.hex() for item in store.items(Filter(), 9)] == names
+    assert held(store, Filter(tags=(("t", frozenset({"x"})),))) == names[1::-1]
+    assert held(store, Filter(tags=(("t", frozenset({"x"})),), kinds=frozenset({7}))) == [names[1]]
+    assert held(store, Filter(search="north")) == [names[0]]
+    assert held(store, Filter(addressed=frozenset({fake_npub("bob")}), kinds=frozenset({1059}))) == [names[3]]
+    store.add([unsigned("bob", kind=0, content="a pilot", created_at=NOW + 5), deletion(("e", names[0]))])
+    assert held(store, Filter(search="sailor")) == held(store, Filter(search="bridge")) == []
+    assert (store.count(), store.head_seq) == (5, 7)
+    for question in ORPHANS:
+        assert store._writer.execute(question).fetchone() == (0,), question
+    store.close()
+    again = SqliteEventStore(database, KEY, TAG_KEY, clock=clock)
+    assert len(again.query(ALL, 9)) == 5
+    again.close()

@@ -259,7 +259,7 @@ def test_damaged_pages_are_said_in_words(database: Path, clock: Clock) -> None:
     store.vacuum()
     store.close()
     data = bytearray(database.read_bytes())
-    for page in range(30, len(data) // 4096):
+    for page in range(len(data) // 4096 // 2, len(data) // 4096):
         data[page * 4096 + 100 : page * 4096 + 200] = b"\xff" * 100
     database.write_bytes(data)
     store = SqliteEventStore(database, KEY, TAG_KEY, clock=clock)
@@ -366,7 +366,7 @@ def test_a_backup_overwrites_nothing(sqlite_store: SqliteEventStore, tmp_path: P
 def test_the_log_does_not_grow_without_end(sqlite_store: SqliteEventStore, database: Path) -> None:
     for start in range(0, 6000, 1000):
         sqlite_store.add(notes(1000, start=start))
-    assert database.with_name("node.db-wal").stat().st_size <= 2 * sqlite.MAX_IDLE_WAL_BYTES
+    assert database.with_name("node.db-wal").stat().st_size <= 2 * sqlite.LOG_BYTES
 
 
 def test_a_page_of_the_feed_is_bounded_in_bytes(

@@ -44,6 +44,21 @@ def test_a_search_is_only_text(store: EventStore, text: str) -> None:
     store.query([Filter(search=text)], 9)
 
 
+@pytest.mark.parametrize("kind", [4, 6, 7, 13, 1059, 4202, 4203, 10002, 30000])
+def test_sealed_contents_and_those_without_text_are_not_searched(store: EventStore, kind: int) -> None:
+    event = unsigned(kind=kind, content="bridge")
+    store.add([event])
+    assert search(store, "bridge") == set()
+    assert search(store, "bridge", ids=frozenset({event.id})) == set()
+
+
+def test_a_word_is_found_by_its_beginning(store: EventStore) -> None:
+    event = unsigned(content="Bridges: north-east")
+    store.add([event])
+    assert search(store, "bridge north") == search(store, "NORTH-east") == {event.id}
+    assert search(store, "bridging") == set()
+
+
 def test_what_is_gone_is_not_found(store: EventStore, clock: Clock) -> None:
     profile = unsigned(kind=0, content="sailor")
     newer = unsigned(kind=0, content="pilot", created_at=NOW + 1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from meshconsole.relay.event import address, indexed_tags
 from meshconsole.relay.retention import is_versioned
+from meshconsole.relay.searching import PREFIX_CHARACTERS, SEARCHABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -78,8 +79,9 @@ def place_of(hashes: KeyedHash, event: Event) -> int | None:
 
 
 def vector(event: Event) -> str | None:
-    """The words of the content and where they stand, as a `tsvector` is written. None when it has none."""
-    if _is_ciphertext(event.content):
+    """The words of the content and where they stand, as a `tsvector` is written. None when it has none,
+    or when the kind is not searched."""
+    if event.kind not in SEARCHABLE or _is_ciphertext(event.content):
         return None
     places: dict[str, list[str]] = {}
     for number, word in enumerate(words(event.content[:MAX_SEARCHED]), 1):
@@ -93,9 +95,13 @@ def words(text: str) -> Iterator[str]:
 
 
 def question(terms: Iterable[str]) -> str:
-    """A `tsquery`: all the terms, each as the phrase of its words."""
-    phrases = (" <-> ".join(f"'{word}'" for word in words(term)) for term in terms)
+    """A `tsquery`: all the terms, each as the phrase of its words, which may go on."""
+    phrases = (" <-> ".join(map(_beginning, words(term))) for term in terms)
     return " & ".join(f"({phrase})" for phrase in phrases if phrase)
+
+
+def _beginning(word: str) -> str:
+    return f"'{word}':*" if len(word) >= PREFIX_CHARACTERS else f"'{word}'"
 
 
 def numbers(values: Iterable[int | None]) -> str:

@@ -1,0 +1,46 @@
+"""NIP-50: which kinds can be searched, and what a client's words mean to the index. Pure.
+
+Indexed is what people write to be read. Sealed contents, gift wraps, lists and events that only point
+at others have nothing to find in them; leaving them out also keeps a search from telling that they exist.
+
+A search finds the events whose content has a word that begins with each of its words. Words are what
+SQLite's tokenizer makes of a text: runs of letters and digits, in whatever case, without diacritics.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SEARCHABLE = frozenset(
+    {
+        *(0, 1, 9, 11, 20, 21, 22, 24, 40, 41, 42),  # profiles, notes, chats, threads, media, channels
+        *(1063, 1068, 1111, 1222, 1244, 1311, 9802),  # files, polls, comments, voice, live chat, highlights
+        *(1337, 1617, 1618, 1619, 1621, 1622),  # code snippets, patches, pull requests, issues, replies
+        *(30017, 30018, 30023, 30040, 30041, 30054, 30055),  # stalls, products, articles, books, podcasts
+        *(30311, 30315, 30402, 30617, 30818, 31922, 31923),  # live events, statuses, offers, wikis, dates
+        *(34235, 34236, 34550),  # videos, communities
+    }
+)
+
+MAX_WORDS = 16
+"""More words than these hardly narrow a search any further."""
+
+PREFIX_CHARACTERS = 3
+"""Shorter words are looked for as they are: too many others begin with them."""
+
+_words = re.compile(r"[^\W_]+").findall
+
+
+def search_words(terms: Sequence[str]) -> list[str]:
+    """The words to look for, in the order given, each once."""
+    return list(dict.fromkeys(word for term in terms for word in _words(term)))[:MAX_WORDS]
+
+
+def match_expression(terms: Sequence[str]) -> str:
+    """An FTS5 query that holds nothing but quoted words. "" when there is no word."""
+    words = search_words(terms)
+    return " ".join(f'"{word}" *' if len(word) >= PREFIX_CHARACTERS else f'"{word}"' for word in words)
