@@ -56,7 +56,7 @@ COMMANDS = {
     "peers": Command("reading", "who is here, over which path"),
     "events": Command("reading", "notes and records, newest last"),
     "limits": Command("reading", "what is used and what is allowed"),
-    "audit": Command("reading", "what was done to this node"),
+    "audit": Command("audit", "what was done to this node: show, verify, export, merge"),
     "blobs": Command("blobs", "the team's files: list, add, get, pin, unpin"),
     "send": Command("notes", "send a note to the team"),
     "import": Command("notes", "take over events from a JSONL file"),

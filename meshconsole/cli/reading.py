@@ -1,4 +1,4 @@
-"""Commands that only read: status, peers, events, limits, audit. Each is a console pane in plain text."""
+"""Commands that only read: status, peers, events, limits. Each is a console pane in plain text."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_facts, print_json, print_table, say
 from meshconsole.console.words import duration_in_words, moment_in_words, rate_in_words, size_in_words
 from meshconsole.control.messages import (
-    AuditTail,
     EventsData,
     EventsPush,
     GetStatus,
-    LinesData,
     ListEvents,
     StatusData,
     Subscribe,
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
 
 def configure(command: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the node's own structs")
-    runs = {"status": status, "peers": peers, "events": events, "limits": limits, "audit": audit}
+    runs = {"status": status, "peers": peers, "events": events, "limits": limits}
     parser.set_defaults(run=runs[command])
     if command == "events":
         parser.add_argument("--limit", type=int, default=200, metavar="N", help="at most N (default 200)")
@@ -38,8 +36,6 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
             "--filter", default="", metavar="TEXT", help="only rows that hold TEXT; !TEXT inverts"
         )
         parser.add_argument("--follow", action="store_true", help="go on with new ones until interrupted")
-    if command == "audit":
-        parser.add_argument("--limit", type=int, default=100, metavar="N", help="at most N (default 100)")
 
 
 def node_status(home: Home) -> NodeStatus:
@@ -224,14 +220,3 @@ def _limit_rows(now: NodeStatus) -> list[tuple[str, str, str]]:
         ("memory", size_in_words(limit.memory_bytes), memory),
         ("processor", f"{limit.cpu_percent:.1f} %", limit.performance_mode),
     ]
-
-
-# --- audit ----------------------------------------------------------------------------------------
-
-
-def audit(parsed: argparse.Namespace) -> None:
-    lines = ask_for(home_of(parsed.home), AuditTail(max(1, min(parsed.limit, 10_000))), LinesData).lines
-    if parsed.json:
-        print_json(lines)
-    for line in () if parsed.json else lines:
-        say(line)

@@ -110,6 +110,21 @@ class SetConfig(Message, frozen=True):
     values: dict[str, dict[str, Any]]
 
 
+class VerifyAudit(Message, frozen=True):
+    """Checks the whole audit log. Answered with `LinesData`; refused with the first bad record's place."""
+
+
+class ExportAudit(Message, frozen=True):
+    """Writes the audit log as JSON lines, readable and checkable without the key. Answered with
+    `CountsData`."""
+
+    path: AbsolutePath
+
+
+class AcknowledgeSetBack(Message, frozen=True):
+    """The operator knows why the home was set back; it goes on from its present state."""
+
+
 class AuditTail(Message, frozen=True):
     """The newest lines of the audit log, oldest first. Answered with `LinesData`."""
 
@@ -178,6 +193,9 @@ Command = (
     | GetConfig
     | SetConfig
     | AuditTail
+    | VerifyAudit
+    | ExportAudit
+    | AcknowledgeSetBack
     | Subscribe
     | Unlock
     | Panic
@@ -187,7 +205,17 @@ Command = (
     | TeamCommand
 )
 
-READING = (GetStatus, ListEvents, ListBlobs, GetConfig, AuditTail, ListInvites, ListRoster, Subscribe)
+READING = (
+    GetStatus,
+    ListEvents,
+    ListBlobs,
+    GetConfig,
+    AuditTail,
+    VerifyAudit,
+    ListInvites,
+    ListRoster,
+    Subscribe,
+)
 """Commands that change nothing; the only ones a console sends with --read-only."""
 
 

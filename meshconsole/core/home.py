@@ -41,6 +41,11 @@ class Home:
         return self.path / "audit.log"
 
     @property
+    def watermark(self) -> Path:
+        """How far the home had come, so that a database or log that was set back is noticed."""
+        return self.path / "watermark"
+
+    @property
     def log(self) -> Path:
         return self.path / "node.log"
 

@@ -1,9 +1,10 @@
 """The audit log: what was done to this node, append-only and hash-chained.
 
 Each line is Base64 of a sealed record (the log names people, so it is encrypted at rest like
-everything else); a record holds the SHA-256 of the line before it. Cutting, changing or swapping
-lines breaks the chain at a known place. A last line without a newline is a write that a power cut
-interrupted: it is put aside, never taken for tampering.
+everything else); a record holds the SHA-256 of the record before it, so that an export can be
+checked without the key. Cutting, changing or swapping lines breaks the chain at a known place. A
+last line without a newline is a write that a power cut interrupted: it is put aside, never taken
+for tampering.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONTEXT = b"mc/audit/v1"
-GENESIS = bytes(32)
+GENESIS = "00" * 32
 
 
 class AuditRecord(msgspec.Struct, frozen=True):
-    """`at` is in seconds since the epoch, `previous` the SHA-256 of the line before (64 hex)."""
+    """`at` is in seconds since the epoch, `previous` the `digest` of the record before (64 hex)."""
 
     seq: int
     at: float
@@ -36,20 +37,26 @@ class AuditRecord(msgspec.Struct, frozen=True):
     detail: dict[str, str]
     previous: str
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the record's JSON, 64 hex characters: what the next record and checkpoints name."""
+        return sha256(msgspec.json.encode(self)).hexdigest()
+
 
 class AuditLog:
     def __init__(self, path: Path, key: bytes) -> None:
         self._path = path
         self._key = key
-        self._seq = 0
-        self._head = GENESIS
+        self.seq = 0
+        self.head = GENESIS
+        """Of the newest record."""
         self._descriptor: int | None = None
 
     def open(self) -> None:
         """Verifies the whole chain and goes on from its end. Raises CorruptData naming the line."""
         whole_bytes = 0
         for record, line in _read_chain(self._path, self._key):
-            self._seq, self._head = record.seq, sha256(line).digest()
+            self.seq, self.head = record.seq, record.digest
             whole_bytes += len(line) + 1
         try:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -62,10 +69,10 @@ class AuditLog:
         """Durable on return. Raises Fatal when the disk refuses."""
         if self._descriptor is None:
             raise Fatal("The audit log is not open.")
-        record = AuditRecord(self._seq + 1, now, act, detail, self._head.hex())
+        record = AuditRecord(self.seq + 1, now, act, detail, self.head)
         line = b64(seal(self._key, CONTEXT, msgspec.json.encode(record))).encode()
         self._write(self._descriptor, line + b"\n")
-        self._seq, self._head = record.seq, sha256(line).digest()
+        self.seq, self.head = record.seq, record.digest
         return record
 
     def _write(self, descriptor: int, data: bytes) -> None:
@@ -104,9 +111,9 @@ def _read_chain(path: Path, key: bytes) -> Iterator[tuple[AuditRecord, bytes]]:
             record = msgspec.json.decode(opened, type=AuditRecord)
         except (RemoteError, msgspec.DecodeError) as error:
             raise _broken(path, number, "cannot be opened") from error
-        if record.seq != expected or record.previous != head.hex():
+        if record.seq != expected or record.previous != head:
             raise _broken(path, number, "does not follow the line before it")
-        head, expected = sha256(line).digest(), expected + 1
+        head, expected = record.digest, expected + 1
         yield record, line
 
 

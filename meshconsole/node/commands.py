@@ -19,6 +19,7 @@ from meshconsole.core.text import safe
 from meshconsole.crypto.agefile import age_encrypt
 from meshconsole.crypto.keystore import Keystore, KeystoreWiped
 from meshconsole.crypto.private_file import write_private
+from meshconsole.node.auditing import answer_about_audit
 from meshconsole.node.governing import Governing
 from meshconsole.node.jsonl import export_events, import_events, import_lines
 from meshconsole.node.wipe import destroy_keys
@@ -70,6 +71,8 @@ class Commands:
                 return await self._set_config(values)
             case m.AuditTail(limit=limit):
                 return m.done(data=m.LinesData(await self._audit_tail(limit)))
+            case m.VerifyAudit() | m.ExportAudit() | m.AcknowledgeSetBack():
+                return await answer_about_audit(self._node, command)
             case m.Stop():
                 self._node.request_stop("asked by a console")
                 return m.done("The node is stopping.")

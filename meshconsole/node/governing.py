@@ -61,6 +61,12 @@ class Governing:
 
     async def _amend(self, command: m.Command) -> m.Reply:
         team, now = self.team(), int(time.time())
+        if self._node.vouching.set_back:
+            raise Refused(
+                "restricted",
+                f"This home was set back: {self._node.vouching.set_back} It may not act on the team.",
+                hint="Meet a teammate's device first; or, if you know why: meshconsole audit acknowledge",
+            )
         match command:
             case t.SetRole(npub=npub, role=role):
                 return await self._said(team.set_role(npub, role, now), "role", npub=npub, role=role)
@@ -80,6 +86,7 @@ class Governing:
     async def _said(self, events: list[Event], act: str, **detail: str) -> m.Reply:
         await self._node.act(events)
         self._node.record(f"team-{act}", **detail)
+        await self._node.vouching.make()
         return m.done("Done.")
 
     async def _create_team(self, name: str, root: bytes) -> m.Reply:

@@ -40,10 +40,12 @@ from meshconsole.node.managing import Managing
 from meshconsole.node.membership import Membership
 from meshconsole.node.mirror import RosterMirror
 from meshconsole.node.recent import RecentEvents
+from meshconsole.node.refusals import RefusalDigest
 from meshconsole.node.report import node_status
 from meshconsole.node.setup import make_identity, open_store
 from meshconsole.node.state import Cursors, KnownAddresses, NodeState
 from meshconsole.node.supervisor import Supervisor
+from meshconsole.node.vouching import Vouching
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.relay import RefusedEvent, Relay, Stored
 from meshconsole.relay.server import RelayServer
@@ -121,6 +123,8 @@ class Node:
             clock=time.time,
         )
         self.mirror = RosterMirror(self.relay, unlocked.derive("relay-self"), self._told_members, time.time)
+        self.vouching = Vouching(self, unlocked.derive("watermark"))
+        self._refused_links = RefusalDigest()
         self.content: Content | None = None
         self.files: TeamFiles | None = None
         self.mesh: Mesh | None = None
@@ -163,17 +167,20 @@ class Node:
             self.supervisor.keep("measuring", self._measure)
             self.supervisor.keep("tending the roster", self._tend)
             self.supervisor.keep("following the roster", self._follow_team)
+            self.supervisor.keep("signing checkpoints", self.vouching.keep)
             self.supervisor.keep("telling who belongs", self.mirror.follow)
             self.record("start")
             ready()
             await self._stopping.wait()
             log.info("stopping: %s", self._stop_reason)
             self.record("stop", reason=self._stop_reason)
+            await self.vouching.make()
 
     async def _start_rooms(self, stack: AsyncExitStack) -> None:
         await self.relay.start()
         stack.push_async_callback(self.relay.stop)
         await self._load_team()
+        await self.vouching.load(await self.read_audit())
         await self._start_content(stack)
         await self._fill_recent()
         self._measure_once()
@@ -370,6 +377,7 @@ class Node:
         """The roster or the keys are new: every room looks at them again. A device that was removed
         loses its links; what could not be opened before is opened and shown."""
         self._team_is_new.clear()
+        self.vouching.roster_changed()
         self.mirror.changed()
         self.relay.apply(self.effective.relay)
         if self.mesh is not None:
@@ -397,6 +405,8 @@ class Node:
             self.mesh.on_stored(stored)
         if self.membership.accept(event) is not None:
             self._team_is_new.set()
+        if event.kind == kinds.CHECKPOINT:
+            self.vouching.heard(event)
         if event.kind == kinds.FILE_MANIFEST and self.files is not None:
             self.files.learn(event)
         view = self.recent.add(
@@ -431,6 +441,8 @@ class Node:
                 self.record("link-down", device=npub, path=path, reason=reason)
             case LinkRefused(reason=reason):
                 self.governor.count_refusal("link", reason)
+                if times := self._refused_links.note(reason, time.monotonic()):
+                    self.record("link-refused", reason=reason, times=str(times))
             case JoinAnswered(npub=npub, accepted=accepted, sentence=sentence, name=name):
                 self.record("join", device=npub, accepted=str(accepted), sentence=sentence)
                 if accepted:
@@ -465,7 +477,9 @@ class Node:
         while True:
             await asyncio.sleep(TEND_S)
             team = self.membership.team
-            events = team.tend(int(time.time())) if team is not None else []
+            if team is None or self.vouching.set_back:
+                continue
+            events = team.tend(int(time.time()))
             if events:
                 try:
                     await self.act(events)

@@ -71,6 +71,16 @@ def _health(node: Node) -> tuple[HealthItem, ...]:
                 "Raise limits.max_storage_mb, or delete something.",
             )
         )
+    if node.vouching.set_back:
+        items.append(
+            HealthItem(
+                "set-back",
+                "critical",
+                f"This home was set back to an earlier state: {node.vouching.set_back}",
+                "Find out who did it and when. It acts on the team again once a teammate's device was met, "
+                "or after: meshconsole audit acknowledge",
+            )
+        )
     if node.unrecorded:
         items.append(HealthItem("audit-behind", "critical", node.unrecorded, "Make room on the disk."))
     if node.access.public():

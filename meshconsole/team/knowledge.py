@@ -14,6 +14,7 @@ from meshconsole.core import kinds
 from meshconsole.core.errors import Refused
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict, refuse
 from meshconsole.crypto.bundle import fingerprint
+from meshconsole.team.checkpoints import read_checkpoint
 from meshconsole.team.entries import read_entry, team_id
 from meshconsole.team.epochs import check_grant
 from meshconsole.team.intake import Bundles, Intake, open_bundles
@@ -126,6 +127,8 @@ class Knowledge:
                 case kinds.EPOCH_GRANT:
                     check_grant(event, self.suite)
                     self.keys.offer(event, self._roster.epochs())
+                case kinds.CHECKPOINT:
+                    read_checkpoint(event)
                 case _:
                     return refuse("invalid", "that is not a control event")
         except Refused as error:
@@ -214,6 +217,16 @@ class Knowledge:
     def rotation_due(self) -> bool:
         """Whether every epoch's key may be held by somebody who may not read any more."""
         return not self._roster.epochs_to_write()[0][1]
+
+    @property
+    def entries_known(self) -> int:
+        """How many roster entries are here; it never falls."""
+        return len(self._roster)
+
+    def bundle_of(self, npub: str) -> KeyBundle | None:
+        """The keys of a device that belongs or belonged; None while they are not here."""
+        standing = self._roster.state.members.get(npub)
+        return None if standing is None or not standing.bundle else self._bundle_of(npub)
 
     def _bundle_of(self, npub: str) -> KeyBundle | None:
         return self._intake.bundle(npub, self._roster.state.members[npub].bundle)

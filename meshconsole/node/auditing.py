@@ -1,0 +1,81 @@
+"""The audit log checked, and written out for others to check."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from meshconsole.control import messages as m
+from meshconsole.core.errors import CorruptData, Refused
+from meshconsole.core.text import safe
+from meshconsole.node.audit_export import Export, write_export
+from meshconsole.node.watermark import log_was_set_back
+
+if TYPE_CHECKING:
+    from meshconsole.node.audit import AuditRecord
+    from meshconsole.node.node import Node
+
+
+async def answer_about_audit(
+    node: Node, command: m.VerifyAudit | m.ExportAudit | m.AcknowledgeSetBack
+) -> m.Reply:
+    """Raises MeshconsoleError."""
+    match command:
+        case m.VerifyAudit():
+            return await _verify(node)
+        case m.ExportAudit(path=path):
+            return await _export(node, Path(path))
+        case m.AcknowledgeSetBack():
+            why = node.vouching.set_back
+            if not why:
+                raise Refused("invalid", "This home was not set back.")
+            node.record("set-back-acknowledged", was=why)
+            await node.vouching.acknowledge()
+            return m.done("Acknowledged. This home goes on from its present state.")
+
+
+async def _verify(node: Node) -> m.Reply:
+    try:
+        records = await node.read_audit()
+    except CorruptData as error:
+        return m.refused("invalid", error.sentence, error.hint)
+    wrong = log_was_set_back(node.vouching.mark, records) or node.vouching.set_back
+    if wrong:
+        return m.refused("invalid", wrong, "Keep the home as evidence.")
+    lines = [f"{len(records)} records, each follows the one before."]
+    mine = node.vouching.newest.get(node.identity.npub)
+    if mine is None:
+        lines.append("No checkpoint of this device is signed yet.")
+    else:
+        covered, _ = mine
+        if not _stands_at(records, covered.audit_seq, covered.audit_head):
+            return m.refused(
+                "invalid",
+                f"Record {covered.audit_seq} is not the one that this device has signed.",
+                "Keep the home as evidence.",
+            )
+        lines.append(f"Checkpoint {covered.n}, signed twice, covers them up to record {covered.audit_seq}.")
+    return m.done(data=m.LinesData(tuple(lines)))
+
+
+def _stands_at(records: list[AuditRecord], seq: int, digest: str) -> bool:
+    if seq == 0:
+        return True
+    return len(records) >= seq and records[seq - 1].digest == digest
+
+
+async def _export(node: Node, path: Path) -> m.Reply:
+    records = await node.read_audit()
+    mine = node.vouching.newest.get(node.identity.npub)
+    export = Export(
+        device=node.identity.npub,
+        name=node.config.node.name,
+        records=tuple(records),
+        keys=await asyncio.to_thread(node.identity.bundle_event, int(time.time())),
+        checkpoint=mine[1] if mine else None,
+    )
+    await asyncio.to_thread(write_export, path, export)
+    node.record("audit-exported", path=str(path))
+    return m.done(f"Written to {safe(str(path))}.", m.CountsData({"records": len(records)}))

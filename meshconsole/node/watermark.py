@@ -1,0 +1,70 @@
+"""How far this home has come: kept beside the keystore, so that a database or an audit log that was set
+back to an earlier day does not pass unnoticed.
+
+Who puts back the whole home, this file included, is found out by the checkpoints that teammates hold.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from meshconsole.core.errors import CorruptData, RemoteError
+from meshconsole.crypto.private_file import read_bounded, write_private
+from meshconsole.crypto.sealing import seal, unseal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from meshconsole.node.audit import AuditRecord
+
+CONTEXT = b"mc/watermark/v1"
+MAX_LEN = 4096
+
+
+class Watermark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The audit log's newest record, the roster's entries and highest epoch, and the last checkpoint."""
+
+    audit_seq: int = 0
+    audit_head: str = ""
+    entries: int = 0
+    epoch: int = 0
+    checkpoint: int = 0
+
+
+def read_watermark(path: Path, key: bytes) -> Watermark:
+    """An empty one if there is none yet. Raises CorruptData."""
+    try:
+        data = read_bounded(path, MAX_LEN) if path.exists() else b""
+        return msgspec.json.decode(unseal(key, CONTEXT, data), type=Watermark) if data else Watermark()
+    except (RemoteError, msgspec.MsgspecError) as error:
+        raise CorruptData(
+            f"{path} was changed or belongs to another home.",
+            hint="Move it away if you know why; the node then cannot tell whether the home was set back.",
+        ) from error
+
+
+def write_watermark(path: Path, key: bytes, mark: Watermark) -> None:
+    """Durable on return. Raises the errors of `write_private`."""
+    write_private(path, seal(key, CONTEXT, msgspec.json.encode(mark)))
+
+
+def log_was_set_back(mark: Watermark, records: list[AuditRecord]) -> str:
+    """What is wrong with the audit log, "" if it still holds what it held."""
+    if not mark.audit_seq:
+        return ""
+    if len(records) < mark.audit_seq:
+        return f"The audit log ends at record {len(records)}; it had {mark.audit_seq}."
+    if records[mark.audit_seq - 1].digest != mark.audit_head:
+        return f"Record {mark.audit_seq} of the audit log is not the one that stood there."
+    return ""
+
+
+def roster_was_set_back(mark: Watermark, entries: int, epoch: int) -> str:
+    """What is wrong with the stored roster, "" if it is as new as it was."""
+    if entries < mark.entries:
+        return f"The database holds {entries} roster entries; it had {mark.entries}."
+    if epoch < mark.epoch:
+        return f"The database knows epoch {epoch} of the team's key; it knew {mark.epoch}."
+    return ""

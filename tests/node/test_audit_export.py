@@ -1,0 +1,87 @@
+"""An exported audit log is checked by itself; the first bad line is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from meshconsole.core.errors import CorruptData, Fatal
+from meshconsole.node.audit import AuditLog, read_audit
+from meshconsole.node.audit_export import Export, read_export, write_export
+from meshconsole.team.checkpoints import Checkpoint, sign_checkpoint
+from tests.team.devices import NOW, PROVIDER, identity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KEY = bytes([7]) * 32
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    folder = tmp_path_factory.mktemp("export")
+    log = AuditLog(folder / "audit.log", KEY)
+    log.open()
+    for number in range(5):
+        log.append("act", 100.0 + number, device=f"name {number}")
+    log.close()
+    records = read_audit(folder / "audit.log", KEY)
+    me = identity()
+    covered = Checkpoint(1, 1, 4, records[3].digest, "log", 9, 9, "ab" * 32)
+    export = Export(me.npub, "alpha", tuple(records), me.bundle_event(NOW), sign_checkpoint(me, covered, NOW))
+    write_export(folder / "out", export)
+    return Path(folder / "out").read_bytes()
+
+
+def read(tmp_path: Path, data: bytes) -> tuple[Export, int]:
+    (tmp_path / "export").write_bytes(data)
+    return read_export(tmp_path / "export", PROVIDER)
+
+
+def test_it_reads_back_and_says_what_is_signed(tmp_path: Path, exported: bytes) -> None:
+    export, vouched = read(tmp_path, exported)
+    assert [record.detail["device"] for record in export.records] == [f"name {n}" for n in range(5)]
+    assert vouched == 4
+
+
+def test_without_a_checkpoint_nothing_is_signed(tmp_path: Path, exported: bytes) -> None:
+    _, vouched = read(tmp_path, b"\n".join(exported.splitlines()[:-1]) + b"\n")
+    assert vouched == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda lines: [b"{}", *lines[1:]], 1),
+        (lambda lines: [lines[0], lines[1].replace(b"name 0", b"name 9"), *lines[2:]], 3),
+        (lambda lines: [lines[0], *lines[2:]], 2),
+        (lambda lines: [*lines[:3], *lines[4:]], 4),
+        (lambda lines: [lines[0], lines[2], lines[1], *lines[3:]], 2),
+        (lambda lines: [*lines[:2], b"x", *lines[2:]], 3),
+        (lambda lines: [lines[0], lines[1].replace(b":", b": ", 1), *lines[2:]], 2),
+        (lambda lines: [*lines[:4], lines[6]], 4),
+        (lambda lines: [*lines[:6], lines[6].replace(b'\\"n\\":1', b'\\"n\\":2')], 7),
+    ],
+)
+def test_the_first_bad_line_is_named(
+    tmp_path: Path, exported: bytes, change: Callable[[list[bytes]], list[bytes]], line: int
+) -> None:
+    with pytest.raises(CorruptData, match=f"line {line} "):
+        read(tmp_path, b"\n".join(change(exported.splitlines())) + b"\n")
+
+
+def test_a_last_record_changed_after_the_checkpoint_is_not_covered(tmp_path: Path, exported: bytes) -> None:
+    """What no signature covers can be changed by whoever holds the file: the reader is told how far."""
+    lines = exported.splitlines()
+    lines[5] = lines[5].replace(b"name 4", b"name 9")
+    export, vouched = read(tmp_path, b"\n".join(lines) + b"\n")
+    assert export.records[4].detail == {"device": "name 9"}
+    assert vouched == 4
+
+
+def test_an_existing_file_is_left_alone(tmp_path: Path, exported: bytes) -> None:
+    export, _ = read(tmp_path, exported)
+    with pytest.raises(Fatal, match="exists already"):
+        write_export(tmp_path / "export", export)
