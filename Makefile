@@ -11,7 +11,7 @@ COMPILE := .venv-lock/bin/uv --quiet pip compile --universal --generate-hashes -
 	--no-header --python-version 3.11 --override requirements/overrides.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench demo pictures reference soak lock lock-check wheels clean product dev
+.PHONY: help run test check bench demo pictures reference soak fuzz lock lock-check wheels clean product dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,12 +41,16 @@ pictures: dev ## draw docs/pictures again
 reference: dev ## write docs/reference.md from the code
 	@exec $(BIN)/python -m scripts.reference
 
-soak: dev ## the tests that run for minutes
+fuzz: ## a coverage-guided fuzzer on what clients may say to the relay (x86-64), until it is stopped
+	@$(SETUP) fuzz --venv .venv-fuzz
+	@exec .venv-fuzz/bin/python -m tests.relay.fuzz_messages $(ARGS)
+
+soak: dev ## the tests that run for minutes; with make fuzz before, the fuzzer too
 	@exec $(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)
 
 lock: ## resolve requirements/*.in again into hashed locks (UPGRADE=1 for newer versions)
 	@$(SETUP) lock --venv .venv-lock
-	@for name in product dev lock; do \
+	@for name in product dev fuzz lock; do \
 		$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/$$name.in -o requirements/$$name.txt >/dev/null || exit 1; \
 	done
 

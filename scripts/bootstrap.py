@@ -1,6 +1,6 @@
 """Sets up a virtual environment from a lock. Needs nothing but Python's standard library.
 
-    python3 scripts/bootstrap.py product|dev|lock [--venv .venv]
+    python3 scripts/bootstrap.py product|dev|fuzz|lock [--venv .venv]
 
 The law of this file: `.venv` is a symbolic link that only ever points at a complete environment.
 Each environment is built in `.venvs/<lock>-<key>`, where the key covers the lock, the interpreter
@@ -19,8 +19,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILDS = ROOT / ".venvs"
-LOCKS = {"product": "product.txt", "dev": "dev.txt", "lock": "lock.txt"}
-SATISFIED_BY = {"product": ("product", "dev"), "dev": ("dev",), "lock": ("lock",)}
+LOCKS = {
+    "product": ("product.txt",),
+    "dev": ("dev.txt",),
+    "fuzz": ("dev.txt", "fuzz.txt"),
+    "lock": ("lock.txt",),
+}
+SATISFIED_BY = {"product": ("product", "dev"), "dev": ("dev",), "fuzz": ("fuzz",), "lock": ("lock",)}
 READY = "meshconsole-ready"
 OLDEST = (3, 11)
 
@@ -75,7 +80,8 @@ def _build_name(kind: str) -> str:
     import hashlib
 
     digest = hashlib.sha256(Path(__file__).read_bytes())
-    digest.update((ROOT / "requirements" / LOCKS[kind]).read_bytes())
+    for lock in LOCKS[kind]:
+        digest.update((ROOT / "requirements" / lock).read_bytes())
     digest.update(f"{sys.version}|{sys.base_prefix}|{ROOT}".encode())
     return f"{kind}-{digest.hexdigest()[:16]}"
 
@@ -121,7 +127,8 @@ def _build(kind: str, build: Path, lock_fd: int) -> None:
         if build.exists():  # what an interrupted set-up left
             shutil.rmtree(build)
         python = _make_environment(build)
-        _install(_pip(python), ROOT / "requirements" / LOCKS[kind], lock_fd)
+        for lock in LOCKS[kind]:
+            _install(_pip(python), ROOT / "requirements" / lock, lock_fd)
         if kind != "lock":
             _install_checkout(build)
         os.sync()  # a power cut must not leave a ready mark over files that never reached the card

@@ -31,7 +31,8 @@ def main() -> int:
     shutil.copyfile(pip, folder / pip.name)
     command = [sys.executable, "-I", str(pip / "pip"), "download", "--quiet", "--dest", str(folder)]
     command += ["--no-deps", "--require-hashes", "--only-binary", ":all:"]
-    command += ["-r", str(bootstrap.ROOT / "requirements" / bootstrap.LOCKS["product"])]
+    for lock in bootstrap.LOCKS["product"]:
+        command += ["-r", str(bootstrap.ROOT / "requirements" / lock)]
     if subprocess.call(command):
         return 1
     size_mb = sum(wheel.stat().st_size for wheel in folder.glob("*.whl")) / 1e6
