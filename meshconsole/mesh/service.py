@@ -14,7 +14,6 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from meshconsole.core.config import capabilities
-from meshconsole.core.event import encode_event
 from meshconsole.mesh.datachannels import DataChannels
 from meshconsole.mesh.dialling import Dialler
 from meshconsole.mesh.discovery.rungs import Rungs
@@ -203,7 +202,7 @@ class Mesh:
         """An event was taken in here, from whomever: passes it on to the peers that lack it."""
         event = stored.event
         is_local = not is_from_a_link(stored.via) and stored.via != VIA_SHARED
-        row = Row(stored.seq, bytes.fromhex(event.id), event.kind, encode_event(event), push=is_local)
+        row = Row(stored.seq, bytes.fromhex(event.id), event.kind, stored.raw, push=is_local)
         sessions = self._links.sessions.values()
         if stored.seq:
             self._around.rows.add(row)

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from meshconsole.mesh.service import Mesh
     from meshconsole.node.audit import AuditRecord
     from meshconsole.relay.lists import Lists
+    from meshconsole.team.rules import Rules
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,8 @@ class Node:
         """`control` serves already where the home was locked before."""
         self.home = home
         self.config = config
+        self._effective: tuple[Config | None, Rules | None, Config] = (None, None, config)
+        """The settings and rules that the last answer came from, and the answer: each event asks."""
         self.started = time.time()
         self.bus = Bus()
         self.use = Use()
@@ -147,7 +150,13 @@ class Node:
     def effective(self) -> Config:
         """The owner's settings under the team's rules."""
         team = self.membership.team
-        return self.config if team is None else stricter(self.config, team.rules)
+        if team is None:
+            return self.config
+        config, rules, effective = self._effective
+        if config is not self.config or rules is not team.rules:
+            effective = stricter(self.config, team.rules)
+            self._effective = (self.config, team.rules, effective)
+        return effective
 
     def request_stop(self, reason: str) -> None:
         self._stop_reason = reason
@@ -409,14 +418,10 @@ class Node:
             self.vouching.heard(event)
         if event.kind == kinds.FILE_MANIFEST and self.files is not None:
             self.files.learn(event)
-        view = self.recent.add(
-            event,
-            seq=stored.seq,
-            received_at=stored.received_at,
-            size=stored.size,
-            via=stored.via,
-            verdict=ACCEPTED,
-        )
+        seq, received_at, size, via = stored.seq, stored.received_at, len(stored.raw), stored.via
+        if not self.control.clients and self.recent.add_unseen(event, seq, received_at, size, via):
+            return
+        view = self.recent.add(event, seq=seq, received_at=received_at, size=size, via=via, verdict=ACCEPTED)
         self.control.events_happened([view])
 
     def _on_refused(self, refused: RefusedEvent) -> None:

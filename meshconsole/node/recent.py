@@ -17,6 +17,7 @@ import msgspec
 from meshconsole.core import kinds
 from meshconsole.core.errors import Refused, RemoteError
 from meshconsole.core.status import EventView
+from meshconsole.core.verdict import ACCEPTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +35,8 @@ STRANGERS_TEXT = 1_024
 ANSWER_BYTES = 6 << 20
 """What one answer may hold, well below the control socket's largest frame."""
 MAX_UNOPENED = 1_000
+MAX_TAGS = 20
+"""Of an event that is kept as it is until somebody looks."""
 
 
 class _Row(NamedTuple):
@@ -73,9 +76,32 @@ class RecentEvents:
         self._others = _Ring(OTHERS_CAPACITY)
         self._refused = _Ring(REFUSED_CAPACITY)
         self._unopened: dict[str, tuple[int, Event, EventView]] = {}
+        self._unseen: deque[tuple[Event, int, float, int, str]] = deque(maxlen=OTHERS_CAPACITY)
 
     def add(
         self, event: Event, *, seq: int, received_at: float, size: int, via: str, verdict: Verdict
+    ) -> EventView:
+        self._look()
+        return self._add(event, seq, received_at, size, via, verdict)
+
+    def add_unseen(self, event: Event, seq: int, received_at: float, size: int, via: str) -> bool:
+        """As `add` for an accepted event while nobody looks: it is made readable when somebody does, if
+        it is still among the newest then. False for what must be added at once."""
+        if (
+            event.kind in kinds.TEAM_KINDS
+            or len(event.content) > STRANGERS_TEXT
+            or len(event.tags) > MAX_TAGS
+        ):
+            return False
+        self._unseen.append((event, seq, received_at, size, via))
+        return True
+
+    def _look(self) -> None:
+        while self._unseen:
+            self._add(*self._unseen.popleft(), ACCEPTED)
+
+    def _add(
+        self, event: Event, seq: int, received_at: float, size: int, via: str, verdict: Verdict
     ) -> EventView:
         text, opened = self._open(event)
         view = EventView(
@@ -117,6 +143,7 @@ class RecentEvents:
     def newest(self, limit: int, wanted: str = "") -> tuple[EventView, ...]:
         """Oldest first, and not more than one answer may hold. `wanted` keeps rows whose text holds it,
         "!" first inverts."""
+        self._look()
         rows = sorted((*self._ours.rows, *self._others.rows, *self._refused.rows), reverse=True)
         found: list[EventView] = []
         room = ANSWER_BYTES

@@ -53,13 +53,13 @@ PURGE_EVERY_S = 300.0
 
 class Stored(msgspec.Struct, frozen=True):
     """An event was taken in, after its durable commit. `seq` is 0 for ephemeral ones, which are not
-    kept. `received_at` is in seconds since the epoch, `size` in bytes."""
+    kept. `received_at` is in seconds since the epoch; `raw` is the event as it is stored and sent."""
 
     event: Event
     seq: int
     via: str
     received_at: float
-    size: int
+    raw: bytes
 
 
 class RefusedEvent(msgspec.Struct, frozen=True):
@@ -363,7 +363,7 @@ class Relay:
         """True when anybody here wanted it."""
         wanted = self._pass_on(event, raw, seq)
         self._announced = max(self._announced, seq)
-        self._emit(Stored(event, seq, via, self._clock(), len(raw)))
+        self._emit(Stored(event, seq, via, self._clock(), raw))
         if event.kind in CONTROL_KINDS:
             self._may_hear.clear()  # it may have changed who belongs to the team
         return wanted

@@ -12,7 +12,7 @@ from meshconsole.crypto.identity import Identity
 from meshconsole.crypto.provider import default_provider
 from meshconsole.crypto.schnorr import sign_event
 from meshconsole.crypto.suites import MC1
-from meshconsole.node.recent import RecentEvents
+from meshconsole.node.recent import OTHERS_CAPACITY, STRANGERS_TEXT, RecentEvents
 from meshconsole.team.state import Team
 
 if TYPE_CHECKING:
@@ -100,3 +100,26 @@ def test_what_came_before_its_key_is_opened_when_the_key_comes(team: Team) -> No
     assert [view.text for view in recent.reopen()] == ["early"]
     assert [view.text for view in recent.newest(5)] == ["early"]
     assert recent.reopen() == []
+
+
+def test_what_nobody_saw_is_there_when_somebody_looks(team: Team) -> None:
+    recent = RecentEvents(lambda: team)
+    first = sign_event(bytes([2]) * 32, 1, (), "first", NOW)
+    assert recent.add_unseen(first, 1, NOW, 100, "client 192.0.2.1")
+    shown(recent, sign_event(bytes([2]) * 32, 1, (), "bad", NOW), seq=0)
+    for number in range(OTHERS_CAPACITY + 5):
+        later = sign_event(bytes([2]) * 32, 1, (), f"later {number}", NOW)
+        assert recent.add_unseen(later, 2 + number, NOW, 100, f"link {ME.npub}")
+    views = recent.newest(2_000)
+    assert [view.text for view in views[:2]] == ["bad", "later 5"]
+    assert [view.text for view in views[-2:]] == [f"later {OTHERS_CAPACITY + n}" for n in (3, 4)]
+    assert views[-1].via == "alpha"
+    assert views[-1].verdict == "stored"
+
+
+def test_what_is_large_or_the_teams_is_not_kept_for_later(team: Team) -> None:
+    recent = RecentEvents(lambda: team)
+    large = sign_event(bytes([2]) * 32, 1, (), "x" * (STRANGERS_TEXT + 1), NOW)
+    for event in (large, team.seal_note("at the ridge", NOW)):
+        assert not recent.add_unseen(event, 1, NOW, 100, "local")
+    assert recent.newest(10) == ()

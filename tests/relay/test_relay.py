@@ -101,7 +101,7 @@ async def test_publish_and_query() -> None:
         assert await b.relay.publish(raw(event)) == DUPLICATE
         assert await b.relay.query([Filter()]) == [raw(event)]
         assert [row.id for row in await b.relay.feed(0, 10)] == [event.id]
-        assert b.emitted == [Stored(event, 1, "local", NOW, len(raw(event)))]
+        assert b.emitted == [Stored(event, 1, "local", NOW, raw(event))]
 
 
 async def test_publish_many_keeps_order_and_answers_each() -> None:
