@@ -14,6 +14,7 @@ import msgspec
 from meshconsole.core.errors import Refused
 from meshconsole.core.kinds import GATED_KINDS
 from meshconsole.relay.event import MAX_KIND, indexed_tags, is_hex
+from meshconsole.relay.searching import fits
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -63,7 +64,7 @@ class Filter(msgspec.Struct, frozen=True):
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """The words of `search` that are looked for: all of them must occur in the content.
+        """The words of `search` that are looked for; `searching.py` says what they find.
 
         Extensions (`key:value`, NIP-50) are none of them, nor is what has no letter or digit.
         """
@@ -91,7 +92,7 @@ def matches(wanted: Filter, event: Event, present: Collection[tuple[str, str]] |
         return False
     if wanted.until is not None and event.created_at > wanted.until:
         return False
-    if wanted.search and not _holds(event.content, wanted.terms):
+    if wanted.search and (terms := wanted.terms) and not fits(event.kind, event.content, terms):
         return False
     gated = wanted.addressed is not None and event.kind in GATED_KINDS
     if not wanted.tags and not gated:
@@ -174,11 +175,6 @@ def _search(value: object) -> str:
 
 _extension = re.compile(r"[a-z][a-z0-9_-]*:[^/:]").match
 """Not "https://..." nor "std::move": those are looked for."""
-
-
-def _holds(content: str, terms: Collection[str]) -> bool:
-    text = content.casefold()
-    return all(term in text for term in terms)
 
 
 def _shown(name: str) -> str:

@@ -10,6 +10,7 @@ SQLite's tokenizer makes of a text: runs of letters and digits, in whatever case
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,6 +39,23 @@ _words = re.compile(r"[^\W_]+").findall
 def search_words(terms: Sequence[str]) -> list[str]:
     """The words to look for, in the order given, each once."""
     return list(dict.fromkeys(word for term in terms for word in _words(term)))[:MAX_WORDS]
+
+
+def fits(kind: int, content: str, terms: Sequence[str]) -> bool:
+    """Whether a search finds this event: for live events, which no index has seen yet."""
+    if kind not in SEARCHABLE:
+        return False
+    held = set(_words(_plain(content)))
+    return all(
+        word in held or (len(word) >= PREFIX_CHARACTERS and any(other.startswith(word) for other in held))
+        for word in map(_plain, search_words(terms))
+    )
+
+
+def _plain(text: str) -> str:
+    """Without case and diacritics."""
+    decomposed = unicodedata.normalize("NFD", text.casefold())
+    return "".join(character for character in decomposed if not unicodedata.combining(character))
 
 
 def match_expression(terms: Sequence[str]) -> str:

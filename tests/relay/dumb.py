@@ -18,8 +18,10 @@ def dumb_matches(wanted: dict[str, Any], event: dict[str, Any], keys: frozenset[
             return False
         if name == "until" and not event["created_at"] <= condition:
             return False
-        if name == "search" and not all(word in event["content"] for word in condition.split()):
-            return False
+        if name == "search":
+            written_to_be_read = event["kind"] in (0, 1)
+            if not written_to_be_read or any(word not in event["content"] for word in condition.split()):
+                return False
         if name.startswith("#"):
             firsts = [tag[1] for tag in event["tags"] if tag[0] == name[1:] and len(tag) > 1]
             if not any(first in condition for first in firsts):
