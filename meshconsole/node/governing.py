@@ -37,7 +37,7 @@ class Governing:
             case t.RevokeInvite(id=id_):
                 return self._revoke(id_)
             case t.JoinTeam(invite=text):
-                name = await self._node.join(text)
+                name = await self._node.teamwork.join(text)
                 return m.done(f"Joined the team {safe(name)}.")
             case t.CreateTeam(name=name, root=root):
                 return await self._create_team(name, root)
@@ -84,13 +84,13 @@ class Governing:
                 return m.refused("unsupported", f"This node does not know {type(command).__name__}.")
 
     async def _said(self, events: list[Event], act: str, **detail: str) -> m.Reply:
-        await self._node.act(events)
+        await self._node.teamwork.act(events)
         self._node.record(f"team-{act}", **detail)
         await self._node.vouching.make()
         return m.done("Done.")
 
     async def _create_team(self, name: str, root: bytes) -> m.Reply:
-        await self._node.found_team(name, root)
+        await self._node.teamwork.found(name, root)
         self._node.record("team-created", team=name, root="yes" if root else "no")
         return m.done(f"Created the team {safe(name)}.")
 

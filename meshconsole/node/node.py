@@ -13,20 +13,16 @@ from contextlib import AsyncExitStack
 from socket import gethostname
 from typing import TYPE_CHECKING
 
-from meshconsole.content.happenings import BlockCorrupt, FetchProgress, IndexRebuilt, PresenceChanged
 from meshconsole.control.messages import Notice
 from meshconsole.core import kinds
 from meshconsole.core.config import RELOADABLE, changed_keys, with_values
-from meshconsole.core.errors import Fatal, Refused
+from meshconsole.core.errors import Fatal
 from meshconsole.core.event import decode_event
-from meshconsole.core.status import HealthItem
-from meshconsole.core.text import safe
 from meshconsole.core.verdict import ACCEPTED
 from meshconsole.crypto.self_test import sound_provider
 from meshconsole.crypto.suites import suite_by_id
 from meshconsole.crypto.tls import LinkCredentials
 from meshconsole.mesh.addresses import host_addresses, listen_addresses
-from meshconsole.mesh.happenings import JoinAnswered, LinkDown, LinkRefused, LinkUp
 from meshconsole.node.access import TeamAccess
 from meshconsole.node.audit import AuditLog, read_audit
 from meshconsole.node.bus import Bus
@@ -34,22 +30,22 @@ from meshconsole.node.commands import Commands
 from meshconsole.node.config_file import write_values
 from meshconsole.node.files import FetchOnly, TeamFiles
 from meshconsole.node.governor import Governor, Use
+from meshconsole.node.happenings import Happenings
 from meshconsole.node.listbook import ListBook
 from meshconsole.node.listen import split_listen
 from meshconsole.node.managing import Managing
 from meshconsole.node.membership import Membership
 from meshconsole.node.mirror import RosterMirror
 from meshconsole.node.recent import RecentEvents
-from meshconsole.node.refusals import RefusalDigest
 from meshconsole.node.report import node_status
 from meshconsole.node.setup import make_identity, open_store
 from meshconsole.node.state import Cursors, KnownAddresses, NodeState
 from meshconsole.node.supervisor import Supervisor
+from meshconsole.node.teamwork import Teamwork
 from meshconsole.node.vouching import Vouching
 from meshconsole.relay.filter import Filter
-from meshconsole.relay.relay import RefusedEvent, Relay, Stored
+from meshconsole.relay.relay import Relay
 from meshconsole.relay.server import RelayServer
-from meshconsole.team.invites import decode as decode_invite
 from meshconsole.team.rules import stricter
 
 if TYPE_CHECKING:
@@ -60,10 +56,9 @@ if TYPE_CHECKING:
     from meshconsole.core.config import Config, Values
     from meshconsole.core.event import Event
     from meshconsole.core.home import Home
-    from meshconsole.core.status import BlobView, NodeStatus, Severity
+    from meshconsole.core.status import NodeStatus, Severity
     from meshconsole.core.verdict import Verdict
     from meshconsole.crypto.keystore import Secrets
-    from meshconsole.mesh.happenings import MeshHappening
     from meshconsole.mesh.service import Mesh
     from meshconsole.node.audit import AuditRecord
     from meshconsole.relay.lists import Lists
@@ -74,10 +69,8 @@ log = logging.getLogger(__name__)
 SAMPLE_S = 2.0
 SAMPLES_PER_REPORT = 3
 """Consoles are told of what merely drifts (memory, rates) every third time: each report is a repaint."""
-TEND_S = 30.0
 RECENT_AT_START = 500
 CONTROL_LIMIT = 1_000_000
-MAX_DAMAGE = 8
 
 
 class Node:
@@ -91,10 +84,10 @@ class Node:
         """The settings and rules that the last answer came from, and the answer: each event asks."""
         self.started = time.time()
         self.bus = Bus()
+        self.teamwork = Teamwork(self)
         self.use = Use()
         self.waiting: set[str] = set()
         """Configuration keys that were changed and wait for the next start."""
-        self.damage: list[HealthItem] = []
         self.provider = sound_provider(config.crypto.provider, suite_by_id(unlocked.suite))
         self.identity = make_identity(unlocked, self.provider)
         self.credentials = LinkCredentials.make(self.identity)
@@ -125,9 +118,11 @@ class Node:
             changed=self._lists_changed,
             clock=time.time,
         )
-        self.mirror = RosterMirror(self.relay, unlocked.derive("relay-self"), self._told_members, time.time)
+        self.mirror = RosterMirror(
+            self.relay, unlocked.derive("relay-self"), self.teamwork.told_members, time.time
+        )
         self.vouching = Vouching(self, unlocked.derive("watermark"))
-        self._refused_links = RefusalDigest()
+        self.happenings = Happenings(self)
         self.content: Content | None = None
         self.files: TeamFiles | None = None
         self.mesh: Mesh | None = None
@@ -136,7 +131,6 @@ class Node:
         self.supervisor: Supervisor | None = None
         self.has_passphrase = unlocked.by_passphrase
         self._secrets = unlocked
-        self._team_is_new = asyncio.Event()
         self.unrecorded = ""
         """Why the audit log is behind, if it is."""
         self._stopping = asyncio.Event()
@@ -174,8 +168,8 @@ class Node:
             self.supervisor = Supervisor(group)
             stack.callback(self.supervisor.stop)
             self.supervisor.keep("measuring", self._measure)
-            self.supervisor.keep("tending the roster", self._tend)
-            self.supervisor.keep("following the roster", self._follow_team)
+            self.supervisor.keep("tending the roster", self.teamwork.tend)
+            self.supervisor.keep("following the roster", self.teamwork.follow)
             self.supervisor.keep("signing checkpoints", self.vouching.keep)
             self.supervisor.keep("telling who belongs", self.mirror.follow)
             self.record("start")
@@ -188,27 +182,17 @@ class Node:
     async def _start_rooms(self, stack: AsyncExitStack) -> None:
         await self.relay.start()
         stack.push_async_callback(self.relay.stop)
-        await self._load_team()
+        await self.teamwork.load()
         await self.vouching.load(await self.read_audit())
         await self._start_content(stack)
         await self._fill_recent()
         self._measure_once()
-        self.bus.listen(Stored, self._on_stored)
-        self.bus.listen(RefusedEvent, self._on_refused)
-        self.bus.listen((LinkUp, LinkDown, LinkRefused, JoinAnswered), self._on_mesh)
-        self.bus.listen((BlockCorrupt, IndexRebuilt), self._on_damage)
-        self.bus.listen((FetchProgress, PresenceChanged), self._on_content)
+        self.happenings.listen()
         await self._start_mesh(stack)
         self.control.handler = Commands(self)
         await self.control.start()
         stack.push_async_callback(self.control.stop)
         log.info("node %s…, %s", self.identity.npub[:8], self.provider.name)
-
-    async def _load_team(self, team_id: bytes | None = None) -> None:
-        wanted = Filter(kinds=kinds.CONTROL_KINDS - {kinds.CHECKPOINT})
-        raws = await self.relay.query([wanted], CONTROL_LIMIT)
-        events = [decode_event(raw) for raw in reversed(raws)]
-        await asyncio.to_thread(self.membership.load, events, team_id)
 
     async def _start_content(self, stack: AsyncExitStack) -> None:
         from meshconsole.content.service import Content
@@ -224,11 +208,11 @@ class Node:
         await self.content.start()
         stack.push_async_callback(self.content.stop)
         self.files = TeamFiles(
-            self.content, lambda: self.membership.team, self.publish, self._file_changed, time.time
+            self.content, lambda: self.membership.team, self.publish, self.happenings.file_changed, time.time
         )
-        await self._learn_files()
+        await self.learn_files()
 
-    async def _learn_files(self) -> None:
+    async def learn_files(self) -> None:
         if self.files is not None:
             for raw in reversed(
                 await self.relay.query([Filter(kinds=frozenset({kinds.FILE_MANIFEST}))], CONTROL_LIMIT)
@@ -288,20 +272,6 @@ class Node:
         """One of this node's own events: stored durably, delivered and forwarded."""
         return await self.relay.publish(event, via="local")
 
-    async def act(self, events: list[Event]) -> None:
-        """What this device has said about the team: stored as a whole and told to everybody, or, where
-        the store will not have it, taken back here too. Raises Refused."""
-        await asyncio.shield(self._act(events))
-
-    async def _act(self, events: list[Event]) -> None:
-        verdicts = await self.relay.publish_many(events, via="local")
-        refused = next((verdict for verdict in verdicts if not _is_held(verdict)), None)
-        if refused is not None:
-            await self._load_team()
-        await self.team_changed()
-        if refused is not None:
-            raise Refused(refused.code, refused.sentence)
-
     def status(self) -> NodeStatus:
         return node_status(self)
 
@@ -347,125 +317,10 @@ class Node:
         self.mirror.changed()
         self.control.status_changed()
 
-    def _told_members(self) -> dict[str, str] | None:
-        """Who belongs, for Nostr clients; None while that is nobody's business."""
-        team = self.membership.team
-        effective = self.effective
-        if team is None or not (effective.relay.tell_members and effective.privacy.share_with_team_only):
-            return None
-        guests = dict.fromkeys(self.lists.current.allowed_keys, "")
-        clients = {one.npub: "client" if one.writes else "client-observer" for one in team.clients()}
-        return guests | clients | {one.npub: one.role for one in team.members() if not one.removed}
-
-    async def join(self, text: str) -> str:
-        """Joins the team that an invite names. Returns its name. Raises Refused, Unavailable, Fatal."""
-        if self.membership.team is not None:
-            raise Refused("restricted", f"This node already belongs to the team {self.membership.team.name}.")
-        invite = decode_invite(text)
-        assert self.mesh is not None
-        events = await self.mesh.join(invite, self.config.node.name)
-        name = self.membership.admitted_to(invite, events)
-        for verdict in await self.relay.publish_many(events, via="join", trusted=True):
-            if not _is_held(verdict):
-                raise Refused(verdict.code, verdict.sentence)
-        await self._load_team(invite.team_id)
-        self.record("joined", team=name)
-        await self.team_changed()
-        return name
-
-    async def found_team(self, name: str, root: bytes = b"") -> None:
-        """`root` is the bundle event of an offline root key, b"" for none. Raises Refused."""
-        bundle = decode_event(root) if root else None
-        events = self.membership.found(name, self.config.node.name, int(time.time()), bundle)
-        team = self.membership.team
-        assert team is not None
-        await self.act(events)
-        await self._load_team(team.team_id)
-
-    async def team_changed(self) -> None:
-        """The roster or the keys are new: every room looks at them again. A device that was removed
-        loses its links; what could not be opened before is opened and shown."""
-        self._team_is_new.clear()
-        self.vouching.roster_changed()
-        self.mirror.changed()
-        self.relay.apply(self.effective.relay)
-        if self.mesh is not None:
-            self.mesh.recheck()
-        await self._learn_files()
-        self.control.events_happened(self.recent.reopen())
-        self.control.status_changed()
-
-    async def _follow_team(self) -> None:
-        """Entries that come from teammates are acted on like this node's own; many at once, once."""
-        while True:
-            await self._team_is_new.wait()
-            await self.team_changed()
-
     def reachable_addresses(self) -> tuple[str, ...]:
         """Where teammates may dial this node: for invites. Three at most, the likeliest first."""
         port = self.addresses[0].rpartition(":")[2]
         return listen_addresses(self.config.node.listen, int(port), host_addresses())[:3]
-
-    # --- What happened -----------------------------------------------------------------------------
-
-    def _on_stored(self, stored: Stored) -> None:
-        event = stored.event
-        if self.mesh is not None:  # first, whatever may come of the rest: peers follow this node's log
-            self.mesh.on_stored(stored)
-        if self.membership.accept(event) is not None:
-            self._team_is_new.set()
-        if event.kind == kinds.CHECKPOINT:
-            self.vouching.heard(event)
-        if event.kind == kinds.FILE_MANIFEST and self.files is not None:
-            self.files.learn(event)
-        seq, received_at, size, via = stored.seq, stored.received_at, len(stored.raw), stored.via
-        if not self.control.clients and self.recent.add_unseen(event, seq, received_at, size, via):
-            return
-        view = self.recent.add(event, seq=seq, received_at=received_at, size=size, via=via, verdict=ACCEPTED)
-        self.control.events_happened([view])
-
-    def _on_refused(self, refused: RefusedEvent) -> None:
-        if refused.verdict.accepted:
-            return
-        if refused.event is not None:
-            view = self.recent.add(
-                refused.event,
-                seq=0,
-                received_at=refused.received_at,
-                size=refused.size,
-                via=refused.via,
-                verdict=refused.verdict,
-            )
-            self.control.events_happened([view])
-
-    def _on_mesh(self, happening: MeshHappening) -> None:
-        match happening:
-            case LinkUp(npub=npub, path=path):
-                self.record("link-up", device=npub, path=path)
-            case LinkDown(npub=npub, path=path, reason=reason):
-                self.record("link-down", device=npub, path=path, reason=reason)
-            case LinkRefused(reason=reason):
-                self.governor.count_refusal("link", reason)
-                if times := self._refused_links.note(reason, time.monotonic()):
-                    self.record("link-refused", reason=reason, times=str(times))
-            case JoinAnswered(npub=npub, accepted=accepted, sentence=sentence, name=name):
-                self.record("join", device=npub, accepted=str(accepted), sentence=sentence)
-                if accepted:
-                    self.notice("info", f"{safe(name, 64)} has joined the team.")
-        self.control.status_changed()
-
-    def _on_damage(self, happening: BlockCorrupt | IndexRebuilt) -> None:
-        item = HealthItem("content-damaged", "warning", happening.sentence)
-        self.damage = [*self.damage, item][-MAX_DAMAGE:]
-        self.record("damage", sentence=happening.sentence)
-        self.notice("warning", happening.sentence)
-
-    def _on_content(self, happening: FetchProgress | PresenceChanged) -> None:
-        if self.files is not None:
-            self.files.presence_changed(happening.cid)
-
-    def _file_changed(self, view: BlobView) -> None:
-        self.control.blobs_happened([view])
 
     def notice(self, severity: Severity, text: str, remedy: str = "") -> None:
         self.control.notice(Notice(time.time(), severity, text, remedy))
@@ -476,20 +331,6 @@ class Node:
                 await asyncio.sleep(SAMPLE_S)
                 self._measure_once()
             self.control.status_changed()
-
-    async def _tend(self) -> None:
-        """Merges what other admins did meanwhile, and begins a new epoch where one is owed."""
-        while True:
-            await asyncio.sleep(TEND_S)
-            team = self.membership.team
-            if team is None or self.vouching.set_back:
-                continue
-            events = team.tend(int(time.time()))
-            if events:
-                try:
-                    await self.act(events)
-                except Refused as error:
-                    log.warning("the roster could not be tended: %s", error.sentence)
 
     def _measure_once(self) -> None:
         events = self.store.usage()
@@ -507,8 +348,3 @@ class Node:
         incoming = self.server.connections if self.server is not None else 0
         outgoing = self.mesh.outgoing if self.mesh is not None else 0
         self.use.connections = incoming + outgoing
-
-
-def _is_held(verdict: Verdict) -> bool:
-    """Whether the store has the event now, or a newer version of it."""
-    return verdict.accepted or verdict.code == "duplicate"

@@ -111,5 +111,5 @@ def _health(node: Node) -> tuple[HealthItem, ...]:
                 "Create one: meshconsole team create NAME. Or join one: meshconsole team join INVITE",
             )
         )
-    items.extend(node.damage)
+    items.extend(node.happenings.damage)
     return tuple(items)

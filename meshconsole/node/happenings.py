@@ -1,0 +1,99 @@
+"""What the rooms tell the node, passed on: to the team, the console, the audit log."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from meshconsole.content.happenings import BlockCorrupt, FetchProgress, IndexRebuilt, PresenceChanged
+from meshconsole.core import kinds
+from meshconsole.core.status import HealthItem
+from meshconsole.core.text import safe
+from meshconsole.core.verdict import ACCEPTED
+from meshconsole.mesh.happenings import JoinAnswered, LinkDown, LinkRefused, LinkUp
+from meshconsole.node.refusals import RefusalDigest
+from meshconsole.relay.relay import RefusedEvent, Stored
+
+if TYPE_CHECKING:
+    from meshconsole.core.status import BlobView
+    from meshconsole.mesh.happenings import MeshHappening
+    from meshconsole.node.node import Node
+
+MAX_DAMAGE = 8
+
+
+class Happenings:
+    """Listens on the node's bus; every method returns at once."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._refused_links = RefusalDigest()
+        self.damage: list[HealthItem] = []
+
+    def listen(self) -> None:
+        bus = self._node.bus
+        bus.listen(Stored, self.on_stored)
+        bus.listen(RefusedEvent, self.on_refused)
+        bus.listen((LinkUp, LinkDown, LinkRefused, JoinAnswered), self.on_mesh)
+        bus.listen((BlockCorrupt, IndexRebuilt), self.on_damage)
+        bus.listen((FetchProgress, PresenceChanged), self.on_content)
+
+    def on_stored(self, stored: Stored) -> None:
+        event = stored.event
+        if self._node.mesh is not None:  # first, whatever may come of the rest: peers follow this node's log
+            self._node.mesh.on_stored(stored)
+        if self._node.membership.accept(event) is not None:
+            self._node.teamwork.is_new.set()
+        if event.kind == kinds.CHECKPOINT:
+            self._node.vouching.heard(event)
+        if event.kind == kinds.FILE_MANIFEST and self._node.files is not None:
+            self._node.files.learn(event)
+        node = self._node
+        seq, received_at, size, via = stored.seq, stored.received_at, len(stored.raw), stored.via
+        if not node.control.clients and node.recent.add_unseen(event, seq, received_at, size, via):
+            return
+        view = node.recent.add(event, seq=seq, received_at=received_at, size=size, via=via, verdict=ACCEPTED)
+        node.control.events_happened([view])
+
+    def on_refused(self, refused: RefusedEvent) -> None:
+        if refused.verdict.accepted:
+            return
+        if refused.event is not None:
+            view = self._node.recent.add(
+                refused.event,
+                seq=0,
+                received_at=refused.received_at,
+                size=refused.size,
+                via=refused.via,
+                verdict=refused.verdict,
+            )
+            self._node.control.events_happened([view])
+
+    def on_mesh(self, happening: MeshHappening) -> None:
+        match happening:
+            case LinkUp(npub=npub, path=path):
+                self._node.record("link-up", device=npub, path=path)
+            case LinkDown(npub=npub, path=path, reason=reason):
+                self._node.record("link-down", device=npub, path=path, reason=reason)
+            case LinkRefused(reason=reason):
+                self._node.governor.count_refusal("link", reason)
+                if times := self._refused_links.note(reason, time.monotonic()):
+                    self._node.record("link-refused", reason=reason, times=str(times))
+            case JoinAnswered(npub=npub, accepted=accepted, sentence=sentence, name=name):
+                self._node.record("join", device=npub, accepted=str(accepted), sentence=sentence)
+                if accepted:
+                    self._node.notice("info", f"{safe(name, 64)} has joined the team.")
+        self._node.control.status_changed()
+
+    def on_damage(self, happening: BlockCorrupt | IndexRebuilt) -> None:
+        item = HealthItem("content-damaged", "warning", happening.sentence)
+        self.damage = [*self.damage, item][-MAX_DAMAGE:]
+        self._node.record("damage", sentence=happening.sentence)
+        self._node.notice("warning", happening.sentence)
+
+    def on_content(self, happening: FetchProgress | PresenceChanged) -> None:
+        if self._node.files is not None:
+            self._node.files.presence_changed(happening.cid)
+
+    def file_changed(self, view: BlobView) -> None:
+        self._node.control.blobs_happened([view])
