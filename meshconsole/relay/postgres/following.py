@@ -12,6 +12,7 @@ import logging
 import os
 import select
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -93,7 +94,7 @@ class Course:
 
 
 class Following:
-    """`connect` makes the connection that listens; `look` is called with it every LOOK_S."""
+    """`connect` makes the connection that listens; `look` is called with it about every LOOK_S."""
 
     def __init__(
         self,
@@ -112,6 +113,8 @@ class Following:
         self._waiting_bytes = 0
         self._lock = threading.Lock()
         self._listener = Listener()
+        self._failures = 0
+        """Attempts since it last listened."""
         self._stopping = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._thread = threading.Thread(target=self._run, name="relay-follow", daemon=True)
@@ -138,20 +141,19 @@ class Following:
             os.write(self._wake_write, b"x")
 
     def _run(self) -> None:
-        failures = 0
         while not self._stopping:
             try:
                 with self._connect() as connection:
-                    failures = self._listen(connection, failures)
+                    self._listen(connection)
             except (psycopg.Error, MeshconsoleError) as error:
                 ours = error if isinstance(error, MeshconsoleError) else translate(error)
-                if not failures:
+                if not self._failures:
                     log.warning("what other relay processes store is not heard: %s", ours)
                 self._forget_waiting()
-                self._pause(RETRY_S[min(failures, len(RETRY_S) - 1)])
-                failures += 1
+                self._pause(RETRY_S[min(self._failures, len(RETRY_S) - 1)])
+                self._failures += 1
 
-    def _listen(self, connection: Connection, failures: int) -> int:
+    def _listen(self, connection: Connection) -> None:
         pause = LOOK_S
         told: deque[psycopg.Notify] = deque()
         self._listener = Listener()
@@ -164,18 +166,21 @@ class Following:
                 raise
             pause = LOOK_WITHOUT_LISTEN_S
         self._course.catch_up(connection, self._now())
-        if failures:
-            log.info("what other relay processes store is heard again")
+        if self._failures:
+            log.warning("what other relay processes store is heard again")
+        self._failures = 0
+        due = time.monotonic() + LOOK_S
         while not self._stopping:
             if not told:
                 if select.select([connection.fileno(), self._wake_read], [], [], pause)[0]:
                     self._tell(connection)
                     _receive(connection, told)
                 else:
-                    self._look(connection)
                     self._course.catch_up(connection, self._now())
+            if time.monotonic() >= due:
+                self._look(connection)
+                due = time.monotonic() + LOOK_S
             self._hear(connection, told)
-        return 0
 
     def _hear(self, connection: Connection, told: deque[psycopg.Notify]) -> None:
         whispers: list[bytes] = []

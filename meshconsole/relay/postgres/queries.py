@@ -110,10 +110,10 @@ class Queries:
         self, wanted: Filter, ids: Collection[str], limit: int, span: Span, spared: Collection[str]
     ) -> Query:
         conditions = self._conditions(wanted, spared)
-        # The offset keeps the planner from searching the time line for them.
+        # The offset and the sum keep the planner from searching the time line for them.
         sql = (
             "select key, 0::real as rank from (select e.key from mc_events e where e.id = any(%s::bytea[])"
-            f" and e.key >= %s::bigint and e.key <= %s::bigint{conditions.sql} offset 0) named"
+            f" and e.key + 0 >= %s::bigint and e.key + 0 <= %s::bigint{conditions.sql} offset 0) named"
             f" order by key {span.order} limit %s::bigint"
         )
         bounds = (str(span.low), str(span.high))

@@ -30,6 +30,7 @@ ALICE = frozenset({fake_npub("alice")})
 HEX = frozenset({"ab" * 32})
 SHAPES = {
     "ids": (Filter(ids=HEX, limit=1), {"mc_events_id_key"}),
+    "many ids": (Filter(ids=frozenset(f"{n:064x}" for n in range(300))), {"mc_events_id_key"}),
     "author and kind": (Filter(authors=ALICE, kinds=frozenset({1})), {"mc_events_author_kind"}),
     "author": (Filter(authors=ALICE, limit=1), {"mc_events_author"}),
     "kind": (Filter(kinds=frozenset({9})), {"mc_events_kind"}),
