@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import MeshconsoleError, Refused
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 PAGE_BYTES = 256 * 1024
 """Stored events are read and sent in pages of about this size, so that memory stays bounded."""
+
+SETTLE_S = 1.0
 
 PAGE_KEYS = 256
 FIRST_KEYS = 16
@@ -59,12 +62,15 @@ class Answering:
         self._drained = drained
         self._closed = closed
         self._pages: set[asyncio.Task[None]] = set()
+        # Counts look at all that matches, so they may take long: they wait for each other, nobody for them.
+        self._counting = ThreadPoolExecutor(1, thread_name_prefix="relay-count")
         self._loop = asyncio.get_running_loop()
 
     async def stop(self) -> None:
         for task in self._pages:
             task.cancel()
         await asyncio.gather(*self._pages, return_exceptions=True)
+        await asyncio.to_thread(self._counting.shutdown, cancel_futures=True)
 
     def open(self, subscription: Subscription, since: int) -> None:
         """It is registered for live events already; `since` is the newest that was passed on before."""
@@ -116,6 +122,15 @@ class Answering:
         complete = None if unasked and selection.complete else selection.complete
         settled = self._announced() >= selection.head_seq
         subscription.session.finish(subscription, selection.head_seq, complete=complete, settled=settled)
+        if not settled:
+            self._loop.call_later(SETTLE_S, self._settle, subscription)
+
+    def _settle(self, subscription: Subscription) -> None:
+        """Ids are remembered no longer than until everything up to the snapshot was passed on."""
+        if subscription.closed or self._announced() >= subscription.snapshot:
+            subscription.sent = None
+        else:
+            self._loop.call_later(SETTLE_S, self._settle, subscription)
 
     def _send_stored(self, subscription: Subscription, raws: Sequence[bytes]) -> None:
         if not subscription.closed:
@@ -127,10 +142,12 @@ class Answering:
         subscription.session.fail(subscription, _in_words(error))
 
     def count(self, asked: Counting) -> None:
-        future = self._loop.run_in_executor(self._readers, count_stored, self._store, asked.filters)
+        future = self._loop.run_in_executor(self._counting, count_stored, self._store, asked.filters)
         future.add_done_callback(lambda done: self._counted(asked, done))
 
     def _counted(self, asked: Counting, done: asyncio.Future[Counted]) -> None:
+        if done.cancelled():
+            return
         error = done.exception()
         if error is None:
             counted, approximate, registers = done.result()

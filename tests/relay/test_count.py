@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+import threading
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +19,11 @@ from tests.relay.making import NOW, Clock, Members, Public, fake_npub, npub, sig
 from tests.relay.memory import MemoryEventStore, ids
 from tests.relay.session_bench import HEX, Bench
 from tests.relay.test_relay import bench as relay_bench
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from meshconsole.relay.store import Tally
 
 PUBKEY = "0123456789abcdef" * 4
 
@@ -148,6 +154,24 @@ async def test_a_count_that_cannot_be_made_is_closed() -> None:
         client.say("COUNT", "q", {})
         assert await client.hear() == [["CLOSED", "q", "error: an internal error; ask again"]]
         assert client.session.reading == 0
+
+
+async def test_a_count_that_takes_long_holds_up_no_request() -> None:
+    class Slow(MemoryEventStore):
+        go_on = threading.Event()
+
+        def tally(self, filters: Sequence[Filter], cap: int) -> Tally:
+            self.go_on.wait()
+            return super().tally(filters, cap)
+
+    async with relay_bench(Slow(Clock())) as b:
+        await b.relay.publish(signed())
+        greedy, other = b.client(), b.client()
+        for number in range(4):
+            greedy.say("COUNT", str(number), {})
+        assert len(await other.stored("s", {})) == 1
+        Slow.go_on.set()
+        assert [answer[2] for answer in await greedy.hear(4)] == [{"count": 1}] * 4
 
 
 async def test_a_client_that_leaves_while_it_is_counted_hurts_nobody() -> None:
