@@ -54,7 +54,11 @@ class RosterMirror:
         while True:
             await self._is_due.wait()
             self._is_due.clear()
-            await self.update()
+            try:
+                await self.update()
+            except BaseException:
+                self._is_due.set()  # whoever starts this again finds it still to do
+                raise
 
     async def update(self) -> None:
         members = self._members()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
 from meshconsole.core import kinds
+from meshconsole.core.errors import Fatal
 from meshconsole.core.event import Event, decode_event
 from meshconsole.crypto.schnorr import public_key, verify_event
 from meshconsole.node.mirror import RosterMirror
@@ -95,3 +97,23 @@ async def test_when_it_is_nobodys_business_all_of_it_goes(mirrored: Mirrored) ->
     mirrored.clock.now += 1
     await mirrored.mirror.update()
     assert len(await mirrored.members_told()) == 2
+
+
+async def test_what_failed_is_told_by_the_next_start(
+    mirrored: Mirrored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> list[bytes]:
+        raise Fatal("The database is damaged.")
+
+    mirrored.members = {npub("carol"): "admin"}
+    with monkeypatch.context() as patch:
+        patch.setattr(mirrored.store, "query", broken)
+        with pytest.raises(Fatal):
+            await mirrored.mirror.follow()
+    told = asyncio.Event()
+    monkeypatch.setattr(mirrored.relay, "_emit", lambda _: told.set())
+    following = asyncio.create_task(mirrored.mirror.follow())
+    await told.wait()
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    assert [event.tag("p") for event in await mirrored.told(kinds.MEMBER_ADDED)] == [npub("carol")]
