@@ -5,10 +5,10 @@ from __future__ import annotations
 from argparse import SUPPRESS
 from typing import TYPE_CHECKING
 
-from meshconsole.cli.ask import ask_for, how_to_make, runs
+from meshconsole.cli.ask import ask, ask_for, how_to_make, runs
 from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, say
-from meshconsole.control.messages import ConfigData, GetConfig, SetConfig
+from meshconsole.control.messages import ConfigData, GetConfig, ReloadConfig, SetConfig
 from meshconsole.core.config import (
     Config,
     ConfigError,
@@ -37,7 +37,9 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
     setting = actions.add_parser("set", help="change values, in the file and in the running node")
     setting.add_argument("values", nargs="+", metavar="SECTION.KEY=VALUE")
     setting.set_defaults(run=set_values)
-    for action in (showing, checking, setting):
+    reloading = actions.add_parser("reload", help="have the running node read config.toml again")
+    reloading.set_defaults(run=reload)
+    for action in (showing, checking, setting, reloading):
         # SUPPRESS: what stands before the action must survive the action's own default.
         action.add_argument("--json", action="store_true", default=SUPPRESS, help=SUPPRESS)
         action.add_argument("--home", default=SUPPRESS, help=SUPPRESS)
@@ -103,6 +105,14 @@ def set_values(parsed: argparse.Namespace) -> None:
         say(f"Saved; {', '.join(waiting)} from the next start on." if waiting else "Saved, and in force.")
     else:
         _write(home, values)
+
+
+def reload(parsed: argparse.Namespace) -> None:
+    reply = ask(home_of(parsed.home), ReloadConfig())
+    if parsed.json:
+        print_json(reply.data)
+    else:
+        say(reply.verdict.sentence)
 
 
 def _write(home: Home, values: Values) -> None:

@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from meshconsole.cli import filters
 from meshconsole.cli.ask import ask, ask_for
 from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, say
-from meshconsole.control.messages import CountsData, EventsData, Export, Import, ImportLines, SendNote
+from meshconsole.control.messages import CountsData, EventsData, SendNote
+from meshconsole.control.relay import Export, Import, ImportLines
 from meshconsole.core.errors import Fatal
 
 if TYPE_CHECKING:
@@ -29,9 +31,20 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
     if command == "send":
         parser.add_argument("text", nargs="*", help="the note; - or nothing reads it from input")
     elif command == "import":
-        parser.add_argument("file", help="one event on each line; - reads input")
+        add_import(parser)
     else:
-        parser.add_argument("file", help="a file that does not exist yet")
+        add_export(parser)
+
+
+def add_import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", help="one event on each line; - reads input")
+    parser.add_argument("--again", action="store_true", help="from its beginning, wherever it was broken off")
+    parser.add_argument("--refused", metavar="FILE", help="write refused lines to a new file")
+
+
+def add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", help="a file that does not exist yet")
+    filters.add_arguments(parser)
 
 
 def send(parsed: argparse.Namespace) -> None:
@@ -55,7 +68,11 @@ def import_events(parsed: argparse.Namespace) -> int:
         file = Path(parsed.file).absolute()
         if not file.is_file():
             raise Fatal(f"{parsed.file} is not a file.")
-        counts = ask_for(home, Import(str(file)), CountsData).counts
+        refused = _new_file(parsed.refused) if parsed.refused else ""
+        reply = ask(home, Import(str(file), not parsed.again, refused))
+        if reply.verdict.sentence and not parsed.json:
+            say(reply.verdict.sentence)
+        counts = reply.data.counts if isinstance(reply.data, CountsData) else {}
     return _report(parsed, counts)
 
 
@@ -83,10 +100,15 @@ def _batches() -> Iterator[tuple[bytes, ...]]:
 
 
 def export(parsed: argparse.Namespace) -> int:
-    file = Path(parsed.file).absolute()
+    command = Export(_new_file(parsed.file), filters.read(parsed))
+    return _report(parsed, ask_for(home_of(parsed.home), command, CountsData).counts)
+
+
+def _new_file(name: str) -> str:
+    file = Path(name).absolute()
     if file.exists():
-        raise Fatal(f"{parsed.file} exists already.", hint="Choose another name, or remove it first.")
-    return _report(parsed, ask_for(home_of(parsed.home), Export(str(file)), CountsData).counts)
+        raise Fatal(f"{name} exists already.", hint="Choose another name, or remove it first.")
+    return str(file)
 
 
 def _report(parsed: argparse.Namespace, counts: dict[str, int]) -> int:

@@ -92,7 +92,9 @@ def _relay_in_words(now: NodeStatus) -> str:
     if not relay.enabled:
         return "off"
     reach = "public" if relay.public else "team only"
-    return f"{relay.address}, {reach}, {relay.clients} clients, {relay.subscriptions} subscriptions"
+    rates = f"{relay.rates.events_in:.1f} events/s in, {relay.rates.events_out:.1f} out"
+    clients = f"{relay.clients} clients, {relay.subscriptions} subscriptions"
+    return f"{relay.address}, {reach}, {clients}; {rates}"
 
 
 def _peers_in_words(peers: tuple[PeerStatus, ...]) -> str:
@@ -206,6 +208,11 @@ def limits(parsed: argparse.Namespace) -> None:
         say(f"limited: {degraded}")
     for reason, count in sorted(now.limits.refusals.items()):
         say(f"refused: {reason}, {count} since the start")
+    busy = [*now.relay.addresses[:1], *now.relay.keys[:1]]
+    for talker in busy:
+        say(f"busiest: {talker.source}, {talker.events} events and {talker.requests} requests lately")
+    for slow in now.relay.slow:
+        say(f"slow: {slow.address}, owes {size_in_words(slow.unsent_bytes)}")
 
 
 def _limit_rows(now: NodeStatus) -> list[tuple[str, str, str]]:

@@ -12,7 +12,8 @@ import time
 from typing import TYPE_CHECKING
 
 from meshconsole.cli.ask import ask, ask_for
-from meshconsole.control.messages import CountsData, ImportLines
+from meshconsole.control.messages import CountsData
+from meshconsole.control.relay import ImportLines
 from meshconsole.control.team import ListRoster, RosterData
 from meshconsole.core.errors import Fatal, Refused
 from meshconsole.core.event import decode_event, encode_event

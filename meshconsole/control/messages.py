@@ -16,6 +16,18 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from meshconsole.control.relay import (
+    BackUpRelay,
+    DeleteFromRelay,
+    EvictFromRelay,
+    Export,
+    Import,
+    ImportLines,
+    PageData,
+    RemovedData,
+    ScanRelay,
+    VacuumRelay,
+)
 from meshconsole.control.team import InviteData, InvitesData, ListInvites, ListRoster, RosterData, TeamCommand
 from meshconsole.control.wire import AbsolutePath, Cid, Message, RequestId, Text
 from meshconsole.core.errors import MeshconsoleError, Refused
@@ -82,24 +94,6 @@ class Unpin(Message, frozen=True):
     cid: Cid
 
 
-class Import(Message, frozen=True):
-    """Reads events from a JSONL file on the node's machine. Answered with `CountsData`."""
-
-    path: AbsolutePath
-
-
-class ImportLines(Message, frozen=True):
-    """The same for lines that only the client can read, such as its standard input."""
-
-    lines: Annotated[tuple[bytes, ...], Meta(max_length=10_000)]
-
-
-class Export(Message, frozen=True):
-    """Writes every event that may be carried to a JSONL file. Answered with `CountsData`."""
-
-    path: AbsolutePath
-
-
 class GetConfig(Message, frozen=True):
     """Answered with `ConfigData`."""
 
@@ -123,6 +117,10 @@ class ExportAudit(Message, frozen=True):
 
 class AcknowledgeSetBack(Message, frozen=True):
     """The operator knows why the home was set back; it goes on from its present state."""
+
+
+class ReloadConfig(Message, frozen=True):
+    """Reads config.toml again. Answered with `ConfigData`; refused as a whole or not at all."""
 
 
 class AuditTail(Message, frozen=True):
@@ -192,6 +190,12 @@ Command = (
     | Export
     | GetConfig
     | SetConfig
+    | ReloadConfig
+    | ScanRelay
+    | DeleteFromRelay
+    | EvictFromRelay
+    | BackUpRelay
+    | VacuumRelay
     | AuditTail
     | VerifyAudit
     | ExportAudit
@@ -207,6 +211,7 @@ Command = (
 
 READING = (
     GetStatus,
+    ScanRelay,
     ListEvents,
     ListBlobs,
     GetConfig,
@@ -261,6 +266,8 @@ Data = (
     | ConfigData
     | CountsData
     | LinesData
+    | PageData
+    | RemovedData
 )
 
 

@@ -206,6 +206,13 @@ class LogSection(Section, frozen=True):
     """The least that is logged."""
 
 
+class MetricsSection(Section, frozen=True):
+    """Figures for a monitor."""
+
+    listen: str = ""
+    """HOST:PORT on this machine where Prometheus may ask for /metrics, such as 127.0.0.1:9107; empty: off."""
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything the owner may set. Sections are replaced whole by `with_values`."""
 
@@ -220,6 +227,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     crypto: CryptoSection = CryptoSection()
     console: ConsoleSection = ConsoleSection()
     log: LogSection = LogSection()
+    metrics: MetricsSection = MetricsSection()
 
 
 RELOADABLE = frozenset(

@@ -21,11 +21,13 @@ from meshconsole.crypto.keystore import Keystore, KeystoreWiped
 from meshconsole.crypto.private_file import write_private
 from meshconsole.node.auditing import answer_about_audit
 from meshconsole.node.governing import Governing
-from meshconsole.node.jsonl import export_events, import_events, import_lines
+from meshconsole.node.relay_acts import RelayActs
 from meshconsole.node.wipe import destroy_keys
 from meshconsole.team.export import epoch_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from meshconsole.control.server import Report
     from meshconsole.core.status import NodeStatus
     from meshconsole.node.files import TeamFiles
@@ -39,6 +41,7 @@ class Commands:
         self._node = node
         self._trying = asyncio.Lock()
         self._governing = Governing(node)
+        self._relay = RelayActs(node)
 
     def status(self) -> NodeStatus:
         return self._node.status()
@@ -59,16 +62,12 @@ class Commands:
                 return await self._pin(cid, keep=True)
             case m.Unpin(cid=cid):
                 return await self._pin(cid, keep=False)
-            case m.Import(path=path):
-                return m.done(data=m.CountsData(await import_events(self._node.relay, Path(path), report)))
-            case m.ImportLines(lines=lines):
-                return m.done(data=m.CountsData(await import_lines(self._node.relay, lines)))
-            case m.Export(path=path):
-                return m.done(data=m.CountsData(await export_events(self._node.relay, Path(path), report)))
             case m.GetConfig():
                 return m.done(data=self._config())
             case m.SetConfig(values=values):
-                return await self._set_config(values)
+                return await self._change_config(self._node.set_config(values), "Saved")
+            case m.ReloadConfig():
+                return await self._change_config(self._node.reloading.reload(), "Read again")
             case m.AuditTail(limit=limit):
                 return m.done(data=m.LinesData(await self._audit_tail(limit)))
             case m.VerifyAudit() | m.ExportAudit() | m.AcknowledgeSetBack():
@@ -86,7 +85,8 @@ class Commands:
             case m.ExportKeys(path=path, passphrase=passphrase, recipients=recipients):
                 return await self._export_keys(Path(path), passphrase, recipients)
             case _:
-                return await self._governing.handle(command)
+                reply = await self._relay.handle(command, report)
+                return reply if reply is not None else await self._governing.handle(command)
 
     # --- Notes and files ---------------------------------------------------------------------------
 
@@ -147,17 +147,18 @@ class Commands:
     def _config(self) -> m.ConfigData:
         return m.ConfigData(shown_values(self._node.config), tuple(sorted(self._node.waiting)))
 
-    async def _set_config(self, values: dict[str, dict[str, object]]) -> m.Reply:
+    async def _change_config(self, change: Awaitable[None], done: str) -> m.Reply:
         before = self._node.config
         try:
-            await self._node.set_config(values)
+            await change
         except ConfigError as error:
             reasons = "; ".join(f"{problem.key}: {problem.reason}" for problem in error.problems)
             return m.refused("invalid", reasons, "Nothing was changed.")
         changed = sorted(changed_keys(before, self._node.config))
-        self._node.record("config", keys=", ".join(changed))
+        if changed:
+            self._node.record("config", keys=", ".join(changed))
         waiting = [key for key in changed if key in self._node.waiting]
-        sentence = f"Saved; {', '.join(waiting)} takes effect at the next start." if waiting else "Saved."
+        sentence = f"{done}; {', '.join(waiting)} takes effect at the next start." if waiting else f"{done}."
         return m.done(sentence, m.ConfigData(shown_values(self._node.config), tuple(waiting)))
 
     async def _audit_tail(self, limit: int) -> tuple[str, ...]:

@@ -35,8 +35,10 @@ from meshconsole.node.listbook import ListBook
 from meshconsole.node.listen import split_listen
 from meshconsole.node.managing import Managing
 from meshconsole.node.membership import Membership
+from meshconsole.node.metrics import MetricsServer
 from meshconsole.node.mirror import RosterMirror
 from meshconsole.node.recent import RecentEvents
+from meshconsole.node.reloading import Reloading
 from meshconsole.node.report import node_status
 from meshconsole.node.setup import make_identity, open_store
 from meshconsole.node.state import Cursors, KnownAddresses, NodeState
@@ -131,6 +133,7 @@ class Node:
         self.supervisor: Supervisor | None = None
         self.has_passphrase = unlocked.by_passphrase
         self._secrets = unlocked
+        self.reloading = Reloading(self)
         self.unrecorded = ""
         """Why the audit log is behind, if it is."""
         self._stopping = asyncio.Event()
@@ -171,6 +174,7 @@ class Node:
             self.supervisor.keep("tending the roster", self.teamwork.tend)
             self.supervisor.keep("following the roster", self.teamwork.follow)
             self.supervisor.keep("signing checkpoints", self.vouching.keep)
+            self.supervisor.keep("reading the configuration", self.reloading.follow)
             self.supervisor.keep("telling who belongs", self.mirror.follow)
             self.record("start")
             ready()
@@ -263,6 +267,10 @@ class Node:
         )
         await self.server.start()
         stack.push_async_callback(self.server.stop)
+        if self.config.metrics.listen:
+            metrics = MetricsServer(self.config.metrics.listen, self.status)
+            await metrics.start()
+            stack.push_async_callback(metrics.stop)
         await self.mesh.start(int(self.addresses[0].rpartition(":")[2]))
         stack.push_async_callback(self.mesh.stop)
 
@@ -290,6 +298,10 @@ class Node:
         """Checked, saved, and applied at once where that is possible. Raises ConfigError."""
         config = with_values(self.config, values, "the console")
         await asyncio.to_thread(write_values, self.home, values)
+        self.adopt(config)
+
+    def adopt(self, config: Config) -> None:
+        """Applies what can be applied at once; the rest waits for the next start."""
         changed = changed_keys(self.config, config)
         self.waiting |= changed - RELOADABLE
         self.config = config

@@ -10,6 +10,7 @@ import logging.handlers
 import signal
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from meshconsole.control.server import ControlServer
@@ -62,7 +63,8 @@ def run_node(
     if not home.path.is_dir():
         raise Fatal(f"There is no node in {home.path}.", hint="Create one with 'meshconsole init'.")
     go_on_with_wipe(home)
-    config = load_config(home, settings)
+    reread = partial(load_config, home, settings)
+    config = reread()
     _set_up_logging(home, config, log_to_file)
     _use_few_arenas()
     keep_memory_private()
@@ -71,7 +73,7 @@ def run_node(
         lower_priority(config.limits.performance_mode)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         try:
-            return asyncio.run(_serve(home, config, unlocked, ready_fd, on_ready))
+            return asyncio.run(_serve(home, config, unlocked, ready_fd, on_ready, reread))
         except BaseExceptionGroup as group:
             raise _first_cause(group) from group
         finally:
@@ -97,11 +99,12 @@ async def _serve(
     unlocked: Secrets | None,
     ready_fd: int | None,
     on_ready: Callable[[], None] | None,
+    reread: Callable[[], Config],
 ) -> int:
     locked = LockedHome(home)
     control = ControlServer(home.control_socket, locked, time.monotonic)
     if unlocked is not None:
-        return await _serve_open(home, config, unlocked, control, ready_fd, on_ready)
+        return await _serve_open(home, config, unlocked, control, ready_fd, on_ready, reread)
     stop_on_signals(locked.request_stop)
     await control.start()
     try:
@@ -112,7 +115,9 @@ async def _serve(
         if unlocked is None:
             return 0
         try:
-            return await _serve_open(home, config, unlocked, control, ready_fd, on_ready, locked.served)
+            return await _serve_open(
+                home, config, unlocked, control, ready_fd, on_ready, reread, locked.served
+            )
         except BaseException as error:
             locked.failed(error)
             raise
@@ -127,13 +132,17 @@ async def _serve_open(
     control: ControlServer,
     ready_fd: int | None,
     on_ready: Callable[[], None] | None,
+    reread: Callable[[], Config],
     served: Callable[[], None] = lambda: None,
 ) -> int:
     from meshconsole.node.node import Node
 
     node = Node(home, config, unlocked, control)
+    node.reloading.reread = reread
     loop = asyncio.get_running_loop()
     stop_on_signals(node.request_stop)
+    if not sys.stdin.isatty():  # on a terminal it means that the terminal is gone
+        loop.add_signal_handler(signal.SIGHUP, node.reloading.ask)
 
     def ready() -> None:
         served()

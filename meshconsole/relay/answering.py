@@ -11,7 +11,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from meshconsole.core.errors import MeshconsoleError, Refused
+from meshconsole.core.errors import MeshconsoleError, Refused, Unavailable
 from meshconsole.core.verdict import Verdict, refuse
 from meshconsole.relay.counting import Counted, count_stored
 
@@ -138,6 +138,7 @@ class Answering:
             self._traffic.events_out += len(raws)
 
     def _give_up(self, subscription: Subscription, error: BaseException) -> None:
+        self._traffic.queries_cut += isinstance(error, Unavailable)
         self._closed(subscription)
         subscription.session.fail(subscription, _in_words(error))
 
@@ -153,6 +154,7 @@ class Answering:
             counted, approximate, registers = done.result()
             asked.session.counted(asked.id, counted, approximate=approximate, registers=registers)
         else:
+            self._traffic.queries_cut += isinstance(error, Unavailable)
             verdict = _in_words(error)
             asked.session.uncounted(asked.id, Refused(verdict.code, verdict.sentence))
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from meshconsole.core.status import SlowClient
     from meshconsole.core.verdict import Verdict
     from meshconsole.relay.filter import Filter
-    from meshconsole.relay.store import EventStore, FeedRow
+    from meshconsole.relay.store import EventStore, EvictionClass, FeedRow
 
 log = logging.getLogger(__name__)
 
@@ -259,6 +259,14 @@ class Relay:
             if not removed.count:
                 return Removed(count, size)
             count, size = count + removed.count, size + removed.bytes
+
+    async def evict(
+        self, classes: Sequence[EvictionClass], need_bytes: int, *, dry_run: bool
+    ) -> list[tuple[str, Removed]]:
+        """One step of making room."""
+        removed = await asyncio.to_thread(self.store.evict, classes, need_bytes, dry_run=dry_run)
+        self._running.forget()
+        return removed
 
     def connect(
         self, port: Port, is_own_url: Callable[[str], bool], *, trusted: bool = False, network: str = ""

@@ -14,20 +14,31 @@ from meshconsole.control.messages import (
     ConfigData,
     CountsData,
     EventsData,
-    Export,
     GetBlob,
     GetConfig,
-    Import,
-    ImportLines,
     LinesData,
     ListBlobs,
     ListEvents,
+    ReloadConfig,
     Reply,
     SendNote,
     SetConfig,
     Stop,
     done,
     refused,
+)
+from meshconsole.control.relay import (
+    BackUpRelay,
+    DeleteFromRelay,
+    EvictFromRelay,
+    Export,
+    Import,
+    ImportLines,
+    PageData,
+    RemovedClass,
+    RemovedData,
+    ScanRelay,
+    VacuumRelay,
 )
 from meshconsole.control.server import ControlServer
 from meshconsole.control.team import (
@@ -48,13 +59,17 @@ from meshconsole.core.status import (
     ClientStatus,
     EventView,
     HealthItem,
+    KindCount,
     LimitsStatus,
     LinkStatus,
     MemberStatus,
     NodeStatus,
     PeerStatus,
+    RelayRates,
     RelayStatus,
+    SlowClient,
     StorageStatus,
+    Talker,
     TeamStatus,
 )
 
@@ -77,7 +92,29 @@ STATUS = NodeStatus(
     started=NOW - 7500,
     now=NOW,
     listen=("192.0.2.7:7447", "[2001:db8::7]:7447"),
-    relay=RelayStatus(True, "ws://192.0.2.7:7447", False, clients=2, subscriptions=5),
+    relay=RelayStatus(
+        True,
+        "ws://192.0.2.7:7447",
+        False,
+        clients=2,
+        subscriptions=5,
+        events_in=1310,
+        events_out=9400,
+        requests=77,
+        bytes_in=1_400_000,
+        bytes_out=8_200_000,
+        filters=9,
+        strangers=1,
+        handshakes=1,
+        queries_cut=2,
+        slow_closed=1,
+        refusals={"rate-limited: at most 50 events per second": 41, "restricted: members only": 3},
+        rates=RelayRates(1.5, 12.25, 0.5, 900.0, 7000.0, 0.25),
+        kinds=(KindCount(1, 1200, 1.25), KindCount(7, 100, 0.25), KindCount(-1, 10)),
+        keys=(Talker(BRAVO, 0, 900, 40, 400_000, 0, 0),),
+        addresses=(Talker("192.0.2.66", 2, 12, 30, 9_000, 6_100_000, 44), Talker("2001:db8::/64", 0, 4)),
+        slow=(SlowClient("192.0.2.66", CHARLIE, 1_200_000, 12.0),),
+    ),
     storage=StorageStatus(512_000_000, 1_200_000, 48_000_000, 1200, 48, pinned_bytes=48_000_000),
     limits=LimitsStatus(
         connections=3,
@@ -199,6 +236,12 @@ BLOBS = (
 )
 
 
+STORED = (
+    b'{"id":"01","kind":1,"content":"all set"}',
+    '{"id":"02","kind":1,"content":"\u202egnp.exe \x9b31m"}'.encode(),
+)
+
+
 class ScriptedNode:
     """Answers as a node with one team would, and remembers the commands."""
 
@@ -243,6 +286,25 @@ class ScriptedNode:
                 return done("Joined Falcon as member.")
             case Import() | ImportLines():
                 return done(data=CountsData({"new": 2, "already here": 1, "refused": 0}))
+            case ReloadConfig():
+                return done("Read again.", ConfigData(to_values(self.config)))
+            case ScanRelay(filter=wanted) if "nonsense" in wanted:
+                return refused("unsupported", "this filter field is not known here: nonsense")
+            case ScanRelay(after=after):
+                events = STORED[:1] if after is None else STORED[1:]
+                return done(data=PageData(events, 7 if after is None else None))
+            case DeleteFromRelay(filter=wanted) if "4242" in wanted:
+                return done(data=RemovedData((RemovedClass("matching", 0, 0),)))
+            case DeleteFromRelay():
+                return done(data=RemovedData((RemovedClass("matching", 12, 4800),)))
+            case EvictFromRelay():
+                rows = (RemovedClass("others' events", 90, 40_000), RemovedClass("the team's events", 0, 0))
+                return done(data=RemovedData(rows))
+            case BackUpRelay(path=path):
+                return done(f"Copied to {path}; it opens with this home's keys only.")
+            case VacuumRelay():
+                counts = {"pages given back": 300, "bytes before": 3_200_000, "bytes now": 2_000_000}
+                return done(data=CountsData(counts))
             case Export():
                 return done(data=CountsData({"written": 1200}))
             case GetConfig():

@@ -11,9 +11,7 @@ from meshconsole.control.messages import (
     AddBlob,
     AuditTail,
     Command,
-    Export,
     GetBlob,
-    Import,
     ListEvents,
     Pin,
     SendNote,
@@ -21,6 +19,7 @@ from meshconsole.control.messages import (
     Stop,
     Unpin,
 )
+from meshconsole.control.relay import Export, Import
 from meshconsole.control.team import CreateTeam, Invite, JoinTeam, RemoveMember, RotateKey, SetRole
 from tests.cli.scripted_node import BRAVO, CID, ScriptedNode
 

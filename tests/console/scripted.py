@@ -59,8 +59,11 @@ from meshconsole.core.status import (
     MemberStatus,
     NodeStatus,
     PeerStatus,
+    RelayRates,
     RelayStatus,
+    SlowClient,
     StorageStatus,
+    Talker,
     TeamStatus,
 )
 
@@ -311,7 +314,20 @@ def busy_status() -> NodeStatus:
         started=NOW - 8061,
         now=NOW,
         listen=("192.0.2.7:7447",),
-        relay=RelayStatus(True, "ws://192.0.2.7:7447", public=False, clients=3, subscriptions=11),
+        relay=RelayStatus(
+            True,
+            "ws://192.0.2.7:7447",
+            public=False,
+            clients=3,
+            subscriptions=11,
+            rates=RelayRates(events_in=4.5, events_out=31.0, requests=0.7),
+            keys=(Talker(npub_of("medic"), events=212, bytes_in=88_000),),
+            addresses=(
+                Talker("192.0.2.41", 2, events=180, bytes_in=71_000, refused=12),
+                Talker("192.0.2.43", 1, events=32, bytes_in=17_000),
+            ),
+            slow=(SlowClient("192.0.2.43", npub_of("boat"), 412_000, 9.0),),
+        ),
         storage=StorageStatus(
             quota_bytes=512_000_000,
             events_bytes=14_200_000,

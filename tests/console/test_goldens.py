@@ -28,6 +28,7 @@ ABOVE: dict[str, tuple[tuple[str, ...], str]] = {
     "palette": (("ctrl+p",), "what do you want"),
     "files": (("5",), "5 Files"),
     "team": (("6",), "FINGERPRINT"),
+    "limits": (("4", "z"), "requests/s"),
 }
 """The keys that open it, and what it shows then."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from meshconsole.control.messages import AuditTail, Export, GetBlob, LinesData, Reply, SendNote, Stop, done
+from meshconsole.control.messages import AuditTail, GetBlob, LinesData, Reply, SendNote, Stop, done
+from meshconsole.control.relay import Export
 from meshconsole.core.errors import Refused
 from meshconsole.core.status import (
     EventView,

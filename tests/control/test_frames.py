@@ -24,7 +24,6 @@ from meshconsole.control.messages import (
     EventsPush,
     GetStatus,
     Hello,
-    ImportLines,
     Progress,
     Request,
     SendNote,
@@ -35,6 +34,7 @@ from meshconsole.control.messages import (
     refused,
     refused_by,
 )
+from meshconsole.control.relay import ImportLines
 from meshconsole.core.errors import LocalError, Refused, RemoteError, Unavailable
 from tests.control.handler import a_status, an_event
 

@@ -8,13 +8,19 @@ from meshconsole.console.ink import wrap
 from meshconsole.console.widgets.meter import Meter, draw_meters
 from meshconsole.console.widgets.sheet import Sheet
 from meshconsole.console.widgets.spark import spark
-from meshconsole.console.words import count_in_words, rate_in_words, size_in_words
+from meshconsole.console.words import count_in_words, rate_in_words, short_key, size_in_words
+from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
     from meshconsole.console.ink import Line
     from meshconsole.console.model import Model
     from meshconsole.console.profile import Profile
-    from meshconsole.core.status import LimitsStatus
+    from meshconsole.core.status import LimitsStatus, RelayStatus
+
+
+ROOMY = 14
+"""Rows from which on there is room for what the relay does."""
+TALKERS = 3
 
 
 class Limits(Sheet, can_focus=True):
@@ -52,6 +58,8 @@ class Limits(Sheet, can_focus=True):
             for at, history in ((3, self.model.traffic_out), (2, self.model.traffic_in)):
                 lines.insert(at, [(" " * 7, ""), (spark(history.values, width - 7, glyphs.spark), "dim")])
         lines += [summary, *urgent]
+        if height >= ROOMY:
+            lines += _relay(self.model.status.relay, glyphs.dot)
         top = sorted(limits.refusals.items(), key=lambda item: -item[1])
         for reason, count in top:
             first, *rest = wrap(reason, max(8, width - 8)) or [""]
@@ -76,6 +84,29 @@ class Limits(Sheet, can_focus=True):
             Meter("memory", limits.memory_bytes, limits.max_memory_bytes, memory),
         ]
         return draw_meters(meters, width, glyphs)
+
+
+def _relay(relay: RelayStatus, dot: str) -> list[Line]:
+    """Its rates, and who keeps it busy."""
+    rates = relay.rates
+    lines: list[Line] = [
+        [
+            ("events ", "dim"),
+            (f"{rates.events_in:.1f}/s in {dot} {rates.events_out:.1f}/s out", ""),
+            (f" {dot} {rates.requests:.1f} requests/s", "dim"),
+        ]
+    ]
+    if relay.slow:
+        owed = size_in_words(sum(client.unsent_bytes for client in relay.slow))
+        lines.append([("slow   ", "dim"), (f"{len(relay.slow)} not reading, {owed} owed", "warn")])
+    for label, talkers in (("from", relay.addresses), ("by", relay.keys)):
+        for talker in talkers[:TALKERS]:
+            source = short_key(talker.source) if label == "by" else talker.source
+            did = f"{count_in_words(talker.events)} events {dot} {size_in_words(talker.bytes_in)} in"
+            refused: Line = [(f" {dot} {count_in_words(talker.refused)} refused", "warn")]
+            line: Line = [(f"{label:<7}", "dim"), (f"{safe(source)} ", ""), (did, "dim")]
+            lines.append(line + (refused if talker.refused else []))
+    return lines
 
 
 def _rate(rate: float, allowed: str) -> str:

@@ -1,0 +1,68 @@
+"""The configuration read again while the node runs: by command, or by SIGHUP where no terminal hangs up.
+
+All of it or nothing: a file with a problem changes nothing, and every problem is named. What can be
+applied at once holds for open connections too; the rest waits for the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from meshconsole.core.config import ConfigError, changed_keys
+from meshconsole.core.errors import Fatal
+from meshconsole.node.config_file import load_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from meshconsole.core.config import Config
+    from meshconsole.node.node import Node
+
+log = logging.getLogger(__name__)
+
+
+class Reloading:
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._asked = asyncio.Event()
+        self.reread: Callable[[], Config] = lambda: load_config(node.home)
+        """As the node was started: with the environment and the settings of then."""
+
+    def ask(self) -> None:
+        """Soon, and the outcome is a notice."""
+        self._asked.set()
+
+    async def reload(self) -> None:
+        """Raises ConfigError with every problem, and Fatal when the file cannot be read."""
+        self._node.adopt(await asyncio.to_thread(self.reread))
+
+    async def follow(self) -> None:
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            before = self._node.config
+            try:
+                await self.reload()
+            except ConfigError as error:
+                problems = "; ".join(map(str, error.problems))
+                self._tell(f"The configuration was not read again: {problems}", failed=True)
+            except Fatal as error:
+                self._tell(f"The configuration was not read again: {error.sentence}", failed=True)
+            else:
+                self._tell_changes(sorted(changed_keys(before, self._node.config)))
+
+    def _tell_changes(self, changed: list[str]) -> None:
+        if not changed:
+            self._tell("The configuration was read again: nothing has changed.")
+            return
+        self._node.record("config", keys=", ".join(changed), how="read again")
+        waiting = [key for key in changed if key in self._node.waiting]
+        rest = f" At the next start: {', '.join(waiting)}." if waiting else ""
+        self._tell(f"The configuration was read again: {', '.join(changed)}.{rest}")
+
+    def _tell(self, text: str, *, failed: bool = False) -> None:
+        log.log(logging.ERROR if failed else logging.INFO, "%s", text)
+        remedy = "Check it with: meshconsole config check" if failed else ""
+        self._node.notice("warning" if failed else "info", text, remedy)
