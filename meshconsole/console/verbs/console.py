@@ -93,7 +93,9 @@ def lock(desk: Desk, _: str) -> None:
 
     app = desk.app
     assert isinstance(app, Console)
-    if not app.lock():
+    if desk.model.status is None:
+        desk.say("There is nothing to hide yet: the node has not told anything.", "warn")
+    elif not app.lock():
         desk.say("No passphrase opened this home: set one with 'meshconsole passphrase'.", "warn")
 
 
