@@ -15,6 +15,8 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+TEXTS = (1, 30023)
+"""Kinds that every search is expected to cover; whether it covers reposts is a relay's choice."""
 _REFUSED = b'["CLOSED",'
 _IDS = re.compile(rb'"id": ?"([0-9a-f]{64})"')
 
@@ -55,7 +57,7 @@ class Reference:
                 if tag[0] in ("e", "p"):
                     self.by[tag[0], tag[1]].append(place)
             last = event.content.rpartition(" ")[2]
-            if last.startswith("xq"):
+            if last.startswith("xq") and event.kind in TEXTS:
                 self.by["word", last].append(place)
         self._of_sort: dict[str, list[object]] = defaultdict(list)
         for sort, value in self.by:
@@ -120,7 +122,8 @@ def _kind(reference: Reference, chance: random.Random) -> Query:
 def _search(reference: Reference, chance: random.Random) -> Query:
     word = reference.any_of("word", chance)
     places = reference.by["word", word]
-    return _query("search", {"search": word, "limit": 500}, _named(reference, places), ordered=False)
+    wanted: dict[str, object] = {"search": word, "kinds": list(TEXTS), "limit": 500}
+    return _query("search", wanted, _named(reference, places), ordered=False)
 
 
 CLASSES: dict[str, Callable[[Reference, random.Random], Query]] = {
