@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from meshconsole.core.errors import Fatal
+from meshconsole.core.kinds import MEMBERSHIP_KINDS
 from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
@@ -102,7 +103,9 @@ async def export_events(
     relay: Relay, path: Path, report: Report, wanted: Filter, filter_text: str
 ) -> dict[str, int]:
     """Writes every stored event that matches, oldest first; the file appears whole or not at all. What
-    was written when it was broken off stays beside it, and the same export goes on from there."""
+    was written when it was broken off stays beside it, and the same export goes on from there. What this
+    relay tells of its members (NIP-43) is left out: nobody else takes it."""
+    carried = msgspec.structs.replace(wanted, hidden=wanted.hidden | MEMBERSHIP_KINDS)
     part, note = path.with_name(path.name + ".part"), path.with_name(path.name + ".part.at")
     begun = await asyncio.to_thread(_read_note, part, note, relay.store.log_id, filter_text)
     after, count = (begun.after, begun.count) if begun is not None else (None, 0)
@@ -112,7 +115,7 @@ async def export_events(
             file.seek(0, os.SEEK_END)
             pages = 0
             while True:
-                page = await asyncio.to_thread(relay.store.scan, [wanted], after, PAGE)
+                page = await asyncio.to_thread(relay.store.scan, [carried], after, PAGE)
                 await asyncio.to_thread(file.write, b"".join(raw + b"\n" for raw in page.raws))
                 count += len(page.raws)
                 report(count, None, "exporting")

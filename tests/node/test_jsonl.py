@@ -7,6 +7,7 @@ import pytest
 
 from meshconsole.core.config import RelaySection
 from meshconsole.core.errors import Fatal
+from meshconsole.core.kinds import MEMBER_ADDED, MEMBERS, ROLE
 from meshconsole.node import jsonl
 from meshconsole.node.jsonl import Progress, export_events, import_events
 from meshconsole.node.state import NodeState
@@ -74,6 +75,14 @@ async def test_there_and_back(tmp_path: Path) -> None:
         assert await import_events(two, path, report) == ({"new": 12, "already here": 0}, 0)
         assert report.seen[-1] == (path.stat().st_size, path.stat().st_size)
         assert await import_events(two, path, Report()) == ({"new": 0, "already here": 12}, 0)
+
+
+async def test_what_a_relay_tells_of_its_members_is_not_carried(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    async with a_relay() as relay:
+        relay.store.add([*EVENTS, *(signed(kind=kind) for kind in (MEMBERS, ROLE, MEMBER_ADDED))])
+        assert await export_events(relay, path, Report(), Filter(), "") == {"exported": 12}
+        assert path.read_bytes().splitlines() == LINES
 
 
 async def test_an_export_of_some(tmp_path: Path) -> None:
