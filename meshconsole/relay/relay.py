@@ -20,15 +20,15 @@ from meshconsole.core.kinds import CONTROL_KINDS
 from meshconsole.core.status import RelayStatus
 from meshconsole.core.verdict import ACCEPTED
 from meshconsole.relay.answering import Answering
+from meshconsole.relay.delivering import Delivering
 from meshconsole.relay.event import claimed_id, readable_id
-from meshconsole.relay.happening import Closed, Counting, Offered, Opened, Subscription, TurnedAway, Widened
+from meshconsole.relay.happening import Closed, Counting, Offered, Opened, TurnedAway, Widened
 from meshconsole.relay.lists import Lists
-from meshconsole.relay.live import LiveIndex
 from meshconsole.relay.names import names_this_relay
 from meshconsole.relay.negotiating import Negotiating
 from meshconsole.relay.pace import Pace
 from meshconsole.relay.pipeline import Offer, Pipeline
-from meshconsole.relay.policy import Access, Client, House, is_stranger, may_ask
+from meshconsole.relay.policy import Access, Client, House, is_stranger
 from meshconsole.relay.session import Session
 from meshconsole.relay.shared import VIA_SHARED, SharedStore
 from meshconsole.relay.store import Removed
@@ -111,15 +111,13 @@ class Relay:
         self._emit = emit
         self._clock = clock
         self._local = Client(self.house, trusted=True)
-        self._live: LiveIndex[Subscription] = LiveIndex()
-        self._may_hear: dict[Session, Verdict] = {}
-        """What the gate said in this turn of the loop."""
         self.turn_end = TurnEnd()
         """Where connections wait to be written to."""
         self._ports: dict[Session, Port] = {}
         self._announced = 0
         """The newest event that was passed on."""
         self.traffic = Traffic()
+        self._live = Delivering(self.turn_end, self.traffic)
         self._pace = Pace(self.config)
         self._pipeline: Pipeline | None = None
         self._reading: ThreadPoolExecutor | None = None
@@ -294,10 +292,10 @@ class Relay:
                 self._emit(RefusedEvent(None, claimed, via, self._clock(), size, verdict))
             elif isinstance(happening, Opened):
                 self._requested(session)
-                self._live.add(happening.subscription, happening.subscription.filters)
+                self._live.add(happening.subscription)
                 self._asked.open(happening.subscription, self._announced)
             elif isinstance(happening, Widened):
-                self._live.add(happening.subscription, happening.subscription.filters)
+                self._live.add(happening.subscription)
             elif isinstance(happening, Counting):
                 self._requested(session)
                 self._asked.count(happening)
@@ -369,40 +367,12 @@ class Relay:
 
     def _taken_in(self, event: Event, raw: bytes, seq: int, via: str) -> bool:
         """True when anybody here wanted it."""
-        wanted = self._pass_on(event, raw, seq)
+        wanted = self._live.pass_on(event, raw, seq)
         self._announced = max(self._announced, seq)
         self._emit(Stored(event, seq, via, self._clock(), raw))
         if event.kind in CONTROL_KINDS:
-            self._may_hear.clear()  # it may have changed who belongs to the team
+            self._live.ask_again()  # it may have changed who belongs to the team
         return wanted
-
-    def _pass_on(self, event: Event, raw: bytes, seq: int) -> bool:
-        """To every subscription that wants it, if there is any; one message for all with the same id."""
-        messages: dict[bytes, bytes] = {}
-        subscriptions = self._live.wanted_by(event)
-        for subscription in subscriptions:
-            session = subscription.session
-            verdict = self._may_hear.get(session) or self._ask_for(session)
-            if not verdict.accepted:
-                session.fail(subscription, verdict)
-            else:
-                prefix = subscription.prefix
-                message = messages.get(prefix)
-                if message is None:
-                    message = messages[prefix] = prefix + raw + b"]"
-                session.deliver_message(subscription, seq, message)
-                self.traffic.events_out += 1
-                self.traffic.slow_closed += subscription.closed
-            if subscription.closed:
-                self._live.remove(subscription)
-        return bool(subscriptions)
-
-    def _ask_for(self, session: Session) -> Verdict:
-        """Asks the gate again, once in a turn of the loop: nothing else runs meanwhile."""
-        if not self._may_hear:
-            self.turn_end.do(self._may_hear.clear)
-        verdict = self._may_hear[session] = may_ask(session.client)
-        return verdict
 
     def _paced(self, event: Event, client: Client) -> Verdict:
         """Is this kind of event coming too fast from this client?"""
