@@ -25,6 +25,9 @@ Positive = Annotated[int, Meta(ge=1, le=1 << 40)]
 Rate = Annotated[float, Meta(ge=0, le=1e6)]
 KindRate = Annotated[str, Meta(pattern=r"^[0-9]{1,5}(-[0-9]{1,5})?=[0-9]{1,9}$")]
 
+_WORD = r"(strangers|team|kinds=[0-9]{1,5}(,[0-9]{1,5})*|older=[0-9]{1,5}d)"
+EvictionRule = Annotated[str, Meta(pattern=rf"^{_WORD}( {_WORD})*$")]
+
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
@@ -94,6 +97,13 @@ class RelaySection(Section, frozen=True):
     kind_events_per_minute: tuple[KindRate, ...] = ()
     """`KIND=N` or `FIRST-LAST=N`: the most events of these kinds that one client may send. A client is its
     key if it has logged in, else its address."""
+    eviction: Literal["off", "oldest"] = "off"
+    """What happens when the storage is full. off: new events are refused. oldest: the oldest events make
+    room, in the order of relay.evict; what makes the team never does."""
+    evict: tuple[EvictionRule, ...] = ("strangers", "kinds=1059", "team")
+    """Which events go first when the storage is full: rules, each of one or more of `strangers`, `team`,
+    `kinds=N,N` and `older=DAYSd`. All events of a rule go, oldest first, before those of the next. Events
+    that no rule covers are kept."""
     compression: Literal["off", "on"] = "off"
     """on: permessage-deflate for clients who ask for it, from their next connection on: about 50 kB of
     memory for each, and 20 to 40 us of processor for each message. For slow and metered links."""
@@ -261,6 +271,8 @@ RELOADABLE = frozenset(
         "relay.max_sync_events",
         "relay.key_events_per_minute",
         "relay.kind_events_per_minute",
+        "relay.eviction",
+        "relay.evict",
         "relay.compression",
         "console.theme",
         "console.glyphs",

@@ -45,6 +45,7 @@ from meshconsole.node.state import Cursors, KnownAddresses, NodeState
 from meshconsole.node.supervisor import Supervisor
 from meshconsole.node.teamwork import Teamwork
 from meshconsole.node.vouching import Vouching
+from meshconsole.relay.eviction import eviction_classes
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.relay import Relay
 from meshconsole.relay.server import RelayServer
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from meshconsole.mesh.service import Mesh
     from meshconsole.node.audit import AuditRecord
     from meshconsole.relay.lists import Lists
+    from meshconsole.relay.store import EvictionClass
     from meshconsole.team.rules import Rules
 
 log = logging.getLogger(__name__)
@@ -95,7 +97,7 @@ class Node:
         self.credentials = LinkCredentials.make(self.identity)
         self.audit = AuditLog(home.audit_log, unlocked.derive("audit"))
         self.governor = Governor(config, home.path, lambda: self.use)
-        self.store = open_store(home, config.relay, unlocked, self.governor.quota.events)
+        self.store = open_store(home, config, unlocked, self.governor.quota.events, self._may_go)
         self.state = NodeState(home.database, unlocked.database_key)
         self.membership = Membership(self.identity, self.provider, self.state)
         self.recent = RecentEvents(lambda: self.membership.team)
@@ -328,6 +330,17 @@ class Node:
             self.server.recheck()
         self.mirror.changed()
         self.control.status_changed()
+
+    def _may_go(self) -> list[EvictionClass]:
+        """What makes room when the storage is full, as the owner and the roster are now."""
+        relay = self.effective.relay
+        if relay.eviction == "off":
+            return []
+        team = self.membership.team
+        members = () if team is None else team.members()
+        return eviction_classes(
+            relay.evict, frozenset({self.identity.npub, *(one.npub for one in members)}), int(time.time())
+        )
 
     def reachable_addresses(self) -> tuple[str, ...]:
         """Where teammates may dial this node: for invites. Three at most, the likeliest first."""

@@ -25,21 +25,26 @@ from meshconsole.crypto.suites import suite_by_id
 from meshconsole.node.config_file import render_config
 from meshconsole.node.membership import remember_team
 from meshconsole.node.state import NodeState
-from meshconsole.relay.sqlite import SqliteEventStore
+from meshconsole.relay.sqlite import LOG_BYTES, SqliteEventStore
 from meshconsole.relay.store import NoQuota
 from meshconsole.team.state import Team
 
 if TYPE_CHECKING:
-    from meshconsole.core.config import RelaySection
+    from collections.abc import Callable, Sequence
+
+    from meshconsole.core.config import Config
     from meshconsole.core.event import Event
     from meshconsole.core.setup import FirstRun
     from meshconsole.crypto.provider import Provider
     from meshconsole.crypto.recovery import Recovered
-    from meshconsole.relay.store import EventStore, Quota
+    from meshconsole.relay.store import EventStore, EvictionClass, Quota
 
 KEY_CREDENTIAL = "meshconsole.key"
 PASSPHRASE_CREDENTIAL = "meshconsole.passphrase"
 """Names of the systemd credentials that a unit may hand to its node."""
+LOG_SHARE = 32
+"""Of the storage, so much is for the write-ahead log, as far as it needs it."""
+
 MAX_PASSPHRASE_FILE = 65536
 
 
@@ -128,13 +133,27 @@ def make_identity(unlocked: Secrets, provider: Provider) -> Identity:
     return Identity(unlocked.seed, suite_by_id(unlocked.suite), provider, unlocked.nsec)
 
 
-def open_store(home: Home, config: RelaySection, unlocked: Secrets, quota: Quota | None = None) -> EventStore:
-    """The store that `relay.store` names. Raises errors of ours."""
-    if is_postgres(config.store):
+def open_store(
+    home: Home,
+    config: Config,
+    unlocked: Secrets,
+    quota: Quota | None = None,
+    may_go: Callable[[], Sequence[EvictionClass]] | None = None,
+) -> EventStore:
+    """The store that `relay.store` names; `may_go` says what makes room when the quota is full. Raises
+    errors of ours."""
+    if is_postgres(config.relay.store):
         from meshconsole.relay.postgres.store import PostgresEventStore  # 6 MB that few nodes need
 
-        return PostgresEventStore(config.store, quota=quota)
-    return SqliteEventStore(home.database, unlocked.database_key, unlocked.derive("tag-hash"), quota=quota)
+        return PostgresEventStore(config.relay.store, quota=quota)
+    return SqliteEventStore(
+        home.database,
+        unlocked.database_key,
+        unlocked.derive("tag-hash"),
+        quota=quota,
+        log_bytes=min(LOG_BYTES, config.limits.max_storage_mb * 1_000_000 // LOG_SHARE),
+        may_go=may_go,
+    )
 
 
 def _fill(
@@ -158,7 +177,7 @@ def _fill(
     write_private(home.config, render_config(config).encode())
     home.blobs.mkdir(mode=0o700)
     asyncio.run(_prepare_content(home, unlocked))
-    store, state = open_store(home, config.relay, unlocked), NodeState(home.database, unlocked.database_key)
+    store, state = open_store(home, config, unlocked), NodeState(home.database, unlocked.database_key)
     try:
         if first_run.team == "create":
             identity = make_identity(unlocked, provider)

@@ -57,7 +57,7 @@ WRITER_CACHE_KIB = 8192
 READER_CACHE_KIB = 1024
 UPKEEP_CACHE_KIB = 64
 LOG_BYTES = 32 << 20
-"""The log grows to this before a commit empties it; mostly upkeep has done so before."""
+"""So much the log may take. A commit empties it from half of that on; mostly upkeep has done so before."""
 
 MAX_IDLE_LOG_BYTES = 4 << 20
 QUERY_BUDGET_S = 2.0
@@ -74,6 +74,12 @@ PIECE = 2000
 
 STEP = 500
 """So many events are removed or indexed in one write transaction by what does so with many."""
+
+EVICTION_STEPS = 8
+"""So often a write removes STEP events at most to make room for itself."""
+
+EVICTION_MARGIN_BYTES = 256 << 10
+"""Room is made for some writes more than the one that needs it."""
 
 MAX_UNINDEXED = 50_000
 """More events than these do not wait for a pause to be indexed."""
@@ -97,12 +103,16 @@ class SqliteEventStore:
         quota: Quota | None = None,
         clock: Callable[[], float] = time.time,
         log_bytes: int = LOG_BYTES,
+        may_go: Callable[[], Sequence[EvictionClass]] | None = None,
     ) -> None:
+        """`may_go` says what makes room when the quota refuses; without it the refusal is passed on."""
         self.description = f"SQLCipher, {path.name}"
         self._path = path
         self._key = key
         self._hashes = KeyedHash(tag_key)
         self._quota = quota or NoQuota()
+        self._log_bytes = log_bytes if quota is not None else 0
+        self._may_go = may_go or tuple
         self._clock = clock
         self._authors = Authors()
         self._write_lock = threading.Lock()
@@ -111,7 +121,9 @@ class SqliteEventStore:
         try:
             self._writer.execute(f"pragma cache_size = -{WRITER_CACHE_KIB}")
             self._writer.execute(f"pragma journal_size_limit = {min(MAX_IDLE_LOG_BYTES, log_bytes)}")
-            self._writer.execute(f"pragma wal_autocheckpoint = {log_bytes // self._pragma('page_size')}")
+            # The last commit before it is emptied may take the log's other half.
+            pages = max(1, log_bytes // 2 // self._pragma("page_size"))
+            self._writer.execute(f"pragma wal_autocheckpoint = {pages}")
             schema.prepare(self._writer)
             state = dict(self._writer.execute("select name, value from relay_state").fetchall())
             self.log_id: str = state["log_id"]
@@ -302,11 +314,7 @@ class SqliteEventStore:
         return self._count
 
     def usage(self) -> StoreUsage:
-        size = 0
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                size += self._path.with_name(self._path.name + suffix).stat().st_size
-        return StoreUsage(size, self._count)
+        return StoreUsage(sum(map(self._file_bytes, ("", "-wal", "-shm"))), self._count)
 
     def purge_expired(self) -> int:
         before = int(self._clock()) - PURGE_AFTER_S
@@ -419,14 +427,41 @@ class SqliteEventStore:
         if all(entry.event.kind in CONTROL_KINDS for entry in batch):
             return 0
         needed = sum(2 * len(entry.raw) + 512 + 64 * len(entry.event.tags) for entry in batch)
+        # The log may grow to its full size before it is emptied.
+        log = max(0, self._log_bytes - self._file_bytes("-wal"))
         try:
-            self._quota.reserve(needed)
+            self._quota.reserve(needed + log)
         except Refused:
             # Pages that deletions freed are used again without the file growing.
             if self._free_bytes() < needed:
+                self._make_room(needed)
+            if self._free_bytes() < needed:
                 raise
             return 0
+        self._quota.release(log)
         return needed
+
+    def _make_room(self, needed: int) -> None:
+        """Evicts a bounded number of events, until as many bytes of pages are free."""
+        classes = list(self._may_go())
+        for _ in range(EVICTION_STEPS):
+            room = needed + EVICTION_MARGIN_BYTES - self._free_bytes()
+            keys: list[int] = []
+            while classes and not keys:
+                keys = next((list(_up_to(room, found)) for found in self._evictable(classes[0]) if found), [])
+                if not keys:
+                    classes.pop(0)
+            if room <= 0 or not keys:
+                return
+            with self._transaction() as writing:
+                writing.remove(keys)
+                writing.finish()
+
+    def _file_bytes(self, suffix: str) -> int:
+        try:
+            return self._path.with_name(self._path.name + suffix).stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def _free_bytes(self) -> int:
         try:
@@ -504,6 +539,15 @@ class SqliteEventStore:
 
     def _open_reader(self) -> Connection:
         return self._open(READER_CACHE_KIB, readonly=True)
+
+
+def _up_to(size: int, found: Sequence[tuple[int, int]]) -> Iterator[int]:
+    """The first row keys whose events have so many bytes together."""
+    for key, each in found:
+        if size <= 0:
+            return
+        size -= each
+        yield key
 
 
 def _sized(connection: Connection, keys: Sequence[int]) -> Iterator[tuple[int, int, int]]:

@@ -57,7 +57,7 @@ def test_a_full_quota_does_not_keep_the_team_from_changing(tmp_path: Path) -> No
         def release(self, count: int) -> None:
             raise AssertionError
 
-    store = SqliteEventStore(tmp_path / "full.db", os.urandom(32), os.urandom(32), quota=Full())
+    store = SqliteEventStore(tmp_path / "full.db", os.urandom(32), os.urandom(32), quota=Full(), log_bytes=0)
     try:
         assert [v.accepted for v in store.add([signed(ROSTER_ENTRY)])] == [True]
         assert [v.accepted for v in store.add([signed(1)])] == [False]

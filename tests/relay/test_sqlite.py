@@ -201,7 +201,7 @@ class Limited:
 
 def test_a_full_quota_refuses_and_goes_on_reading(database: Path) -> None:
     quota = Limited(5000)
-    store = SqliteEventStore(database, KEY, TAG_KEY, quota=quota)
+    store = SqliteEventStore(database, KEY, TAG_KEY, quota=quota, log_bytes=0)
     first, second = notes(1), notes(5, start=1)
     assert store.add(first)[0].accepted
     verdicts = store.add(second)
@@ -216,7 +216,7 @@ def test_a_full_quota_refuses_and_goes_on_reading(database: Path) -> None:
 
 def test_room_that_deletions_made_is_used_under_a_full_quota(database: Path) -> None:
     quota = Limited(1 << 30)
-    store = SqliteEventStore(database, KEY, TAG_KEY, quota=quota)
+    store = SqliteEventStore(database, KEY, TAG_KEY, quota=quota, log_bytes=0)
     events = notes(200)
     store.add(events)
     store.add([unsigned(kind=5, tags=tuple(("e", event.id) for event in events))])
@@ -245,7 +245,7 @@ def test_a_full_disk_is_said_and_loses_nothing(sqlite_store: SqliteEventStore, d
 
 def test_reserved_bytes_are_given_back_when_nothing_was_written(database: Path) -> None:
     quota = Limited(1 << 30)
-    store = SqliteEventStore(database, KEY, TAG_KEY, quota=quota)
+    store = SqliteEventStore(database, KEY, TAG_KEY, quota=quota, log_bytes=0)
     store._writer.execute("pragma max_page_count = 1")
     assert store.add(notes(50))[0].code == "error"
     assert quota.reserved == 0

@@ -1,0 +1,143 @@
+"""The owner's rules for a full store, and what becomes of them in the SQLCipher store."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from meshconsole.core.errors import Fatal, Refused
+from meshconsole.core.kinds import CONTROL_KINDS, GIFT_WRAP
+from meshconsole.relay import sqlite
+from meshconsole.relay.eviction import DAY_S, eviction_classes
+from meshconsole.relay.filter import Filter
+from meshconsole.relay.sqlite import SqliteEventStore
+from tests.relay.making import KEY, NOW, TAG_KEY, Clock, fake_npub, unsigned
+from tests.relay.memory import MemoryEventStore, ids
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from meshconsole.core.event import Event
+
+TEAM = frozenset({fake_npub("alice"), fake_npub("bob")})
+
+
+def test_rules_choose_by_author_kind_and_age() -> None:
+    store = MemoryEventStore(Clock())
+    events = {
+        "team": unsigned("alice"),
+        "reaction": unsigned("bob", kind=7),
+        "stranger": unsigned("carol"),
+        "old": unsigned("carol", created_at=NOW - 30 * DAY_S),
+        "wrap": unsigned("random", kind=GIFT_WRAP),
+        **{f"control {kind}": unsigned("carol", kind=kind) for kind in CONTROL_KINDS},
+    }
+    store.add(list(events.values()))
+
+    def first(rule: str) -> int:
+        return store.evict(eviction_classes([rule], TEAM, NOW), 1 << 40, dry_run=True)[0][1].count
+
+    assert first("strangers") == 2
+    assert first("strangers older=30d") == 1
+    assert first("strangers kinds=7,1059") == 1
+    assert first("team") == 2
+    assert first("team kinds=7") == 1
+    assert first("older=31d") == 0
+    assert first("kinds=1059") == 1
+    assert first("") == 5
+
+
+@pytest.mark.parametrize("rule", ["everybody", "kinds=", "kinds=1,", "older=30", "kinds=x", "team,strangers"])
+def test_what_is_no_condition_is_said(rule: str) -> None:
+    with pytest.raises(Fatal, match="no condition"):
+        eviction_classes([rule], TEAM, NOW)
+
+
+class Share:
+    """A quota over what the database's files take, like the governor's."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.store: SqliteEventStore | None = None
+
+    def reserve(self, count: int) -> None:
+        used = self.store.usage().bytes if self.store else 0
+        if used + count > self.limit:
+            raise Refused("restricted", "full")
+
+    def release(self, count: int) -> None:
+        return None
+
+
+def long_notes(author: str, count: int, start: int) -> list[Event]:
+    return [
+        unsigned(author, content=f"{start + n} " + "x" * 900, created_at=NOW + start + n)
+        for n in range(count)
+    ]
+
+
+LOG = 1 << 20
+LIMIT = 6 << 20
+
+
+def filled(database: Path, rules: list[str] | None) -> SqliteEventStore:
+    share = Share(LIMIT)
+    made = SqliteEventStore(
+        database,
+        KEY,
+        TAG_KEY,
+        quota=share,
+        log_bytes=LOG,
+        may_go=None if rules is None else lambda: eviction_classes(rules, TEAM, NOW),
+    )
+    share.store = made
+    return made
+
+
+def test_a_full_store_refuses_unless_told_otherwise(database: Path) -> None:
+    with closing(filled(database, None)) as store:
+        refused = [
+            verdict
+            for start in range(0, 6000, 100)
+            for verdict in store.add(long_notes("carol", 100, start))
+            if not verdict.accepted
+        ]
+        assert {verdict.code for verdict in refused} == {"restricted"}
+        assert store.usage().bytes <= LIMIT
+
+
+def test_a_full_store_rolls_the_oldest_of_the_first_class(database: Path) -> None:
+    """Never above its limit, and what belongs to the team stays while others have something to give."""
+    with closing(filled(database, ["strangers", "team"])) as store:
+        control = [unsigned("carol", kind=kind, created_at=NOW - 9) for kind in sorted(CONTROL_KINDS)]
+        kept = long_notes("alice", 50, 0)
+        assert all(verdict.accepted for verdict in store.add([*control, *kept]))
+        for start in range(1000, 9000, 100):
+            assert all(verdict.accepted for verdict in store.add(long_notes("carol", 100, start)))
+            assert store.usage().bytes <= LIMIT
+        held = set(ids(store.query([Filter()], 100_000)))
+        assert held >= {event.id for event in (*control, *kept)}
+        strangers = [event.id in held for event in long_notes("carol", 8000, 1000)]
+        assert strangers.count(True) > 500
+        assert strangers == sorted(strangers)
+        assert store.settled([long_notes("carol", 1, 1000)[0].id])
+
+
+def test_what_no_rule_covers_is_not_evicted(database: Path) -> None:
+    with closing(filled(database, ["kinds=7"])) as store:
+        for start in range(0, 6000, 100):
+            store.add(long_notes("carol", 100, start))
+        assert not any(verdict.accepted for verdict in store.add(long_notes("carol", 100, 9000)))
+        assert store.usage().bytes <= LIMIT
+
+
+def test_a_step_of_eviction_is_small(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "STEP", 10)
+    with closing(filled(database, ["strangers"])) as store:
+        for start in range(0, 3000, 100):
+            store.add(long_notes("carol", 100, start))
+        before = store.count()
+        store.add(long_notes("carol", 1, 9000))
+        assert before - store.count() < sqlite.EVICTION_STEPS * 10
