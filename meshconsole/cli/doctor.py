@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from meshconsole.cli.ask import runs
-from meshconsole.cli.home import home_of
+from meshconsole.cli.home import command_line, home_of
 from meshconsole.cli.output import print_json, print_table, say
 from meshconsole.console.words import size_in_words
 from meshconsole.core.config import Config, ConfigError
@@ -148,6 +148,10 @@ def _event_store(home: Home) -> Iterator[Finding]:
 
 
 def _home(home: Home) -> Iterator[Finding]:
+    if home.wipe_order.exists():
+        remedy = f"Go on with it: {command_line('meshconsole panic', home)}"
+        yield Finding("home", "bad", f"THE WIPE OF {home.path} DID NOT COMPLETE", remedy)
+        return
     if not home.path.exists():
         yield Finding("home", "note", f"{home.path} does not exist yet", "Make it: meshconsole init")
         return

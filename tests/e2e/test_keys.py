@@ -267,6 +267,7 @@ def test_a_wipe_that_was_cut_off_goes_on_at_every_next_start(
 ) -> None:
     (shut.home / "wipe.ordered").write_bytes(b"")
     assert "DID NOT COMPLETE" in says(shut, "status", code=69)
+    assert "DID NOT COMPLETE" in says(shut, "doctor", code=1)
     node = start(shut, "--passphrase-file", file_with(RIGHT))
     assert node.end() == 1
     assert "is complete now" in "".join(node.seen)
