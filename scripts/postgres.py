@@ -115,6 +115,11 @@ class Cluster:
             self.execute("; ".join([*(f"delete from {table}" for table in tables), reset]), url)
             self._used.append(url)
 
+    @property
+    def pid(self) -> int:
+        """Of the server's first process."""
+        return int((self.folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self._binaries / program), "-D", str(self.folder / "data"), *arguments]
         # Not through pipes: the server inherits them, and their end would never come.
