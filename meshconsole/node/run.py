@@ -19,7 +19,7 @@ from meshconsole.node.config_file import load_config
 from meshconsole.node.governor import lower_priority
 from meshconsole.node.lock import HomeLock
 from meshconsole.node.locked import LockedHome
-from meshconsole.node.memory import keep_memory_private
+from meshconsole.node.memory import allow_many_files, keep_memory_private
 from meshconsole.node.setup import open_keystore
 from meshconsole.node.wipe import finish_wipe, wipe_is_owed
 
@@ -38,6 +38,9 @@ M_ARENA_MAX = -8
 """The parameter's number in glibc's malloc.h."""
 SETTLED_S = 3.0
 """After the start: discovery has begun by then."""
+GC_THRESHOLDS = (50_000, 20, 50)
+"""A relay under load makes many objects and no cycles: with Python's own thresholds, looking for some was a
+twentieth of its time."""
 SWITCH_INTERVAL_S = 0.001
 """Verification threads must not wait for the default 5 ms each time they need the interpreter."""
 
@@ -68,6 +71,7 @@ def run_node(
     _set_up_logging(home, config, log_to_file)
     _use_few_arenas()
     keep_memory_private()
+    allow_many_files()
     with HomeLock(home):
         unlocked = open_keystore(home, passphrase, keyfile)
         lower_priority(config.limits.performance_mode)
@@ -169,6 +173,7 @@ def _settle() -> None:
     """What lives now will live on; what the start used for a moment goes back to the system (glibc)."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import pytest
+
+from meshconsole.node.memory import MANY_FILES, allow_many_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,3 +53,23 @@ def test_the_crash_would_have_left_one(tmp_path: Path) -> None:
     """Else the test above would prove nothing here."""
     if not cores_of("open", tmp_path):
         pytest.skip("this system writes its core files elsewhere or not at all")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((1024, 4096), (4096, 4096)),
+        ((1024, resource.RLIM_INFINITY), (MANY_FILES, resource.RLIM_INFINITY)),
+        ((1024, MANY_FILES + 1), (MANY_FILES, MANY_FILES + 1)),
+        ((MANY_FILES + 1, MANY_FILES + 1), None),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), None),
+    ],
+)
+def test_as_many_files_as_the_system_allows(
+    monkeypatch: pytest.MonkeyPatch, before: tuple[int, int], after: tuple[int, int] | None
+) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: before)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
+    allow_many_files()
+    assert asked == ([after] if after is not None else [])
