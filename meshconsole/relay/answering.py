@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import MeshconsoleError, Refused, Unavailable
@@ -17,13 +18,13 @@ from meshconsole.relay.counting import Counted, count_stored
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-    from concurrent.futures import Executor
 
     from meshconsole.core.config import RelaySection
     from meshconsole.relay.filter import Filter
     from meshconsole.relay.happening import Counting, Subscription
     from meshconsole.relay.session import Session
     from meshconsole.relay.store import EventStore, Selection
+    from meshconsole.relay.threads import LoopThreads
     from meshconsole.relay.traffic import Traffic
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ PAGE_BYTES = 256 * 1024
 SETTLE_S = 1.0
 
 PAGE_KEYS = 256
-FIRST_KEYS = 16
+FIRST_KEYS = 32
 """So many events are read before their size is known."""
 
 
@@ -46,7 +47,7 @@ class Answering:
     def __init__(
         self,
         store: EventStore,
-        readers: Executor,
+        readers: LoopThreads,
         *,
         config: Callable[[], RelaySection],
         announced: Callable[[], int],
@@ -81,17 +82,14 @@ class Answering:
             subscription.session.finish(subscription, 0, complete=everything)
             return
         cap = self._config().max_limit
-        future = self._loop.run_in_executor(self._readers, self._first_page, filters, cap)
-        future.add_done_callback(lambda done: self._opened(subscription, done))
+        self._readers.do(
+            partial(self._first_page, filters, cap),
+            partial(self._opened, subscription),
+            partial(self._give_up, subscription),
+        )
 
-    def _opened(
-        self, subscription: Subscription, done: asyncio.Future[tuple[Selection, list[bytes], int]]
-    ) -> None:
-        error = done.exception()
-        if error is not None:
-            self._give_up(subscription, error)
-            return
-        selection, raws, taken = done.result()
+    def _opened(self, subscription: Subscription, page: tuple[Selection, list[bytes], int]) -> None:
+        selection, raws, taken = page
         if selection.head_seq > subscription.since:
             subscription.sent = set()
         self._send_stored(subscription, raws)
@@ -108,7 +106,7 @@ class Answering:
             while keys and not subscription.closed:
                 if not await self._drained(subscription.session):
                     return
-                raws, taken = await self._loop.run_in_executor(self._readers, self._page, keys)
+                raws, taken = await self._readers.run(partial(self._page, keys))
                 self._send_stored(subscription, raws)
                 keys = keys[taken:]
         except MeshconsoleError as error:

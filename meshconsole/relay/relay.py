@@ -7,7 +7,6 @@ import logging
 import secrets
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
@@ -32,6 +31,7 @@ from meshconsole.relay.policy import Access, Client, House, is_stranger
 from meshconsole.relay.session import Session
 from meshconsole.relay.shared import VIA_SHARED, SharedStore
 from meshconsole.relay.store import Removed
+from meshconsole.relay.threads import LoopThreads
 from meshconsole.relay.traffic import Traffic, slowest
 from meshconsole.relay.turn import TurnEnd
 
@@ -120,7 +120,7 @@ class Relay:
         self._live = Delivering(self.turn_end, self.traffic)
         self._pace = Pace(self.config)
         self._pipeline: Pipeline | None = None
-        self._reading: ThreadPoolExecutor | None = None
+        self._reading: LoopThreads | None = None
         self._answering: Answering | None = None
         self._negotiating: Negotiating | None = None
         self._purging: asyncio.Task[None] | None = None
@@ -131,7 +131,7 @@ class Relay:
         self._pipeline = Pipeline(
             self.store, self._happened, self._clock, self._paced, self._heard, self._mode
         )
-        self._reading = ThreadPoolExecutor(2, thread_name_prefix="relay-read")
+        self._reading = LoopThreads(2, "relay-read")
         self._answering = Answering(
             self.store,
             self._reading,
@@ -166,7 +166,7 @@ class Relay:
         if self._shared is not None:
             await asyncio.to_thread(self._shared.unfollow)
         if self._reading is not None:
-            await asyncio.to_thread(self._reading.shutdown)
+            await asyncio.to_thread(self._reading.stop)
 
     def apply(self, config: RelaySection) -> None:
         """New limits, for open sessions too."""
@@ -414,8 +414,9 @@ class Relay:
 
     async def _read(self, function: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> T:
         """Runs a blocking read of the store in the reading threads."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._reading, partial(function, *arguments, **named))
+        if self._reading is None:
+            raise MeshconsoleError("The relay was not started.")
+        return await self._reading.run(partial(function, *arguments, **named))
 
 
 def _setter(answer: asyncio.Future[Verdict]) -> Callable[[Verdict], None]:

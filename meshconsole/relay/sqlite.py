@@ -54,7 +54,10 @@ if TYPE_CHECKING:
 WRITER_CACHE_KIB = 8192
 """Enough that the ends of the indexes stay in it: each page that does not is decrypted to be changed."""
 
-READER_CACHE_KIB = 1024
+READER_CACHE_KIB = 4096
+"""With a quarter of it, queries over 100,000 events cost a fifth more, the newest of a kind four times as
+much."""
+
 UPKEEP_CACHE_KIB = 64
 LOG_BYTES = 32 << 20
 """So much the log may take. A commit empties it from half of that on; mostly upkeep has done so before."""

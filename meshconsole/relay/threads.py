@@ -11,6 +11,8 @@ import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
+from meshconsole.core.errors import LocalError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -26,6 +28,7 @@ class LoopThreads:
         self._name = name
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self._stopped = False
 
     def do(
         self,
@@ -35,6 +38,8 @@ class LoopThreads:
     ) -> None:
         """Calls `work` in a thread, then `done` with what it returned or `failed` with what it raised, on
         the loop. With one thread, in the order of the calls."""
+        if self._stopped:
+            raise LocalError("Threads that were stopped are asked to work.")
         if not self._threads:
             self._start()
 
@@ -48,8 +53,24 @@ class LoopThreads:
 
         self._jobs.put(job)
 
+    async def run(self, work: Callable[[], T]) -> T:
+        """The same for a coroutine, which may be cancelled meanwhile: the work is done all the same."""
+        answer: asyncio.Future[T] = self._loop.create_future()
+
+        def done(result: T) -> None:
+            if not answer.done():
+                answer.set_result(result)
+
+        def failed(error: BaseException) -> None:
+            if not answer.done():
+                answer.set_exception(error)
+
+        self.do(work, done, failed)
+        return await answer
+
     def stop(self) -> None:
         """When what was asked for is done. Blocks until then."""
+        self._stopped = True
         for _ in self._threads:
             self._jobs.put(None)
         for thread in self._threads:

@@ -6,6 +6,9 @@ import asyncio
 import threading
 from functools import partial
 
+import pytest
+
+from meshconsole.core.errors import LocalError
 from meshconsole.relay.threads import LoopThreads
 
 
@@ -52,10 +55,27 @@ async def test_one_thread_keeps_the_order_several_work_side_by_side() -> None:
 
 async def test_stopping_waits_for_the_work_and_ends_the_threads() -> None:
     before = set(threading.enumerate())
+    LoopThreads(2, "test").stop()  # nothing was ever asked of it
     threads, done = LoopThreads(2, "test"), list[int]()
-    threads.stop()  # nothing was ever asked of it
     for number in range(10):
         threads.do(partial(done.append, number), lambda _: None, lambda error: None)
     threads.stop()
     assert sorted(done) == list(range(10))
     assert set(threading.enumerate()) == before
+    with pytest.raises(LocalError):
+        threads.do(lambda: None, lambda _: None, lambda error: None)
+
+
+async def test_a_coroutine_waits_for_its_result_and_may_go_away() -> None:
+    threads, gate = LoopThreads(1, "test"), threading.Event()
+    assert await threads.run(lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        await threads.run(lambda: 1 // 0)
+    gone = [asyncio.ensure_future(threads.run(work)) for work in (gate.wait, lambda: 1 // 0)]
+    await asyncio.sleep(0)
+    for task in gone:
+        task.cancel()
+    await asyncio.gather(*gone, return_exceptions=True)
+    gate.set()
+    assert await threads.run(lambda: 8) == 8
+    threads.stop()
