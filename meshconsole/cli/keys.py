@@ -218,10 +218,17 @@ def _end_node(home: Home) -> None:
     with suppress(MeshconsoleError):
         if runs(home):
             ask(home, Panic())
-    deadline = time.monotonic() + NODE_END_S
-    while is_locked_by_a_node(home) and time.monotonic() < deadline:
-        time.sleep(POLL_S)
-    if is_locked_by_a_node(home):
+    if not _let_go(home):
         with suppress(OSError, ValueError):
             os.kill(int(home.lock.read_text()), signal.SIGKILL)
+        _let_go(home)
+
+
+def _let_go(home: Home) -> bool:
+    """Waits a while for the node's process to end; False if it did not."""
+    deadline = time.monotonic() + NODE_END_S
+    while is_locked_by_a_node(home):
+        if time.monotonic() > deadline:
+            return False
         time.sleep(POLL_S)
+    return True
