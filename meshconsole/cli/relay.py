@@ -203,7 +203,7 @@ def _goes_on(parsed: argparse.Namespace, found: tuple[RemovedClass, ...]) -> boo
     if not sys.stdin.isatty():
         raise Fatal(f"{count} events would be removed for good.", hint="Add --yes if that is what you want.")
     for row in found:
-        say(f"{row.count} events, {size_in_words(row.bytes)}: {row.name}. They will be gone from this node.")
+        say(f"{_amount(row)}: {row.name}, gone from this node for good.")
     if input(f"Type {count} to go on: ").strip() != str(count):
         raise Fatal("Nothing was removed: that is not the number.")
     return True
@@ -217,7 +217,11 @@ def _tell(parsed: argparse.Namespace, rows: tuple[RemovedClass, ...], word: str)
         say("Nothing matches.")
     for row in rows:
         if row.count:
-            say(f"{row.count} events, {size_in_words(row.bytes)}, {word}: {row.name}")
+            say(f"{_amount(row)}, {word}: {row.name}")
+
+
+def _amount(row: RemovedClass) -> str:
+    return f"{row.count} event{'s' if row.count != 1 else ''}, {size_in_words(row.bytes)}"
 
 
 def back_up(parsed: argparse.Namespace) -> None:

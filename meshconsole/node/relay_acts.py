@@ -15,7 +15,7 @@ import msgspec
 from meshconsole.control import messages as m
 from meshconsole.control import relay as r
 from meshconsole.core.errors import Fatal, Refused
-from meshconsole.core.kinds import CONTROL_KINDS, FILE_MANIFEST
+from meshconsole.core.kinds import CONTROL_KINDS, FILE_MANIFEST, MEMBERSHIP_KINDS
 from meshconsole.core.text import safe
 from meshconsole.node.jsonl import Progress, export_events, import_events, import_lines
 from meshconsole.relay.filter import Filter, parse_filter
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 PAGE_BYTES = 4 << 20
 VACUUM_PAGES = 256
-KEPT_KINDS = CONTROL_KINDS | {FILE_MANIFEST}
-"""Never removed to make room: without them the team's keys and files cannot be understood."""
+KEPT_KINDS = CONTROL_KINDS | MEMBERSHIP_KINDS | {FILE_MANIFEST}
+"""Never removed to make room: without them the team's keys, files and members cannot be understood."""
 
 
 class RelayActs:

@@ -42,20 +42,21 @@ class Busiest:
 
     def __init__(self, size: int = 256) -> None:
         self.size = size
-        self._current: dict[str, Use] = {}
+        self.current: dict[str, Use] = {}
+        """The running window; `of` for what is not in it."""
         self._before: dict[str, Use] = {}
         self._since: float | None = None
 
     def __len__(self) -> int:
-        return len(self._current) + len(self._before)
+        return len(self.current) + len(self._before)
 
     def of(self, source: str, weight: int = 1) -> Use:
         """Where to count what `source` does now. Not to be kept: it may be forgotten."""
-        found = self._current.get(source)
+        found = self.current.get(source)
         if found is None:
-            if len(self._current) >= self.size:
+            if len(self.current) >= self.size:
                 self._thin_out()
-            found = self._current[source] = Use()
+            found = self.current[source] = Use()
         found.weight += weight
         return found
 
@@ -64,21 +65,21 @@ class Busiest:
         if self._since is None:
             self._since = now
         elif now - self._since >= WINDOW_S:
-            self._since, self._before, self._current = now, self._current, {}
+            self._since, self._before, self.current = now, self.current, {}
 
     def totals(self) -> dict[str, Use]:
         """A copy."""
         both: dict[str, Use] = {}
-        for window in (self._before, self._current):
+        for window in (self._before, self.current):
             for source, use in window.items():
                 both.setdefault(source, Use()).add(use)
         return both
 
     def _thin_out(self) -> None:
-        median = sorted(use.weight for use in self._current.values())[len(self._current) // 2]
-        for use in self._current.values():
+        median = sorted(use.weight for use in self.current.values())[len(self.current) // 2]
+        for use in self.current.values():
             use.weight -= median
-        self._current = {source: use for source, use in self._current.items() if use.weight > 0}
+        self.current = {source: use for source, use in self.current.items() if use.weight > 0}
 
 
 def busiest(totals: dict[str, Use], count: int) -> list[tuple[str, Use]]:

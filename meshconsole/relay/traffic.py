@@ -60,13 +60,19 @@ class Traffic:
     def stored(self, kind: int, author: str, size: int) -> None:
         """An event was taken in."""
         self.events_in += 1
-        kinds = self.kinds
-        if kind not in kinds and len(kinds) >= MAX_KINDS:
-            kind = OTHER_KINDS
-        kinds[kind] = kinds.get(kind, 0) + 1
-        use = self.authors.of(author)
+        try:
+            self.kinds[kind] += 1
+        except KeyError:
+            self._count_new_kind(kind)
+        use = self.authors.current.get(author) or self.authors.of(author, 0)
+        use.weight += 1
         use.events += 1
         use.bytes_in += size
+
+    def _count_new_kind(self, kind: int) -> None:
+        if len(self.kinds) >= MAX_KINDS:
+            kind = OTHER_KINDS
+        self.kinds[kind] = self.kinds.get(kind, 0) + 1
 
     def refuse(self, verdict: Verdict, client: Use | None = None) -> None:
         """Something was turned away, with its code and the beginning of its sentence as the reason."""

@@ -19,7 +19,7 @@ from meshconsole.control.messages import (
     Stop,
     Unpin,
 )
-from meshconsole.control.relay import Export, Import
+from meshconsole.control.relay import DeleteFromRelay, Export, Import, ScanRelay
 from meshconsole.control.team import CreateTeam, Invite, JoinTeam, RemoveMember, RotateKey, SetRole
 from tests.cli.scripted_node import BRAVO, CID, ScriptedNode
 
@@ -52,7 +52,14 @@ HERE = "/elsewhere/"
         ("team remove B2B2B2 --yes", RemoveMember(BRAVO)),
         ("team rotate", RotateKey()),
         ("import map.pdf", Import(HERE + "map.pdf")),
+        ("import map.pdf --again --refused aside", Import(HERE + "map.pdf", False, HERE + "aside")),
         ("export out.jsonl", Export(HERE + "out.jsonl")),
+        ("relay export out.jsonl --kind 1 --kind 7", Export(HERE + "out.jsonl", '{"kinds":[1,7]}')),
+        (
+            'relay scan {"kinds":[1]} --kind 7 --tag t=x --since 1700000000 --until 2026-01-01',
+            ScanRelay('{"kinds":[1,7],"#t":["x"],"since":1700000000,"until":1767225600}', 7),
+        ),
+        (f"relay scan --author {BRAVO.upper()}", ScanRelay(f'{{"authors":["{BRAVO}"]}}', 7)),
         ("config set limits.max_connections=8", SetConfig({"limits": {"max_connections": "8"}})),
         ("stop", Stop()),
     ],
@@ -72,3 +79,16 @@ def test_command(line: str, command: Command, node: ScriptedNode, tmp_path: Path
 
 def vars_of(command: Command) -> dict[str, object]:
     return {name: getattr(command, name) for name in command.__struct_fields__}
+
+
+@pytest.mark.parametrize(("typed", "removed"), [("12", True), ("yes", False)])
+def test_what_cannot_be_undone_asks_for_the_number(
+    node: ScriptedNode, monkeypatch: pytest.MonkeyPatch, typed: str, removed: bool
+) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda _: typed)
+    code = main(["relay", "delete", "--kind", "1"])
+    assert (code == 0) is removed
+    filter_text = '{"kinds":[1]}'
+    asked = [DeleteFromRelay(filter_text, dry_run=True)]
+    assert node.commands == asked + [DeleteFromRelay(filter_text, dry_run=False)] * removed

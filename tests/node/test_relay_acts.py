@@ -10,7 +10,7 @@ from meshconsole.control import messages as m
 from meshconsole.control import relay as r
 from meshconsole.core.config import RelaySection
 from meshconsole.core.errors import Fatal, Refused
-from meshconsole.core.kinds import ROSTER_ENTRY
+from meshconsole.core.kinds import MEMBERS, ROSTER_ENTRY
 from meshconsole.node.relay_acts import RelayActs
 from meshconsole.node.state import NodeState
 from meshconsole.relay.relay import Relay
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from meshconsole.node.node import Node
 
 ROSTER = signed("alice", kind=ROSTER_ENTRY, content="roster", created_at=NOW - 200)
+MEMBERS_LIST = signed("relay", kind=MEMBERS, created_at=NOW - 199)
 OURS = [signed("alice", content=f"ours {n}", created_at=NOW - 100 + n) for n in range(5)]
 THEIRS = [signed("mallory", kind=7, content=f"theirs {n}", created_at=NOW - 90 + n) for n in range(5)]
 
@@ -49,6 +50,7 @@ async def around(folder: Path) -> AsyncIterator[tuple[Around, RelayActs]]:
     await relay.start()
     node = Around(folder, store, relay)
     await relay.publish_many([ROSTER, *OURS, *THEIRS])
+    store.add([MEMBERS_LIST])
     try:
         yield node, RelayActs(cast("Node", node))
     finally:
@@ -89,16 +91,16 @@ async def test_filters_that_are_none(tmp_path: Path, text: str) -> None:
         for command in (r.ScanRelay(text), r.DeleteFromRelay(text, dry_run=False)):
             with pytest.raises(Refused):
                 await acts.handle(command, nothing)
-        assert node.store.count() == 11
+        assert node.store.count() == 12
 
 
 async def test_deleting_is_tried_first_and_recorded(tmp_path: Path) -> None:
     async with around(tmp_path) as (node, acts):
         assert await removed(acts, r.DeleteFromRelay('{"kinds":[7]}', dry_run=True)) == [("matching", 5)]
-        assert node.store.count() == 11
+        assert node.store.count() == 12
         assert not node.recorded
         assert await removed(acts, r.DeleteFromRelay('{"kinds":[7]}', dry_run=False)) == [("matching", 5)]
-        assert node.store.count() == 6
+        assert node.store.count() == 7
         assert node.recorded == [("relay-delete", {"filter": '{"kinds":[7]}', "events": "5"})]
 
 
@@ -108,7 +110,7 @@ async def test_the_teams_own_order_is_never_deleted(tmp_path: Path) -> None:
             await acts.handle(r.DeleteFromRelay(f'{{"kinds":[{ROSTER_ENTRY}]}}', dry_run=False), nothing)
         with pytest.raises(Refused):
             await acts.handle(r.DeleteFromRelay(" ", dry_run=False), nothing)
-        assert await removed(acts, r.DeleteFromRelay("{}", dry_run=False)) == [("matching", 10)]
+        assert await removed(acts, r.DeleteFromRelay("{}", dry_run=False)) == [("matching", 11)]
         assert node.store.get([ROSTER.id]) == [raw(ROSTER)]
 
 
@@ -117,13 +119,14 @@ async def test_room_is_made_by_others_events_first(tmp_path: Path) -> None:
         need = sum(len(raw(event)) for event in THEIRS[:3])
         rows = dict(await removed(acts, r.EvictFromRelay(need, dry_run=True)))
         assert rows["others' events"] == 3
-        assert node.store.count() == 11
+        assert node.store.count() == 12
         await removed(acts, r.EvictFromRelay(need, dry_run=False))
         assert not node.store.get([event.id for event in THEIRS[:3]])
         assert len(node.store.get([event.id for event in OURS])) == 5
         await removed(acts, r.EvictFromRelay(1 << 40, dry_run=False))
         assert node.store.get([ROSTER.id]) == [raw(ROSTER)], "control events stay, whatever is wanted"
-        assert node.store.count() == 1
+        assert node.store.get([MEMBERS_LIST.id]) == [raw(MEMBERS_LIST)]
+        assert node.store.count() == 2
         assert [act for act, _ in node.recorded] == ["relay-evict"] * 2
 
 
@@ -132,7 +135,7 @@ async def test_a_backup_is_a_store(tmp_path: Path) -> None:
         copy = tmp_path / "copy.db"
         await acts.handle(r.BackUpRelay(str(copy)), nothing)
         opened = SqliteEventStore(copy, KEY, TAG_KEY, clock=Clock())
-        assert opened.count() == 11
+        assert opened.count() == 12
         opened.close()
         with pytest.raises(Fatal, match="exists"):
             await acts.handle(r.BackUpRelay(str(copy)), nothing)
