@@ -111,6 +111,13 @@ class Bandwidth:
         self.bytes_out += count
         return True
 
+    def try_in(self, count: int) -> bool:
+        """As `try_out`, for what was received."""
+        if not self._in.try_take(count, time.monotonic()):
+            return False
+        self.bytes_in += count
+        return True
+
     async def wait_in(self, count: int) -> None:
         """After receiving `count` bytes and before reading more: TCP slows the sender down."""
         self.bytes_in += count

@@ -91,6 +91,13 @@ class Eager(Counting):
         self.sent += count
         return True
 
+    def try_in(self, count: int) -> bool:
+        if not self.gate.is_set():
+            self.refused += 1
+            return False
+        self.received += count
+        return True
+
 
 @pytest.mark.parametrize("make", [Counting, Eager])
 async def test_bandwidth_is_paid_in_both_directions(make: type[Counting]) -> None:
