@@ -136,7 +136,7 @@ class LimitsSection(Section, frozen=True):
     """Clients from one IPv4 address, or one IPv6 /64. The team's links and this machine itself are exempt."""
     new_connections_per_minute: Natural = 120
     """From one address, of every kind; half of them may come at once."""
-    max_handshakes: Annotated[int, Meta(ge=1, le=65_536)] = 64
+    max_handshakes: Annotated[int, Meta(ge=1, le=65_536)] = 512
     """Connections that have not finished their handshake. Of more, whoever has the most loses one."""
     max_strangers_percent: Annotated[int, Meta(ge=1, le=100)] = 50
     """Of the places for clients, what those may hold who have not logged in; only where they must."""
