@@ -78,6 +78,9 @@ PIECE = 2000
 STEP = 500
 """So many events are removed or indexed in one write transaction by what does so with many."""
 
+MAX_REFUSED = 500_000
+"""Refused ids that are remembered: about 12 MB."""
+
 EVICTION_STEPS = 8
 """So often a write removes STEP events at most to make room for itself."""
 
@@ -320,6 +323,7 @@ class SqliteEventStore:
         return StoreUsage(sum(map(self._file_bytes, ("", "-wal", "-shm"))), self._count)
 
     def purge_expired(self) -> int:
+        self._forget_refused()
         before = int(self._clock()) - PURGE_AFTER_S
         with self._write_lock:
             if self._next_expiry is None or self._next_expiry > before:
@@ -339,6 +343,22 @@ class SqliteEventStore:
                 writing.finish()
             self._next_expiry = self._earliest_expiry()
             return len(rows)
+
+    def _forget_refused(self) -> None:
+        """Of more refused ids than may be remembered, those go that were refused first."""
+        with self._reading() as connection:
+            count = int(connection.execute("select count(*) from refused").fetchone()[0])
+            if count <= MAX_REFUSED:
+                return
+            (until,) = connection.execute(
+                "select at from refused order by at limit 1 offset ?", (count - MAX_REFUSED * 9 // 10,)
+            ).fetchone()
+        gone = 1
+        while gone:
+            with self._write_lock, self._transaction():
+                oldest = "select short_id from refused where at < ? limit ?"
+                self._writer.execute(f"delete from refused where short_id in ({oldest})", (until, PIECE))
+                gone = int(self._writer.execute("select changes()").fetchone()[0])
 
     def vacuum(self) -> None:
         with self._writing():

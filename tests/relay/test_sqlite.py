@@ -330,6 +330,34 @@ def test_vacuum_gives_space_back(sqlite_store: SqliteEventStore) -> None:
     assert set(ids(sqlite_store.query(ALL, 999))) >= {event.id for event in events[:10]}
 
 
+def test_free_pages_are_given_back_in_steps(sqlite_store: SqliteEventStore) -> None:
+    sqlite_store.add(notes(500))
+    sqlite_store.delete([Filter(until=NOW + 450)], dry_run=False)
+    sqlite_store._writer.execute("pragma wal_checkpoint(truncate)")
+    before = sqlite_store.usage().bytes
+    assert sqlite_store.vacuum_step(20) == 20
+    while given := sqlite_store.vacuum_step(20):
+        assert given <= 20
+    sqlite_store._writer.execute("pragma wal_checkpoint(truncate)")
+    assert sqlite_store.usage().bytes < before / 2
+    assert len(sqlite_store.query(ALL, 999)) == 49
+    assert sqlite_store._writer.execute("pragma integrity_check").fetchone() == ("ok",)
+
+
+def test_the_ids_refused_first_are_forgotten_first(
+    sqlite_store: SqliteEventStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "MAX_REFUSED", 10)
+    events = notes(15)
+    sqlite_store.add(events)
+    for event in events:
+        clock.now += 1
+        sqlite_store.delete([Filter(ids=frozenset({event.id}))], dry_run=False)
+    sqlite_store.purge_expired()
+    remembered = sqlite_store.settled([event.id for event in events])
+    assert remembered == {event.id for event in events[6:]}
+
+
 def test_a_backup_is_whole_while_writing_goes_on(sqlite_store: SqliteEventStore, tmp_path: Path) -> None:
     first = notes(300)
     sqlite_store.add(first)
