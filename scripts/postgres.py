@@ -40,6 +40,14 @@ def _version(folder: Path) -> int:
     return int(name) if name.isdigit() else 0
 
 
+_WATCH = """
+read _
+kill -QUIT "$(head -n 1 "$0/data/postmaster.pid")"
+rm -rf "$0"
+"""
+"""Ends the server and its folder when whoever made it is gone, were it by kill -9: then the read ends."""
+
+
 class Cluster:
     """Starts at once. On a Unix socket everybody is let in, on loopback with the password."""
 
@@ -51,6 +59,13 @@ class Cluster:
         self._numbers = itertools.count(1)
         self._used: list[str] = []
         self.ended = False
+        self._watch = subprocess.Popen(
+            ["sh", "-c", _WATCH, str(self.folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         if self._user is not None:
             os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
         password = self.folder / "password"
@@ -76,6 +91,7 @@ class Cluster:
             self.stop()
         self.ended = True
         shutil.rmtree(self.folder, ignore_errors=True)
+        self._watch.communicate()
 
     def url(self, database: str = "postgres", *, search_path: str = "", user: str = USER) -> str:
         path = f"&options={quote(f'-csearch_path={search_path}')}" if search_path else ""
