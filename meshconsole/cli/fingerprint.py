@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, say
 from meshconsole.cli.reading import node_status
+from meshconsole.control.members import find_member
 from meshconsole.core.errors import Fatal, Refused
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def fingerprint(parsed: argparse.Namespace) -> int:
     """1 if the compared fingerprint is another one."""
-    from meshconsole.cli.team import find_member
-
     team = node_status(home_of(parsed.home)).team
     members = team.members if team else ()
     if parsed.compare is not None:
@@ -88,8 +87,6 @@ def _compare(members: tuple[MemberStatus, ...], parsed: argparse.Namespace) -> i
         raise Fatal(error.sentence, hint="Nothing was compared.", exit_code=2) from None
     found = [member for member in members if read_fingerprint(member.fingerprint) == given]
     if parsed.member:
-        from meshconsole.cli.team import find_member
-
         wanted = find_member(members, parsed.member)
         if wanted in found:
             say(f"The same. These are the keys that the team knows as {wanted.name}.")

@@ -12,6 +12,7 @@ from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, say
 from meshconsole.control.messages import CountsData, EventsData, SendNote
 from meshconsole.control.relay import Export, Import, ImportLines
+from meshconsole.control.team import SendDirect
 from meshconsole.core.errors import Fatal
 
 if TYPE_CHECKING:
@@ -29,6 +30,12 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the node's own structs")
     parser.set_defaults(run={"send": send, "import": import_events, "export": export}[command])
     if command == "send":
+        parser.add_argument(
+            "--to",
+            default="",
+            metavar="MEMBER",
+            help="to one device only (its name, or the beginning of its key)",
+        )
         parser.add_argument("text", nargs="*", help="the note; - or nothing reads it from input")
     elif command == "import":
         add_import(parser)
@@ -53,11 +60,18 @@ def send(parsed: argparse.Namespace) -> None:
         text = sys.stdin.read(MAX_NOTE_BYTES + 1).rstrip("\n")
     if not text.strip():
         raise Fatal("There is nothing to send: the note is empty.", exit_code=2)
-    reply = ask(home_of(parsed.home), SendNote(text))
+    home = home_of(parsed.home)
+    reply = ask(home, _to_one(home, parsed.to, text) if parsed.to else SendNote(text))
     if parsed.json:
         print_json(reply.data.events if isinstance(reply.data, EventsData) else ())
     else:
         say(reply.verdict.sentence or "Sent.")
+
+
+def _to_one(home: Home, who: str, text: str) -> SendDirect:
+    from meshconsole.cli.team import member_named
+
+    return SendDirect(member_named(home, who).npub, text)
 
 
 def import_events(parsed: argparse.Namespace) -> int:

@@ -191,7 +191,7 @@ def _flush() -> None:
 
 def _event_row(event: EventView) -> tuple[str, ...]:
     verdict = "ok" if event.accepted and not event.verdict else event.verdict or "refused"
-    text = event.text or ("(sealed)" if event.sealed else "")
+    text = event.line or ("(sealed)" if event.sealed else "")
     return moment_in_words(event.created_at), event.author or event.npub[:8], event.words, verdict, text
 
 

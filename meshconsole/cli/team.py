@@ -12,6 +12,7 @@ from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, print_table, say
 from meshconsole.cli.reading import node_status
 from meshconsole.console.words import duration_in_words, moment_in_words
+from meshconsole.control.members import find_member
 from meshconsole.control.team import (
     CreateTeam,
     Invite,
@@ -209,23 +210,6 @@ def member_named(home: Home, who: str) -> MemberStatus:
     """As `find_member`, in the team as the node knows it now."""
     team = node_status(home).team
     return find_member(team.members if team else (), who)
-
-
-def find_member(members: tuple[MemberStatus, ...], who: str) -> MemberStatus:
-    """The one member with this name, or whose key begins with it. Raises Fatal, also where a name and
-    another one's key fit: nobody may get in the way of a key by the name they chose."""
-    found = [
-        member
-        for member in members
-        if member.name == who or (len(who) >= 4 and member.npub.startswith(who.lower()))
-    ]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise Fatal(
-            f"{len(found)} members fit {who!r}.", hint="Give more of the key: meshconsole team members"
-        )
-    raise Fatal(f"The team has no member {who!r}.", hint="See: meshconsole team members")
 
 
 def _confirm(member: MemberStatus) -> None:

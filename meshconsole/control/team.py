@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from meshconsole.control.wire import ClientRole, Message, Role
+from meshconsole.control.wire import ClientRole, Message, Role, Text
 
 
 class Invite(Message, frozen=True):
@@ -63,6 +63,13 @@ class AdmitClient(Message, frozen=True):
     role: ClientRole = "member"
 
 
+class SendDirect(Message, frozen=True):
+    """To one device of the team, sealed for it alone. Answered with `EventsData` holding the one event."""
+
+    npub: Annotated[str, Meta(max_length=64)]
+    text: Text
+
+
 class ListInvites(Message, frozen=True):
     """The invites that this device has out. Answered with `InvitesData`."""
 
@@ -114,6 +121,7 @@ TeamCommand = (
     | RotateKey
     | SetPolicy
     | AdmitClient
+    | SendDirect
     | ListInvites
     | RevokeInvite
     | ListRoster

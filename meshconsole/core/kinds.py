@@ -38,13 +38,14 @@ TEAM_NOTE = 4202
 FILE_MANIFEST = 4203
 CHECKPOINT = 4204
 KEY_BUNDLE = 4205
+DIRECT_MESSAGE = 4206
 SIGNAL = 24201
 EPOCH_GRANT = 34202
 
 CONTROL_KINDS = frozenset({ROSTER_ENTRY, KEY_BUNDLE, EPOCH_GRANT, CHECKPOINT})
 """What makes a team: replicated first, evicted last, never deleted. All but grants are signed twice."""
 
-TEAM_KINDS = CONTROL_KINDS | {TEAM_NOTE, FILE_MANIFEST, SIGNAL}
+TEAM_KINDS = CONTROL_KINDS | {TEAM_NOTE, FILE_MANIFEST, DIRECT_MESSAGE, SIGNAL}
 """Kinds that only enrolled nodes exchange."""
 
 _WORDS = {
@@ -74,6 +75,7 @@ _WORDS = {
     CHECKPOINT: "checkpoint",
     SIGNAL: "signal",
     KEY_BUNDLE: "key bundle",
+    DIRECT_MESSAGE: "direct",
     EPOCH_GRANT: "key grant",
     30023: "article",
 }

@@ -239,6 +239,13 @@ class EventView(Frozen, frozen=True):
     text: str = ""
     via: str = ""
     sealed: bool = False
+    to: str = ""
+    """For whom it is, by name, where it is for one and not for the team."""
+
+    @property
+    def line(self) -> str:
+        """The text, and before it whom it is for."""
+        return f"to {self.to}: {self.text}" if self.to else self.text
 
 
 class BlobView(Frozen, frozen=True):

@@ -7,12 +7,12 @@ acts that change who may do what are written to the audit log before they are an
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshconsole.control import messages as m
+from meshconsole.control.team import SendDirect
 from meshconsole.core.config import ConfigError, changed_keys, shown_values
 from meshconsole.core.errors import Refused, Unavailable
 from meshconsole.core.text import safe
@@ -21,6 +21,7 @@ from meshconsole.crypto.keystore import Keystore, KeystoreWiped
 from meshconsole.crypto.private_file import write_private
 from meshconsole.node.auditing import answer_about_audit
 from meshconsole.node.governing import Governing
+from meshconsole.node.messaging import Messaging
 from meshconsole.node.relay_acts import RelayActs
 from meshconsole.node.wipe import destroy_keys
 from meshconsole.team.export import epoch_keys
@@ -41,6 +42,7 @@ class Commands:
         self._node = node
         self._trying = asyncio.Lock()
         self._governing = Governing(node)
+        self._messaging = Messaging(node, self._governing)
         self._relay = RelayActs(node)
 
     def status(self) -> NodeStatus:
@@ -53,7 +55,9 @@ class Commands:
             case m.ListBlobs():
                 return m.done(data=m.BlobsData(self._files().views()))
             case m.SendNote(text=text):
-                return await self._send_note(text)
+                return await self._messaging.note(text)
+            case SendDirect(npub=npub, text=text):
+                return await self._messaging.direct(npub, text)
             case m.AddBlob(path=path):
                 return await self._add_blob(Path(path), report)
             case m.GetBlob(cid=cid, destination=destination):
@@ -88,17 +92,7 @@ class Commands:
                 reply = await self._relay.handle(command, report)
                 return reply if reply is not None else await self._governing.handle(command)
 
-    # --- Notes and files ---------------------------------------------------------------------------
-
-    async def _send_note(self, text: str) -> m.Reply:
-        if not text.strip():
-            raise Refused("invalid", "The note is empty.")
-        event = self._governing.team().seal_note(text, self._now())
-        verdict = await self._node.publish(event)
-        if not verdict.accepted:
-            return m.Reply(verdict)
-        sent = [view for view in self._node.recent.newest(50) if view.id == event.id]
-        return m.done("Sent.", m.EventsData(tuple(sent)))
+    # --- Files -------------------------------------------------------------------------------------
 
     async def _add_blob(self, path: Path, report: Report) -> m.Reply:
         view = await self._files().add(path, report)
@@ -176,9 +170,6 @@ class Commands:
         if self._node.files is None:
             raise Unavailable("The node is still starting.", hint="Try again in a moment.")
         return self._node.files
-
-    def _now(self) -> int:
-        return int(time.time())
 
 
 def _write_age_file(path: Path, document: bytes, passphrase: str, recipients: tuple[str, ...]) -> None:

@@ -35,8 +35,19 @@ STRANGERS_TEXT = 1_024
 ANSWER_BYTES = 6 << 20
 """What one answer may hold, well below the control socket's largest frame."""
 MAX_UNOPENED = 1_000
+SEALED_KINDS = frozenset({kinds.TEAM_NOTE, kinds.FILE_MANIFEST, kinds.DIRECT_MESSAGE})
 MAX_TAGS = 20
 """Of an event that is kept as it is until somebody looks."""
+
+
+class _Opened(NamedTuple):
+    """What there is to see of an event. `final`: that is all, whatever this node may still learn."""
+
+    text: str
+    final: bool = True
+    to: str = ""
+    removed: bool = False
+    """It may have been written when its author did not belong any more."""
 
 
 class _Row(NamedTuple):
@@ -103,12 +114,12 @@ class RecentEvents:
     def _add(
         self, event: Event, seq: int, received_at: float, size: int, via: str, verdict: Verdict
     ) -> EventView:
-        text, opened = self._open(event)
+        opened = self._open(event)
         view = EventView(
             seq=seq,
             id=event.id,
             npub=event.pubkey,
-            author=self._author(event.pubkey),
+            author=self._author(event.pubkey, opened),
             created_at=event.created_at,
             received_at=received_at,
             kind=event.kind,
@@ -116,13 +127,14 @@ class RecentEvents:
             size=size,
             accepted=verdict.accepted,
             verdict=verdict.message or ("stored" if seq else "relayed"),
-            text=text,
+            text=opened.text,
             via=self._way(via),
-            sealed=event.kind in (kinds.TEAM_NOTE, kinds.FILE_MANIFEST),
+            sealed=event.kind in SEALED_KINDS,
+            to=opened.to,
         )
         row = _Row(next(self._order), view)
         self._ring(event, verdict).add(row)
-        if not opened and verdict.accepted:
+        if not opened.final and verdict.accepted:
             self._unopened[event.id] = (row.order, event, view)
             if len(self._unopened) > MAX_UNOPENED:
                 del self._unopened[next(iter(self._unopened))]
@@ -130,15 +142,16 @@ class RecentEvents:
 
     def reopen(self) -> list[EventView]:
         """After the team has changed: what can be opened now and could not before."""
-        opened: list[EventView] = []
+        views: list[EventView] = []
         for event_id, (order, event, view) in list(self._unopened.items()):
-            text, is_open = self._open(event)
-            if is_open:
+            opened = self._open(event)
+            if opened.final:
                 del self._unopened[event_id]
-                view = msgspec.structs.replace(view, text=text, author=self._author(event.pubkey))
+                author = self._author(event.pubkey, opened)
+                view = msgspec.structs.replace(view, text=opened.text, author=author, to=opened.to)
                 self._ours.replace(order, view)
-                opened.append(view)
-        return opened
+                views.append(view)
+        return views
 
     def newest(self, limit: int, wanted: str = "") -> tuple[EventView, ...]:
         """Oldest first, and not more than one answer may hold. `wanted` keeps rows whose text holds it,
@@ -161,10 +174,11 @@ class RecentEvents:
             return self._refused
         return self._ours if event.kind in kinds.TEAM_KINDS else self._others
 
-    def _author(self, npub: str) -> str:
+    def _author(self, npub: str, opened: _Opened | None = None) -> str:
         team = self._team()
         member = team.member(npub) if team is not None else None
-        return member.name if member is not None else npub[:8]
+        name = member.name if member is not None else npub[:8]
+        return f"{name} (removed)" if opened is not None and opened.removed else name
 
     def _way(self, via: str) -> str:
         """Where it came from, in words: a teammate's name, a client's address, "this device"."""
@@ -173,22 +187,30 @@ class RecentEvents:
         kind, _, npub = via.partition(" ")
         return self._author(npub) if kind == "link" else via
 
-    def _open(self, event: Event) -> tuple[str, bool]:
-        """The text to show, and whether that is all there is to it."""
+    def _open(self, event: Event) -> _Opened:
         if event.kind in kinds.CONTROL_KINDS:
-            return "", True
-        if event.kind not in (kinds.TEAM_NOTE, kinds.FILE_MANIFEST):
-            return _cut(event.content), True
+            return _Opened("")
+        if event.kind not in SEALED_KINDS:
+            return _Opened(_cut(event.content))
         team = self._team()
         if team is None:
-            return "sealed; this node has no key for it", False
+            return _Opened("sealed; this node has no key for it", final=False)
         try:
+            if event.kind == kinds.DIRECT_MESSAGE:
+                return _direct(team, event)
             if event.kind == kinds.TEAM_NOTE:
-                return team.open_note(event).text, True
+                return _Opened(team.open_note(event).text)
             entry = team.open_manifest(event)
-            return f"{entry.name} ({entry.size} bytes) {entry.cid}", True
+            return _Opened(f"{entry.name} ({entry.size} bytes) {entry.cid}")
         except (Refused, RemoteError) as error:
-            return f"sealed; {error.sentence}", False
+            return _Opened(f"sealed; {error.sentence}", final=False)
+
+
+def _direct(team: Team, event: Event) -> _Opened:
+    message = team.open_direct(event)
+    if message is None:
+        return _Opened("sealed; between two other devices")
+    return _Opened(message.text, to=message.recipient_name, removed=message.author_removed)
 
 
 def _cut(text: str) -> str:
@@ -200,5 +222,5 @@ def _matches(view: EventView, wanted: str) -> bool:
         return True
     inverted = wanted.startswith("!")
     needle = wanted.lstrip("!").casefold()
-    haystack = f"{view.author} {view.words} {view.verdict} {view.text} {view.id}".casefold()
+    haystack = f"{view.author} {view.words} {view.verdict} {view.line} {view.id}".casefold()
     return (needle in haystack) != inverted

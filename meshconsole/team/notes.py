@@ -29,20 +29,25 @@ class Note(msgspec.Struct, frozen=True):
 
 def seal_note(author: Identity, epoch: EpochKey, text: str, now: int) -> Event:
     """Raises Refused for an empty note and for one above 16 KiB of UTF-8."""
+    check_text(text, "note")
+    inner = author.sign(TEXT_NOTE, team_tags(epoch.team), text, now)
+    return seal_event(author, epoch, inner, TEAM_NOTE)
+
+
+def check_text(text: str, what: str) -> None:
+    """Raises Refused, in the name of `what` it is, for what is empty, no text or above 16 KiB of UTF-8."""
     if not text.strip():
-        raise Refused("invalid", "The note is empty.")
+        raise Refused("invalid", f"The {what} is empty.")
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
-        raise Refused("invalid", "The note holds characters that are not text.") from None
+        raise Refused("invalid", f"The {what} holds characters that are not text.") from None
     if size > MAX_NOTE_BYTES:
         raise Refused(
             "invalid",
-            f"The note has {size} bytes, and {MAX_NOTE_BYTES} are the most.",
+            f"The {what} has {size} bytes, and {MAX_NOTE_BYTES} are the most.",
             hint="Send it as a file: meshconsole blobs add FILE",
         )
-    inner = author.sign(TEXT_NOTE, team_tags(epoch.team), text, now)
-    return seal_event(author, epoch, inner, TEAM_NOTE)
 
 
 def open_note(outer: Event, epoch: EpochKey, name: str) -> Note:

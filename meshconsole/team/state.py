@@ -15,7 +15,8 @@ import msgspec
 from meshconsole.core.errors import LocalError, Refused
 from meshconsole.crypto.bundle import open_bundle
 from meshconsole.crypto.schnorr import npub_from_bech32
-from meshconsole.team import files, notes
+from meshconsole.team import direct, files, notes
+from meshconsole.team.direct import Direct
 from meshconsole.team.entries import make_entry
 from meshconsole.team.epochs import EpochKey, grant_event
 from meshconsole.team.files import FileEntry, object_context, object_key
@@ -239,13 +240,46 @@ class Team(Knowledge):
             raise LocalError("A grant was to be made for a device whose keys are not known.")
         return grant_event(self._me, key, bundle, now, self._provider)
 
-    # --- Epochs, notes and files -------------------------------------------------------------------
+    # --- Epochs, notes, messages and files ---------------------------------------------------------
 
     def seal_note(self, text: str, now: int) -> Event:
         return notes.seal_note(self._me, self._writing_key(), text, now)
 
     def open_note(self, event: Event) -> Note:
         return notes.open_note(event, self._key_for(event), self._name_of(event.pubkey))
+
+    def seal_direct(self, npub: str, text: str, now: int) -> Event:
+        """A message that only the device `npub` and this one open."""
+        key = self._writing_key()
+        if not self.may_read(npub):
+            raise Refused("restricted", "No device of this team that reads has that key.")
+        bundle = self._bundle_of(npub)
+        if bundle is None:
+            raise Refused(
+                "restricted",
+                "The keys of that device have not reached this one yet.",
+                hint="They come with the next sync with a teammate's device.",
+            )
+        return direct.seal_direct(self._me, bundle, key, text, now)
+
+    def open_direct(self, event: Event) -> Direct | None:
+        """None for a message between two other devices. Raises Refused."""
+        key = self._key_for(event)
+        mine = event.pubkey == self._me.npub
+        known = [member.npub for member in self.members()] if mine else [self._me.npub]
+        recipient = direct.recipient_of(event, key, known)
+        if recipient is None:
+            return None
+        inner = direct.open_direct(self._me, event, key, recipient)
+        return Direct(
+            author=event.pubkey,
+            name=self._name_of(event.pubkey),
+            recipient=recipient,
+            recipient_name=self._name_of(recipient),
+            text=inner.content,
+            created_at=inner.created_at,
+            author_removed=self.role_of(event.pubkey) is None,
+        )
 
     def seal_manifest(self, entry: FileEntry, now: int) -> Event:
         return files.seal_manifest(self._me, self._writing_key(), entry, now)

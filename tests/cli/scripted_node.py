@@ -6,6 +6,8 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from meshconsole.control.messages import (
     AddBlob,
     AuditTail,
@@ -51,6 +53,7 @@ from meshconsole.control.team import (
     OpenInvite,
     RemoveMember,
     RevokeInvite,
+    SendDirect,
     SetRole,
 )
 from meshconsole.core.config import Config, changed_keys, to_values, with_values
@@ -267,6 +270,11 @@ class ScriptedNode:
                 )
             case SendNote():
                 return done(data=EventsData(EVENTS[:1]))
+            case SendDirect(npub=npub):
+                assert STATUS.team is not None
+                name = next(member.name for member in STATUS.team.members if member.npub == npub)
+                sent = msgspec.structs.replace(EVENTS[0], kind=4206, words="direct", to=name)
+                return done("Sent.", EventsData((sent,)))
             case AddBlob():
                 return done(data=BlobsData(BLOBS[:1]))
             case GetBlob(cid=cid) if cid != CID:

@@ -20,7 +20,15 @@ from meshconsole.control.messages import (
     Unpin,
 )
 from meshconsole.control.relay import DeleteFromRelay, Export, Import, ScanRelay
-from meshconsole.control.team import CreateTeam, Invite, JoinTeam, RemoveMember, RotateKey, SetRole
+from meshconsole.control.team import (
+    CreateTeam,
+    Invite,
+    JoinTeam,
+    RemoveMember,
+    RotateKey,
+    SendDirect,
+    SetRole,
+)
 from tests.cli.scripted_node import BRAVO, CID, ScriptedNode
 
 if TYPE_CHECKING:
@@ -36,6 +44,8 @@ HERE = "/elsewhere/"
         ("events --limit 999999", ListEvents(10_000)),
         ("audit --limit 0", AuditTail(1)),
         ("send all set", SendNote("all set")),
+        ("send --to bravo meet me", SendDirect(BRAVO, "meet me")),
+        ("send --to B2B2B2 meet me", SendDirect(BRAVO, "meet me")),
         ("blobs add map.pdf", AddBlob(HERE + "map.pdf")),
         (f"blobs get {CID} -o copy.pdf", GetBlob(CID, HERE + "copy.pdf")),
         (f"blobs get {CID}", GetBlob(CID, HERE.rstrip("/"))),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshconsole.cli.team import find_member
+from meshconsole.control.members import find_member
 from meshconsole.core.errors import Fatal
 from meshconsole.core.status import MemberStatus
 

@@ -38,6 +38,7 @@ from meshconsole.control.team import (
     JoinTeam,
     RemoveMember,
     RotateKey,
+    SendDirect,
     SetRole,
 )
 from meshconsole.core.config import RELOADABLE, Config, ConfigError, to_values, with_values
@@ -137,6 +138,8 @@ class ScriptedNode:
 
     async def _changing(self, command: Command, report: Report) -> Reply:
         match command:
+            case SendDirect():
+                return done()
             case SendNote(text=text):
                 event = an_event(len(self.events) + 1, "falcon-3", TEAM_NOTE, text, at=self.now)
                 self.events.append(event)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from meshconsole.console.actions import ACTIONS, DASHBOARD, PANES
 from meshconsole.control.messages import AddBlob, GetBlob, Pin, SendNote, SetConfig, Stop, Unpin
-from meshconsole.control.team import CreateTeam, JoinTeam, RemoveMember, RotateKey, SetRole
+from meshconsole.control.team import CreateTeam, JoinTeam, RemoveMember, RotateKey, SendDirect, SetRole
 from meshconsole.core.kinds import TEAM_NOTE
 from tests.console.scripted import INVITE, NOW, ScriptedNode, an_event, npub_of
 from tests.console.stage import Stage, stage
@@ -228,6 +228,26 @@ async def test_the_team() -> None:
         await play.press("y")
         assert play.app.clipboard == INVITE
         await play.press("escape")
+
+
+async def test_a_message_to_one_device() -> None:
+    async with stage() as play:
+        team = play.node.status().team
+        assert team is not None
+        member = next(member for member in team.members if member.name == "medic")
+        for words in ("to medic two bags", f"to {member.npub[:8]} two bags"):
+            await play.press("colon")
+            await play.type(words)
+            await play.press("enter")
+            await play.until(lambda: sent(play, SendDirect))
+            assert sent(play, SendDirect)[-1] == SendDirect(member.npub, "two bags")
+            await play.until(lambda: "Sent to medic" in play.notice)
+        for words, why in (("to medic", "to whom and what"), ("to nobody hello", "no member")):
+            await play.press("colon")
+            await play.type(words)
+            await play.press("enter")
+            await play.until(lambda why=why: why in play.notice)  # type: ignore[misc]
+        assert len(sent(play, SendDirect)) == 2
 
 
 async def test_commands() -> None:

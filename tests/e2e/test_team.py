@@ -59,3 +59,24 @@ def test_removing_and_rotating_work_when_the_storage_is_full(alpha: Machine, bra
     alpha.start()
     assert "after the rotation" in alpha.texts()
     bravo.wait("the note", lambda _: "after the rotation" in bravo.texts())
+
+
+def test_a_message_to_one_device_is_read_by_it_and_its_sender_alone(
+    alpha: Machine, bravo: Machine, machine: Callable[[str], Machine]
+) -> None:
+    charlie = machine("charlie")
+    charlie.command("init", "--yes", "--name", "charlie")
+    charlie.start()
+    charlie.command("team", "join", alpha.json("team", "invite")["text"])
+    charlie.wait("a link to alpha", linked_to("alpha"))
+    alpha.wait("charlie", lambda status: any(m["name"] == "charlie" for m in status["team"]["members"]))
+    alpha.command("send", "--to", "bravo", "at the ford, 0400")
+    bravo.wait("the message", lambda _: "at the ford, 0400" in bravo.texts())
+    charlie.wait("its outside", lambda _: "sealed; between two other devices" in charlie.texts())
+    for each in (alpha, bravo):
+        each.kill()
+        each.start()
+        (view,) = [view for view in each.json("events") if view["kind"] == 4206]
+        assert (view["author"], view["to"], view["text"]) == ("alpha", "bravo", "at the ford, 0400")
+        assert "to bravo: at the ford, 0400" in each.command("events").stdout
+    assert "at the ford" not in str(charlie.json("events"))

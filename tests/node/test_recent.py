@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from meshconsole.core.errors import Refused
 from meshconsole.core.verdict import ACCEPTED, refuse
 from meshconsole.crypto.identity import Identity
 from meshconsole.crypto.provider import default_provider
 from meshconsole.crypto.schnorr import sign_event
 from meshconsole.crypto.suites import MC1
 from meshconsole.node.recent import OTHERS_CAPACITY, STRANGERS_TEXT, RecentEvents
+from meshconsole.team.direct import seal_direct
 from meshconsole.team.state import Team
 
 if TYPE_CHECKING:
@@ -123,3 +125,34 @@ def test_what_is_large_or_the_teams_is_not_kept_for_later(team: Team) -> None:
     for event in (large, team.seal_note("at the ridge", NOW)):
         assert not recent.add_unseen(event, 1, NOW, 100, "local")
     assert recent.newest(10) == ()
+
+
+def test_a_message_to_one_device_says_who_from_and_to(team: Team) -> None:
+    bravo = Identity(bytes([2]) * 32, MC1, default_provider())
+    events = [*team.control_events(), *team.admit(bravo.bundle_event(NOW), "bravo", "member", NOW)]
+    theirs = Team.load(bravo, events, default_provider())
+    assert theirs is not None
+    message = team.seal_direct(bravo.npub, "at the ford", NOW)
+    for recent in (RecentEvents(lambda: team), RecentEvents(lambda: theirs)):
+        view = shown(recent, message)
+        assert (view.author, view.to, view.text, view.words) == ("alpha", "bravo", "at the ford", "direct")
+        assert (view.line, view.sealed) == ("to bravo: at the ford", True)
+    for event in team.remove(bravo.npub, NOW):
+        theirs.accept(event)
+    with pytest.raises(Refused):
+        theirs.seal_direct(ME.npub, "I never left", NOW)
+    late = seal_direct(bravo, ME.bundle, theirs.epochs_held()[0], "I never left", NOW)
+    assert shown(RecentEvents(lambda: team), late).author == "bravo (removed)"
+
+
+def test_messages_between_others_are_seen_and_do_not_wait_to_be_opened(team: Team) -> None:
+    devices = [Identity(bytes([n]) * 32, MC1, default_provider()) for n in (2, 3)]
+    events = team.control_events()
+    for number, device in enumerate(devices):
+        events += team.admit(device.bundle_event(NOW), f"device {number}", "member", NOW)
+    theirs = Team.load(devices[0], events, default_provider())
+    assert theirs is not None
+    recent = RecentEvents(lambda: team)
+    view = shown(recent, theirs.seal_direct(devices[1].npub, "between us", NOW))
+    assert (view.author, view.to, view.text) == ("device 0", "", "sealed; between two other devices")
+    assert recent.reopen() == []

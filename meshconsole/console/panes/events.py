@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from meshconsole.console.widgets.lines import Column, Lines
 from meshconsole.console.words import clock_in_words, moment_in_words, short_key, size_in_words
+from meshconsole.core.kinds import DIRECT_MESSAGE
 from meshconsole.core.status import EventView
 from meshconsole.core.text import safe_lines
 
@@ -61,7 +62,7 @@ class Events(Lines[EventView]):
 
     def text_of(self, row: EventView) -> str:
         verdict = _verdict(row)[0]
-        return f"{row.author} {row.npub} {row.words} {verdict} {row.verdict} {row.via} {row.text} {row.id}"
+        return f"{row.author} {row.npub} {row.words} {verdict} {row.verdict} {row.via} {row.line} {row.id}"
 
 
 def in_full(event: EventView) -> list[tuple[str, str]]:
@@ -69,6 +70,7 @@ def in_full(event: EventView) -> list[tuple[str, str]]:
     return [
         ("text", "\n".join(safe_lines(event.text)) or ("(sealed for others)" if event.sealed else "(none)")),
         ("from", event.author),
+        *([("to", event.to)] if event.to else []),
         ("npub", event.npub),
         ("kind", f"{event.words} ({event.kind})"),
         ("verdict", _verdict(event)[0] + (f": {event.verdict}" if event.verdict else "")),
@@ -76,9 +78,15 @@ def in_full(event: EventView) -> list[tuple[str, str]]:
         ("received", moment_in_words(event.received_at)),
         ("via", event.via),
         ("size", f"{event.size} bytes"),
-        ("sealed", "yes, to the team" if event.sealed else "no"),
+        ("sealed", _sealed(event)),
         ("id", event.id),
     ]
+
+
+def _sealed(event: EventView) -> str:
+    if not event.sealed:
+        return "no"
+    return "yes, to one device" if event.kind == DIRECT_MESSAGE else "yes, to the team"
 
 
 def _time(event: EventView) -> Span:
@@ -103,5 +111,5 @@ def _text(event: EventView) -> Span:
     if not event.accepted:
         return event.verdict or "refused", "bad"
     if event.text:
-        return event.text, ""
+        return event.line, ""
     return ("sealed for others" if event.sealed else event.words), "dim"

@@ -10,6 +10,7 @@ from meshconsole.console.screens.invite import InviteScreen
 from meshconsole.console.verbs.registry import attempt, verb
 from meshconsole.console.widgets.entryline import Question
 from meshconsole.console.work import start
+from meshconsole.control.members import find_member
 from meshconsole.control.messages import SendNote
 from meshconsole.control.team import (
     CreateTeam,
@@ -18,9 +19,11 @@ from meshconsole.control.team import (
     JoinTeam,
     RemoveMember,
     RotateKey,
+    SendDirect,
     SetRole,
 )
 from meshconsole.control.wire import Role
+from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
@@ -60,6 +63,25 @@ def write_note(desk: Desk, text: str) -> None:
 
 async def _send(desk: Desk, text: str) -> bool:
     return await attempt(desk, SendNote(text), "Sent.") is not None
+
+
+@verb("note.direct")
+def write_to_one(desk: Desk, words: str) -> None:
+    who, _, text = words.strip().partition(" ")
+    team = desk.model.status.team if desk.model.status else None
+    if not text.strip():
+        desk.say("Say to whom and what: :to WHO TEXT. The beginning of a key will do, too.", "warn")
+        return
+    try:
+        member = find_member(team.members if team else (), who)
+    except MeshconsoleError as error:
+        desk.say(safe(str(error)), "bad")
+        return
+
+    async def send() -> None:
+        await attempt(desk, SendDirect(member.npub, text.strip()), f"Sent to {safe(member.name, 24)}.")
+
+    start(desk, send, "message")
 
 
 @verb("team.invite")

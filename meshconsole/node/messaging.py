@@ -1,0 +1,43 @@
+"""What this node writes for its owner: notes to the team, messages to one device."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from meshconsole.control import messages as m
+from meshconsole.core.errors import Refused
+
+if TYPE_CHECKING:
+    from meshconsole.core.event import Event
+    from meshconsole.node.governing import Governing
+    from meshconsole.node.node import Node
+
+LOOKED_AT = 50
+"""Newest events among which the one just sent is."""
+
+
+class Messaging:
+    def __init__(self, node: Node, governing: Governing) -> None:
+        self._node = node
+        self._governing = governing
+
+    async def note(self, text: str) -> m.Reply:
+        if not text.strip():
+            raise Refused("invalid", "The note is empty.")
+        return await self._publish(self._governing.team().seal_note(text, _now()), "Sent.")
+
+    async def direct(self, npub: str, text: str) -> m.Reply:
+        event = self._governing.team().seal_direct(npub, text, _now())
+        return await self._publish(event, "Sent.")
+
+    async def _publish(self, event: Event, done: str) -> m.Reply:
+        verdict = await self._node.publish(event)
+        if not verdict.accepted:
+            return m.Reply(verdict)
+        sent = [view for view in self._node.recent.newest(LOOKED_AT) if view.id == event.id]
+        return m.done(done, m.EventsData(tuple(sent)))
+
+
+def _now() -> int:
+    return int(time.time())
