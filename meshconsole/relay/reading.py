@@ -7,6 +7,9 @@ from an ordered queue, and each row that leaves the queue puts its successor of 
 So a filter costs one seek for each place and each row it yields, however much there is, and never a
 sort. Where no kinds are named, the places are found by one seek for each kind that there is.
 
+Whatever is found comes in a single row: between two rows the interpreter's lock is given up and taken
+again, which costs more than the row when other threads want it too.
+
 Only narrow rows are touched here; the events' bytes are fetched afterwards, in slices that fit the
 connection. Walks lead downwards, newest first, for those who ask, and upwards for those who want
 everything piece by piece.
@@ -55,6 +58,13 @@ class Span(NamedTuple):
 
 EVERYTHING = Span(0, MAX_KEY)
 _ANYTHING = Filter()
+
+
+_BODIES = (
+    "select cast(group_concat(b.raw, x'0a') as blob)"
+    " from json_each(?) k cross join bodies b on b.key = k.value"
+)
+"""Canonical events hold no line break: JSON escapes them."""
 
 
 class Walk(NamedTuple):
@@ -250,7 +260,14 @@ class Reading:
         return sorted(number for number in numbers if number is not None)
 
     def _first_column(self, sql: str, parameters: Sequence[int | str]) -> list[int]:
-        return [row[0] for row in self._db.execute(sql, parameters)]
+        (found,) = self._db.execute(f"select group_concat(key) from ({sql}) found", parameters).fetchone()
+        return [] if found is None else list(map(int, found.split(",")))
+
+
+def bodies(connection: Connection, keys: Sequence[int]) -> list[bytes]:
+    """The events with these keys, in their order; those that are gone are left out."""
+    (found,) = connection.execute(_BODIES, (_json(keys),)).fetchone()
+    return [] if found is None else found.split(b"\n")
 
 
 def beyond(key: int, span: Span) -> Span:

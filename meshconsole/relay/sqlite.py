@@ -22,7 +22,7 @@ from meshconsole.relay.filter import Filter
 from meshconsole.relay.hyperloglog import registers_of
 from meshconsole.relay.keys import MAX_KEY, KeyedHash, created_at_of, id_bytes
 from meshconsole.relay.readers import Readers
-from meshconsole.relay.reading import Reading, Span, beyond
+from meshconsole.relay.reading import Reading, Span, beyond, bodies
 from meshconsole.relay.retention import is_versioned
 from meshconsole.relay.store import (
     Entry,
@@ -41,7 +41,7 @@ from meshconsole.relay.store import (
     within_limits,
 )
 from meshconsole.relay.upkeep import Upkeep
-from meshconsole.relay.writing import CHUNK, Authors, Writing, in_lists, known_ids, settled_ids
+from meshconsole.relay.writing import Authors, Writing, in_lists, known_ids, settled_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -200,12 +200,8 @@ class SqliteEventStore:
         return Selection(sorted(set(chain(*found)), reverse=True), head, complete)
 
     def fetch(self, keys: Sequence[int]) -> list[bytes]:
-        bodies: dict[int, bytes] = {}
         with self._reading() as connection:
-            for start in range(0, len(keys), CHUNK):
-                numbers = ",".join(map(str, keys[start : start + CHUNK]))
-                bodies.update(connection.execute(f"select key, raw from bodies where key in ({numbers})"))
-        return [bodies[key] for key in keys if key in bodies]
+            return bodies(connection, keys)
 
     def query(self, filters: Sequence[Filter], limit: int) -> list[bytes]:
         return self.fetch(self.select(filters, limit).keys)
