@@ -12,8 +12,8 @@ from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, say
 from meshconsole.control.messages import CountsData, EventsData, SendNote
 from meshconsole.control.relay import Export, Import, ImportLines
-from meshconsole.control.team import SendDirect
-from meshconsole.core.errors import Fatal
+from meshconsole.control.team import SendDirect, SendPlain
+from meshconsole.core.errors import Fatal, Refused
 
 if TYPE_CHECKING:
     import argparse
@@ -35,6 +35,11 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
             default="",
             metavar="MEMBER",
             help="to one device only (its name, or the beginning of its key)",
+        )
+        parser.add_argument(
+            "--plain",
+            action="store_true",
+            help="with --to NPUB: to a plain Nostr client (NIP-17); NOT post-quantum",
         )
         parser.add_argument("text", nargs="*", help="the note; - or nothing reads it from input")
     elif command == "import":
@@ -61,11 +66,30 @@ def send(parsed: argparse.Namespace) -> None:
     if not text.strip():
         raise Fatal("There is nothing to send: the note is empty.", exit_code=2)
     home = home_of(parsed.home)
-    reply = ask(home, _to_one(home, parsed.to, text) if parsed.to else SendNote(text))
+    if parsed.plain:
+        reply = ask(home, SendPlain(_npub(parsed.to), text))
+    else:
+        reply = ask(home, _to_one(home, parsed.to, text) if parsed.to else SendNote(text))
     if parsed.json:
         print_json(reply.data.events if isinstance(reply.data, EventsData) else ())
     else:
         say(reply.verdict.sentence or "Sent.")
+
+
+def _npub(who: str) -> str:
+    """A whole key: names and beginnings are the team's, and a plain client may be anybody."""
+    if not who:
+        raise Fatal("Say to whom.", hint="meshconsole send --plain --to NPUB TEXT", exit_code=2)
+    from meshconsole.crypto.schnorr import npub_from_bech32
+
+    try:
+        return npub_from_bech32(who)
+    except Refused as error:
+        raise Fatal(
+            f"{who!r} is not a Nostr public key. {error.sentence}",
+            hint="For a device of the team: send it without --plain.",
+            exit_code=2,
+        ) from None
 
 
 def _to_one(home: Home, who: str, text: str) -> SendDirect:

@@ -70,6 +70,14 @@ class SendDirect(Message, frozen=True):
     text: Text
 
 
+class SendPlain(Message, frozen=True):
+    """To a plain Nostr key (npub1… or hex), by NIP-17: not post-quantum. Answered with `EventsData`
+    holding this device's copy."""
+
+    npub: Annotated[str, Meta(max_length=128)]
+    text: Text
+
+
 class ListInvites(Message, frozen=True):
     """The invites that this device has out. Answered with `InvitesData`."""
 
@@ -122,6 +130,7 @@ TeamCommand = (
     | SetPolicy
     | AdmitClient
     | SendDirect
+    | SendPlain
     | ListInvites
     | RevokeInvite
     | ListRoster

@@ -16,6 +16,7 @@ from meshconsole.crypto.bundle import BUNDLE_CONTEXT, KeyBundle, bundle_tags
 from meshconsole.crypto.encoding import b64, expand, lp
 from meshconsole.crypto.hybrid import check_unsigned, hybrid_message, signature_tag
 from meshconsole.crypto.lengths import check_seed
+from meshconsole.crypto.nip44 import conversation_key
 from meshconsole.crypto.schnorr import check_secret, public_key, sign_event
 
 if TYPE_CHECKING:
@@ -94,6 +95,10 @@ class Identity:
     def open_wrapped(self, info: bytes, ciphertext: bytes) -> bytes:
         """What was sealed to this device's KEM key by HPKE. Raises RemoteError when it does not open."""
         return self.provider.hpke_open(self.suite, self._kem_seed, info, ciphertext)
+
+    def plain_key(self, npub: str) -> bytes:
+        """NIP-44's key between this device and a Nostr key (hex). Not post-quantum. Raises Refused."""
+        return conversation_key(self._nostr_secret, npub)
 
     @property
     def _kem_seed(self) -> bytes:

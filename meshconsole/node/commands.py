@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshconsole.control import messages as m
-from meshconsole.control.team import SendDirect
+from meshconsole.control.team import SendDirect, SendPlain
 from meshconsole.core.config import ConfigError, changed_keys, shown_values
 from meshconsole.core.errors import Refused, Unavailable
 from meshconsole.core.text import safe
@@ -58,6 +58,8 @@ class Commands:
                 return await self._messaging.note(text)
             case SendDirect(npub=npub, text=text):
                 return await self._messaging.direct(npub, text)
+            case SendPlain(npub=npub, text=text):
+                return await self._messaging.plain(npub, text)
             case m.AddBlob(path=path):
                 return await self._add_blob(Path(path), report)
             case m.GetBlob(cid=cid, destination=destination):

@@ -1,4 +1,4 @@
-"""What this node writes for its owner: notes to the team, messages to one device."""
+"""What this node writes for its owner: notes to the team, messages to one device or to a plain client."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from meshconsole.control import messages as m
 from meshconsole.core.errors import Refused
+from meshconsole.crypto.schnorr import npub_from_bech32
+from meshconsole.team.plain import wrap_message
 
 if TYPE_CHECKING:
     from meshconsole.core.event import Event
@@ -30,6 +32,17 @@ class Messaging:
     async def direct(self, npub: str, text: str) -> m.Reply:
         event = self._governing.team().seal_direct(npub, text, _now())
         return await self._publish(event, "Sent.")
+
+    async def plain(self, npub: str, text: str) -> m.Reply:
+        team, to = self._node.membership.team, npub_from_bech32(npub)
+        if team is None:
+            sent, copy = wrap_message(self._node.identity, to, text, _now())
+        else:
+            sent, copy = team.wrap_plain(to, text, _now())
+        verdict = await self._node.publish(sent)
+        if not verdict.accepted:
+            return m.Reply(verdict)
+        return await self._publish(copy, "Sent. It is not post-quantum.")
 
     async def _publish(self, event: Event, done: str) -> m.Reply:
         verdict = await self._node.publish(event)

@@ -100,7 +100,7 @@ class Node:
         self.store = open_store(home, config, unlocked, self.governor.quota.events, self._may_go)
         self.state = NodeState(home.database, unlocked.database_key)
         self.membership = Membership(self.identity, self.provider, self.state)
-        self.recent = RecentEvents(lambda: self.membership.team)
+        self.recent = RecentEvents(lambda: self.membership.team, self.identity)
         self.access = TeamAccess(
             lambda: self.effective.privacy, lambda: self.membership.team, self.identity.npub
         )

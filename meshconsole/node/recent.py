@@ -18,12 +18,15 @@ from meshconsole.core import kinds
 from meshconsole.core.errors import Refused, RemoteError
 from meshconsole.core.status import EventView
 from meshconsole.core.verdict import ACCEPTED
+from meshconsole.team.notes import MAX_NOTE_BYTES
+from meshconsole.team.plain import NOT_POST_QUANTUM, PlainMessage, is_addressed, open_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from meshconsole.core.event import Event
     from meshconsole.core.verdict import Verdict
+    from meshconsole.crypto.identity import Identity
     from meshconsole.team.state import Team
 
 TEAM_CAPACITY = 2_000
@@ -35,7 +38,11 @@ STRANGERS_TEXT = 1_024
 ANSWER_BYTES = 6 << 20
 """What one answer may hold, well below the control socket's largest frame."""
 MAX_UNOPENED = 1_000
+MAX_UNOPENED_WRAPS = 200
+"""Apart from the team's events: any stranger may send them."""
 SEALED_KINDS = frozenset({kinds.TEAM_NOTE, kinds.FILE_MANIFEST, kinds.DIRECT_MESSAGE})
+MAX_NAMED = 3
+"""Recipients of a message to several that are named; the others are counted."""
 MAX_TAGS = 20
 """Of an event that is kept as it is until somebody looks."""
 
@@ -48,6 +55,7 @@ class _Opened(NamedTuple):
     to: str = ""
     removed: bool = False
     """It may have been written when its author did not belong any more."""
+    plain: PlainMessage | None = None
 
 
 class _Row(NamedTuple):
@@ -80,13 +88,15 @@ class _Ring:
 
 
 class RecentEvents:
-    def __init__(self, team: Callable[[], Team | None]) -> None:
+    def __init__(self, team: Callable[[], Team | None], me: Identity) -> None:
         self._team = team
+        self._me = me
         self._order = count()
         self._ours = _Ring(TEAM_CAPACITY)
         self._others = _Ring(OTHERS_CAPACITY)
         self._refused = _Ring(REFUSED_CAPACITY)
         self._unopened: dict[str, tuple[int, Event, EventView]] = {}
+        self._unopened_wraps: dict[str, tuple[int, Event, EventView]] = {}
         self._unseen: deque[tuple[Event, int, float, int, str]] = deque(maxlen=OTHERS_CAPACITY)
 
     def add(
@@ -115,42 +125,61 @@ class RecentEvents:
         self, event: Event, seq: int, received_at: float, size: int, via: str, verdict: Verdict
     ) -> EventView:
         opened = self._open(event)
-        view = EventView(
-            seq=seq,
-            id=event.id,
-            npub=event.pubkey,
-            author=self._author(event.pubkey, opened),
-            created_at=event.created_at,
-            received_at=received_at,
-            kind=event.kind,
-            words=kinds.kind_in_words(event.kind),
-            size=size,
-            accepted=verdict.accepted,
-            verdict=verdict.message or ("stored" if seq else "relayed"),
-            text=opened.text,
-            via=self._way(via),
-            sealed=event.kind in SEALED_KINDS,
-            to=opened.to,
+        view = self._shown(
+            EventView(
+                seq=seq,
+                id=event.id,
+                npub=event.pubkey,
+                author="",
+                created_at=event.created_at,
+                received_at=received_at,
+                kind=event.kind,
+                words=kinds.kind_in_words(event.kind),
+                size=size,
+                accepted=verdict.accepted,
+                verdict=verdict.message or ("stored" if seq else "relayed"),
+                via=self._way(via),
+                sealed=event.kind in SEALED_KINDS,
+            ),
+            opened,
         )
         row = _Row(next(self._order), view)
         self._ring(event, verdict).add(row)
         if not opened.final and verdict.accepted:
-            self._unopened[event.id] = (row.order, event, view)
-            if len(self._unopened) > MAX_UNOPENED:
-                del self._unopened[next(iter(self._unopened))]
+            wrap = event.kind == kinds.GIFT_WRAP
+            waiting = self._unopened_wraps if wrap else self._unopened
+            waiting[event.id] = (row.order, event, view)
+            if len(waiting) > (MAX_UNOPENED_WRAPS if wrap else MAX_UNOPENED):
+                del waiting[next(iter(waiting))]
         return view
+
+    def _shown(self, view: EventView, opened: _Opened) -> EventView:
+        """With what was found inside. A wrap is signed by a key that was made for it alone, so its
+        author is the one whose seal it holds."""
+        plain = opened.plain
+        npub = view.npub if plain is None else plain.author
+        name = self._author(npub) if plain is None else self._correspondent(npub)
+        return msgspec.structs.replace(
+            view,
+            npub=npub,
+            author=f"{name} (removed)" if opened.removed else name,
+            created_at=view.created_at if plain is None else plain.created_at,
+            words=view.words if plain is None else "plain message",
+            text=opened.text,
+            to=opened.to,
+        )
 
     def reopen(self) -> list[EventView]:
         """After the team has changed: what can be opened now and could not before."""
         views: list[EventView] = []
-        for event_id, (order, event, view) in list(self._unopened.items()):
-            opened = self._open(event)
-            if opened.final:
-                del self._unopened[event_id]
-                author = self._author(event.pubkey, opened)
-                view = msgspec.structs.replace(view, text=opened.text, author=author, to=opened.to)
-                self._ours.replace(order, view)
-                views.append(view)
+        for waiting, ring in ((self._unopened, self._ours), (self._unopened_wraps, self._others)):
+            for event_id, (order, event, view) in list(waiting.items()):
+                opened = self._open(event)
+                if opened.final:
+                    del waiting[event_id]
+                    view = self._shown(view, opened)
+                    ring.replace(order, view)
+                    views.append(view)
         return views
 
     def newest(self, limit: int, wanted: str = "") -> tuple[EventView, ...]:
@@ -174,11 +203,10 @@ class RecentEvents:
             return self._refused
         return self._ours if event.kind in kinds.TEAM_KINDS else self._others
 
-    def _author(self, npub: str, opened: _Opened | None = None) -> str:
+    def _author(self, npub: str) -> str:
         team = self._team()
         member = team.member(npub) if team is not None else None
-        name = member.name if member is not None else npub[:8]
-        return f"{name} (removed)" if opened is not None and opened.removed else name
+        return member.name if member is not None else npub[:8]
 
     def _way(self, via: str) -> str:
         """Where it came from, in words: a teammate's name, a client's address, "this device"."""
@@ -190,6 +218,8 @@ class RecentEvents:
     def _open(self, event: Event) -> _Opened:
         if event.kind in kinds.CONTROL_KINDS:
             return _Opened("")
+        if is_addressed(event, self._me.npub):
+            return self._open_plain(event)
         if event.kind not in SEALED_KINDS:
             return _Opened(_cut(event.content))
         team = self._team()
@@ -205,6 +235,29 @@ class RecentEvents:
         except (Refused, RemoteError) as error:
             return _Opened(f"sealed; {error.sentence}", final=False)
 
+    def _open_plain(self, event: Event) -> _Opened:
+        """Where the team's rule is off it is left as it came, and that is said."""
+        team = self._team()
+        if team is not None and not team.rules.plain_messages:
+            return _Opened("not opened: the team's rule plain_messages is off", final=False)
+        try:
+            message = open_message(self._me, event)
+        except Refused as error:
+            return _Opened(f"{NOT_POST_QUANTUM} not opened: {error.sentence}")
+        names = [self._correspondent(npub) for npub in message.recipients[:MAX_NAMED]]
+        more = len(message.recipients) - len(names)
+        to = ", ".join([*names, *([f"{more} more"] if more > 0 else [])])
+        author = team.member(message.author) if team is not None else None
+        removed = author is not None and author.removed
+        text = f"{NOT_POST_QUANTUM} {_cut(message.text, MAX_NOTE_BYTES)}"
+        return _Opened(text, to=to, removed=removed, plain=message)
+
+    def _correspondent(self, npub: str) -> str:
+        """A plain client by the name that an admin gave it."""
+        team = self._team()
+        known = {client.npub: client.name for client in team.clients()} if team is not None else {}
+        return known.get(npub) or self._author(npub)
+
 
 def _direct(team: Team, event: Event) -> _Opened:
     message = team.open_direct(event)
@@ -213,8 +266,8 @@ def _direct(team: Team, event: Event) -> _Opened:
     return _Opened(message.text, to=message.recipient_name, removed=message.author_removed)
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= STRANGERS_TEXT else text[:STRANGERS_TEXT] + "…"
+def _cut(text: str, most: int = STRANGERS_TEXT) -> str:
+    return text if len(text) <= most else text[:most] + "…"
 
 
 def _matches(view: EventView, wanted: str) -> bool:

@@ -15,7 +15,7 @@ import msgspec
 from meshconsole.core.errors import LocalError, Refused
 from meshconsole.crypto.bundle import open_bundle
 from meshconsole.crypto.schnorr import npub_from_bech32
-from meshconsole.team import direct, files, notes
+from meshconsole.team import direct, files, notes, plain
 from meshconsole.team.direct import Direct
 from meshconsole.team.entries import make_entry
 from meshconsole.team.epochs import EpochKey, grant_event
@@ -280,6 +280,25 @@ class Team(Knowledge):
             created_at=inner.created_at,
             author_removed=self.role_of(event.pubkey) is None,
         )
+
+    def wrap_plain(self, npub: str, text: str, now: int) -> tuple[Event, Event]:
+        """A message to a plain Nostr key (hex) and the copy for this device; not post-quantum."""
+        if not self.rules.plain_messages:
+            raise Refused(
+                "restricted",
+                "The team's rule plain_messages is off: nothing is sent that is not post-quantum.",
+                hint="An admin may change it: meshconsole team policy plain_messages=on",
+            )
+        if not self.may_write(self._me.npub):
+            raise Refused("restricted", "This device's role reads only; it may not write to anybody.")
+        member = self.member(npub)
+        if member is not None and not member.removed:
+            raise Refused(
+                "restricted",
+                "That key is a device of the team, which opens what is sealed for it.",
+                hint="Send it without --plain.",
+            )
+        return plain.wrap_message(self._me, npub, text, now)
 
     def seal_manifest(self, entry: FileEntry, now: int) -> Event:
         return files.seal_manifest(self._me, self._writing_key(), entry, now)

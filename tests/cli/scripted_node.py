@@ -54,6 +54,7 @@ from meshconsole.control.team import (
     RemoveMember,
     RevokeInvite,
     SendDirect,
+    SendPlain,
     SetRole,
 )
 from meshconsole.core.config import Config, changed_keys, to_values, with_values
@@ -275,6 +276,14 @@ class ScriptedNode:
                 name = next(member.name for member in STATUS.team.members if member.npub == npub)
                 sent = msgspec.structs.replace(EVENTS[0], kind=4206, words="direct", to=name)
                 return done("Sent.", EventsData((sent,)))
+            case SendPlain(text="not allowed"):
+                return refused(
+                    "restricted",
+                    "The team's rule plain_messages is off: nothing is sent that is not post-quantum.",
+                    "An admin may change it: meshconsole team policy plain_messages=on",
+                )
+            case SendPlain():
+                return done("Sent. It is not post-quantum.", EventsData(EVENTS[:1]))
             case AddBlob():
                 return done(data=BlobsData(BLOBS[:1]))
             case GetBlob(cid=cid) if cid != CID:

@@ -27,8 +27,10 @@ from meshconsole.control.team import (
     RemoveMember,
     RotateKey,
     SendDirect,
+    SendPlain,
     SetRole,
 )
+from meshconsole.crypto.schnorr import npub_to_bech32
 from tests.cli.scripted_node import BRAVO, CID, ScriptedNode
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ HERE = "/elsewhere/"
         ("send all set", SendNote("all set")),
         ("send --to bravo meet me", SendDirect(BRAVO, "meet me")),
         ("send --to B2B2B2 meet me", SendDirect(BRAVO, "meet me")),
+        (f"send --plain --to {BRAVO} meet me", SendPlain(BRAVO, "meet me")),
+        (f"send --plain --to {npub_to_bech32(BRAVO)} meet me", SendPlain(BRAVO, "meet me")),
         ("blobs add map.pdf", AddBlob(HERE + "map.pdf")),
         (f"blobs get {CID} -o copy.pdf", GetBlob(CID, HERE + "copy.pdf")),
         (f"blobs get {CID}", GetBlob(CID, HERE.rstrip("/"))),

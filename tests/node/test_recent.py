@@ -8,13 +8,16 @@ import msgspec
 import pytest
 
 from meshconsole.core.errors import Refused
+from meshconsole.core.kinds import GIFT_WRAP
 from meshconsole.core.verdict import ACCEPTED, refuse
 from meshconsole.crypto.identity import Identity
 from meshconsole.crypto.provider import default_provider
 from meshconsole.crypto.schnorr import sign_event
 from meshconsole.crypto.suites import MC1
-from meshconsole.node.recent import OTHERS_CAPACITY, STRANGERS_TEXT, RecentEvents
+from meshconsole.node.recent import MAX_UNOPENED_WRAPS, OTHERS_CAPACITY, STRANGERS_TEXT, RecentEvents
 from meshconsole.team.direct import seal_direct
+from meshconsole.team.ops import Policy
+from meshconsole.team.plain import wrap_message
 from meshconsole.team.state import Team
 
 if TYPE_CHECKING:
@@ -37,26 +40,26 @@ def shown(recent: RecentEvents, event: Event, via: str = "local", seq: int = 1) 
 
 
 def test_a_team_note_is_opened_and_named(team: Team) -> None:
-    view = shown(RecentEvents(lambda: team), team.seal_note("at the ridge", NOW))
+    view = shown(RecentEvents(lambda: team, ME), team.seal_note("at the ridge", NOW))
     assert (view.author, view.words, view.text, view.sealed) == ("alpha", "team note", "at the ridge", True)
     assert (view.via, view.verdict) == ("this device", "stored")
 
 
 def test_without_the_key_it_says_so(team: Team) -> None:
-    view = shown(RecentEvents(lambda: None), team.seal_note("at the ridge", NOW))
+    view = shown(RecentEvents(lambda: None, ME), team.seal_note("at the ridge", NOW))
     assert "no key" in view.text
     assert "ridge" not in view.text
 
 
 def test_the_way_is_told_by_name(team: Team) -> None:
-    recent = RecentEvents(lambda: team)
+    recent = RecentEvents(lambda: team, ME)
     note = sign_event(bytes([2]) * 32, 1, (), "hello", NOW)
     assert shown(recent, note, via=f"link {ME.npub}").via == "alpha"
     assert shown(recent, note, via="client 192.0.2.1").via == "client 192.0.2.1"
 
 
 def test_refused_events_are_kept_with_the_reason(team: Team) -> None:
-    recent = RecentEvents(lambda: team)
+    recent = RecentEvents(lambda: team, ME)
     shown(recent, sign_event(bytes([2]) * 32, 1, (), "bad", NOW), seq=0)
     (view,) = recent.newest(10)
     assert not view.accepted
@@ -64,7 +67,7 @@ def test_refused_events_are_kept_with_the_reason(team: Team) -> None:
 
 
 def test_the_filter_keeps_and_inverts(team: Team) -> None:
-    recent = RecentEvents(lambda: team)
+    recent = RecentEvents(lambda: team, ME)
     for text in ("red", "green", "blue"):
         shown(recent, team.seal_note(text, NOW))
     assert [view.text for view in recent.newest(10, "GREEN")] == ["green"]
@@ -73,7 +76,7 @@ def test_the_filter_keeps_and_inverts(team: Team) -> None:
 
 
 def test_strangers_cannot_push_the_teams_notes_out_of_sight(team: Team) -> None:
-    recent = RecentEvents(lambda: team)
+    recent = RecentEvents(lambda: team, ME)
     shown(recent, team.seal_note("at the ridge", NOW))
     for number in range(3000):
         shown(recent, sign_event(bytes([2]) * 32, 1, (), str(number), NOW), seq=number % 2)
@@ -84,7 +87,7 @@ def test_strangers_cannot_push_the_teams_notes_out_of_sight(team: Team) -> None:
 
 
 def test_an_answer_is_bounded_in_bytes_and_cut_text_says_so(team: Team) -> None:
-    recent = RecentEvents(lambda: team)
+    recent = RecentEvents(lambda: team, ME)
     for _ in range(600):
         shown(recent, team.seal_note("\N{GRINNING FACE}" * 4000, NOW))
     assert len(msgspec.msgpack.encode(recent.newest(5000))) < 8 << 20
@@ -95,7 +98,7 @@ def test_an_answer_is_bounded_in_bytes_and_cut_text_says_so(team: Team) -> None:
 
 def test_what_came_before_its_key_is_opened_when_the_key_comes(team: Team) -> None:
     known: list[Team] = []
-    recent = RecentEvents(lambda: known[0] if known else None)
+    recent = RecentEvents(lambda: known[0] if known else None, ME)
     shown(recent, team.seal_note("early", NOW))
     assert recent.reopen() == []
     known.append(team)
@@ -105,7 +108,7 @@ def test_what_came_before_its_key_is_opened_when_the_key_comes(team: Team) -> No
 
 
 def test_what_nobody_saw_is_there_when_somebody_looks(team: Team) -> None:
-    recent = RecentEvents(lambda: team)
+    recent = RecentEvents(lambda: team, ME)
     first = sign_event(bytes([2]) * 32, 1, (), "first", NOW)
     assert recent.add_unseen(first, 1, NOW, 100, "client 192.0.2.1")
     shown(recent, sign_event(bytes([2]) * 32, 1, (), "bad", NOW), seq=0)
@@ -120,7 +123,7 @@ def test_what_nobody_saw_is_there_when_somebody_looks(team: Team) -> None:
 
 
 def test_what_is_large_or_the_teams_is_not_kept_for_later(team: Team) -> None:
-    recent = RecentEvents(lambda: team)
+    recent = RecentEvents(lambda: team, ME)
     large = sign_event(bytes([2]) * 32, 1, (), "x" * (STRANGERS_TEXT + 1), NOW)
     for event in (large, team.seal_note("at the ridge", NOW)):
         assert not recent.add_unseen(event, 1, NOW, 100, "local")
@@ -133,7 +136,7 @@ def test_a_message_to_one_device_says_who_from_and_to(team: Team) -> None:
     theirs = Team.load(bravo, events, default_provider())
     assert theirs is not None
     message = team.seal_direct(bravo.npub, "at the ford", NOW)
-    for recent in (RecentEvents(lambda: team), RecentEvents(lambda: theirs)):
+    for recent in (RecentEvents(lambda: team, ME), RecentEvents(lambda: theirs, bravo)):
         view = shown(recent, message)
         assert (view.author, view.to, view.text, view.words) == ("alpha", "bravo", "at the ford", "direct")
         assert (view.line, view.sealed) == ("to bravo: at the ford", True)
@@ -142,7 +145,7 @@ def test_a_message_to_one_device_says_who_from_and_to(team: Team) -> None:
     with pytest.raises(Refused):
         theirs.seal_direct(ME.npub, "I never left", NOW)
     late = seal_direct(bravo, ME.bundle, theirs.epochs_held()[0], "I never left", NOW)
-    assert shown(RecentEvents(lambda: team), late).author == "bravo (removed)"
+    assert shown(RecentEvents(lambda: team, ME), late).author == "bravo (removed)"
 
 
 def test_messages_between_others_are_seen_and_do_not_wait_to_be_opened(team: Team) -> None:
@@ -152,7 +155,63 @@ def test_messages_between_others_are_seen_and_do_not_wait_to_be_opened(team: Tea
         events += team.admit(device.bundle_event(NOW), f"device {number}", "member", NOW)
     theirs = Team.load(devices[0], events, default_provider())
     assert theirs is not None
-    recent = RecentEvents(lambda: team)
+    recent = RecentEvents(lambda: team, ME)
     view = shown(recent, theirs.seal_direct(devices[1].npub, "between us", NOW))
     assert (view.author, view.to, view.text) == ("device 0", "", "sealed; between two other devices")
     assert recent.reopen() == []
+
+
+# --- Messages of plain Nostr clients ----------------------------------------------------------------
+
+PHONE = Identity(bytes([9]) * 32, MC1, default_provider())
+
+
+def test_a_plain_message_stays_closed_until_the_rule_allows_it(team: Team) -> None:
+    recent = RecentEvents(lambda: team, ME)
+    theirs, mine = wrap_message(PHONE, ME.npub, "hello", NOW)
+    closed = shown(recent, theirs, via="client 192.0.2.1")
+    assert closed.text == "not opened: the team's rule plain_messages is off"
+    assert closed.author != PHONE.npub[:8]
+    assert shown(recent, mine).text == mine.content[:STRANGERS_TEXT] + "…", "not for this device"
+    assert recent.reopen() == []
+    team.set_policy(Policy(plain_messages=True), NOW)
+    (opened,) = recent.reopen()
+    assert recent.newest(10)[0] == opened
+    assert (opened.npub, opened.author, opened.to) == (PHONE.npub, PHONE.npub[:8], "alpha")
+    assert (opened.created_at, opened.words) == (NOW, "plain message")
+    assert (opened.text, opened.sealed) == ("[not post-quantum] hello", False)
+
+
+def test_an_admitted_clients_message_bears_the_name_it_was_given(team: Team) -> None:
+    team.set_policy(Policy(plain_messages=True), NOW)
+    team.admit_client(PHONE.npub, "medic's phone", "member", NOW)
+    recent = RecentEvents(lambda: team, ME)
+    theirs, _ = wrap_message(PHONE, ME.npub, "two bags", NOW)
+    assert shown(recent, theirs).author == "medic's phone"
+    _, copy = team.wrap_plain(PHONE.npub, "on my way", NOW)
+    view = shown(recent, copy)
+    assert (view.author, view.to, view.line) == (
+        "alpha",
+        "medic's phone",
+        "to medic's phone: [not post-quantum] on my way",
+    )
+
+
+def test_without_a_team_there_is_no_rule_and_the_mark_is_there_all_the_same() -> None:
+    recent = RecentEvents(lambda: None, ME)
+    theirs, _ = wrap_message(PHONE, ME.npub, "hello", NOW)
+    assert shown(recent, theirs).text == "[not post-quantum] hello"
+    broken = sign_event(bytes([2]) * 32, GIFT_WRAP, (("p", ME.npub),), "junk", NOW)
+    assert shown(recent, broken).text.startswith("[not post-quantum] not opened: It does not open")
+
+
+def test_strangers_wraps_do_not_push_out_what_waits_for_the_teams_key(team: Team) -> None:
+    known: list[Team] = [team]
+    other = Team.found(PHONE, "Other", "other", NOW, default_provider())[0]
+    recent = RecentEvents(lambda: known[0], ME)
+    shown(recent, other.seal_note("early", NOW))
+    for number in range(MAX_UNOPENED_WRAPS + 5):
+        shown(recent, sign_event(bytes([2]) * 32, GIFT_WRAP, (("p", ME.npub),), str(number), NOW))
+    assert len(recent._unopened_wraps) == MAX_UNOPENED_WRAPS
+    known[0] = other
+    assert "early" in [view.text for view in recent.reopen()]

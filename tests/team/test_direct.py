@@ -137,6 +137,14 @@ def test_a_relay_and_a_stranger_to_the_epoch_open_nothing(alpha: Device, bravo: 
         direct.open_direct(bravo.me, event, other, bravo.npub)
 
 
+def test_the_boxs_key_needs_the_epochs_and_each_wrap_names_its_device(alpha: Device, bravo: Device) -> None:
+    epoch, secret = epoch_of(alpha), bytes(SECRET_LEN)
+    other = EpochKey(epoch.team, epoch.n, bytes(32))
+    assert direct._key(epoch, secret) != direct._key(other, secret)
+    infos = {direct._info(epoch, alpha.npub, bravo.npub, device.me.bundle) for device in (alpha, bravo)}
+    assert len(infos) == 2
+
+
 def test_it_is_not_passed_on_to_another_recipient(alpha: Device, bravo: Device, charlie: Device) -> None:
     """By the recipient, who knows what is inside, or by a third one, who does not."""
     event = alpha.team.seal_direct(bravo.npub, "only you", NOW)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from meshconsole.console.widgets.lines import Column, Lines
 from meshconsole.console.words import clock_in_words, moment_in_words, short_key, size_in_words
-from meshconsole.core.kinds import DIRECT_MESSAGE
+from meshconsole.core.kinds import DIRECT_MESSAGE, GIFT_WRAP
 from meshconsole.core.status import EventView
 from meshconsole.core.text import safe_lines
 
@@ -84,6 +84,8 @@ def in_full(event: EventView) -> list[tuple[str, str]]:
 
 
 def _sealed(event: EventView) -> str:
+    if event.kind == GIFT_WRAP:
+        return "not post-quantum"
     if not event.sealed:
         return "no"
     return "yes, to one device" if event.kind == DIRECT_MESSAGE else "yes, to the team"
