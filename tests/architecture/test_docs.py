@@ -34,3 +34,15 @@ def test_commands_and_targets_exist(path: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert not set(_COMMAND.findall(text)) - set(COMMANDS)
     assert not set(_TARGET.findall(text)) - targets
+
+
+def test_each_decision_has_a_number_of_its_own() -> None:
+    paths = sorted((ROOT / "docs/decisions").glob("*.md"))
+    numbers = [int(path.name[:4]) for path in paths]
+    assert numbers == list(range(1, len(paths) + 1))
+    headings = [path.read_text().partition("\n")[0] for path in paths]
+    assert not [
+        heading
+        for number, heading in zip(numbers, headings, strict=True)
+        if not heading.startswith(f"# {number}. ")
+    ]
