@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 from meshconsole.core.errors import MeshconsoleError, Refused, Unavailable
 from meshconsole.core.verdict import Verdict, refuse
 from meshconsole.relay.counting import Counted, count_stored
+from meshconsole.relay.store import first_page
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from meshconsole.core.config import RelaySection
-    from meshconsole.relay.filter import Filter
     from meshconsole.relay.happening import Counting, Subscription
     from meshconsole.relay.session import Session
-    from meshconsole.relay.store import EventStore, Selection
+    from meshconsole.relay.store import Answer, EventStore
     from meshconsole.relay.threads import LoopThreads
     from meshconsole.relay.traffic import Traffic
 
@@ -33,10 +33,6 @@ PAGE_BYTES = 256 * 1024
 """Stored events are read and sent in pages of about this size, so that memory stays bounded."""
 
 SETTLE_S = 1.0
-
-PAGE_KEYS = 256
-FIRST_KEYS = 32
-"""So many events are read before their size is known."""
 
 
 class Answering:
@@ -83,43 +79,44 @@ class Answering:
             return
         cap = self._config().max_limit
         self._readers.do(
-            partial(self._first_page, filters, cap),
+            partial(self._store.answer, filters, cap, PAGE_BYTES),
             partial(self._opened, subscription),
             partial(self._give_up, subscription),
         )
 
-    def _opened(self, subscription: Subscription, page: tuple[Selection, list[bytes], int]) -> None:
-        selection, raws, taken = page
-        if selection.head_seq > subscription.since:
+    def _opened(self, subscription: Subscription, answer: Answer) -> None:
+        if answer.head_seq > subscription.since:
             subscription.sent = set()
-        self._send_stored(subscription, raws)
-        if taken == len(selection.keys):
-            self._finish(subscription, selection)
+        self._send_stored(subscription, answer.raws)
+        if not answer.rest:
+            self._finish(subscription, answer)
         elif not subscription.closed:
-            task = asyncio.create_task(self._send_rest(subscription, selection, taken))
+            task = asyncio.create_task(self._send_rest(subscription, answer))
             self._pages.add(task)
             task.add_done_callback(self._pages.discard)
 
-    async def _send_rest(self, subscription: Subscription, selection: Selection, taken: int) -> None:
-        keys = selection.keys[taken:]
+    async def _send_rest(self, subscription: Subscription, answer: Answer) -> None:
+        keys = answer.rest
         try:
             while keys and not subscription.closed:
                 if not await self._drained(subscription.session):
                     return
-                raws, taken = await self._readers.run(partial(self._page, keys))
+                raws, taken = await self._readers.run(
+                    partial(first_page, self._store.fetch, keys, PAGE_BYTES)
+                )
                 self._send_stored(subscription, raws)
                 keys = keys[taken:]
         except MeshconsoleError as error:
             self._give_up(subscription, error)
             return
-        self._finish(subscription, selection)
+        self._finish(subscription, answer)
 
-    def _finish(self, subscription: Subscription, selection: Selection) -> None:
+    def _finish(self, subscription: Subscription, answer: Answer) -> None:
         """What a filter with `limit` 0 leaves out was not looked for, so it is not known (NIP-67)."""
         unasked = any(wanted.limit == 0 and not wanted.impossible for wanted in subscription.filters)
-        complete = None if unasked and selection.complete else selection.complete
-        settled = self._announced() >= selection.head_seq
-        subscription.session.finish(subscription, selection.head_seq, complete=complete, settled=settled)
+        complete = None if unasked and answer.complete else answer.complete
+        settled = self._announced() >= answer.head_seq
+        subscription.session.finish(subscription, answer.head_seq, complete=complete, settled=settled)
         if not settled:
             self._loop.call_later(SETTLE_S, self._settle, subscription)
 
@@ -155,25 +152,6 @@ class Answering:
             self._traffic.queries_cut += isinstance(error, Unavailable)
             verdict = _in_words(error)
             asked.session.uncounted(asked.id, Refused(verdict.code, verdict.sentence))
-
-    def _first_page(self, filters: Sequence[Filter], cap: int) -> tuple[Selection, list[bytes], int]:
-        selection = self._store.select(filters, cap)
-        raws, taken = self._page(selection.keys)
-        return selection, raws, taken
-
-    def _page(self, keys: Sequence[int]) -> tuple[list[bytes], int]:
-        """About PAGE_BYTES of events, and how many of the keys that took."""
-        raws: list[bytes] = []
-        size = taken = 0
-        count = FIRST_KEYS
-        while taken < len(keys) and size < PAGE_BYTES:
-            more = self._store.fetch(keys[taken : taken + count])
-            taken += min(count, len(keys) - taken)
-            raws += more
-            size += sum(map(len, more))
-            average = size // max(1, len(raws)) or 1
-            count = min(PAGE_KEYS, 1 + max(0, PAGE_BYTES - size) // average)
-        return raws, taken
 
 
 def _in_words(error: BaseException) -> Verdict:

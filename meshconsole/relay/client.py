@@ -22,12 +22,12 @@ from websockets.protocol import State
 
 from meshconsole.relay import messages
 from meshconsole.relay.deflate import deflated_frames
-from meshconsole.relay.frames import NEED_MORE, next_frame, text_frames
+from meshconsole.relay.frames import NEED_MORE, Batch, next_frame, one_by_one, text_frames
 from meshconsole.relay.places import http_answer
 from meshconsole.relay.pulse import Signs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from websockets.http11 import Request, Response
 
@@ -158,10 +158,10 @@ class ClientConnection(ServerConnection):
             self.send_data()
             self.loop.call_later(LINGER_S, self.transport.abort)
 
-    def frames(self, several: list[bytes]) -> bytes:
+    def frames(self, several: Sequence[bytes | Batch]) -> bytes:
         """Text messages as they go over this connection."""
         extensions = self.protocol.extensions
-        return deflated_frames(several, extensions) if extensions else text_frames(several)
+        return deflated_frames(one_by_one(several), extensions) if extensions else text_frames(several)
 
     def ping_now(self) -> None:
         """Any answer will do: what is received is counted, not matched."""
@@ -408,7 +408,7 @@ class ClientPort:
             if not connection.is_open:
                 session.outbox()  # nobody reads it any more
                 break
-            piece = connection.frames(session.outbox(WRITE_BYTES))
+            piece = connection.frames(session.take(WRITE_BYTES))
             self._use.bytes_out += len(piece)
             if self._meter is None or (self._eager is not None and self._eager.try_out(len(piece))):
                 connection.transport.write(piece)

@@ -1,10 +1,11 @@
-"""Connections for reading: each in one read transaction at a time, with a time budget."""
+"""Connections for reading: each in one read transaction at a time, with a budget of processor time."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import Fatal
@@ -19,62 +20,92 @@ MAX_READERS = 4
 STEPS_BETWEEN_LOOKS = 20_000
 """Of SQLite's machine, about a millisecond: so often a statement looks at the clock."""
 
+PATIENCE = 5
+"""Times its budget that a query may take by the clock: on a busy machine or a slow disk it waits more than
+it works, and others are not held up by that."""
+
 
 class _Reader:
-    """A connection that breaks off what runs beyond `deadline` (monotonic seconds)."""
+    """A connection that breaks off what takes longer than its budget."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.deadline = 0.0
-        connection.set_progress_handler(lambda: time.monotonic() > self.deadline, STEPS_BETWEEN_LOOKS)
+        self._until = self._at_last = 0.0
+        connection.set_progress_handler(self._is_over, STEPS_BETWEEN_LOOKS)
+
+    def begin(self, budget_s: float) -> None:
+        """In the thread that is going to read."""
+        self._until = time.thread_time() + budget_s
+        self._at_last = time.monotonic() + budget_s * PATIENCE
+        self.connection.execute("begin")
+
+    def _is_over(self) -> bool:
+        return time.thread_time() > self._until or time.monotonic() > self._at_last
 
 
 class Readers:
-    """Opens connections as they are needed, at most MAX_READERS."""
+    """Opens connections as they are needed, at most MAX_READERS. The one used last is taken first: its
+    cache is the warmest, and those that are not needed any more stay small."""
 
     def __init__(self, connect: Callable[[], Connection]) -> None:
         self._connect = connect
-        self._idle: list[_Reader] = []
-        self._free = threading.Semaphore(MAX_READERS)
-        self._lock = threading.Lock()
+        self._idle: deque[_Reader] = deque()
+        self._opened = 0
+        self._waiting = 0
+        self._free = threading.Condition()
         self._closed = False
 
     @contextlib.contextmanager
     def reading(self, budget_s: float) -> Iterator[Connection]:
-        """Waits for a connection. Raises Fatal when the store is closed; what runs beyond the budget
-        raises the database's error for an interrupt."""
+        """Waits for a connection. Raises Fatal when the store is closed; what takes longer than the budget,
+        in the processor's time of this thread, raises the database's error for an interrupt."""
         reader = self._take()
-        reader.deadline = time.monotonic() + budget_s
         try:
-            reader.connection.execute("begin")
+            reader.begin(budget_s)
             yield reader.connection
         finally:
             self._give_back(reader)
 
     def close(self) -> None:
-        with self._lock:
+        with self._free:
             self._closed = True
-            for reader in self._idle:
-                reader.connection.close()
-            self._idle.clear()
+            while self._idle:
+                self._idle.pop().connection.close()
+            self._free.notify_all()
 
     def _take(self) -> _Reader:
-        self._free.acquire()
+        if not self._closed:
+            with contextlib.suppress(IndexError):
+                return self._idle.pop()  # at most times there is one, and no lock is needed
+        with self._free:
+            self._waiting += 1
+            try:
+                while not self._closed:
+                    with contextlib.suppress(IndexError):
+                        return self._idle.pop()
+                    if self._opened < MAX_READERS:
+                        self._opened += 1
+                        break
+                    self._free.wait()
+            finally:
+                self._waiting -= 1
+            if self._closed:
+                raise Fatal("The event store is closed.")
         try:
-            with self._lock:
-                if self._closed:
-                    raise Fatal("The event store is closed.")
-                return self._idle.pop() if self._idle else _Reader(self._connect())
+            return _Reader(self._connect())
         except BaseException:
-            self._free.release()
+            with self._free:
+                self._opened -= 1
+                self._free.notify()
             raise
 
     def _give_back(self, reader: _Reader) -> None:
         with contextlib.suppress(*DatabaseErrors):
             reader.connection.execute("rollback")
-        with self._lock:
-            if self._closed:
-                reader.connection.close()
-            else:
-                self._idle.append(reader)
-        self._free.release()
+        self._idle.append(reader)
+        if self._waiting or self._closed:  # whoever waits said so before it looked
+            with self._free:
+                if self._closed:
+                    while self._idle:
+                        self._idle.pop().connection.close()
+                self._free.notify()

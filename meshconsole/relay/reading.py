@@ -26,7 +26,6 @@ from meshconsole.core.kinds import GATED_KINDS
 from meshconsole.relay.filter import Filter, matches
 from meshconsole.relay.keys import MAX_KEY, KeyedHash, id_bytes, key_range, short_id
 from meshconsole.relay.searching import SEARCHABLE, match_expression
-from meshconsole.relay.writing import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -76,6 +75,8 @@ class Walk(NamedTuple):
     places: str
     place_lists: tuple[str, ...]
     more: str = ""
+    place: tuple[int, int] | None = None
+    """The only place, where that is known without looking."""
 
 
 class Reading:
@@ -144,24 +145,37 @@ class Reading:
 
     def _by_ids(self, wanted: Filter, limit: int, span: Span) -> list[int]:
         sought = wanted.ids or frozenset()
-        ids = sorted(sought)
-        nothing_else = replace(wanted, ids=None, since=None, until=None, limit=None) == _ANYTHING
-        found: list[int] = []
-        for start in range(0, len(ids), CHUNK):
-            numbers = _numbers(short_id(event_id) for event_id in ids[start : start + CHUNK])
-            where = f"e.short_id in ({numbers}) and e.key between ? and ?{self.alive('e')}"
-            if nothing_else:
-                rows = self._db.execute(
-                    f"select e.key, e.short_id, e.rest from events e where {where}", (span.low, span.high)
-                )
-                found.extend(key for key, *parts in rows if id_bytes(*parts).hex() in sought)
-                continue
+        shorts = _json(sorted({short_id(event_id) for event_id in sought}))
+        where = "json_each(?) k cross join events e on e.short_id = k.value"
+        alive = f"e.key between ? and ?{self.alive('e')}"
+        bounds = (shorts, span.low, span.high)
+        gate = replace(_ANYTHING, kinds=wanted.kinds, hidden=wanted.hidden, addressed=wanted.addressed)
+        if replace(wanted, ids=None, since=None, until=None, limit=None) == gate:
+            # Kinds tell enough; only wrapped messages have to be looked into.
+            row = self._db.execute(
+                "select group_concat(e.key), group_concat(e.short_id), group_concat(hex(e.rest)),"
+                f" group_concat(e.kind) from {where} where {alive}",
+                bounds,
+            ).fetchone()
+            found = []
+            for key, start, rest, kind in zip(*(column.split(",") for column in row if column), strict=True):
+                if id_bytes(int(start), bytes.fromhex(rest)).hex() not in sought:
+                    continue
+                if self._passes(int(key), int(kind), wanted):
+                    found.append(int(key))
+        else:
             rows = self._db.execute(
-                f"select e.key, b.raw from events e join bodies b on b.key = e.key where {where}",
-                (span.low, span.high),
+                f"select e.key, b.raw from {where} join bodies b on b.key = e.key where {alive}", bounds
             )
-            found.extend(key for key, raw in rows if matches(wanted, decode_event(raw)))
+            found = [key for key, raw in rows if matches(wanted, decode_event(raw))]
         return sorted(found, reverse=not span.upwards)[:limit]
+
+    def _passes(self, key: int, kind: int, wanted: Filter) -> bool:
+        if kind in wanted.hidden or (wanted.kinds is not None and kind not in wanted.kinds):
+            return False
+        if wanted.addressed is None or kind not in GATED_KINDS:
+            return True
+        return any(matches(wanted, decode_event(raw)) for raw in bodies(self._db, [key]))
 
     def _search(self, wanted: Filter, span: Span, columns: str) -> str:
         """A statement for the events that hold the words; its parameter is the expression."""
@@ -194,9 +208,10 @@ class Reading:
         elif wanted.authors is not None:
             walk = self._along_authors(wanted)
         elif wanted.kinds is not None:
-            kinds = _json(wanted.kinds - wanted.hidden)
+            kinds = list(wanted.kinds - wanted.hidden)
             places = "select value, 0 from json_each(?)"
-            walk = Walk("events", "x.kind = {p}.a", places, (kinds,), self.alive("x"))
+            place = (kinds[0], 0) if len(kinds) == 1 else None
+            walk = Walk("events", "x.kind = {p}.a", places, (_json(kinds),), self.alive("x"), place)
         else:
             sql = (
                 f"select key from events x where key between ? and ?{_not_in('kind', wanted)}"
@@ -215,15 +230,15 @@ class Reading:
         if wanted.authors is not None:
             authors = _numbers(self._author_numbers(wanted.authors))
             more += f" and (select e.author from events e where e.key = x.key) in ({authors})"
-        hashes = _json(self._hashes.tag(first[0], value) for value in first[1])
+        hashes = [self._hashes.tag(first[0], value) for value in first[1]]
         return _walk("tags", "hash", hashes, wanted, more)
 
     def _along_authors(self, wanted: Filter) -> Walk:
-        authors = _json(self._author_numbers(wanted.authors or frozenset()))
+        authors = self._author_numbers(wanted.authors or frozenset())
         return _walk("events", "author", authors, wanted, self.alive("x"))
 
     def _follow(self, walk: Walk, limit: int, span: Span) -> list[int]:
-        places = self._db.execute(walk.places, walk.place_lists).fetchmany(2)
+        places = [walk.place] if walk.place else self._db.execute(walk.places, walk.place_lists).fetchmany(2)
         if not places:
             return []
         if len(places) == 1:
@@ -275,14 +290,15 @@ def beyond(key: int, span: Span) -> Span:
     return span._replace(low=key + 1) if span.upwards else span._replace(high=key - 1)
 
 
-def _walk(table: str, column: str, values: str, wanted: Filter, more: str) -> Walk:
+def _walk(table: str, column: str, values: list[int], wanted: Filter, more: str) -> Walk:
     """Along the kinds of each value of an index over (column, kind)."""
     at = f"x.{column} = {{p}}.a and x.kind = {{p}}.b"
     hidden = _not_in("b", wanted)
     if wanted.kinds is not None and len(wanted.kinds) <= FEW_KINDS:
-        kinds = _json(wanted.kinds - wanted.hidden)
+        kinds = list(wanted.kinds - wanted.hidden)
         places = "select a.value as a, b.value as b from json_each(?) a, json_each(?) b"
-        return Walk(table, at, places, (values, kinds), more)
+        place = (values[0], kinds[0]) if len(values) == len(kinds) == 1 else None
+        return Walk(table, at, places, (_json(values), _json(kinds)), more, place)
     next_kind = f"(select min(kind) from {table} where {column} = {{a}} and kind > {{b}})"
     among = "" if wanted.kinds is None else f" and b in ({_numbers(wanted.kinds)})"
     places = (
@@ -291,7 +307,7 @@ def _walk(table: str, column: str, values: str, wanted: Filter, more: str) -> Wa
         f" select a, {next_kind.format(a='kinds.a', b='kinds.b')} from kinds where b is not null)"
         f" select a, b from kinds) where b is not null{among}{hidden}"
     )
-    return Walk(table, at, places, (values,), more)
+    return Walk(table, at, places, (_json(values),), more)
 
 
 def _ungated(wanted: Filter) -> list[Filter]:

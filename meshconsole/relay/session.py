@@ -22,6 +22,7 @@ import msgspec
 from meshconsole.core.limits import TokenBucket
 from meshconsole.core.verdict import Verdict, refuse
 from meshconsole.relay import messages
+from meshconsole.relay.frames import Batch, one_by_one
 from meshconsole.relay.verbs import VERBS, broken
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ MAX_WAITING_BYTES = 1 << 20
 
 MAX_UNSENT_BYTES = 1 << 20
 """Live events that a slow client may owe; beyond it the subscription ends, never silently."""
+
+BATCH_BYTES = 64 * 1024
+"""Stored events are sent in batches of about this size."""
 
 ID = slice(7, 71)
 """Where canonical events have their id."""
@@ -79,7 +83,7 @@ class Session:
         self._challenged = False
         self._wake = wake
         self._ended = False
-        self._out: list[bytes] = []
+        self._out: list[bytes | Batch] = []
         self._out_bytes = 0
         self.apply(config)
         if not client.trusted and not client.house.access.public():
@@ -158,10 +162,10 @@ class Session:
     def stored(self, subscription: Subscription, raws: Sequence[bytes]) -> None:
         """Part of the stored events."""
         if not subscription.closed and raws:
-            prefix = subscription.prefix
             if subscription.sent is not None:
                 subscription.sent.update(raw[ID] for raw in raws)
-            self._send_all([prefix + raw + b"]" for raw in raws])
+            for batch in Batch(subscription.prefix, raws).parts(BATCH_BYTES):
+                self.send(batch)
 
     def finish(
         self, subscription: Subscription, snapshot: int, *, complete: bool | None = None, settled: bool = True
@@ -230,6 +234,10 @@ class Session:
 
     def outbox(self, limit: int | None = None) -> list[bytes]:
         """Takes what is to be sent, in order, one text message each; about `limit` bytes of it."""
+        return one_by_one(self.take(limit))
+
+    def take(self, limit: int | None = None) -> list[bytes | Batch]:
+        """As `outbox`, but what stands together is left together."""
         if limit is None or self._out_bytes <= limit:
             out, self._out, self._out_bytes = self._out, [], 0
             return out
@@ -245,7 +253,7 @@ class Session:
 
     # --- For the verbs -------------------------------------------------------------------------------
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: bytes | Batch) -> None:
         if self._ended:
             return
         if not self._out:
@@ -284,14 +292,6 @@ class Session:
         if not self._challenged:
             self._challenged = True
             self.send(messages.auth(self._challenge))
-
-    def _send_all(self, several: list[bytes]) -> None:
-        if self._ended:
-            return
-        if not self._out:
-            self._wake()
-        self._out += several
-        self._out_bytes += sum(map(len, several))
 
 
 def _was_sent(subscription: Subscription, message: bytes) -> bool:

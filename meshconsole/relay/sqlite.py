@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from meshconsole.relay.readers import Readers
 from meshconsole.relay.reading import Reading, Span, beyond, bodies
 from meshconsole.relay.retention import is_versioned
 from meshconsole.relay.store import (
+    Answer,
     Entry,
     EvictionClass,
     FeedRow,
@@ -37,6 +39,7 @@ from meshconsole.relay.store import (
     StoreUsage,
     Tally,
     Written,
+    answered,
     as_entry,
     within_limits,
 )
@@ -182,22 +185,13 @@ class SqliteEventStore:
     def select(self, filters: Sequence[Filter], cap: int) -> Selection:
         caught_up = self._catch_up(filters)
         with self._reading() as connection:
-            head = int(
-                connection.execute("select value from relay_state where name = 'head_seq'").fetchone()[0]
-            )
-            reading = self._reader(connection)
-            limits = [cap if wanted.limit is None else min(cap, wanted.limit) for wanted in filters]
-            sought = [
-                reading.ranked(wanted, limit + 1) for wanted, limit in zip(filters, limits, strict=True)
-            ]
-        found, complete = within_limits(sought, limits)
-        if not caught_up:
-            complete = False
-        if len(found) == 1:
-            return Selection(found[0], head, complete)
-        if any(wanted.terms for wanted in filters):
-            return Selection(list(dict.fromkeys(chain(*found))), head, complete)
-        return Selection(sorted(set(chain(*found)), reverse=True), head, complete)
+            return self._select(connection, filters, cap, caught_up=caught_up)
+
+    def answer(self, filters: Sequence[Filter], cap: int, size: int) -> Answer:
+        caught_up = self._catch_up(filters)
+        with self._reading() as connection:
+            selection = self._select(connection, filters, cap, caught_up=caught_up)
+            return answered(selection, partial(bodies, connection), size)
 
     def fetch(self, keys: Sequence[int]) -> list[bytes]:
         with self._reading() as connection:
@@ -388,6 +382,22 @@ class SqliteEventStore:
             self._readers.close()
             self._upkeep_connection.close()
             self._writer.close()
+
+    def _select(
+        self, connection: Connection, filters: Sequence[Filter], cap: int, *, caught_up: bool
+    ) -> Selection:
+        (head,) = connection.execute("select value from relay_state where name = 'head_seq'").fetchone()
+        reading = self._reader(connection)
+        limits = [cap if wanted.limit is None else min(cap, wanted.limit) for wanted in filters]
+        sought = [reading.ranked(wanted, limit + 1) for wanted, limit in zip(filters, limits, strict=True)]
+        found, complete = within_limits(sought, limits)
+        if not caught_up:
+            complete = False
+        if len(found) == 1:
+            return Selection(found[0], int(head), complete)
+        if any(wanted.terms for wanted in filters):
+            return Selection(list(dict.fromkeys(chain(*found))), int(head), complete)
+        return Selection(sorted(set(chain(*found)), reverse=True), int(head), complete)
 
     def _commit(self, batch: Sequence[Entry]) -> list[Written]:
         with self._transaction() as writing:

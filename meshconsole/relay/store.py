@@ -68,6 +68,15 @@ class Selection(NamedTuple):
     complete: bool | None
 
 
+class Answer(NamedTuple):
+    """A Selection of which the first events are there already; `rest` are the keys of the others."""
+
+    raws: list[bytes]
+    rest: list[int]
+    head_seq: int
+    complete: bool | None
+
+
 class Tally(msgspec.Struct, frozen=True):
     """How many events match. `complete` is False when counting was broken off: there are more."""
 
@@ -158,6 +167,9 @@ class EventStore(Protocol):
     def fetch(self, keys: Sequence[int]) -> list[bytes]:
         """In the order of `keys`; events that are gone by now are left out."""
 
+    def answer(self, filters: Sequence[Filter], cap: int, size: int) -> Answer:
+        """`select`, and `fetch` of the first events, about `size` bytes of them."""
+
     def query(self, filters: Sequence[Filter], limit: int) -> list[bytes]: ...
 
     def get(self, ids: Sequence[str]) -> list[bytes]: ...
@@ -225,3 +237,37 @@ def within_limits(found: Sequence[list[int]], limits: Sequence[int]) -> tuple[li
 
 def as_entry(item: Entry | Event) -> Entry:
     return Entry(item, encode_event(item)) if isinstance(item, Event) else item
+
+
+FIRST_KEYS = 32
+"""So many events are read before their size is known."""
+
+MORE_KEYS = 256
+"""So many are read at once when it is."""
+
+
+def first_page(
+    fetch: Callable[[Sequence[int]], list[bytes]], keys: Sequence[int], size: int
+) -> tuple[list[bytes], int]:
+    """About `size` bytes of events, and how many of the keys that took. A rest that is small beside it
+    comes along: another page would cost more than its memory."""
+    raws: list[bytes] = []
+    held = taken = 0
+    count = FIRST_KEYS
+    while taken < len(keys):
+        more = fetch(keys[taken : taken + count])
+        taken += min(count, len(keys) - taken)
+        raws += more
+        held += sum(map(len, more))
+        average = held // max(1, len(raws)) or 1
+        fits = held + (len(keys) - taken) * average <= size + size // 4
+        room = (size + size // 4 if fits else size) - held
+        if room <= 0:
+            break
+        count = min(MORE_KEYS, 1 + room // average)
+    return raws, taken
+
+
+def answered(selection: Selection, fetch: Callable[[Sequence[int]], list[bytes]], size: int) -> Answer:
+    raws, taken = first_page(fetch, selection.keys, size)
+    return Answer(raws, selection.keys[taken:], selection.head_seq, selection.complete)

@@ -24,6 +24,7 @@ from meshconsole.relay.retention import (
 )
 from meshconsole.relay.searching import SEARCHABLE
 from meshconsole.relay.store import (
+    Answer,
     Entry,
     EvictionClass,
     FeedRow,
@@ -34,6 +35,7 @@ from meshconsole.relay.store import (
     StoreUsage,
     Tally,
     Written,
+    answered,
     as_entry,
     within_limits,
 )
@@ -84,6 +86,9 @@ class MemoryEventStore:
 
     def fetch(self, keys: Sequence[int]) -> list[bytes]:
         return [self._rows[key].raw for key in keys if key in self._rows]
+
+    def answer(self, filters: Sequence[Filter], cap: int, size: int) -> Answer:
+        return answered(self.select(filters, cap), self.fetch, size)
 
     def query(self, filters: Sequence[Filter], limit: int) -> list[bytes]:
         return self.fetch(self.select(filters, limit).keys)

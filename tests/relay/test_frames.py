@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from meshconsole.relay.frames import NEED_MORE, next_frame, text_frames
+from meshconsole.relay.frames import NEED_MORE, Batch, next_frame, one_by_one, text_frames
 
 LIMIT = 1 << 20
 
@@ -64,3 +64,17 @@ def test_written_frames_are_those_of_the_library(messages: list[bytes], size: in
 
 def test_nothing_to_write() -> None:
     assert text_frames([]) == b""
+
+
+@given(st.lists(st.binary(max_size=300), max_size=6), st.integers(1, 400), st.integers(65500, 65540))
+def test_a_batch_is_its_messages_one_after_the_other(raws: list[bytes], limit: int, size: int) -> None:
+    raws.append(b"x" * size)
+    batch = Batch(b'["EVENT","a",', raws)
+    messages = [b'["EVENT","a",%b]' % raw for raw in raws]
+    assert batch.messages() == messages
+    assert len(batch) == sum(map(len, messages))
+    assert text_frames([b"before", batch, b"after"]) == text_frames([b"before", *messages, b"after"])
+    parts = batch.parts(limit)
+    assert one_by_one([b"before", *parts]) == [b"before", *messages]
+    assert sum(map(len, parts)) == len(batch)
+    assert batch.parts(len(batch)) == [batch]

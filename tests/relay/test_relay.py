@@ -13,7 +13,7 @@ import pytest
 from meshconsole.core.config import RelaySection
 from meshconsole.core.errors import MeshconsoleError, Unavailable
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict
-from meshconsole.relay import answering
+from meshconsole.relay import answering, store
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.relay import RefusedEvent, Relay, Stored
 from tests.relay.making import NOW, Clock, Members, Public, event_message, npub, raw, signed
@@ -295,8 +295,8 @@ async def test_new_limits_reach_open_sessions() -> None:
 
 async def test_large_answers_come_in_pages_as_the_client_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answering, "PAGE_BYTES", 1000)
-    monkeypatch.setattr(answering, "FIRST_KEYS", 2)
-    monkeypatch.setattr(answering, "PAGE_KEYS", 2)
+    monkeypatch.setattr(store, "FIRST_KEYS", 2)
+    monkeypatch.setattr(store, "MORE_KEYS", 2)
     async with bench() as b:
         events = notes(30)
         await b.relay.publish_many(events)
@@ -320,7 +320,7 @@ async def test_large_answers_come_in_pages_as_the_client_takes_them(monkeypatch:
 
 async def test_paging_ends_with_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answering, "PAGE_BYTES", 1)
-    monkeypatch.setattr(answering, "FIRST_KEYS", 1)
+    monkeypatch.setattr(store, "FIRST_KEYS", 1)
     async with bench() as b:
         await b.relay.publish_many(notes(5))
         client = b.client()
@@ -462,15 +462,15 @@ class Held(MemoryEventStore):
 
 
 async def test_what_comes_while_the_stored_part_is_read_is_neither_lost_to_a_limit_nor_doubled() -> None:
-    store = Held()
-    async with bench(store) as b:
+    held = Held()
+    async with bench(held) as b:
         await b.relay.publish(signed(content="newest", created_at=NOW + 9))
         client = b.client()
         client.say("REQ", "s", {"limit": 1}, {"kinds": [7], "limit": 0})
         late = [signed(content="older"), signed(kind=7), signed(content="even newer", created_at=NOW + 10)]
         for event in late:
             await b.relay.publish(event)
-        store.go_on.set()
+        held.go_on.set()
         stored, eose, *live = await client.hear(4)
         assert stored[2]["id"] == late[2].id
         assert eose[0] == "EOSE"

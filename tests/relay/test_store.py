@@ -118,6 +118,40 @@ def test_head_of_a_selection(store: EventStore) -> None:
     assert store.select(ALL, 10).head_seq == 3
 
 
+@pytest.mark.parametrize("size", [1, 20_000, 10_000_000])
+def test_an_answer_is_a_selection_with_its_first_events(store: EventStore, size: int) -> None:
+    store.add([unsigned(content=f"{n:0200}", created_at=NOW + n % 50) for n in range(400)])
+    for filters in ([Filter(limit=399)], [Filter(until=NOW + 9), Filter(since=NOW + 20, limit=150)]):
+        selection = store.select(filters, 500)
+        answer = store.answer(filters, 500, size)
+        assert answer.raws + store.fetch(answer.rest) == store.fetch(selection.keys)
+        assert answer[2:] == selection[1:]
+        assert bool(answer.rest) == (size < 10_000_000)
+        assert sum(map(len, answer.raws)) < 1.25 * size + 100_000
+    assert store.answer([Filter(limit=1)], 0, size) == ([], [], 400, False)
+
+
+def test_a_rest_that_is_small_comes_along(store: EventStore) -> None:
+    store.add([unsigned(content=f"{n:0200}", created_at=NOW + n) for n in range(200)])
+    size = sum(map(len, store.query(ALL, 200)))
+    assert store.answer(ALL, 200, size * 9 // 10).rest == []
+    assert store.answer(ALL, 200, size * 7 // 10).rest != []
+
+
+def test_ids_pass_the_gates_too(store: EventStore) -> None:
+    note = unsigned()
+    like = unsigned(kind=7)
+    wrap = unsigned(kind=1059, tags=(("p", fake_npub("bob")),))
+    store.add([note, like, wrap])
+    every = frozenset({note.id, like.id, wrap.id})
+    bob, nobody = frozenset({fake_npub("bob")}), frozenset[str]()
+    assert set(held(store, Filter(ids=every, addressed=bob))) == every
+    assert set(held(store, Filter(ids=every, addressed=nobody))) == {note.id, like.id}
+    assert held(store, Filter(ids=every, addressed=nobody, kinds=frozenset({7, 1059}))) == [like.id]
+    assert set(held(store, Filter(ids=every, hidden=frozenset({7})))) == {note.id, wrap.id}
+    assert held(store, Filter(ids=frozenset({"00" * 32}), addressed=nobody)) == []
+
+
 def test_fetch_keeps_order_and_leaves_out_what_is_gone(store: EventStore) -> None:
     events = [unsigned(content=str(n), created_at=NOW + n) for n in range(3)]
     store.add(events)

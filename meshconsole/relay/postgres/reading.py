@@ -14,7 +14,7 @@ from meshconsole.relay.postgres.errors import is_interrupt
 from meshconsole.relay.postgres.following import LOG_BYTES, rows_behind
 from meshconsole.relay.postgres.queries import DOWNWARDS, NOTHING, UPWARDS, Queries, Query, Span
 from meshconsole.relay.postgres.rows import names, numbers
-from meshconsole.relay.store import Item, Page, Selection, Tally, within_limits
+from meshconsole.relay.store import Answer, Item, Page, Selection, Tally, answered, within_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -84,6 +84,9 @@ class ReadingHalf:
         sql = "select key, raw from mc_bodies where key = any(%s::bigint[])"
         bodies = dict(self._read(Query(sql, (numbers(keys),))))
         return [bodies[key] for key in keys if key in bodies]
+
+    def answer(self, filters: Sequence[Filter], cap: int, size: int) -> Answer:
+        return answered(self.select(filters, cap), self.fetch, size)
 
     def query(self, filters: Sequence[Filter], limit: int) -> list[bytes]:
         return self.fetch(self.select(filters, limit).keys)
