@@ -291,12 +291,25 @@ def _point(link: Path, build: Path) -> None:
 
 
 def _remove_unused() -> None:
+    """A link points at those that stay, or a program runs in them: it loads modules as it needs them."""
     import shutil
 
     used = {Path(os.readlink(entry)).name for entry in ROOT.glob(".venv*") if entry.is_symlink()}
     for build in BUILDS.iterdir():
-        if build.is_dir() and build.name not in used:
+        if build.is_dir() and build.name not in used and not _runs_in(build):
             shutil.rmtree(build, ignore_errors=True)
+
+
+def _runs_in(build: Path) -> bool:
+    """Some process of this machine has a library of `build` in its memory, as /proc tells."""
+    inside = f" {build}/".encode()
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        try:
+            if inside in maps.read_bytes():
+                return True
+        except OSError:  # it has ended, or is somebody else's
+            continue
+    return False
 
 
 def _hand_over_to_newer_python(arguments: list[str]) -> int:

@@ -68,6 +68,8 @@ def read_export(path: Path, provider: Provider) -> tuple[Export, int]:
 
     Raises CorruptData naming the first line that is wrong, Fatal when the file cannot be read.
     """
+    if not path.is_file():
+        raise Fatal(f"{path} is not a file.")
     first, *rest = read_bounded(path, MAX_BYTES).splitlines() or [b""]
     try:
         head = msgspec.json.decode(first, type=_Head)

@@ -41,6 +41,7 @@ MAX_UNOPENED = 1_000
 MAX_UNOPENED_WRAPS = 200
 """Apart from the team's events: any stranger may send them."""
 SEALED_KINDS = frozenset({kinds.TEAM_NOTE, kinds.FILE_MANIFEST, kinds.DIRECT_MESSAGE})
+THIS_DEVICE = "this device"
 MAX_NAMED = 3
 """Recipients of a message to several that are named; the others are counted."""
 MAX_TAGS = 20
@@ -158,7 +159,10 @@ class RecentEvents:
         author is the one whose seal it holds."""
         plain = opened.plain
         npub = view.npub if plain is None else plain.author
-        name = self._author(npub) if plain is None else self._correspondent(npub)
+        if view.kind in kinds.MEMBERSHIP_KINDS and view.via == THIS_DEVICE:
+            name = "this relay"  # the key that it has for these alone (NIP-43) tells nobody anything
+        else:
+            name = self._author(npub) if plain is None else self._correspondent(npub)
         return msgspec.structs.replace(
             view,
             npub=npub,
@@ -211,7 +215,7 @@ class RecentEvents:
     def _way(self, via: str) -> str:
         """Where it came from, in words: a teammate's name, a client's address, "this device"."""
         if via == "local":
-            return "this device"
+            return THIS_DEVICE
         kind, _, npub = via.partition(" ")
         return self._author(npub) if kind == "link" else via
 

@@ -35,6 +35,8 @@ def copy_database(
     """`reader` is in a read transaction. Raises Refused when there is something at `destination`."""
     if destination.exists():
         raise Refused("invalid", f"{destination} exists; a backup does not overwrite")
+    if not destination.parent.is_dir():
+        raise Refused("invalid", f"{destination.parent} is not a folder")
     reader.execute("select count(*) from sqlite_master").fetchone()  # the transaction begins here
     partial = destination.with_name(destination.name + ".partial")
     try:

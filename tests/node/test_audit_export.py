@@ -81,6 +81,11 @@ def test_a_last_record_changed_after_the_checkpoint_is_not_covered(tmp_path: Pat
     assert vouched == 4
 
 
+def test_a_file_that_is_not_there_is_named_in_full(tmp_path: Path) -> None:
+    with pytest.raises(Fatal, match=f"^{tmp_path}/none is not a file"):
+        read_export(tmp_path / "none", PROVIDER)
+
+
 def test_an_existing_file_is_left_alone(tmp_path: Path, exported: bytes) -> None:
     export, _ = read(tmp_path, exported)
     with pytest.raises(Fatal, match="exists already"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from meshconsole.core import kinds
 from meshconsole.core.errors import Refused
 from meshconsole.core.kinds import GIFT_WRAP
 from meshconsole.core.verdict import ACCEPTED, refuse
@@ -49,6 +50,13 @@ def test_without_the_key_it_says_so(team: Team) -> None:
     view = shown(RecentEvents(lambda: None, ME), team.seal_note("at the ridge", NOW))
     assert "no key" in view.text
     assert "ridge" not in view.text
+
+
+def test_what_this_relay_tells_of_its_members_bears_its_name_and_nobody_elses_does(team: Team) -> None:
+    recent = RecentEvents(lambda: team, ME)
+    told = sign_event(bytes([2]) * 32, kinds.MEMBERS, (("-",),), "", NOW)
+    assert shown(recent, told).author == "this relay"
+    assert shown(recent, told, via="client 192.0.2.1", seq=0).author == told.pubkey[:8]
 
 
 def test_the_way_is_told_by_name(team: Team) -> None:

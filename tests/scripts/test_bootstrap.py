@@ -6,6 +6,7 @@ pip is replaced by a wheel of one file that "installs" a module, or fails, as th
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import subprocess
 import sys
@@ -115,6 +116,19 @@ def test_a_changed_lock_is_a_new_environment_and_the_old_one_goes(checkout: Chec
     assert checkout.set_up() == 0
     assert checkout.installed() == "product 2"
     assert len(list(checkout.root.glob(".venvs/product-*"))) == 1
+
+
+def test_an_environment_in_which_a_program_runs_stays_until_it_has_ended(checkout: Checkout) -> None:
+    checkout.set_up()
+    (running,) = checkout.root.glob(".venvs/product-*")
+    library = running / "library"
+    library.write_bytes(bytes(4096))
+    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ):
+        checkout.set_up("dev")
+        assert running.is_dir()
+    checkout.lock("dev", "dev 2")
+    checkout.set_up("dev")
+    assert not running.exists()
 
 
 def test_a_failure_leaves_what_worked_before(checkout: Checkout, capsys: pytest.CaptureFixture[str]) -> None:

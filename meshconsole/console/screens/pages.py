@@ -129,7 +129,7 @@ class TeamNamePage(Page):
 
     def compose(self) -> ComposeResult:
         yield Prose(["Everybody in the team sees this name. This device becomes its first admin."])
-        yield Entry(self.answers.team_name, placeholder="alpha", max_length=64, classes="field")
+        yield Entry(self.answers.team_name, placeholder="Falcon", max_length=64, classes="field")
 
     def take(self) -> str:
         self.answers.team_name = self.query_one(Entry).value.strip()
