@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from meshconsole.core.event import decode_event
 from meshconsole.core.kinds import GATED_KINDS
 from meshconsole.relay.filter import Filter, matches
-from meshconsole.relay.keys import MAX_KEY, KeyedHash, id_bytes, key_range, short_id
+from meshconsole.relay.keys import MAX_KEY, KeyedHash, key_range, short_id
 from meshconsole.relay.searching import SEARCHABLE, match_expression
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 FEW_KINDS = 8
 """More kinds than these are looked up among those that a place really has."""
+
+FEW_IDS = 32
+"""So many events are looked at at once for their ids."""
 
 FEW_EVENTS = 2000
 """A tag value with fewer events is walked along whatever else a filter asks for."""
@@ -144,38 +147,22 @@ class Reading:
         )
 
     def _by_ids(self, wanted: Filter, limit: int, span: Span) -> list[int]:
-        sought = wanted.ids or frozenset()
-        shorts = _json(sorted({short_id(event_id) for event_id in sought}))
-        where = "json_each(?) k cross join events e on e.short_id = k.value"
-        alive = f"e.key between ? and ?{self.alive('e')}"
-        bounds = (shorts, span.low, span.high)
-        gate = replace(_ANYTHING, kinds=wanted.kinds, hidden=wanted.hidden, addressed=wanted.addressed)
-        if replace(wanted, ids=None, since=None, until=None, limit=None) == gate:
-            # Kinds tell enough; only wrapped messages have to be looked into.
-            row = self._db.execute(
-                "select group_concat(e.key), group_concat(e.short_id), group_concat(hex(e.rest)),"
-                f" group_concat(e.kind) from {where} where {alive}",
-                bounds,
-            ).fetchone()
-            found = []
-            for key, start, rest, kind in zip(*(column.split(",") for column in row if column), strict=True):
-                if id_bytes(int(start), bytes.fromhex(rest)).hex() not in sought:
-                    continue
-                if self._passes(int(key), int(kind), wanted):
-                    found.append(int(key))
-        else:
-            rows = self._db.execute(
-                f"select e.key, b.raw from {where} join bodies b on b.key = e.key where {alive}", bounds
-            )
-            found = [key for key, raw in rows if matches(wanted, decode_event(raw))]
+        """The index leads to the events' bytes, which are read soon after anyway; what else there is to
+        know stands in them, and not on a third page."""
+        shorts = sorted({short_id(event_id) for event_id in wanted.ids or ()})
+        sql = (
+            "select group_concat(e.key), cast(group_concat(b.raw, x'0a') as blob) from json_each(?) k"
+            " cross join events e on e.short_id = k.value cross join bodies b on b.key = e.key"
+            f" where e.key between ? and ?{self.alive('e')}"
+        )
+        found: list[int] = []
+        for start in range(0, len(shorts), FEW_IDS):
+            given = (_json(shorts[start : start + FEW_IDS]), span.low, span.high)
+            keys, raws = self._db.execute(sql, given).fetchone()
+            if keys is not None:
+                events = zip(keys.split(","), raws.split(b"\n"), strict=True)
+                found += [int(key) for key, raw in events if matches(wanted, decode_event(raw))]
         return sorted(found, reverse=not span.upwards)[:limit]
-
-    def _passes(self, key: int, kind: int, wanted: Filter) -> bool:
-        if kind in wanted.hidden or (wanted.kinds is not None and kind not in wanted.kinds):
-            return False
-        if wanted.addressed is None or kind not in GATED_KINDS:
-            return True
-        return any(matches(wanted, decode_event(raw)) for raw in bodies(self._db, [key]))
 
     def _search(self, wanted: Filter, span: Span, columns: str) -> str:
         """A statement for the events that hold the words; its parameter is the expression."""
