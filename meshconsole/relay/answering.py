@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING
 from meshconsole.core.errors import MeshconsoleError, Refused, Unavailable
 from meshconsole.core.verdict import Verdict, refuse
 from meshconsole.relay.counting import Counted, count_stored
-from meshconsole.relay.store import first_page
+from meshconsole.relay.store import Answer, first_page
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from meshconsole.core.config import RelaySection
+    from meshconsole.relay.filter import Filter
     from meshconsole.relay.happening import Counting, Subscription
     from meshconsole.relay.session import Session
-    from meshconsole.relay.store import Answer, EventStore
+    from meshconsole.relay.store import EventStore
     from meshconsole.relay.threads import LoopThreads
     from meshconsole.relay.traffic import Traffic
 
@@ -79,10 +80,17 @@ class Answering:
             return
         cap = self._config().max_limit
         self._readers.do(
-            partial(self._store.answer, filters, cap, PAGE_BYTES),
+            partial(self._first, subscription, filters, cap),
             partial(self._opened, subscription),
             partial(self._give_up, subscription),
         )
+
+    def _first(self, subscription: Subscription, filters: Sequence[Filter], cap: int) -> Answer:
+        """Runs in a thread. What was closed while it waited costs nothing: it is counted no more among
+        what its client has under way."""
+        if subscription.closed:
+            return Answer([], [], 0, None)
+        return self._store.answer(filters, cap, PAGE_BYTES)
 
     def _opened(self, subscription: Subscription, answer: Answer) -> None:
         if answer.head_seq > subscription.since:
@@ -106,7 +114,7 @@ class Answering:
                 )
                 self._send_stored(subscription, raws)
                 keys = keys[taken:]
-        except MeshconsoleError as error:
+        except Exception as error:  # whatever it is, the client is told
             self._give_up(subscription, error)
             return
         self._finish(subscription, answer)
@@ -138,8 +146,14 @@ class Answering:
         subscription.session.fail(subscription, _in_words(error))
 
     def count(self, asked: Counting) -> None:
-        future = self._loop.run_in_executor(self._counting, count_stored, self._store, asked.filters)
+        future = self._loop.run_in_executor(self._counting, self._count, asked)
         future.add_done_callback(lambda done: self._counted(asked, done))
+
+    def _count(self, asked: Counting) -> Counted:
+        """Runs in the thread. A client that has left is not counted for."""
+        if asked.session.ended:
+            return Counted(0, approximate=True, registers=b"")
+        return count_stored(self._store, asked.filters)
 
     def _counted(self, asked: Counting, done: asyncio.Future[Counted]) -> None:
         if done.cancelled():

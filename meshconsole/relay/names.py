@@ -7,15 +7,20 @@ names, ports and tunnels, so only the host counts, and every host that can only 
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
+import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import ifaddr
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Iterator
+
+LOOK_AGAIN_S = 1.0
+"""A look at the network interfaces costs 0.3 ms, and one message may name thousands of URLs."""
 
 
 def names_this_machine(url: str, extra: Collection[str] = ()) -> bool:
@@ -84,9 +89,31 @@ def own_names() -> set[str]:
     return {name, short, f"{short}.local"}
 
 
-def _own_addresses() -> set[str]:
-    found = (ip.ip if ip.is_IPv4 else ip.ip[0] for adapter in ifaddr.get_adapters() for ip in adapter.ips)
-    return {str(address) for text in found if (address := _address(str(text))) is not None}
+class OwnAddresses:
+    """This machine's addresses, as of a moment ago. `clock` is monotonic."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: frozenset[str] = frozenset()
+        self._looked_at: float | None = None
+
+    def __call__(self) -> frozenset[str]:
+        now = self._clock()
+        if self._looked_at is None or now - self._looked_at >= LOOK_AGAIN_S:
+            self._looked_at = now
+            with contextlib.suppress(OSError):  # no file descriptor is left: what was known holds
+                self._known = frozenset(_addresses_of_interfaces())
+        return self._known
+
+
+_own_addresses = OwnAddresses()
+
+
+def _addresses_of_interfaces() -> Iterator[str]:
+    for adapter in ifaddr.get_adapters():
+        for ip in adapter.ips:
+            if (address := _address(ip.ip if isinstance(ip.ip, str) else ip.ip[0])) is not None:
+                yield str(address)
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

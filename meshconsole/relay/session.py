@@ -82,7 +82,8 @@ class Session:
         self._challenge = challenge
         self._challenged = False
         self._wake = wake
-        self._ended = False
+        self.ended = False
+        """The connection is gone."""
         self._out: list[bytes | Batch] = []
         self._out_bytes = 0
         self.apply(config)
@@ -221,7 +222,7 @@ class Session:
         open_ = list(self.subscriptions.values())
         for subscription in open_:
             self.forget(subscription)
-        self._ended = True
+        self.ended = True
         self._out.clear()
         return open_
 
@@ -254,7 +255,7 @@ class Session:
     # --- For the verbs -------------------------------------------------------------------------------
 
     def send(self, message: bytes | Batch) -> None:
-        if self._ended:
+        if self.ended:
             return
         if not self._out:
             self._wake()

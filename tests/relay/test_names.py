@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import socket
 
+import ifaddr
 import pytest
 
 from meshconsole.relay import names
-from meshconsole.relay.names import host_of, names_this_machine
+from meshconsole.relay.names import host_of, names_this_machine, names_this_relay
 
 
 @pytest.mark.parametrize(
@@ -67,3 +68,41 @@ def test_these_are_this_machine(url: str) -> None:
 )
 def test_these_are_not(url: str) -> None:
     assert not names_this_machine(url)
+
+
+def test_many_names_cost_one_look_at_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may send a request to vanish, with thousands of relays in it."""
+    looked = 0
+
+    def adapters() -> list[object]:
+        nonlocal looked
+        looked += 1
+        return []
+
+    monkeypatch.undo()
+    monkeypatch.setattr(ifaddr, "get_adapters", adapters)
+    monkeypatch.setattr(names, "_own_addresses", names.OwnAddresses(lambda: 5.0))
+    assert not any(names_this_relay(f"ws://192.0.2.{n}:7447", (7447,), ()) for n in range(200))
+    assert looked == 1
+
+
+def test_addresses_are_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 5.0
+    found: list[object] = []
+    monkeypatch.setattr(ifaddr, "get_adapters", lambda: found)
+    addresses = names.OwnAddresses(lambda: now)
+    assert addresses() == frozenset()
+    found = [ifaddr.Adapter("a", "a", [ifaddr.IP("192.0.2.1", 24, "a")])]
+    assert addresses() == frozenset()
+    now += names.LOOK_AGAIN_S
+    assert addresses() == {"192.0.2.1"}
+
+
+def test_without_a_look_at_the_network_what_was_known_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system has no file descriptor left for it, for instance."""
+
+    def broken() -> list[object]:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(ifaddr, "get_adapters", broken)
+    assert names.OwnAddresses(lambda: 0.0)() == frozenset()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from meshconsole.core.event import Event
     from meshconsole.relay.policy import Access
     from meshconsole.relay.sqlite import SqliteEventStore
-    from meshconsole.relay.store import EventStore, Selection
+    from meshconsole.relay.store import EventStore, Selection, Tally
 
 
 class Bench:
@@ -356,6 +356,63 @@ async def test_a_bug_in_a_query_is_closed_and_logged(caplog: pytest.LogCaptureFi
         client.say("REQ", "s", {})
         assert await client.hear() == [["CLOSED", "s", "error: an internal error; ask again"]]
     assert "a query failed" in caplog.text
+
+
+async def test_a_bug_in_a_later_page_is_closed_and_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Breaking(MemoryEventStore):
+        pages = 0
+
+        def fetch(self, keys: Sequence[int]) -> list[bytes]:
+            self.pages += 1
+            if self.pages > 1:
+                raise ZeroDivisionError("bug")
+            return super().fetch(keys)
+
+    monkeypatch.setattr(answering, "PAGE_BYTES", 1)
+    monkeypatch.setattr(store, "FIRST_KEYS", 1)
+    async with bench(Breaking(Clock())) as b:
+        await b.relay.publish_many(notes(3))
+        client = b.client()
+        client.say("REQ", "s", {})
+        assert (await client.hear(2))[1] == ["CLOSED", "s", "error: an internal error; ask again"]
+        assert b.relay.status().subscriptions == 0
+    assert "a query failed" in caplog.text
+
+
+async def test_questions_that_were_given_up_cost_the_store_nothing() -> None:
+    """Else a client that closes what it opens, or leaves, could have any number of them under way."""
+
+    class Slow(MemoryEventStore):
+        go_on = threading.Event()
+        selected = counted = 0
+
+        def select(self, filters: Sequence[Filter], cap: int) -> Selection:
+            self.selected += 1
+            self.go_on.wait()
+            return super().select(filters, cap)
+
+        def tally(self, filters: Sequence[Filter], cap: int) -> Tally:
+            self.counted += 1
+            self.go_on.wait()
+            return super().tally(filters, cap)
+
+    slow = Slow(Clock())
+    async with bench(slow) as b:
+        fickle, leaving = b.client(), b.client()
+        for number in range(50):
+            fickle.say("REQ", str(number), {})
+            fickle.say("CLOSE", str(number))
+            leaving.say("COUNT", str(number), {})
+        b.relay.disconnect(leaving.session)
+        Slow.go_on.set()
+        other = b.client()
+        assert await other.stored("s", {}) == []
+        other.say("COUNT", "q", {})
+        assert await other.hear() == [["COUNT", "q", {"count": 0}]]
+        assert slow.selected <= 3  # two threads may have begun
+        assert slow.counted <= 2
 
 
 async def test_nothing_is_lost_or_doubled_between_stored_and_live(sqlite_store: SqliteEventStore) -> None:
