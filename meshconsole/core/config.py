@@ -6,6 +6,7 @@ All problems are collected and named (source, key, reason) before anything is re
 
 from __future__ import annotations
 
+import re
 import tomllib
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -378,10 +379,19 @@ def to_values(config: Config) -> Values:
     return {name: msgspec.to_builtins(getattr(config, name)) for name in section_types()}
 
 
+_TURN_PASSWORD = re.compile(r"^(turns?:[^:@]*):.*@", re.DOTALL)
+"""Up to the last @, as it is read."""
+
+
+def _without_turn_password(url: str) -> str:
+    return _TURN_PASSWORD.sub(rf"\1:{store_url.STARS}@", url)
+
+
 def shown_values(config: Config) -> Values:
-    """As `to_values`, without the password that `relay.store` may hold."""
+    """As `to_values`, without the passwords that `relay.store` and `nat.turn_servers` may hold."""
     values = to_values(config)
     values["relay"]["store"] = store_url.without_password(config.relay.store)
+    values["nat"]["turn_servers"] = tuple(_without_turn_password(url) for url in config.nat.turn_servers)
     return values
 
 
@@ -428,6 +438,10 @@ def _typed(source: str, section: str, key: str, value: object, problems: list[Pr
         problems.append(Problem(source, name, f"{shown!r} does not fit: {_in_words(str(error))}"))
         return None
     if name == "relay.store" and (reason := store_url.problem_with(str(typed))):
+        problems.append(Problem(source, name, reason))
+        return None
+    if name == "nat.turn_servers" and f":{store_url.STARS}@" in str(typed):
+        reason = "holds stars where a password was; write the password anew"
         problems.append(Problem(source, name, reason))
         return None
     return typed

@@ -71,3 +71,21 @@ def test_the_configuration_is_shown_without_the_password() -> None:
     config = with_values(Config(), {"relay": {"store": "postgresql://u:pw@h/db"}})
     assert config.relay.store == "postgresql://u:pw@h/db"
     assert shown_values(config)["relay"]["store"] == "postgresql://u:***@h/db"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("turn:me:s3cret@turn.example:3478?transport=tcp", "turn:me:***@turn.example:3478?transport=tcp"),
+        ("turns:me:a:b@c@turn.example", "turns:me:***@turn.example"),
+        ("turn:turn.example:3478", "turn:turn.example:3478"),
+    ],
+)
+def test_the_configuration_is_shown_without_the_passwords_of_turn_servers(url: str, shown: str) -> None:
+    config = with_values(Config(), {"nat": {"turn_servers": [url]}})
+    assert shown_values(config)["nat"]["turn_servers"] == (shown,)
+
+
+def test_stars_in_the_place_of_a_turn_password_are_not_taken_for_one() -> None:
+    with pytest.raises(ConfigError, match="write the password anew"):
+        with_values(Config(), {"nat": {"turn_servers": ["turn:me:***@turn.example"]}})
