@@ -221,9 +221,7 @@ class Pipeline:
                 self._settle(offer, checked, 0)
                 continue
             offer.read = checked
-            verdict = judge_event(checked.event, offer.client, now)
-            if not verdict.code:
-                verdict = self._paced(checked.event, offer.client)
+            verdict = self._judge(checked.event, offer.client, now)
             if verdict.code:
                 self._settle(offer, verdict, 0)
             elif is_ephemeral(checked.event.kind):
@@ -233,6 +231,15 @@ class Pipeline:
             else:
                 self._ready.append(offer)
         self._write()
+
+    def _judge(self, event: Event, client: Client, now: float) -> Verdict:
+        """A fault costs one event, never those beside it, whose answers would not come any more."""
+        try:
+            verdict = judge_event(event, client, now)
+            return verdict if verdict.code else self._paced(event, client)
+        except Exception:
+            log.exception("judging an event failed")
+            return BROKEN
 
     def _write(self) -> None:
         if self._writing or not self._ready:

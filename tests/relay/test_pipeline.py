@@ -424,3 +424,20 @@ async def test_a_deletion_elsewhere_ends_the_memory_of_recent_ids() -> None:
         b.store.add([deletion])
         b.pipeline.hear([FeedRow(2, deletion.id, 5, raw(deletion))])
         assert (await b.offer(event)).code == "blocked"
+
+
+async def test_a_fault_in_judging_costs_one_event_only(caplog: pytest.LogCaptureFixture) -> None:
+    class Faulty(Public):
+        asked = 0
+
+        def may_write(self, npubs: Collection[str]) -> Verdict:
+            self.asked += 1
+            if self.asked == 1:
+                raise OSError(24, "Too many open files")
+            return super().may_write(npubs)
+
+    async with bench() as b:
+        b.client = Client(House(Faulty()))
+        verdicts = await b.offer_all([signed(content=str(n)) for n in range(3)])
+        assert [verdict.code for verdict in verdicts] == ["error", "", ""]
+    assert "judging an event failed" in caplog.text
