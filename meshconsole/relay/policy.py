@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from meshconsole.relay.filter import Filter
 
 
+MAX_GOODBYE = 4096
+"""Characters of a request to vanish by who may not write here."""
+
+
 class Access(Protocol):
     """The owner's privacy settings joined with the roster. `npubs` are keys proven by NIP-42."""
 
@@ -152,6 +156,14 @@ def no_relay_of_nobody(event: Event, client: Client, now: float) -> Verdict:
     return ACCEPTED
 
 
+def no_long_goodbyes(event: Event, client: Client, now: float) -> Verdict:
+    """Who may not write here may still ask to vanish, but not fill the disk with it."""
+    size = len(event.content) + sum(len(value) for tag in event.tags for value in tag)
+    if size <= MAX_GOODBYE or may_offer(client).accepted:
+        return ACCEPTED
+    return refuse("invalid", f"a request to vanish has at most {MAX_GOODBYE} characters here")
+
+
 def only_who_may_write(event: Event, client: Client, now: float) -> Verdict:
     """The gate once more: what looked like a request to vanish was let through it unread."""
     return may_offer(client)
@@ -243,6 +255,7 @@ RULES_FOR_ALL: tuple[Callable[[Event, Client, float], Verdict], ...] = (
 
 VANISH_RULES: tuple[Callable[[Event, Client, float], Verdict], ...] = (
     no_banned_events,
+    no_long_goodbyes,
     only_authors_publish_protected,
 )
 """NIP-62: whoever wants to vanish from here may, whatever else they may not do."""

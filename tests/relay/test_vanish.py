@@ -95,3 +95,13 @@ def test_the_gate_lets_through_unread_what_may_be_a_request() -> None:
 def test_what_cannot_be_undone_needs_an_exact_name(url: str, *, expected: bool) -> None:
     ours = ("wss://relay.example/", "wss://hub.example/team", "not a URL")
     assert names_this_relay(url, (7447,), ours) is expected
+
+
+def test_who_may_not_write_cannot_fill_the_disk_with_requests() -> None:
+    tags = (("relay", "ALL_RELAYS"),)
+    short, long = unsigned(kind=62, tags=tags), unsigned(kind=62, tags=tags, content="x" * 4096)
+    many = unsigned(kind=62, tags=(*tags, *(("relay", f"wss://{n}.example") for n in range(500))))
+    stranger = Client(OURS)
+    assert [judge_event(one, stranger, NOW).code for one in (short, long, many)] == ["", "invalid", "invalid"]
+    writer = Client(House(Public()))
+    assert judge_event(long, writer, NOW).accepted
