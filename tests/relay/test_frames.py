@@ -40,6 +40,7 @@ def test_a_frame_that_is_not_all_there_is_awaited(size: int) -> None:
         client_frame(b"part", Opcode.CONT),
         b"\xc1" + client_frame(b"reserved bit")[1:],
     ],
+    ids=["ping", "close", "binary", "first part", "later part", "reserved bit"],  # masks are random
 )
 def test_other_frames_are_left_whole_to_the_library(frame: bytes) -> None:
     assert next_frame(frame + b"more", 0, LIMIT) == (None, len(frame))

@@ -149,6 +149,14 @@ async def test_the_library_still_answers_pings() -> None:
             1002,
         ),
     ],
+    ids=[
+        "unmasked",
+        "no beginning",
+        "reserved bit",
+        "not UTF-8",
+        "too long",
+        "new begin",
+    ],  # masks are random
 )
 async def test_violations_close_the_connection(data: bytes, code: int) -> None:
     async with door() as d, d.connect() as client:
