@@ -34,7 +34,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from meshconsole.team.ops import GOVERNS, LEVEL, READS, EpochLink, Policy, Role, RootKey
+from meshconsole.team.ops import CLIENTS, GOVERNS, LEVEL, READS, EpochLink, Policy, Role, RootKey
 from meshconsole.team.rules import CAUTIOUS, Rules, overlay, values_of
 
 if TYPE_CHECKING:
@@ -334,7 +334,8 @@ def _most_cautious(last: list[tuple[Fact, Standing]]) -> Standing:
 
 
 def _without_role(standing: Standing, role: StandingRole) -> Standing:
-    return Standing(standing.npub, standing.name, role, standing.bundle)
+    # Whoever is a client was never a device by what stands: no link and no key goes by its bundle.
+    return Standing(standing.npub, standing.name, role, "" if role in CLIENTS else standing.bundle)
 
 
 def _epochs(facts: Facts, counted: int) -> tuple[EpochRecord, ...]:

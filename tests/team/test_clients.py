@@ -132,3 +132,21 @@ def test_who_does_not_belong_cannot_be_replaced(alpha: Device) -> None:
     new = identity()
     with pytest.raises(Refused, match="does not belong"):
         alpha.team.admit(new.bundle_event(NOW), "new", "member", NOW, replaces=PHONE)
+
+
+def test_a_key_admitted_here_as_a_device_and_there_as_a_client_is_a_client_and_can_be_removed() -> None:
+    alpha = founder()
+    bravo = join(alpha, "bravo", "admin")
+    sync(alpha, bravo)
+    other = identity()
+    alpha.say(alpha.team.admit(other.bundle_event(NOW), "other", "member", NOW))
+    bravo.say(bravo.team.admit_client(other.npub, "phone", "member", NOW))
+    sync(alpha, bravo)
+    assert [client.npub for client in alpha.team.clients()] == [other.npub]
+    assert alpha.team.member(other.npub) is None
+    assert alpha.team.device_for_key(other.bundle.mldsa_public) is None
+    assert alpha.team.rotation_due  # it was given the key as a device
+    alpha.say(alpha.team.remove(other.npub, NOW))
+    sync(alpha, bravo)
+    assert bravo.team.clients() == ()
+    assert alpha.team.rotation_due
