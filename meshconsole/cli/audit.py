@@ -91,9 +91,17 @@ def _merged(paths: list[Path]) -> Iterator[str]:
         yield (f"# {safe(export.name, 64)} {print_}: {len(export.records)} records, signed up to {vouched}")
         rows += [(record.at, export.device, record.seq, export.name, record) for record in export.records]
     for at, _, seq, name, record in sorted(rows, key=lambda row: row[:3]):
-        when = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        when = _moment(at)
         detail = " ".join(f"{key}={safe(value, 80)}" for key, value in record.detail.items())
         yield f"{when} {safe(name, 32)} {seq} {safe(record.act, 32)} {detail}".rstrip()
+
+
+def _moment(at: float) -> str:
+    """What the file says was checked against nothing: it may be no moment at all."""
+    try:
+        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    except (OverflowError, ValueError, OSError):
+        return "(no such moment)"
 
 
 def _show(lines: tuple[str, ...], *, as_json: bool) -> None:

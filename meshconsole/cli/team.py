@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from argparse import SUPPRESS
 from typing import TYPE_CHECKING, get_args
@@ -165,7 +166,7 @@ def invite(parsed: argparse.Namespace) -> None:
 def _seconds(text: str) -> int:
     """ "30m" -> 1800. Raises Fatal."""
     unit = SECONDS.get(text[-1:].lower())
-    if unit is None or not text[:-1].isdigit():
+    if unit is None or not re.fullmatch(r"[0-9]{1,9}", text[:-1]):
         raise Fatal(f"{text!r} is not a time.", hint="Write it as 30m, 1h or 7d.", exit_code=2)
     seconds = int(text[:-1]) * unit
     if not 60 <= seconds <= 30 * 86_400:

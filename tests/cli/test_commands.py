@@ -106,3 +106,9 @@ def test_what_cannot_be_undone_asks_for_the_number(
     filter_text = '{"kinds":[1]}'
     asked = [DeleteFromRelay(filter_text, dry_run=True)]
     assert node.commands == asked + [DeleteFromRelay(filter_text, dry_run=False)] * removed
+
+
+@pytest.mark.parametrize("text", ["¹d", f"{'9' * 5000}d", "٣d"])
+def test_digits_that_are_none_are_no_time(node: ScriptedNode, text: str) -> None:
+    assert main(["team", "invite", "--for", text]) == 2
+    assert node.commands == []

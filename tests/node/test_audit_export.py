@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from meshconsole.cli.audit import merge
 from meshconsole.core.errors import CorruptData, Fatal
-from meshconsole.node.audit import AuditLog, read_audit
+from meshconsole.node.audit import GENESIS, AuditLog, AuditRecord, read_audit
 from meshconsole.node.audit_export import Export, read_export, write_export
 from meshconsole.team.checkpoints import Checkpoint, sign_checkpoint
 from tests.team.devices import NOW, PROVIDER, identity
@@ -90,3 +92,13 @@ def test_an_existing_file_is_left_alone(tmp_path: Path, exported: bytes) -> None
     export, _ = read(tmp_path, exported)
     with pytest.raises(Fatal, match="exists already"):
         write_export(tmp_path / "export", export)
+
+
+def test_a_moment_that_is_none_does_not_keep_the_rest_from_being_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = AuditRecord(1, 1e300, "act", {}, GENESIS)
+    me = identity()
+    write_export(tmp_path / "export", Export(me.npub, "alpha", (record,), me.bundle_event(NOW)))
+    merge(Namespace(files=[str(tmp_path / "export")], json=False))
+    assert "(no such moment) alpha 1 act" in capsys.readouterr().out
