@@ -11,10 +11,9 @@ from meshconsole.control import messages as m
 from meshconsole.core.errors import CorruptData, Refused
 from meshconsole.core.text import safe
 from meshconsole.node.audit_export import Export, write_export
-from meshconsole.node.watermark import log_was_set_back
+from meshconsole.node.watermark import log_was_set_back, stands_in
 
 if TYPE_CHECKING:
-    from meshconsole.node.audit import AuditRecord
     from meshconsole.node.node import Node
 
 
@@ -45,12 +44,12 @@ async def _verify(node: Node) -> m.Reply:
     if wrong:
         return m.refused("invalid", wrong, "Keep the home as evidence.")
     lines = [f"{len(records)} records, each follows the one before."]
-    mine = node.vouching.newest.get(node.identity.npub)
+    mine = node.vouching.newest_own
     if mine is None:
         lines.append("No checkpoint of this device is signed yet.")
     else:
         covered, _ = mine
-        if not _stands_at(records, covered.audit_seq, covered.audit_head):
+        if not stands_in(covered, records):
             return m.refused(
                 "invalid",
                 f"Record {covered.audit_seq} is not the one that this device has signed.",
@@ -60,15 +59,9 @@ async def _verify(node: Node) -> m.Reply:
     return m.done(data=m.LinesData(tuple(lines)))
 
 
-def _stands_at(records: list[AuditRecord], seq: int, digest: str) -> bool:
-    if seq == 0:
-        return True
-    return len(records) >= seq and records[seq - 1].digest == digest
-
-
 async def _export(node: Node, path: Path) -> m.Reply:
     records = await node.read_audit()
-    mine = node.vouching.newest.get(node.identity.npub)
+    mine = node.vouching.newest_own
     export = Export(
         device=node.identity.npub,
         name=node.config.node.name,

@@ -108,6 +108,12 @@ class Governing:
         member = self.team().member(npub)
         if member is None or member.removed:
             raise Refused("invalid", "The device to be replaced does not belong to the team.")
+        if npub == self._node.identity.npub:
+            raise Refused(
+                "invalid",
+                "A device cannot replace itself.",
+                hint="Make the invite on the device of another admin.",
+            )
 
     def _invites(self) -> m.Reply:
         offers = self._node.membership.book.open_invites(int(time.time()))

@@ -189,6 +189,7 @@ class Node:
         await self.relay.start()
         stack.push_async_callback(self.relay.stop)
         await self.teamwork.load()
+        self.relay.apply(self.effective.relay)  # it was made before the team's rules were known
         await self.vouching.load(await self.read_audit())
         await self._start_content(stack)
         await self._fill_recent()
@@ -321,6 +322,8 @@ class Node:
         blocked = self.lists.current.judge_ip(remote) if kind == "client" else ACCEPTED
         if not blocked.accepted:
             return self.governor.refuse(blocked.code, blocked.sentence)
+        if kind == "join" and self.vouching.set_back:  # letting somebody in may begin an epoch
+            return self.governor.refuse("restricted", "this node lets nobody in: it was set back")
         self._count_connections()
         return self.governor.admit(kind, remote)
 

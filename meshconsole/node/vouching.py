@@ -21,13 +21,20 @@ from meshconsole.node.watermark import (
     log_was_set_back,
     read_watermark,
     roster_was_set_back,
+    stands_in,
     write_watermark,
 )
 from meshconsole.relay.filter import Filter
-from meshconsole.team.checkpoints import Checkpoint, merkle_root, sign_checkpoint, verify_checkpoint
+from meshconsole.team.checkpoints import (
+    Checkpoint,
+    merkle_root,
+    sign_checkpoint,
+    verify_checkpoint,
+)
 
 if TYPE_CHECKING:
     from meshconsole.core.event import Event
+    from meshconsole.crypto.bundle import KeyBundle
     from meshconsole.node.audit import AuditRecord
     from meshconsole.node.node import Node
     from meshconsole.team.state import Team
@@ -56,6 +63,10 @@ class Vouching:
         """How far this home had come when it was last written down."""
         self.newest: dict[str, tuple[Checkpoint, Event]] = {}
         """The last checkpoint of each device."""
+        self._signed_here: set[str] = set()
+        """Ids of the checkpoints that were made since the start."""
+        self._to_compare: list[Checkpoint] = []
+        self._something_to_compare = asyncio.Event()
         self.set_back = ""
         """Why this home is not what it was, "" if it is. Until it is, this device issues no epochs."""
 
@@ -64,9 +75,12 @@ class Vouching:
         self.mark = await asyncio.to_thread(read_watermark, self._node.home.watermark, self._key)
         self.set_back = log_was_set_back(self.mark, records)
         self.roster_changed()
-        wanted = Filter(kinds=frozenset({kinds.CHECKPOINT}))
-        for raw in reversed(await self._node.relay.query([wanted], PAGE)):
-            self.heard(decode_event(raw))
+        kind, me = frozenset({kinds.CHECKPOINT}), self._node.identity.npub
+        # Its own ones by themselves: however many others write, they are not crowded out.
+        for wanted in (Filter(kinds=kind), Filter(kinds=kind, authors=frozenset({me}))):
+            for raw in reversed(await self._node.relay.query([wanted], PAGE)):
+                self.heard(decode_event(raw))
+        self._compare(records)
 
     def roster_changed(self) -> None:
         """The roster may have caught up with what it was."""
@@ -81,8 +95,7 @@ class Vouching:
 
     def heard(self, event: Event) -> None:
         """A checkpoint that was stored. Raises nothing: a false one is logged and counts for nothing."""
-        team = self._node.membership.team
-        bundle = team.bundle_of(event.pubkey) if team is not None else None
+        bundle = self._bundle_of(event.pubkey)
         if bundle is None:
             return
         try:
@@ -93,11 +106,36 @@ class Vouching:
         known = self.newest.get(event.pubkey)
         if known is None or known[0].n < checkpoint.n:
             self.newest[event.pubkey] = (checkpoint, event)
-        if event.pubkey == self._node.identity.npub and checkpoint.audit_seq > self._node.audit.seq:
-            self.set_back = (
-                f"A teammate holds this device's signature over {checkpoint.audit_seq} audit records; "
-                f"there are {self._node.audit.seq} here."
-            )
+        if event.pubkey != self._node.identity.npub or checkpoint.n <= self.mark.forgiven:
+            return
+        if event.id not in self._signed_here:
+            self._to_compare.append(checkpoint)
+            self._something_to_compare.set()
+
+    def _bundle_of(self, npub: str) -> KeyBundle | None:
+        """This device's own even while its team is not known yet."""
+        if npub == self._node.identity.npub:
+            return self._node.identity.bundle
+        team = self._node.membership.team
+        return team.bundle_of(npub) if team is not None else None
+
+    @property
+    def newest_own(self) -> tuple[Checkpoint, Event] | None:
+        """The last checkpoint of this device, those aside that speak of a log it has no more."""
+        own = self.newest.get(self._node.identity.npub)
+        return own if own is not None and own[0].n > self.mark.forgiven else None
+
+    def _compare(self, records: list[AuditRecord]) -> None:
+        """What this device has signed with the log that it has. A set-back log may have grown longer
+        again than it was: what stands at the place decides."""
+        for checkpoint in self._to_compare:
+            if checkpoint.n > self.mark.forgiven and not stands_in(checkpoint, records):
+                self.set_back = (
+                    f"This device has signed record {checkpoint.audit_seq} of its audit log, as a teammate "
+                    "can show, and another record or none stands there now."
+                )
+        self._to_compare.clear()
+        self._something_to_compare.clear()
 
     async def make(self) -> None:
         """A checkpoint, if there is a team and something to vouch for. A full disk is told, not raised."""
@@ -122,11 +160,12 @@ class Vouching:
         n = 1 + max(covered.n, self.mark.checkpoint)
         checkpoint = Checkpoint(1, n, audit_seq, audit_head, log_id, head, len(ids), merkle_root(ids).hex())
         event = await asyncio.to_thread(sign_checkpoint, node.identity, checkpoint, int(time.time()))
+        self._signed_here.add(event.id)
         verdict = await node.publish(event)
         if not verdict.accepted:
             raise Refused(verdict.code, verdict.sentence)
         node.state.put(STATE, Covered(n, log_id, head))
-        self.mark = Watermark(audit_seq, audit_head, team.entries_known, team.epoch, n)
+        self.mark = Watermark(audit_seq, audit_head, team.entries_known, team.epoch, n, self.mark.forgiven)
         await asyncio.to_thread(write_watermark, node.home.watermark, self._key, self.mark)
 
     async def _taken_in(self, after: int) -> tuple[list[bytes], int]:
@@ -145,12 +184,21 @@ class Vouching:
     async def acknowledge(self) -> None:
         """The operator knows why the home was set back, and goes on from here."""
         self.set_back = ""
-        self.mark = msgspec.structs.replace(self.mark, audit_seq=0, audit_head="", entries=0, epoch=0)
+        own = self.newest.get(self._node.identity.npub)
+        last = max(self.mark.checkpoint, own[0].n if own is not None else 0)
+        # Numbers go on from the highest that anybody holds, or the next ones would count for nothing.
+        self.mark = Watermark(checkpoint=last, forgiven=last)
         await asyncio.to_thread(write_watermark, self._node.home.watermark, self._key, self.mark)
         await self.make()
 
     async def keep(self) -> None:
         """Runs until cancelled."""
         while True:
-            await asyncio.sleep(EVERY_S)
-            await self.make()
+            try:
+                async with asyncio.timeout(EVERY_S):
+                    await self._something_to_compare.wait()
+            except TimeoutError:
+                await self.make()
+            else:
+                self._compare(await self._node.read_audit())
+                self._node.control.status_changed()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from meshconsole.node.audit import AuditRecord
+    from meshconsole.team.checkpoints import Checkpoint
 
 CONTEXT = b"mc/watermark/v1"
 MAX_LEN = 4096
@@ -31,6 +32,9 @@ class Watermark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     entries: int = 0
     epoch: int = 0
     checkpoint: int = 0
+    forgiven: int = 0
+    """Checkpoints of this device up to this number may speak of a log that it has no more: the operator
+    knows why."""
 
 
 def read_watermark(path: Path, key: bytes) -> Watermark:
@@ -59,6 +63,12 @@ def log_was_set_back(mark: Watermark, records: list[AuditRecord]) -> str:
     if records[mark.audit_seq - 1].digest != mark.audit_head:
         return f"Record {mark.audit_seq} of the audit log is not the one that stood there."
     return ""
+
+
+def stands_in(checkpoint: Checkpoint, records: list[AuditRecord]) -> bool:
+    """Whether the log still holds what the checkpoint vouches for."""
+    at = checkpoint.audit_seq
+    return at == 0 or (at <= len(records) and records[at - 1].digest == checkpoint.audit_head)
 
 
 def roster_was_set_back(mark: Watermark, entries: int, epoch: int) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import signal
 from typing import TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -32,6 +35,23 @@ def test_a_rule_holds_on_every_node_whatever_its_owner_set(alpha: Machine, bravo
     refused = bravo.command("blobs", "add", str(big), check=False)
     assert refused.returncode == 5
     assert "at most 1 MB" in refused.stderr
+
+
+def test_a_rule_for_the_relay_holds_after_a_restart_too(alpha: Machine) -> None:
+    alpha.command("team", "policy", "max_event_bytes=2048")
+    for _ in range(2):
+        with urlopen(
+            Request(f"http://{alpha.address}", headers={"Accept": "application/nostr+json"})
+        ) as told:
+            assert json.load(told)["limitation"]["max_message_length"] < 100_000
+        alpha.kill(signal.SIGTERM)
+        alpha.start()
+
+
+def test_a_device_cannot_replace_itself(alpha: Machine) -> None:
+    refused = alpha.command("team", "invite", "--replaces", "alpha", check=False)
+    assert refused.returncode == 5
+    assert "replace itself" in refused.stderr
 
 
 def test_a_rule_that_is_none_is_refused(alpha: Machine) -> None:

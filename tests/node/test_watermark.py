@@ -14,8 +14,10 @@ from meshconsole.node.watermark import (
     log_was_set_back,
     read_watermark,
     roster_was_set_back,
+    stands_in,
     write_watermark,
 )
+from meshconsole.team.checkpoints import Checkpoint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,3 +85,12 @@ def test_a_flood_of_refusals_fills_no_log() -> None:
     for number in range(10 * MAX_REASONS):
         digest.note(f"reason {number}", 20.0)
     assert len(digest._seen) <= MAX_REASONS + 1
+
+
+def test_what_stands_at_the_place_decides_not_how_long_the_log_is(tmp_path: Path) -> None:
+    old = records(tmp_path / "old", "a", "b", "c")
+    covered = Checkpoint(1, 3, 3, old[2].digest, "log", 0, 0, "ab" * 32)
+    assert stands_in(covered, old)
+    assert not stands_in(covered, old[:2])
+    grown = records(tmp_path / "grown", "a", "b", "other", "d", "e")
+    assert not stands_in(covered, grown)
