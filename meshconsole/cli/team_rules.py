@@ -126,6 +126,12 @@ def invites(parsed: argparse.Namespace) -> None:
 
 
 def revoke(parsed: argparse.Namespace) -> None:
+    if not 4 <= len(parsed.invite) <= 16:
+        raise Fatal(
+            f"{parsed.invite!r} is not the id of an invite.",
+            hint="See: meshconsole team invites",
+            exit_code=2,
+        )
     say(ask(home_of(parsed.home), RevokeInvite(parsed.invite)).verdict.sentence)
 
 

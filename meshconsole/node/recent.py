@@ -159,7 +159,7 @@ class RecentEvents:
         author is the one whose seal it holds."""
         plain = opened.plain
         npub = view.npub if plain is None else plain.author
-        if view.kind in kinds.MEMBERSHIP_KINDS and view.via == THIS_DEVICE:
+        if view.kind in kinds.MEMBERSHIP_KINDS and view.via in ("", THIS_DEVICE):
             name = "this relay"  # the key that it has for these alone (NIP-43) tells nobody anything
         else:
             name = self._author(npub) if plain is None else self._correspondent(npub)

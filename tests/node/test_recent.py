@@ -56,6 +56,7 @@ def test_what_this_relay_tells_of_its_members_bears_its_name_and_nobody_elses_do
     recent = RecentEvents(lambda: team, ME)
     told = sign_event(bytes([2]) * 32, kinds.MEMBERS, (("-",),), "", NOW)
     assert shown(recent, told).author == "this relay"
+    assert shown(recent, told, via="").author == "this relay"  # read from the store at a start
     assert shown(recent, told, via="client 192.0.2.1", seq=0).author == told.pubkey[:8]
 
 
