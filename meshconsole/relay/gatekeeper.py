@@ -7,6 +7,7 @@ that nothing here needs a clock to be tested.
 from __future__ import annotations
 
 import asyncio
+import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from meshconsole.core.config import LimitsSection
     from meshconsole.relay.client import ClientConnection, ClientPort
     from meshconsole.relay.relay import Relay
+
+log = logging.getLogger(__name__)
 
 TEND_S = 2.0
 STOPPING = TurnedAway(HTTPStatus.SERVICE_UNAVAILABLE, refuse("error", "this relay is shutting down"))
@@ -160,4 +163,7 @@ class Gatekeeper:
     async def _tend(self) -> None:
         while True:
             await asyncio.sleep(TEND_S)
-            self.tend(self._clock())
+            try:
+                self.tend(self._clock())
+            except Exception:  # one bad look must not be the last: nobody would be let go any more
+                log.exception("looking after the connections failed")

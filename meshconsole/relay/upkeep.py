@@ -54,3 +54,5 @@ class Upkeep:
                     pass
             except MeshconsoleError as error:
                 log.warning("the upkeep of the event store failed: %s", error)
+            except Exception:
+                log.exception("the upkeep of the event store failed")

@@ -376,3 +376,20 @@ async def test_what_an_operator_sees() -> None:
         assert (key.source, key.events) == (event.pubkey, 1)
         assert (address.source, address.connections, address.events) == ("127.0.0.1", 1, 1)
         assert (address.requests, address.refused, address.bytes_out) == (1, 1, now.bytes_out)
+
+
+async def test_a_fault_does_not_end_the_watch(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looked = asyncio.Queue[float]()
+
+    def broken(self: object, now: float) -> None:
+        looked.put_nowait(now)
+        raise ZeroDivisionError("bug")
+
+    monkeypatch.setattr(gatekeeper_module, "TEND_S", 0)
+    monkeypatch.setattr(gatekeeper_module.Gatekeeper, "tend", broken)
+    async with door():
+        await looked.get()
+        await looked.get()
+    assert "looking after the connections failed" in caplog.text
