@@ -15,9 +15,10 @@ import msgspec
 from meshconsole.control import messages as m
 from meshconsole.control import relay as r
 from meshconsole.core.errors import Fatal, Refused
-from meshconsole.core.kinds import CONTROL_KINDS, FILE_MANIFEST, MEMBERSHIP_KINDS
+from meshconsole.core.kinds import CONTROL_KINDS
 from meshconsole.core.text import safe
 from meshconsole.node.jsonl import Progress, export_events, import_events, import_lines
+from meshconsole.relay.eviction import KEPT_KINDS
 from meshconsole.relay.filter import Filter, parse_filter
 from meshconsole.relay.store import EvictionClass
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 PAGE_BYTES = 4 << 20
 VACUUM_PAGES = 256
-KEPT_KINDS = CONTROL_KINDS | MEMBERSHIP_KINDS | {FILE_MANIFEST}
-"""Never removed to make room: without them the team's keys, files and members cannot be understood."""
 
 
 class RelayActs:
@@ -109,7 +108,7 @@ class RelayActs:
         """What is least missed first: what strangers wrote, then the team's own, oldest first."""
         team = self._node.membership.team
         members = frozenset(member.npub for member in team.members()) if team is not None else frozenset()
-        everything = Filter(hidden=KEPT_KINDS)
+        everything = Filter(hidden=CONTROL_KINDS | KEPT_KINDS)
         spared = members | {self._node.identity.npub}
         return [
             EvictionClass("others' events", everything, spared),

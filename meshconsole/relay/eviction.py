@@ -14,7 +14,7 @@ import re
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import Fatal
-from meshconsole.core.kinds import GATED_KINDS
+from meshconsole.core.kinds import FILE_MANIFEST, GATED_KINDS, MEMBERSHIP_KINDS
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.store import EvictionClass
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DAY_S = 86_400
+KEPT_KINDS = MEMBERSHIP_KINDS | {FILE_MANIFEST}
+"""They go only where a rule names their kind: without them files and members are not understood."""
+
 _CONDITION = re.compile(r"(strangers|team)|kinds=([0-9]{1,5}(?:,[0-9]{1,5})*)|older=([0-9]{1,5})d").fullmatch
 
 
@@ -51,6 +54,6 @@ def _class(rule: str, team: frozenset[str], now: int) -> EvictionClass:
             kinds = frozenset(map(int, numbers.split(",")))
         else:
             until = now - int(days) * DAY_S
-    hidden = GATED_KINDS if spared and kinds is None else frozenset()
+    hidden = frozenset() if kinds is not None else KEPT_KINDS | GATED_KINDS if spared else KEPT_KINDS
     wanted = Filter(authors=authors, kinds=kinds, until=until, hidden=hidden)
     return EvictionClass(rule, wanted, spared)

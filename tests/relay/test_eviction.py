@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meshconsole.core.errors import Fatal, Refused
-from meshconsole.core.kinds import CONTROL_KINDS, GIFT_WRAP
+from meshconsole.core.kinds import CONTROL_KINDS, FILE_MANIFEST, GIFT_WRAP, MEMBERSHIP_KINDS
 from meshconsole.relay import sqlite
 from meshconsole.relay.eviction import DAY_S, eviction_classes
 from meshconsole.relay.filter import Filter
@@ -141,3 +141,10 @@ def test_a_step_of_eviction_is_small(database: Path, monkeypatch: pytest.MonkeyP
         before = store.count()
         store.add(long_notes("carol", 1, 9000))
         assert before - store.count() < sqlite.EVICTION_STEPS * 10
+
+
+def test_what_explains_files_and_members_goes_only_where_a_rule_names_it() -> None:
+    rules = ("strangers", "team", "older=30d", f"kinds={FILE_MANIFEST}")
+    *others, named = (each.wanted for each in eviction_classes(rules, frozenset(), NOW))
+    assert all(each.hidden >= MEMBERSHIP_KINDS | {FILE_MANIFEST} for each in others)
+    assert not named.hidden
