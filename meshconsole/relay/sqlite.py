@@ -147,6 +147,7 @@ class SqliteEventStore:
         except DatabaseErrors as error:
             self._writer.close()
             raise translate(error, path) from error
+        self._checkpointing = threading.Lock()
         self._upkeep_connection = self._open(UPKEEP_CACHE_KIB, readonly=False)
         self._upkeep = Upkeep(self._checkpoint, self._index_step)
         self._upkeep.wrote()
@@ -359,7 +360,7 @@ class SqliteEventStore:
             self._writer.execute("insert into words (words) values ('optimize')")
             self._writer.execute("pragma auto_vacuum = incremental")
             self._writer.execute("vacuum")
-            self._writer.execute("pragma wal_checkpoint(truncate)")
+            self._empty_log()
 
     def vacuum_step(self, max_pages: int) -> int:
         with self._writing():
@@ -559,9 +560,15 @@ class SqliteEventStore:
             self._indexed = reached
             return True
 
+    def _empty_log(self) -> None:
+        """Not beside a checkpoint of the upkeep: SQLite waits for no other one and leaves the log alone."""
+        with self._checkpointing:
+            self._writer.execute("pragma wal_checkpoint(truncate)").fetchall()
+
     def _checkpoint(self) -> None:
         try:
-            self._upkeep_connection.execute("pragma wal_checkpoint(passive)").fetchall()
+            with self._checkpointing:
+                self._upkeep_connection.execute("pragma wal_checkpoint(passive)").fetchall()
         except DatabaseErrors as error:
             raise translate(error, self._path) from error
 
