@@ -16,6 +16,7 @@ import msgspec
 from meshconsole.core import kinds
 from meshconsole.core.errors import MeshconsoleError, Refused
 from meshconsole.core.event import decode_event
+from meshconsole.node.shelf import Shelf
 from meshconsole.node.watermark import (
     Watermark,
     log_was_set_back,
@@ -25,18 +26,14 @@ from meshconsole.node.watermark import (
     write_watermark,
 )
 from meshconsole.relay.filter import Filter
-from meshconsole.team.checkpoints import (
-    Checkpoint,
-    merkle_root,
-    sign_checkpoint,
-    verify_checkpoint,
-)
+from meshconsole.team.checkpoints import Checkpoint, merkle_root, sign_checkpoint
 
 if TYPE_CHECKING:
     from meshconsole.core.event import Event
     from meshconsole.crypto.bundle import KeyBundle
     from meshconsole.node.audit import AuditRecord
     from meshconsole.node.node import Node
+    from meshconsole.node.shelf import Heard
     from meshconsole.team.state import Team
 
 log = logging.getLogger(__name__)
@@ -59,14 +56,19 @@ class Vouching:
         self._node = node
         self._key = key
         self._making = asyncio.Lock()
+        self._looking = asyncio.Lock()
         self.mark = Watermark()
         """How far this home had come when it was last written down."""
-        self.newest: dict[str, tuple[Checkpoint, Event]] = {}
-        """The last checkpoint of each device."""
+        self._shelf = Shelf(node.relay, self._bundle_of, node.provider)
+        self._own: Heard | None = None
+        """This device's checkpoint with the highest number."""
         self._signed_here: set[str] = set()
         """Ids of the checkpoints that were made since the start."""
-        self._to_compare: list[Checkpoint] = []
-        self._something_to_compare = asyncio.Event()
+        self._to_compare: list[Heard] = []
+        """Own ones that may speak of a log that this home has no more. While it was set back they stay
+        here, off the shelf: they are the evidence."""
+        self._arrived: list[Event] = []
+        self._something_to_do = asyncio.Event()
         self.set_back = ""
         """Why this home is not what it was, "" if it is. Until it is, this device issues no epochs."""
 
@@ -75,15 +77,16 @@ class Vouching:
         self.mark = await asyncio.to_thread(read_watermark, self._node.home.watermark, self._key)
         self.set_back = log_was_set_back(self.mark, records)
         self.roster_changed()
-        kind, me = frozenset({kinds.CHECKPOINT}), self._node.identity.npub
-        # Its own ones by themselves: however many others write, they are not crowded out.
-        for wanted in (Filter(kinds=kind), Filter(kinds=kind, authors=frozenset({me}))):
-            for raw in reversed(await self._node.relay.query([wanted], PAGE)):
-                self.heard(decode_event(raw))
+        own = Filter(kinds=frozenset({kinds.CHECKPOINT}), authors=frozenset({self._node.identity.npub}))
+        raws = await self._node.relay.query([own], PAGE)
+        await self._look_at([decode_event(raw) for raw in raws])
         self._compare(records)
 
     def roster_changed(self) -> None:
-        """The roster may have caught up with what it was."""
+        """The roster may have caught up with what it was, or name devices that it did not."""
+        self._arrived += self._shelf.known_by_now()
+        if self._arrived:
+            self._something_to_do.set()
         team = self._node.membership.team
         entries, epoch = (0, 0) if team is None else (team.entries_known, team.epoch)
         behind = roster_was_set_back(self.mark, entries, epoch)
@@ -94,23 +97,22 @@ class Vouching:
             self.set_back = ""
 
     def heard(self, event: Event) -> None:
-        """A checkpoint that was stored. Raises nothing: a false one is logged and counts for nothing."""
-        bundle = self._bundle_of(event.pubkey)
-        if bundle is None:
-            return
-        try:
-            checkpoint = verify_checkpoint(event, bundle, self._node.provider)
-        except Refused as error:
-            log.warning("a checkpoint of %s counts for nothing: %s", event.pubkey[:8], error.sentence)
-            return
-        known = self.newest.get(event.pubkey)
-        if known is None or known[0].n < checkpoint.n:
-            self.newest[event.pubkey] = (checkpoint, event)
-        if event.pubkey != self._node.identity.npub or checkpoint.n <= self.mark.forgiven:
-            return
-        if event.id not in self._signed_here:
-            self._to_compare.append(checkpoint)
-            self._something_to_compare.set()
+        """A checkpoint that was stored. Returns at once."""
+        self._arrived.append(event)
+        self._something_to_do.set()
+
+    async def _look_at(self, events: list[Event]) -> None:
+        for heard in await self._shelf.verified(events):
+            checkpoint, event = heard
+            if event.pubkey != self._node.identity.npub:
+                self._shelf.put(heard)
+                continue
+            if self._own is None or self._own[0].n < checkpoint.n:
+                self._own = heard
+            if event.id in self._signed_here:
+                self._shelf.put(heard)
+            else:
+                self._to_compare.append(heard)
 
     def _bundle_of(self, npub: str) -> KeyBundle | None:
         """This device's own even while its team is not known yet."""
@@ -122,20 +124,25 @@ class Vouching:
     @property
     def newest_own(self) -> tuple[Checkpoint, Event] | None:
         """The last checkpoint of this device, those aside that speak of a log it has no more."""
-        own = self.newest.get(self._node.identity.npub)
+        own = self._own
         return own if own is not None and own[0].n > self.mark.forgiven else None
 
     def _compare(self, records: list[AuditRecord]) -> None:
         """What this device has signed with the log that it has. A set-back log may have grown longer
         again than it was: what stands at the place decides."""
-        for checkpoint in self._to_compare:
+        for checkpoint, _ in self._to_compare:
             if checkpoint.n > self.mark.forgiven and not stands_in(checkpoint, records):
                 self.set_back = (
                     f"This device has signed record {checkpoint.audit_seq} of its audit log, as a teammate "
                     "can show, and another record or none stands there now."
                 )
-        self._to_compare.clear()
-        self._something_to_compare.clear()
+        self._shelve()
+
+    def _shelve(self) -> None:
+        if not self.set_back:
+            for heard in self._to_compare:
+                self._shelf.put(heard)
+            self._to_compare.clear()
 
     async def make(self) -> None:
         """A checkpoint, if there is a team and something to vouch for. A full disk is told, not raised."""
@@ -164,6 +171,7 @@ class Vouching:
         verdict = await node.publish(event)
         if not verdict.accepted:
             raise Refused(verdict.code, verdict.sentence)
+        self._own = (checkpoint, event)
         node.state.put(STATE, Covered(n, log_id, head))
         self.mark = Watermark(audit_seq, audit_head, team.entries_known, team.epoch, n, self.mark.forgiven)
         await asyncio.to_thread(write_watermark, node.home.watermark, self._key, self.mark)
@@ -183,22 +191,36 @@ class Vouching:
 
     async def acknowledge(self) -> None:
         """The operator knows why the home was set back, and goes on from here."""
+        await self._catch_up()
         self.set_back = ""
-        own = self.newest.get(self._node.identity.npub)
-        last = max(self.mark.checkpoint, own[0].n if own is not None else 0)
+        last = max(self.mark.checkpoint, self._own[0].n if self._own is not None else 0)
         # Numbers go on from the highest that anybody holds, or the next ones would count for nothing.
         self.mark = Watermark(checkpoint=last, forgiven=last)
         await asyncio.to_thread(write_watermark, self._node.home.watermark, self._key, self.mark)
+        self._shelve()
         await self.make()
 
     async def keep(self) -> None:
         """Runs until cancelled."""
+        await self._shelf.look_through(spared=self._node.identity.npub)
+        due = asyncio.get_running_loop().time() + EVERY_S
         while True:
             try:
-                async with asyncio.timeout(EVERY_S):
-                    await self._something_to_compare.wait()
+                async with asyncio.timeout_at(due):
+                    await self._something_to_do.wait()
             except TimeoutError:
+                due += EVERY_S
                 await self.make()
             else:
+                await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        """With the checkpoints that have come."""
+        async with self._looking:
+            self._something_to_do.clear()
+            arrived, self._arrived = self._arrived, []
+            await self._look_at(arrived)
+            if self._to_compare and not self.set_back:
                 self._compare(await self._node.read_audit())
                 self._node.control.status_changed()
+            await self._shelf.tidy()

@@ -36,7 +36,7 @@ from meshconsole.relay.traffic import Traffic, slowest
 from meshconsole.relay.turn import TurnEnd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from meshconsole.core.status import SlowClient
     from meshconsole.core.verdict import Verdict
@@ -257,6 +257,11 @@ class Relay:
             if not removed.count:
                 return Removed(count, size)
             count, size = count + removed.count, size + removed.bytes
+
+    async def retire(self, ids: Collection[str]) -> None:
+        """Removes checkpoints that are needless by now."""
+        await asyncio.to_thread(self.store.retire, ids)
+        self._running.forget()
 
     async def evict(
         self, classes: Sequence[EvictionClass], need_bytes: int, *, dry_run: bool

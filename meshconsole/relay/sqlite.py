@@ -41,6 +41,7 @@ from meshconsole.relay.store import (
     Written,
     answered,
     as_entry,
+    checkpoints,
     within_limits,
 )
 from meshconsole.relay.upkeep import Upkeep
@@ -268,6 +269,11 @@ class SqliteEventStore:
         self._catch_up(filters)
         with self._reading() as connection:
             keys = self._reader(connection).union(filters, limit, UPWARDS)
+        return self._remove(keys)
+
+    def retire(self, ids: Collection[str]) -> Removed:
+        with self._reading() as connection:
+            keys = self._reader(connection).union(checkpoints(ids), len(ids), UPWARDS)
         return self._remove(keys)
 
     def evict(

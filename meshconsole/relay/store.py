@@ -8,7 +8,8 @@ Laws:
   event is gone. `feed` walks it and skips what is gone. Deletions themselves stay in the feed.
 - Events come newest first; of two with the same time, the one with the lowest id first (NIP-01).
   Where a filter has a search, those that fit it best come first (NIP-50).
-- What makes a team (CONTROL_KINDS) is removed by nothing but a newer version of itself.
+- What makes a team (CONTROL_KINDS) is removed by nothing but a newer version of itself; checkpoints
+  also by `retire`.
 - Every method may be called from any thread and may block; none of them belongs on an event loop.
 - A full disk or quota, or damaged pages, become Verdicts on write and errors of `core.errors` on
   read, in words; reading goes on as far as it can.
@@ -22,7 +23,8 @@ import msgspec
 
 from meshconsole.core.errors import Refused
 from meshconsole.core.event import Event, encode_event
-from meshconsole.relay.filter import Filter  # noqa: TC001 - msgspec reads the annotation
+from meshconsole.core.kinds import CHECKPOINT
+from meshconsole.relay.filter import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -195,6 +197,9 @@ class EventStore(Protocol):
         it removed none. `dry_run` removes nothing and tells what all the calls together would remove.
         """
 
+    def retire(self, ids: Collection[str]) -> Removed:
+        """Removes those of `ids` that are checkpoints: their authors' later ones made them needless."""
+
     def evict(
         self, classes: Sequence[EvictionClass], need_bytes: int, *, dry_run: bool
     ) -> list[tuple[str, Removed]]:
@@ -222,6 +227,11 @@ class EventStore(Protocol):
         pages done and pages in all. Nothing is at `destination` unless the copy is whole."""
 
     def close(self) -> None: ...
+
+
+def checkpoints(ids: Collection[str]) -> list[Filter]:
+    """What `retire` may remove."""
+    return [Filter(ids=frozenset(ids), kinds=frozenset({CHECKPOINT}))]
 
 
 def within_limits(found: Sequence[list[int]], limits: Sequence[int]) -> tuple[list[list[int]], bool | None]:

@@ -4,6 +4,11 @@ A device numbers its checkpoints and names in each one the head of its audit log
 Merkle tree (RFC 9162 section 2.1.1, SHA-256) over the ids of the events it took in since the one
 before. Teammates keep them: a device whose database or log was set back to an earlier day is told by
 its own signature, which others still hold.
+
+Which ones are kept follows from their numbers alone, so that every device keeps the same and it does
+not matter in which order they come: of the last few all, then every second, every fourth, and so on.
+A device that was set back by m checkpoints has signed one of those m that stays provable until it has
+signed m more; some 2 log2(n) of them are kept of each device, however old it grows.
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ from meshconsole.crypto.hybrid import verify_control
 from meshconsole.team.ops import Hex32  # noqa: TC001 - msgspec reads the annotations
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from meshconsole.core.event import Event
     from meshconsole.crypto.bundle import KeyBundle
@@ -29,6 +34,10 @@ if TYPE_CHECKING:
 
 CONTEXT = b"mc/checkpoint/v1"
 MAX_CONTENT = 1024
+WINDOW = 4
+"""A checkpoint whose number is a multiple of 2^k is kept until 4 * 2^k more are signed."""
+MAX_ALIKE = 2
+"""So many of one number are kept, those with the lowest ids: two prove already that a home was set back."""
 Count = Annotated[int, Meta(ge=0, lt=1 << 53)]
 
 
@@ -55,6 +64,17 @@ def merkle_root(ids: Sequence[bytes]) -> bytes:
         pairs = [sha256(b"\1" + a + b).digest() for a, b in zip(level[::2], level[1::2], strict=False)]
         level = pairs + level[len(pairs) * 2 :]
     return level[0]
+
+
+def needless(held: Mapping[int, Collection[str]]) -> set[str]:
+    """Of one device's checkpoints, ids by number, those that need not be kept. What is needless once stays
+    so, whatever comes later."""
+    newest = max(held, default=0)
+    gone: set[str] = set()
+    for n, ids in held.items():
+        divisor = n & -n  # the greatest power of two in it
+        gone.update(sorted(ids)[MAX_ALIKE:] if newest - n < WINDOW * divisor else ids)
+    return gone
 
 
 def sign_checkpoint(me: Identity, checkpoint: Checkpoint, now: int) -> Event:

@@ -37,6 +37,7 @@ from meshconsole.relay.store import (
     Written,
     answered,
     as_entry,
+    checkpoints,
     within_limits,
 )
 
@@ -119,6 +120,9 @@ class MemoryEventStore:
     def delete(self, filters: Sequence[Filter], *, dry_run: bool, limit: int = 1000) -> Removed:
         doomed = [seq for seq in self._matching(filters)[::-1] if self._may_go(seq)]
         return self._remove(doomed if dry_run else doomed[:limit], dry_run=dry_run)
+
+    def retire(self, ids: Collection[str]) -> Removed:
+        return self._remove(self._matching(checkpoints(ids)), dry_run=False)
 
     def evict(
         self, classes: Sequence[EvictionClass], need_bytes: int, *, dry_run: bool

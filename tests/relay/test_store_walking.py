@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meshconsole.core.errors import Refused
-from meshconsole.core.kinds import CONTROL_KINDS
+from meshconsole.core.kinds import CHECKPOINT, CONTROL_KINDS
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.store import EventStore, EvictionClass, Removed, Tally
 from tests.relay.held import held
@@ -83,6 +83,16 @@ def test_delete_goes_in_steps_and_says_before_what_it_will_do(store: EventStore)
     assert sum(step.bytes for step in steps) == size
     assert store.count() == 7
     assert store.settled([event.id for event in events]) == {event.id for event in events}
+
+
+def test_only_checkpoints_are_retired(store: EventStore) -> None:
+    events = [unsigned(kind=kind) for kind in (1, *CONTROL_KINDS)]
+    store.add(events)
+    [checkpoint] = [event for event in events if event.kind == CHECKPOINT]
+    assert store.retire([event.id for event in events]) == Removed(1, len(raw(checkpoint)))
+    assert store.count() == 4
+    assert store.settled([checkpoint.id]) == {checkpoint.id}
+    assert store.retire([]) == Removed(0, 0)
 
 
 def test_eviction_takes_the_oldest_of_the_first_class(store: EventStore) -> None:

@@ -14,11 +14,14 @@ from meshconsole.team.checkpoints import (
     MAX_CONTENT,
     Checkpoint,
     merkle_root,
+    needless,
     read_checkpoint,
     sign_checkpoint,
     verify_checkpoint,
 )
 from tests.team.devices import NOW, PROVIDER, founder, identity
+
+numbers = st.dictionaries(st.integers(1, 300), st.sets(st.sampled_from("abcd"), min_size=1), min_size=1)
 
 GOOD = Checkpoint(1, 3, 17, "ab" * 32, "log", 120, 40, "cd" * 32)
 
@@ -85,3 +88,37 @@ def test_a_team_takes_checkpoints_like_any_control_event() -> None:
     assert alpha.team.accept(sign_checkpoint(alpha.me, GOOD, NOW)).accepted
     broken = alpha.me.sign(4204, (), "{}", NOW)
     assert not alpha.team.accept(broken).accepted
+
+
+def kept(held: dict[int, set[str]]) -> dict[int, set[str]]:
+    gone = needless({n: {f"{n}{each}" for each in ids} for n, ids in held.items()})
+    left = {n: {each for each in ids if f"{n}{each}" not in gone} for n, ids in held.items()}
+    return {n: ids for n, ids in left.items() if ids}
+
+
+@given(numbers, numbers)
+def test_the_same_checkpoints_are_kept_in_whatever_order_they_come(
+    some: dict[int, set[str]], others: dict[int, set[str]]
+) -> None:
+    both = {n: some.get(n, set()) | others.get(n, set()) for n in some.keys() | others.keys()}
+    tidied = kept(some)
+    late = {n: tidied.get(n, set()) | others.get(n, set()) for n in tidied.keys() | others.keys()}
+    assert kept(late) == kept(both)
+
+
+@given(st.integers(0, 400), st.integers(1, 400), st.integers(0, 400))
+def test_a_set_back_stays_provable_until_as_much_again_is_signed(stands: int, lost: int, more: int) -> None:
+    """Of the checkpoints that were lost with the day before yesterday, somebody still holds one."""
+    newest = stands + lost
+    signed_since = min(more, lost - 1)
+    left = kept({n: {"a"} for n in range(1, newest + signed_since + 1)})
+    assert any(stands < n <= newest for n in left)
+
+
+def test_however_many_are_signed_few_are_kept() -> None:
+    held: dict[int, set[str]] = {}
+    for n in range(1, 20_000):  # four a day for thirteen years
+        held = kept({**held, n: {"a"}}) if n % 16 == 0 else {**held, n: {"a"}}
+    assert len(kept(held)) < 40
+    assert kept({7: set("abcd")}) == {7: set("ab")}
+    assert kept({n: {"a"} for n in (1, 1 << 52, (1 << 53) - 1)}) == {1 << 52: {"a"}, (1 << 53) - 1: {"a"}}

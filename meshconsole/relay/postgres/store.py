@@ -37,7 +37,7 @@ from meshconsole.relay.postgres.queries import Query
 from meshconsole.relay.postgres.reading import PIECE, ReadingHalf
 from meshconsole.relay.postgres.writing import State, Writing, disk_bytes, look
 from meshconsole.relay.retention import is_versioned
-from meshconsole.relay.store import NoQuota, Quota, Removed, StoreUsage, Written, as_entry
+from meshconsole.relay.store import NoQuota, Quota, Removed, StoreUsage, Written, as_entry, checkpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -131,6 +131,13 @@ class PostgresEventStore(ReadingHalf):
             return Removed(len(sizes), sum(sizes))
         page = next(self._sized(filters, limit), [])
         return self._remove([key for key, _ in page])
+
+    def retire(self, ids: Collection[str]) -> Removed:
+        count = size = 0
+        for page in self._sized(checkpoints(ids), STEP):
+            removed = self._remove([key for key, _ in page])
+            count, size = count + removed.count, size + removed.bytes
+        return Removed(count, size)
 
     def evict(
         self, classes: Sequence[EvictionClass], need_bytes: int, *, dry_run: bool
