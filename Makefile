@@ -11,7 +11,7 @@ COMPILE := .venv-lock/bin/uv --quiet pip compile --universal --generate-hashes -
 	--no-header --python-version 3.11 --override requirements/overrides.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench demo pictures reference soak fuzz lock lock-check wheels clean product dev
+.PHONY: help run test check bench demo pictures reference soak lab fuzz lock lock-check wheels clean product dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ fuzz: ## a coverage-guided fuzzer on what clients may say to the relay (x86-64),
 
 soak: dev ## the tests that run for minutes; with make fuzz before, the fuzzer too
 	@exec $(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)
+
+lab: dev ## every fault of the network lab (root, an hour), and docs/faults.md from what was measured
+	@$(BIN)/python -m pytest tests/netlab --timeout=3600 -s $(ARGS); result=$$?; \
+		$(BIN)/python -m tests.netlab.table && exit $$result
 
 lock: ## resolve requirements/*.in again into hashed locks (UPGRADE=1 for newer versions)
 	@$(SETUP) lock --venv .venv-lock

@@ -34,9 +34,22 @@ class Failure(Exception):
 class Machine:
     """One home and, while it runs, its node process."""
 
-    def __init__(self, folder: Path, name: str, passphrase: str | None = PASSPHRASE) -> None:
-        """Without a passphrase the home opens with its key file, which takes less time."""
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        passphrase: str | None = PASSPHRASE,
+        *,
+        within: tuple[str, ...] = (),
+        listen: str = "127.0.0.1:0",
+    ) -> None:
+        """Without a passphrase the home opens with its key file, which takes less time.
+
+        `within` stands before the node's command and must end by becoming it: `ip netns exec NAME`.
+        """
         self.name = name
+        self._within = within
+        self._listen = listen
         self.environment = dict(os.environ)
         self.environment.pop("MESHCONSOLE_PASSPHRASE", None)
         if passphrase is not None:
@@ -71,10 +84,10 @@ class Machine:
     def start(self, *settings: str) -> None:
         read_end, write_end = os.pipe()
         options = [option for setting in settings for option in ("--set", setting)]
-        where = ("--home", str(self.home), "--listen", "127.0.0.1:0")
+        where = ("--home", str(self.home), "--listen", self._listen)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*COMMAND, "node", *where, *options, "--ready-fd", str(write_end)],
+                [*self._within, *COMMAND, "node", *where, *options, "--ready-fd", str(write_end)],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -102,16 +115,16 @@ class Machine:
     def texts(self) -> list[str]:
         return [event["text"] for event in self.json("events")]
 
-    def wait(self, what: str, ready: Callable[[dict[str, Any]], bool]) -> None:
+    def wait(self, what: str, ready: Callable[[dict[str, Any]], bool], within_s: float = WAIT_S) -> None:
         """Until a pushed status satisfies `ready`."""
-        deadline = time.monotonic() + WAIT_S
+        deadline = time.monotonic() + within_s
         for status in self._statuses():
             if ready(status):
                 return
             if time.monotonic() > deadline:
                 break
         raise Failure(
-            f"{self.name}: {what} did not happen within {WAIT_S:.0f} s\n{self.log.read_text()[-3000:]}"
+            f"{self.name}: {what} did not happen within {within_s:.0f} s\n{self.log.read_text()[-3000:]}"
         )
 
     def _statuses(self) -> Iterator[dict[str, Any]]:

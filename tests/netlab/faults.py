@@ -1,0 +1,48 @@
+"""The faults that the mesh must survive, and what is promised for each. The order is that of the table."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    what: str
+    promise: str
+
+
+FAULTS = {
+    "found": Fault("two nodes start on one network", "linked within 5 s"),
+    "ladder": Fault(
+        "nine rungs from good Wi-Fi to absurd on one side, 200 events of 400 B on each",
+        "all, exactly once; p95 <= 2 s to the sixth rung, <= 8 s on the ninth",
+    ),
+    "loss-20": Fault("20 % loss on every port, multicast 80 %", "linked within 5 s"),
+    "loss-40": Fault("40 % loss on every port, multicast 80 %", "linked within 15 s"),
+    "flash-40": Fault("40 % loss each way: flash messages", ">= 99 % delivered, p95 <= 1.5 s"),
+    "multicast": Fault("multicast filtered, no address known", "found within 10 s"),
+    "partition": Fault(
+        "partition 2|3, 1,000 events on each side, then healed",
+        "all equal within 5 s of healing, bytes <= 2x the difference",
+    ),
+    "one-way": Fault("one direction of a link cut", "shown as not hearing us within 15 s; never as well"),
+    "gone": Fault("kill -9 of a peer", "suspect within 10 s, gone within 30 s on all others"),
+    "clock": Fault("one of three clocks a year ahead", "order and sync right on the others, skew shown"),
+    "nat-cone": Fault("NAT: full cone to full cone", "direct data channel within 3 s"),
+    "nat-restricted": Fault("NAT: restricted to restricted", "direct data channel within 3 s"),
+    "nat-symmetric": Fault("NAT: symmetric to symmetric, TURN", "relayed data channel within 3 s"),
+    "nat-no-udp": Fault("NAT: UDP blocked, TURN over TCP", "relayed data channel within 3 s"),
+    "dead-stun": Fault("the configured STUN and TURN servers are dead", "LAN link within 0.5 s"),
+    "address": Fault("a node moves to a new address", "linked again within 5 s, no duplicate peer"),
+    "flaps": Fault("three flaps of 200 ms", "linked within 5 s, nothing lost"),
+    "suspend": Fault("a node is suspended for 30 s", "linked again within 5 s"),
+    "line": Fault("a line a-b-c-d, each hears its neighbours only", "events and files from end to end"),
+    "removed": Fault(
+        "a removed member goes on writing behind a partition", "quarantined by all after healing; no new key"
+    ),
+    "slow": Fault("64 kbit/s and 700 ms", "links live; a note passes a file under way within 5 s"),
+    "corrupt": Fault("one frame of twenty damaged above the MAC", "all events, exactly once, intact"),
+    "twenty": Fault("20 nodes, a burst of 1,000 events", "all, exactly once, links bounded"),
+    "silence": Fault("receive-only for 60 s", "no byte of the node at the switch; it still receives"),
+    "why": Fault("eight causes injected, one at a time", "each named rightly within 15 s"),
+    "why-clean": Fault("`why` asked 50 times with nothing wrong", "no false name"),
+}

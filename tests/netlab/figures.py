@@ -1,0 +1,49 @@
+"""What the fault tests measured, kept between runs in one file beside the checkout's other caches."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tests.netlab.faults import FAULTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KEPT = Path(__file__).resolve().parents[2] / ".netlab" / "figures.json"
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """One measured fault. `is_met`: it keeps what faults.py promises."""
+
+    text: str
+    is_met: bool
+
+
+class Ledger:
+    """The figures of one run."""
+
+    def __init__(self) -> None:
+        self._figures: dict[str, Figure] = {}
+
+    def measured(self, fault: str, text: str, *, is_met: bool) -> None:
+        """Prints the figure, keeps it, and fails if the promise is not met. `fault` is a key of FAULTS."""
+        promise = FAULTS[fault].promise
+        print(f"\n{fault}: {text} (promised: {promise}){'' if is_met else '  NOT MET'}")
+        self._figures[fault] = Figure(text, is_met)
+        assert is_met, f"{fault}: {text}; promised: {promise}"
+
+    def save(self, path: Path = KEPT) -> None:
+        """Beside those of earlier runs; figures of this run replace those of the same fault."""
+        if not self._figures:
+            return
+        path.parent.mkdir(exist_ok=True)
+        figures = {**load(path), **self._figures}
+        path.write_text(json.dumps(msgspec.to_builtins(figures), indent=1, sort_keys=True) + "\n")
+
+
+def load(path: Path = KEPT) -> Mapping[str, Figure]:
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, Figure]) if path.exists() else {}

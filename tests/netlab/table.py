@@ -1,0 +1,42 @@
+"""Writes docs/faults.md from what the last runs of the fault tests measured. Run by `make lab`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.netlab.faults import FAULTS
+from tests.netlab.figures import load
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
+
+HEAD = """# Faults, and what they cost
+
+Whole nodes in network namespaces, on a switch that loses, delays and cuts (`tests/netlab`). `make lab` runs
+every fault, which takes a while and needs root, and writes this page; `make test` runs a choice of them. Loss
+and delay are those of each port in each direction: two hosts at 20 % lose 36 % between them.
+
+The figures are of one run on a machine with two processors. "not met" is a promise that this version does
+not keep.
+
+| fault | promised | measured | |
+|---|---|---|---|
+"""
+
+
+def page() -> str:
+    figures = load()
+    rows = []
+    for key, fault in FAULTS.items():
+        figure = figures.get(key)
+        text = figure.text if figure is not None else "not measured"
+        verdict = "" if figure is None else "met" if figure.is_met else "**not met**"
+        rows.append(f"| {_cell(fault.what)} | {_cell(fault.promise)} | {_cell(text)} | {verdict} |\n")
+    return HEAD + "".join(rows)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

@@ -1,0 +1,209 @@
+"""Faults of links that were up: partitions, one-way cuts, killed and suspended peers, new addresses."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from nostr_sdk import EventBuilder, Keys, Kind
+
+from scripts.machine import Failure
+from tests.netlab.team import has_link, peer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from scripts.machine import Machine
+    from tests.netlab.figures import Ledger
+    from tests.netlab.lab import Lab
+    from tests.netlab.team import Status, Team
+
+pytestmark = [pytest.mark.netlab, pytest.mark.slow]
+
+
+def write_events(node: Machine, count: int, folder: Path) -> tuple[set[str], int]:
+    """Takes over events of a stranger, signed for this. Their ids, and their bytes together."""
+    keys = Keys.generate()
+    lines = [EventBuilder(Kind(1), f"{node.name} {n}").finalize(keys).as_json() for n in range(count)]
+    path = folder / f"for-{node.name}-{count}.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    node.command("import", str(path))
+    return {json.loads(line)["id"] for line in lines}, sum(len(line) for line in lines)
+
+
+def held_by(node: Machine, folder: Path) -> list[str]:
+    """Ids of all events that a node would export."""
+    path = folder / f"from-{node.name}-{time.monotonic_ns()}.jsonl"
+    node.command("export", str(path))
+    return [json.loads(line)["id"] for line in path.read_text().splitlines()]
+
+
+def holds_as_many(count: int) -> Callable[[Status], bool]:
+    return lambda status: status["storage"]["events_count"] >= count
+
+
+def heal_and_measure(
+    lab: Lab, three: Team, sides: tuple[str, str], count: int, folder: Path
+) -> tuple[float, float]:
+    """c is cut off: writes on both sides, heals. Seconds until all have all, and bytes over difference."""
+    before = three[sides[0]].json("status")["storage"]["events_count"]
+    ids: set[str] = set()
+    difference = 0
+    for name in sides:
+        written, size = write_events(three[name], count, folder)
+        ids |= written
+        difference += size
+    three.until("b", "a's events", holds_as_many(before + count))
+    carried = sum(lab.port("c").sent.values()) + sum(lab.port("c").received.values())
+    lab.heal()
+    began = time.monotonic()
+    for name in ("a", "b", "c"):
+        three.until(name, "all events", holds_as_many(before + 2 * count), 60)
+    took = time.monotonic() - began
+    carried = sum(lab.port("c").sent.values()) + sum(lab.port("c").received.values()) - carried
+    for name in ("a", "b", "c"):
+        held = held_by(three[name], folder)
+        assert ids <= set(held)
+        assert len(held) == len(set(held))
+    return took, carried / difference
+
+
+def test_a_healed_partition_leaves_all_with_the_same_events(
+    lab: Lab, team: Callable[..., Team], tmp_path: Path
+) -> None:
+    lab.hosts("a", "b", "c")
+    three = team("a", "b", "c")
+    three.start("capabilities.webrtc_hub=false")
+    three.until_linked()
+    lab.partition(["a", "b"], ["c"])
+    took, _ratio = heal_and_measure(lab, three, ("a", "c"), 50, tmp_path)
+    print(f"50 events on both sides: equal {took:.1f} s after healing")
+
+
+@pytest.mark.soak
+def test_a_thousand_events_on_both_sides_of_a_partition(
+    lab: Lab, team: Callable[..., Team], ledger: Ledger, tmp_path: Path
+) -> None:
+    lab.hosts("a", "b", "c")
+    three = team("a", "b", "c")
+    three.start()
+    three.until_linked()
+    lab.partition(["a", "b"], ["c"])
+    three.until("a", "the end of its link to c", lambda status: not has_link(status, "c"), 45)
+    three.until("c", "the end of its link to a", lambda status: not has_link(status, "a"), 45)
+    took, ratio = heal_and_measure(lab, three, ("a", "c"), 1_000, tmp_path)
+    text = f"equal {took:.1f} s after healing, {ratio:.2f}x the difference"
+    ledger.measured("partition", text, is_met=took <= 5 and ratio <= 2)
+
+
+def test_a_link_that_works_one_way_is_shown_as_such(
+    lab: Lab, team: Callable[..., Team], ledger: Ledger
+) -> None:
+    lab.hosts("a", "b")
+    pair = team("a", "b")
+    pair.start()
+    pair.until_linked()
+    lab.cut_one_way("a", "b")
+
+    def is_honest(status: Status) -> bool:
+        row = peer(status, "b")
+        return bool(row["hears_us"] is False or row["state"] != "up")
+
+    took = pair.until("a", "the truth about b", is_honest)
+    ledger.measured("one-way", f"shown after {took:.1f} s", is_met=took <= 15)
+
+
+def test_a_killed_node_is_gone_at_once_where_its_host_lives(lab: Lab, team: Callable[..., Team]) -> None:
+    """Its kernel says that the connections are closed."""
+    lab.hosts("a", "b")
+    pair = team("a", "b")
+    pair.start()
+    pair.until_linked()
+    pair["b"].kill()
+    pair.until("a", "b gone", lambda status: not has_link(status, "b"), 10)
+
+
+@pytest.mark.soak
+def test_a_killed_peer_is_gone_from_all_others(lab: Lab, team: Callable[..., Team], ledger: Ledger) -> None:
+    """The whole host dies, so that no kernel says that the connection is closed."""
+    lab.hosts("a", "b", "c")
+    three = team("a", "b", "c")
+    three.start()
+    three.until_linked()
+    lab.partition(["c"], ["a", "b"])
+    three["c"].kill()
+    began = time.monotonic()
+    for name in "ab":
+        three.until(name, "c suspect", lambda status: peer(status, "c")["state"] != "up")
+    suspect = time.monotonic() - began
+    for name in "ab":
+        three.until(name, "c gone", lambda status: not has_link(status, "c"), 40)
+    gone = time.monotonic() - began
+    is_met = suspect <= 12 and gone <= 32  # a status is pushed within two seconds
+    ledger.measured("gone", f"suspect after {suspect:.1f} s, gone after {gone:.1f} s", is_met=is_met)
+
+
+@pytest.mark.soak
+def test_a_node_at_a_new_address_is_found_again(lab: Lab, team: Callable[..., Team], ledger: Ledger) -> None:
+    lab.hosts("a", "b")
+    pair = team("a", "b")
+    pair.start()
+    pair.until_linked()
+    lab.replug("b", "lan", "10.77.0.99/24")
+
+    def is_back(status: Status) -> bool:
+        return any(link["address"].startswith("10.77.0.99") for link in peer(status, "b")["links"])
+
+    try:
+        took = pair.until("a", "a link to the new address", is_back, 60)
+    except Failure:
+        ledger.measured("address", "not linked after 60 s", is_met=False)
+        return
+    rows = [row for row in pair["a"].json("status")["peers"] if row["name"] == "b"]
+    text = f"linked again after {took:.1f} s, shown {len(rows)} time"
+    ledger.measured("address", text, is_met=took <= 5 and len(rows) == 1)
+
+
+@pytest.mark.soak
+def test_flaps_lose_nothing(lab: Lab, team: Callable[..., Team], ledger: Ledger, tmp_path: Path) -> None:
+    lab.hosts("a", "b")
+    pair = team("a", "b")
+    pair.start()
+    pair.until_linked()
+    before = pair["b"].json("status")["storage"]["events_count"]
+    for _ in range(3):
+        lab.partition(["a"], ["b"])
+        write_events(pair["a"], 20, tmp_path)
+        time.sleep(0.2)
+        lab.heal()
+        time.sleep(1)
+    began = time.monotonic()
+    pair.until("b", "all events", holds_as_many(before + 60), 60)
+    took = time.monotonic() - began
+    ledger.measured("flaps", f"all events {took:.1f} s after the last flap", is_met=took <= 5)
+
+
+@pytest.mark.soak
+def test_a_suspended_node_comes_back(lab: Lab, team: Callable[..., Team], ledger: Ledger) -> None:
+    lab.hosts("a", "b")
+    pair = team("a", "b")
+    pair.start()
+    pair.until_linked()
+    assert pair["b"].process is not None
+    pair["b"].process.send_signal(signal.SIGSTOP)
+    time.sleep(30)
+    pair.until("a", "b gone", lambda status: not has_link(status, "b"), 30)
+    pair["b"].process.send_signal(signal.SIGCONT)
+    took = max(_linked_again(pair, name, other) for name, other in (("a", "b"), ("b", "a")))
+    ledger.measured("suspend", f"linked again after {took:.1f} s", is_met=took <= 5)
+
+
+def _linked_again(pair: Team, name: str, other: str) -> float:
+    def is_up(status: Status) -> bool:
+        return bool(peer(status, other)["state"] == "up")
+
+    return pair.until(name, f"{other} up", is_up, 60)

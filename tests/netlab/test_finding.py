@@ -1,0 +1,83 @@
+"""Faults while nodes look for each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from scripts.machine import Failure
+from tests.netlab.impairment import Impairment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.netlab.figures import Ledger
+    from tests.netlab.lab import Lab
+    from tests.netlab.team import Team
+
+pytestmark = [pytest.mark.netlab, pytest.mark.slow]
+
+
+def linked_within(team: Team, limit_s: float) -> tuple[str, bool]:
+    """The figure and whether it is within the limit; what takes much longer is given up."""
+    try:
+        took = team.until_linked(3 * limit_s)
+    except Failure:
+        return f"not linked after {3 * limit_s:.0f} s", False
+    return f"linked after {took:.1f} s", took <= limit_s
+
+
+def test_nodes_on_one_network_find_each_other(lab: Lab, team: Callable[..., Team], ledger: Ledger) -> None:
+    lab.hosts("a", "b")
+    pair = team("a", "b")
+    pair.start()
+    text, is_met = linked_within(pair, 5)
+    ledger.measured("found", text, is_met=is_met)
+
+
+@pytest.mark.soak
+def test_filtered_multicast_does_not_hide_anybody(
+    lab: Lab, team: Callable[..., Team], ledger: Ledger
+) -> None:
+    lab.hosts("a", "b")
+    lab.impair_all(Impairment(carries_multicast=False))
+    pair = team("a", "b")
+    pair.start()
+    text, is_met = linked_within(pair, 10)
+    ledger.measured("multicast", text, is_met=is_met)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("percent", "limit_s"), [(20, 5), (40, 15)])
+def test_loss_everywhere_delays_finding_but_not_for_long(
+    percent: int, limit_s: float, lab: Lab, team: Callable[..., Team], ledger: Ledger
+) -> None:
+    lab.hosts("a", "b", "c")
+    lab.impair_all(Impairment(loss_percent=percent, multicast_loss_percent=80))
+    three = team("a", "b", "c")
+    three.start()
+    text, is_met = linked_within(three, limit_s)
+    ledger.measured(f"loss-{percent}", text, is_met=is_met)
+
+
+@pytest.mark.soak
+def test_dead_servers_do_not_delay_a_link_on_the_same_network(
+    lab: Lab, team: Callable[..., Team], ledger: Ledger
+) -> None:
+    """The addresses are known, so that what is measured is the link and not the search."""
+    lab.hosts("a", "b")
+    pair = team("a", "b")
+    pair.start()
+    pair.until_linked()
+    pair["b"].command("stop")
+    pair["a"].command("stop")
+    pair.kill()
+    servers = (
+        'nat.stun_servers=["stun:10.77.0.99:3478"]',
+        'nat.turn_servers=["turn:u:p@10.77.0.99:3478"]',
+        "discovery.mdns=false",
+    )
+    pair.start(*servers)
+    took = pair.until_linked()
+    ledger.measured("dead-stun", f"linked {took:.2f} s after both serve", is_met=took <= 0.5)
