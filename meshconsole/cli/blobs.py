@@ -24,8 +24,8 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the node's own structs")
     actions = parser.add_subparsers(metavar="ACTION", title="actions (default: list)")
     listing = actions.add_parser("list", help="every file that the team has shared")
-    adding = actions.add_parser("add", help="seal a file and share it with the team")
-    adding.add_argument("file")
+    adding = actions.add_parser("add", help="seal a file or a folder and share it with the team")
+    adding.add_argument("file", metavar="PATH")
     getting = actions.add_parser("get", help="fetch a file by its CID and write it, opened")
     getting.add_argument("cid")
     getting.add_argument(
@@ -65,8 +65,8 @@ def _row(blob: BlobView) -> tuple[str, ...]:
 
 def add(parsed: argparse.Namespace) -> None:
     file = Path(parsed.file).absolute()
-    if not file.is_file():
-        raise Fatal(f"{parsed.file} is not a file.")
+    if not file.exists():
+        raise Fatal(f"There is no {parsed.file}.")
     blobs = ask_for(home_of(parsed.home), AddBlob(str(file)), BlobsData).blobs
     if parsed.json:
         print_json(blobs)

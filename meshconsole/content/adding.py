@@ -50,6 +50,8 @@ class Addition:
     profile: Profile
     hold: set[bytes]
     blocks: int = 0
+    stored_bytes: int = 0
+    """Of all blocks, repeated ones counted as often as they are linked to."""
     _tree: Tree = field(init=False)
     _on_their_way: deque[tuple[asyncio.Task[Written], int]] = field(default_factory=deque)
 
@@ -100,15 +102,16 @@ class Addition:
         task, size = self._on_their_way.popleft()
         written = await task
         self.blocks += 1
+        self.stored_bytes += written.size
         self._tree.push(written.cid, size, written.size)
         if self._tree.is_full:
             await self._write(await self.store.threads.on_file(self._tree.fold))
 
     async def _write(self, branches: list[Branch]) -> None:
         for branch in branches:
-            block = branch.block
-            await self.store.write(len(block.data), partial(_same, block), branch.children, self.hold)
+            await self.store.write_block(branch.block, branch.children, self.hold)
             self.blocks += 1
+            self.stored_bytes += len(branch.block.data)
         if branches:
             await self.store.commit()
             # From now on their parents keep them.
@@ -131,7 +134,3 @@ async def add_file(store: Store, source: Source, profile: Profile, make_root: Ca
 
 def _leaf(profile: Profile, chunk: bytes) -> Block:
     return profile.leaf(chunk).block
-
-
-def _same(block: Block) -> Block:
-    return block

@@ -1,15 +1,19 @@
-"""CAR files, version 1: blocks one behind the other, to carry them where no link goes. Pure.
+"""CAR files: blocks one behind the other, to carry them where no link goes. Pure.
 
     varint length | dag-cbor {"roots": [CID, ...], "version": 1}
     varint length | CID | block        any number of times
 
-Source: ipld.io/specs/transport/car/carv1. The reader takes pieces of any size and holds at most one
-section; what it yields has been compared with its CID by nobody yet.
+Version 2 is a version 1 file between a header, which says where it is, and an index, which is not needed
+to read it from front to back. It is read and never written.
+
+Sources: ipld.io/specs/transport/car/carv1, .../carv2. The reader takes pieces of any size, holds at most one
+section, and what it yields has been compared with its CID by nobody yet.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from struct import Struct
 from typing import TYPE_CHECKING
 
 from meshconsole.content.block import MAX_BLOCK_BYTES
@@ -29,6 +33,11 @@ _CBOR_ROOTS = b"\x65roots"
 _CBOR_VERSION = b"\x67version"
 _CBOR_CID = b"\xd8\x2a"
 """Tag 42; a byte string follows, whose first byte is zero."""
+
+_V2_MAGIC = b"\x0a\xa1" + _CBOR_VERSION + b"\x02"
+"""How every file of version 2 begins, in the place where version 1 has its header."""
+_V2_START = len(_V2_MAGIC) + 40
+_V2_PLACES = Struct("<QQ")
 
 _CBOR_BYTES, _CBOR_ARRAY = 2, 4
 _MAX_VARINT = 9
@@ -57,9 +66,16 @@ class CarReader:
     roots: tuple[Cid, ...] | None = None
     """None until the header is complete."""
     _held: bytearray = field(default_factory=bytearray)
+    _version: int = 0
+    _skip: int = 0
+    """Bytes between the header of version 2 and the file of version 1."""
+    _left: int | None = None
+    """Bytes of the file of version 1 that are still to come, where version 2 says so."""
 
     def push(self, piece: bytes) -> Iterator[tuple[Cid, bytes]]:
-        self._held += piece
+        self._held += self._within(piece)
+        if not self._is_open():
+            return
         position = 0
         while (section := self._section(position)) is not None:
             start, end = section
@@ -72,9 +88,37 @@ class CarReader:
 
     def finish(self) -> tuple[Cid, ...]:
         """The roots. Raises RemoteError if the file was cut off."""
-        if self.roots is None or self._held:
+        if self.roots is None or self._held or self._left:
             raise RemoteError("bad-car", "The CAR file is cut off.")
         return self.roots
+
+    def _within(self, piece: bytes) -> bytes | memoryview:
+        """Without what version 2 puts around the blocks."""
+        if self._left is None:
+            return piece
+        view = memoryview(piece)[self._skip :]
+        self._skip = max(0, self._skip - len(piece))
+        view = view[: self._left]
+        self._left -= len(view)
+        return view
+
+    def _is_open(self) -> bool:
+        """Whether it is known where the blocks are."""
+        if not self._version:
+            if len(self._held) < len(_V2_MAGIC) and _V2_MAGIC.startswith(self._held):
+                return False
+            self._version = 2 if self._held.startswith(_V2_MAGIC) else 1
+        if self._version == 2 and self._left is None:
+            if len(self._held) < _V2_START:
+                return False
+            # After 16 bytes of characteristics: where the data starts, its size, where the index is.
+            start, size = _V2_PLACES.unpack_from(self._held, len(_V2_MAGIC) + 16)
+            if start < _V2_START or not size:
+                raise RemoteError("bad-car", "The CAR file does not say where its blocks are.")
+            rest = bytes(self._held[_V2_START:])
+            self._skip, self._left = start - _V2_START, size
+            self._held = bytearray(self._within(rest))
+        return True
 
     def _section(self, position: int) -> tuple[int, int] | None:
         """Where the next section starts and ends, None if it is not here whole."""
@@ -97,9 +141,7 @@ def _split(section: bytes) -> tuple[Cid, bytes]:
 
 
 def _decode_header(header: bytes) -> tuple[Cid, ...]:
-    """The only two shapes that occur: version 1 with roots, and the pragma of version 2."""
-    if header == b"\xa1" + _CBOR_VERSION + b"\x02":
-        raise RemoteError("bad-car", "This is a CAR file of version 2; only version 1 is read.")
+    """The only shape of version 1."""
     position = _expect(header, 0, _CBOR_MAP_2 + _CBOR_ROOTS)
     count, position = _read_cbor_head(header, position, _CBOR_ARRAY)
     if count > MAX_ROOTS:

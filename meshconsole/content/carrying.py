@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from meshconsole.content.block import Block
 from meshconsole.content.car import CarReader, encode_header, encode_section
-from meshconsole.content.cid import DAG_PB, RAW, Cid
+from meshconsole.content.cid import CODECS, Cid
 from meshconsole.content.reader import inline
 from meshconsole.content.walk import links_of
 from meshconsole.core.errors import RemoteError, Unavailable
@@ -70,11 +70,7 @@ async def import_car(store: Store, source: Source, make_root: Callable[[Cid], Ro
             blocks = skipped = 0
             async for piece in _pieces(store, source):
                 for cid, data in reader.push(piece):
-                    if (
-                        cid.codec not in (RAW, DAG_PB)
-                        or not cid.prefix.is_supported
-                        or inline(cid) is not None
-                    ):
+                    if not _is_storable(cid):
                         skipped += 1
                         continue
                     await _take(store, cid, data, hold)
@@ -90,7 +86,7 @@ async def import_car(store: Store, source: Source, make_root: Callable[[Cid], Ro
 
 
 def _is_storable(cid: Cid) -> bool:
-    return cid.codec in (RAW, DAG_PB) and cid.prefix.is_supported and inline(cid) is None
+    return cid.codec in CODECS and cid.prefix.is_supported and inline(cid) is None
 
 
 async def _take(store: Store, cid: Cid, data: bytes, hold: set[bytes]) -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 RAW = 0x55
 DAG_PB = 0x70
+DAG_CBOR = 0x71
+CODECS = frozenset({RAW, DAG_PB, DAG_CBOR})
+"""Those whose links are known here, so that what is below a block can be kept and fetched."""
 
 IDENTITY = 0x00
 SHA2_256 = 0x12

@@ -269,7 +269,7 @@ class Fetches:
             return
         try:
             links = await self._store.threads.on_file(links_of, block.cid, block.data)
-            await self._store.write(len(block.data), lambda: block, [link.cid for link in links])
+            await self._store.write_block(block, [link.cid for link in links])
             if self._store.must_commit:
                 await self._store.commit()
         except MeshconsoleError as error:

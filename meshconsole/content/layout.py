@@ -31,6 +31,8 @@ class Profile:
     cid_version: int
     hash_code: int = SHA2_256
     """Multihash function of version 1 CIDs."""
+    shards_by_block_size: bool = True
+    """Whether a directory is sharded by the size of its block, or (2015) of its names and CIDs."""
 
     def leaf(self, chunk: bytes) -> Leaf:
         """The leaf block of one chunk; hashes it."""
@@ -49,7 +51,9 @@ class Profile:
 UNIXFS_V1_2025 = Profile("unixfs-v1-2025", 1 << 20, 1024, raw_leaves=True, cid_version=1)
 UNIXFS_V1_SHA512 = replace(UNIXFS_V1_2025, name="unixfs-v1-sha512", hash_code=SHA2_512)
 """The layout of 2025 under the hash of suite MC2; not one of IPIP-499."""
-UNIXFS_V0_2015 = Profile("unixfs-v0-2015", 256 << 10, 174, raw_leaves=False, cid_version=0)
+UNIXFS_V0_2015 = Profile(
+    "unixfs-v0-2015", 256 << 10, 174, raw_leaves=False, cid_version=0, shards_by_block_size=False
+)
 PROFILES = {profile.name: profile for profile in (UNIXFS_V1_2025, UNIXFS_V1_SHA512, UNIXFS_V0_2015)}
 
 

@@ -12,16 +12,18 @@ from meshconsole.content.carrying import Imported, export_car, import_car
 from meshconsole.content.cid import Cid
 from meshconsole.content.exchange import Exchange
 from meshconsole.content.fetching import Fetches
+from meshconsole.content.folders import add_folder, read_folder
 from meshconsole.content.happenings import FetchProgress
 from meshconsole.content.index import Presence, Root
 from meshconsole.content.layout import UNIXFS_V1_2025, Profile
+from meshconsole.content.listing import MAX_ENTRIES
 from meshconsole.content.reader import FileReader, inline
 from meshconsole.content.store import Store
 from meshconsole.content.tasks import Tasks
 from meshconsole.core.errors import Refused, RemoteError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
     from pathlib import Path
 
     from meshconsole.content.tally import Quota
@@ -84,6 +86,17 @@ class Content:
         Unavailable (disk full), Fatal, and what `source` raises.
         """
         return await add_file(self._store, source, profile, lambda cid: self._kept(cid, name, pinned))
+
+    async def add_folder(
+        self, files: Iterable[tuple[str, Source]], name: str, *, profile: Profile = UNIXFS_V1_2025
+    ) -> Added:
+        """Stores files, given as name and content, and the directory that holds them. As `add` otherwise."""
+        return await add_folder(self._store, files, profile, lambda cid: self._kept(cid, name, True))
+
+    async def list_folder(self, cid: str, max_entries: int = MAX_ENTRIES) -> dict[str, str]:
+        """Name and CID of each entry of a directory. As `read` otherwise."""
+        entries = await read_folder(self._store, Cid.parse(cid), max_entries)
+        return {entry.name: str(entry.cid) for entry in entries}
 
     async def read(self, cid: str) -> AsyncIterator[bytes]:
         """The file in pieces, each checked against its CID before it is given out.

@@ -169,6 +169,12 @@ class Store:
                     self._register(Entry(multihash, size, links), hold)
                     return Written(block.cid, size, False)
 
+    async def write_block(
+        self, block: Block, children: Iterable[Cid] = (), hold: set[bytes] | None = None
+    ) -> Written:
+        """As `write`, of a block that is made already."""
+        return await self.write(len(block.data), lambda: block, children, hold)
+
     def _register(self, entry: Entry, hold: set[bytes] | None) -> None:
         self._uncommitted.append(entry)
         if hold is not None:

@@ -12,7 +12,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from meshconsole.content.cid import DAG_PB, IDENTITY, RAW, Cid
+from meshconsole.content.cid import CODECS, DAG_CBOR, DAG_PB, IDENTITY, RAW, Cid
+from meshconsole.content.dagcbor import cbor_links
 from meshconsole.content.dagpb import Link, decode_node
 from meshconsole.core.errors import RemoteError
 
@@ -136,11 +137,13 @@ class Walk:
 
 def links_of(cid: Cid, data: bytes) -> tuple[Link, ...]:
     """What a block links to. Takes milliseconds for a large one. Raises RemoteError if it is malformed."""
+    if cid.codec == DAG_CBOR:
+        return tuple(map(Link, cbor_links(data)))
     return decode_node(data).links if cid.codec == DAG_PB else ()
 
 
 def _check_supported(cid: Cid) -> None:
-    if cid.codec not in (RAW, DAG_PB):
+    if cid.codec not in CODECS:
         raise RemoteError(
             "unsupported-codec", f"{cid} is in a format (0x{cid.codec:x}) that is not supported."
         )

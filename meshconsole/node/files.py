@@ -1,4 +1,4 @@
-"""The team's files: sealed on the way in, fetched by CID, opened on the way out.
+"""The team's files and folders: sealed on the way in, fetched by CID, opened on the way out.
 
 A file is sealed under a key of its own and added to the content store; its name, size and wrapped
 key travel in a sealed manifest event. Whoever may open the manifest may open the file; every other
@@ -8,18 +8,26 @@ node sees ciphertext and a CID.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from meshconsole.content.layout import UNIXFS_V1_2025, UNIXFS_V1_SHA512
 from meshconsole.core.errors import CorruptData, Fatal, Refused, RemoteError, Unavailable
 from meshconsole.core.status import BlobState, BlobView
 from meshconsole.core.text import safe
 from meshconsole.crypto.sealing import StreamOpener, seal_stream, sealed_size
+from meshconsole.node.folders import Scan, scan, write_folder
+from meshconsole.node.writing import exists_already, write_whole
 from meshconsole.team.files import FileEntry
+from meshconsole.team.folders import (
+    FOLDER_TYPE,
+    LISTING_NAME,
+    MAX_FILES,
+    MAX_LISTING_BYTES,
+    FolderFile,
+    decode_listing,
+    encode_listing,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -115,7 +123,7 @@ class TeamFiles:
         present = self._content.presence(cid)
         return BlobView(
             cid=cid,
-            name=known.entry.name,
+            name=known.entry.name + ("/" if known.entry.media_type == FOLDER_TYPE else ""),
             size=known.entry.size,
             sealed_size=known.entry.sealed_size,
             author=known.author,
@@ -127,46 +135,45 @@ class TeamFiles:
         )
 
     async def add(self, path: Path, report: Report) -> BlobView:
-        """Raises Refused (no team, quota, the team's rules), Fatal (the file cannot be read)."""
+        """A file, or a folder with everything in it.
+
+        Raises Refused (no team, quota, the team's rules, names), Fatal (it cannot be read).
+        """
         team = self._team()
         if team is None:
             raise Refused("restricted", "Files are sealed for a team, and this node has none yet.")
+        if await asyncio.to_thread(path.is_dir):
+            return await self._add_folder(team, path, report)
         size = await asyncio.to_thread(_regular_size, path)
-        most_mb = team.rules.max_file_mb
-        if most_mb is not None and size > most_mb * 1_000_000:
-            raise Refused(
-                "restricted",
-                f"The team takes files of at most {most_mb} MB, and this one has {size / 1e6:.1f} MB.",
-                hint="An admin can change the rule: meshconsole team policy max_file_mb=MB",
-            )
-        key, context = team.object_key(), team.object_context()
-        loop = asyncio.get_running_loop()
-
-        def told(done: int) -> None:
-            """The pieces are drawn in a thread; a socket belongs to the loop."""
-            loop.call_soon_threadsafe(report, done, size, "sealing")
-
-        sealed = seal_stream(key, context, _pieces(path, told), size)
+        _check_size(team, size)
+        key = team.object_key()
+        sealed = seal_stream(key, team.object_context(), _pieces(path, _counting(report, size)), size)
         added = await self._content.add(sealed, path.name, profile=_PROFILE_OF[team.suite.cid_hash])
-        try:
-            await self._announce(team, added.cid, path.name, size, key)
-        except BaseException:
-            await self._content.unpin(added.cid)  # nobody could ever open it
-            raise
-        return self.view(added.cid)
+        entry = FileEntry(added.cid, path.name, size, sealed_size(size), _media_type(path.name), key)
+        return await self._announced(team, entry)
 
-    async def _announce(self, team: Team, cid: str, name: str, size: int, key: bytes) -> None:
-        entry = FileEntry(
-            cid=cid,
-            name=name,
-            size=size,
-            sealed_size=sealed_size(size),
-            media_type=_media_type(name),
-            key=key,
+    async def _add_folder(self, team: Team, path: Path, report: Report) -> BlobView:
+        found = await asyncio.to_thread(scan, path)
+        _check_size(team, found.size)
+        files = [FolderFile(file.path, file.size, team.object_key()) for file in found.files]
+        listing, key = encode_listing(files), team.object_key()
+        profile = _PROFILE_OF[team.suite.cid_hash]
+        sources = _sealed_sources(team, key, listing, files, found, _counting(report, found.size))
+        added = await self._content.add_folder(sources, path.name, profile=profile)
+        sealed = sealed_size(len(listing)) + sum(sealed_size(file.size) for file in files)
+        return await self._announced(
+            team, FileEntry(added.cid, path.name, found.size, sealed, FOLDER_TYPE, key)
         )
-        verdict = await self._publish(team.seal_manifest(entry, int(self._clock())))
-        if not verdict.accepted:
-            raise Refused(verdict.code, verdict.sentence)
+
+    async def _announced(self, team: Team, entry: FileEntry) -> BlobView:
+        try:
+            verdict = await self._publish(team.seal_manifest(entry, int(self._clock())))
+            if not verdict.accepted:
+                raise Refused(verdict.code, verdict.sentence)
+        except BaseException:
+            await self._content.unpin(entry.cid)  # nobody could ever open it
+            raise
+        return self.view(entry.cid)
 
     async def get(self, cid: str, destination: Path, report: Report) -> Path:
         """Fetches what is missing, opens the file and writes it. Returns where it went.
@@ -177,7 +184,7 @@ class TeamFiles:
         if await asyncio.to_thread(destination.is_dir):
             destination = destination / _file_name(known.entry.name)
         if await asyncio.to_thread(destination.exists):
-            raise _exists(destination)
+            raise exists_already(destination)
         for _ in range(MAX_REPAIRS):
             await self._fetch(known, report)
             try:
@@ -214,14 +221,36 @@ class TeamFiles:
         team = self._team()
         if team is None:
             raise Refused("restricted", "This node has left its team.")
-        opener = StreamOpener(entry.key, team.object_context())
         try:
-            await _write_whole(destination, _opened(opener, self._content.read(entry.cid)))
+            if entry.media_type == FOLDER_TYPE:
+                await self._open_folder(team, entry, destination)
+            else:
+                await write_whole(destination, self._opened(team, entry.key, entry.cid))
         except OSError as error:
             raise Fatal(
                 f"Cannot write {safe(str(destination))}: {error.strerror}.",
                 hint="Choose another place with -o.",
             ) from error
+
+    async def _open_folder(self, team: Team, entry: FileEntry, destination: Path) -> None:
+        parts = await self._content.list_folder(entry.cid, MAX_FILES + 1)
+        listing = bytearray()
+        async for piece in self._opened(team, entry.key, _part(parts, LISTING_NAME)):
+            listing += piece
+            if len(listing) > MAX_LISTING_BYTES:
+                raise RemoteError("oversize", "The listing of the folder is larger than any may be.")
+        files = decode_listing(bytes(listing))
+        sources = (
+            (file.path, self._opened(team, file.key, _part(parts, str(number))))
+            for number, file in enumerate(files, 1)
+        )
+        await write_folder(destination, sources)
+
+    async def _opened(self, team: Team, key: bytes, cid: str) -> AsyncIterator[bytes]:
+        opener = StreamOpener(key, team.object_context())
+        async for piece in self._content.read(cid):
+            yield opener.update(piece)
+        yield opener.finish()
 
     def _find(self, cid: str) -> Known:
         known = self._known.get(cid)
@@ -253,68 +282,65 @@ def _media_type(name: str) -> str:
 def _regular_size(path: Path) -> int:
     try:
         if not path.is_file():
-            raise Fatal(f"{safe(str(path))} is not a file.", hint="Give the path of one file.")
+            raise Fatal(f"{safe(str(path))} is not a file.", hint="Give the path of a file or a folder.")
         return path.stat().st_size
     except OSError as error:
         raise Fatal(f"Cannot read {safe(str(path))}: {error.strerror}.") from error
 
 
+def _check_size(team: Team, size: int) -> None:
+    most_mb = team.rules.max_file_mb
+    if most_mb is not None and size > most_mb * 1_000_000:
+        raise Refused(
+            "restricted",
+            f"The team takes files of at most {most_mb} MB, and this one has {size / 1e6:.1f} MB.",
+            hint="An admin can change the rule: meshconsole team policy max_file_mb=MB",
+        )
+
+
+def _counting(report: Report, total: int) -> Callable[[int], None]:
+    """Takes how many more bytes were read. Pieces are drawn in a thread; a socket belongs to the loop."""
+    loop = asyncio.get_running_loop()
+    done = 0
+
+    def told(count: int) -> None:
+        nonlocal done
+        done += count
+        loop.call_soon_threadsafe(report, done, total, "sealing")
+
+    return told
+
+
+def _sealed_sources(
+    team: Team,
+    key: bytes,
+    listing: bytes,
+    files: list[FolderFile],
+    found: Scan,
+    told: Callable[[int], None],
+) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """The entries of a folder's directory, one after the other."""
+    context = team.object_context()
+    yield LISTING_NAME, seal_stream(key, context, [listing], len(listing))
+    for number, (file, place) in enumerate(zip(files, found.files, strict=True), 1):
+        yield str(number), seal_stream(file.key, context, _pieces(place.place, told), file.size)
+
+
+def _part(parts: dict[str, str], name: str) -> str:
+    if name not in parts:
+        raise RemoteError("bad-directory", f"The folder lacks its entry {name}.")
+    return parts[name]
+
+
 def _pieces(path: Path, told: Callable[[int], None]) -> Iterator[bytes]:
     """The file in pieces; called on the content store's thread."""
-    done = 0
     try:
         with path.open("rb") as file:
             while piece := file.read(READ_BYTES):
                 yield piece
-                done += len(piece)
-                told(done)
+                told(len(piece))
     except OSError as error:
         raise Fatal(f"Cannot read {safe(str(path))}: {error.strerror}.") from error
-
-
-async def _opened(opener: StreamOpener, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async for piece in pieces:
-        yield opener.update(piece)
-    yield opener.finish()
-
-
-async def _write_whole(destination: Path, pieces: AsyncIterator[bytes]) -> None:
-    """All of it or nothing, and never over another file: a temporary one beside it, linked at the end."""
-    descriptor, temporary = tempfile.mkstemp(dir=destination.parent, prefix=".meshconsole-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            async for piece in pieces:
-                await asyncio.to_thread(file.write, piece)
-            await asyncio.to_thread(_sync, file)
-        await asyncio.to_thread(_place, temporary, destination)
-    except FileExistsError:
-        raise _exists(destination) from None
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-
-
-def _place(temporary: str, destination: Path) -> None:
-    """Raises FileExistsError rather than take another file's place."""
-    try:
-        os.link(temporary, destination)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links, such as a USB stick's
-        if destination.exists():
-            raise FileExistsError(destination) from None
-        os.replace(temporary, destination)
-
-
-def _exists(destination: Path) -> Refused:
-    return Refused(
-        "restricted", f"{safe(str(destination))} exists already.", hint="Choose another name with -o."
-    )
-
-
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _file_name(name: str) -> str:

@@ -174,7 +174,7 @@ async def test_files(tmp_path: Path) -> None:
         await play.press("a")
         entry.value = str(tmp_path / "absent")
         await play.press("enter")
-        await play.until_shown("There is no file")
+        await play.until_shown("There is no ")
         await play.press("escape", "5", "g", "j", "j", "enter")
         await play.until(lambda: play.app.desk.entry_line.question is not None)
         assert entry.value.endswith("/blood-list.pdf")

@@ -99,7 +99,7 @@ def section(header: bytes) -> bytes:
         pytest.param(FIXTURE + b"\x03abc", id="section without a CID"),
         pytest.param(b"\xff\xff\xff\xff\x7f", id="header too long"),
         pytest.param(b"PK\x03\x04" + bytes(100), id="another format"),
-        pytest.param(section(b"\xa1\x67version\x02"), id="version 2"),
+        pytest.param(b"\x0a\xa1\x67version\x02" + bytes(40), id="version 2 without blocks"),
         pytest.param(section(b"\xa2\x65roots\x80\x67version\x03"), id="version 3"),
         pytest.param(section(b"\xa2\x65roots\x98\x00\x67version\x01"), id="longer number than needed"),
         pytest.param(
@@ -166,15 +166,73 @@ async def test_the_quota_holds_for_imports(world: World) -> None:
 
 
 async def test_what_is_not_supported_is_counted(world: World) -> None:
-    cbor, inline = Block.of(0x71, b"\xa0"), Prefix(1, RAW, IDENTITY).name(b"inline")
+    json, inline = Block.of(0x0129, b"{}"), Prefix(1, RAW, IDENTITY).name(b"inline")
     blake = Cid(1, RAW, 0xB220, bytes(32))
     good = Block.of(RAW, b"good")
     car = encode_header([good.cid]) + b"".join(
         encode_section(cid, data)
-        for cid, data in ((cbor.cid, b"\xa0"), (inline, b"inline"), (blake, b"x"), (good.cid, b"good"))
+        for cid, data in ((json.cid, b"{}"), (inline, b"inline"), (blake, b"x"), (good.cid, b"good"))
     )
     async with world.content() as content:
         imported = await content.import_car([car], pinned=False)
         assert (imported.blocks, imported.skipped) == (1, 3)
         assert not content.is_pinned(str(good.cid))
         assert await read_whole(content, str(good.cid)) == b"good"
+
+
+def version_2(inner: bytes, *, padding: int = 0, index: bytes = b"", size: int | None = None) -> bytes:
+    start = 51 + padding
+    places = (start, len(inner) if size is None else size, start + len(inner))
+    return (
+        b"\x0a\xa1\x67version\x02"
+        + bytes(16)
+        + b"".join(place.to_bytes(8, "little") for place in places)
+        + bytes(padding)
+        + inner
+        + index
+    )
+
+
+@given(
+    st.lists(st.tuples(cids, st.binary(max_size=40)), max_size=6),
+    st.integers(0, 30),
+    st.binary(max_size=30),
+    st.integers(1, 50),
+)
+def test_version_2_is_read(sections: list[tuple[Cid, bytes]], padding: int, index: bytes, piece: int) -> None:
+    inner = encode_header([]) + b"".join(encode_section(cid, block) for cid, block in sections)
+    assert read(version_2(inner, padding=padding, index=index), piece) == ((), sections)
+
+
+@pytest.mark.parametrize("piece", [1, 1 << 20])
+def test_a_file_cut_off_at_any_byte_is_refused(piece: int) -> None:
+    blocks = [Block.of(RAW, bytes([i]) * 30) for i in range(2)]
+    ends = [len(FIXTURE)]
+    data = FIXTURE
+    for block in blocks:
+        data += encode_section(block.cid, block.data)
+        ends.append(len(data))
+    for end in range(len(data)):
+        if end in ends:
+            continue  # between two sections a file of version 1 may end
+        with pytest.raises(RemoteError):
+            read(data[:end], piece)
+    two = version_2(data)
+    for end in range(len(two)):
+        with pytest.raises(RemoteError):
+            read(two[:end], piece)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(version_2(b""), id="nothing inside"),
+        pytest.param(version_2(FIXTURE, size=1 << 62), id="more than there is"),
+        pytest.param(version_2(FIXTURE, size=len(FIXTURE) - 1), id="less than there is"),
+        pytest.param(version_2(version_2(FIXTURE)), id="version 2 in version 2"),
+        pytest.param(version_2(FIXTURE)[:27] + bytes(8) + version_2(FIXTURE)[35:], id="data in the header"),
+    ],
+)
+def test_malformed_files_of_version_2_are_refused(data: bytes) -> None:
+    with pytest.raises(RemoteError):
+        read(data)

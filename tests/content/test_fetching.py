@@ -282,7 +282,7 @@ async def test_the_quota_ends_a_fetch_with_its_sentence(team: Team) -> None:
 
 async def test_trees_that_are_none_are_refused(team: Team) -> None:
     me, p = await team.start("me"), await team.start("p")
-    leaf = Block.of(0x71, b"\xa0")
+    leaf = Block.of(0x0129, b"{}")
     root = Block.of(DAG_PB, encode_node(Node((Link(leaf.cid, "", 1),))))
     bad = Block.of(DAG_PB, b"\xff\xff\xff")
     for block in (root, bad):

@@ -130,7 +130,7 @@ def test_inline_blocks_are_never_asked_for() -> None:
 @pytest.mark.parametrize(
     ("cid", "code"),
     [
-        (Cid.of(0x71, b"\xa0"), "unsupported-codec"),
+        (Cid.of(0x0129, b"{}"), "unsupported-codec"),
         (Cid(1, RAW, 0xB220, bytes(32)), "unsupported-hash"),
     ],
 )
@@ -158,3 +158,18 @@ def test_malformed_blocks_are_refused() -> None:
     with pytest.raises(RemoteError):
         links_of(Cid.of(DAG_PB, b"\xff"), b"\xff")
     assert links_of(Cid.of(RAW, b"\xff"), b"\xff") == ()
+
+
+def test_a_chain_of_ten_thousand_blocks_is_followed_to_its_end() -> None:
+    blocks: dict[bytes, tuple[Cid, tuple[Link, ...]]] = {}
+    below: tuple[Link, ...] = ()
+    for i in range(10_000):
+        cid = Cid.of(DAG_PB, str(i).encode())
+        blocks[cid.multihash] = (cid, below)
+        below = (Link(cid),)
+    walk = Walk(below[0].cid)
+    while not walk.is_done:
+        walk.checked(walk.to_check(10), {})
+        for cid in walk.to_want(10):
+            walk.arrived(cid.multihash, 1, blocks[cid.multihash][1])
+    assert walk.have_bytes == 10_000

@@ -29,7 +29,13 @@ def add(desk: Desk, path: str) -> None:
     else:
         placeholder = "a path on this machine"
         desk.ask(
-            Question("file to add", partial(_add, desk), placeholder=placeholder, path=True, enter="adds it")
+            Question(
+                "file or folder to add",
+                partial(_add, desk),
+                placeholder=placeholder,
+                path=True,
+                enter="adds it",
+            )
         )
 
 
@@ -37,8 +43,8 @@ async def _add(desk: Desk, text: str) -> bool:
     if not text.strip():
         return False
     path = absolute(text)
-    if not await asyncio.to_thread(path.is_file):
-        desk.say(f"There is no file {path}.", "bad")
+    if not await asyncio.to_thread(path.exists):
+        desk.say(f"There is no {path}.", "bad")
         return False
     desk.say(f"Sealing and storing {path.name}.", "dim")
     reply = await attempt(desk, AddBlob(str(path)), f"Added {path.name}.")
@@ -65,7 +71,7 @@ def fetch(desk: Desk, destination: str) -> None:
         start(desk, partial(_fetch, desk, blob, text), f"get {blob.cid}")
         return True
 
-    target = str(Path.cwd() / file_name(blob.name))
+    target = str(Path.cwd() / file_name(blob.name.rstrip("/")))
     desk.ask(
         Question(
             "save as", begin, value=target, placeholder="a file, or a folder", path=True, enter="fetches"

@@ -1,0 +1,149 @@
+"""The team's files and folders on two nodes that have one content store between them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from meshconsole.content.service import Content
+from meshconsole.core.errors import Fatal, Refused, RemoteError
+from meshconsole.core.verdict import ACCEPTED, Verdict
+from meshconsole.node.files import TeamFiles
+from tests.team.devices import NOW, Device, founder, join
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from meshconsole.core.event import Event
+    from meshconsole.core.status import BlobView
+
+
+class Unlimited:
+    def reserve(self, count: int) -> None:
+        del count
+
+    def release(self, count: int) -> None:
+        del count
+
+
+@dataclass
+class Site:
+    """Two devices; what `mine` publishes `theirs` learns."""
+
+    content: Content
+    mine: TeamFiles
+    theirs: TeamFiles
+    reports: list[tuple[int, int | None, str]] = field(default_factory=list)
+
+    def report(self, have: int, total: int | None, words: str = "") -> None:
+        self.reports.append((have, total, words))
+
+
+@asynccontextmanager
+async def a_site(path: Path) -> AsyncIterator[Site]:
+    content = Content(
+        path / "blobs", bytes(32), quota=Unlimited(), emit=lambda _: None, clock=lambda: float(NOW)
+    )
+    alpha = founder()
+    bravo = join(alpha, "bravo")
+    async with AsyncExitStack() as stack:
+        await content.start()
+        stack.push_async_callback(content.stop)
+
+        def files_of(device: Device) -> TeamFiles:
+            return TeamFiles(content, lambda: device.team, publish, lambda _: None, lambda: float(NOW))
+
+        async def publish(event: Event) -> Verdict:
+            for files in (mine, theirs):
+                files.learn(event)
+            return ACCEPTED
+
+        mine, theirs = files_of(alpha), files_of(bravo)
+        yield Site(content, mine, theirs)
+
+
+def tree_of(folder: Path) -> dict[str, bytes]:
+    return {
+        place.relative_to(folder).as_posix(): place.read_bytes()
+        for place in folder.rglob("*")
+        if place.is_file()
+    }
+
+
+def make(folder: Path, files: dict[str, bytes]) -> Path:
+    for path, data in files.items():
+        place = folder / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+    return folder
+
+
+async def add(site: Site, path: Path) -> BlobView:
+    return await site.mine.add(path, site.report)
+
+
+async def test_a_folder_is_one_thing(tmp_path: Path) -> None:
+    files = {"plan.txt": b"plan", "empty": b"", "maps/a.png": os.urandom(70_000), "maps/deep/写真.jpg": b"j"}
+    folder = make(tmp_path / "mission", files)
+    (folder / "link").symlink_to(folder / "plan.txt")
+    (folder / "loop").symlink_to(folder)
+    async with a_site(tmp_path) as site:
+        view = await add(site, folder)
+        assert view.name == "mission/"
+        assert view.size == sum(map(len, files.values()))
+        assert view.state == "here"
+        assert view.pinned
+        await asyncio.sleep(0)
+        assert site.reports[-1] == (view.size, view.size, "sealing")
+        got = await site.theirs.get(view.cid, tmp_path / "copy", site.report)
+        assert tree_of(got) == files
+        into = tmp_path / "into"
+        into.mkdir()
+        assert await site.theirs.get(view.cid, into, site.report) == into / "mission"
+
+
+async def test_neither_names_nor_content_are_in_the_blocks(tmp_path: Path) -> None:
+    folder = make(tmp_path / "mission", {"the-name-of-it": b"the-content-of-it"})
+    async with a_site(tmp_path) as site:
+        await add(site, folder)
+        stored = b"".join(tree_of(tmp_path / "blobs" / "blocks").values())
+        assert b"the-name" not in stored
+        assert b"the-content" not in stored
+
+
+async def test_nothing_is_left_of_a_folder_that_cannot_be_added(tmp_path: Path) -> None:
+    async with a_site(tmp_path) as site:
+        for files, error in (({"ok": b"x", "bad\nname": b"y"}, Refused), ({}, Refused)):
+            folder = make(tmp_path / str(len(files)), files)
+            folder.mkdir(exist_ok=True)
+            with pytest.raises(error):
+                await add(site, folder)
+        with pytest.raises(Fatal):
+            await add(site, tmp_path / "absent")
+        assert site.content.usage().blocks == 0
+
+
+async def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    folder = make(tmp_path / "mission", {"a": b"a", "b": os.urandom(3000)})
+    async with a_site(tmp_path) as site:
+        view = await add(site, folder)
+        parts = await site.content.list_folder(view.cid)
+        # The second file of it is another file of the same team: it opens under another key only.
+        other = await add(site, make(tmp_path, {"other": b"other"}) / "other")
+        bad = await site.content.add_folder([], "bad")
+        (tmp_path / "there").mkdir()
+        (tmp_path / "there" / "mission").mkdir()
+        with pytest.raises(Refused):
+            await site.theirs.get(view.cid, tmp_path / "there", site.report)
+        with pytest.raises(RemoteError):
+            _ = [piece async for piece in site.content.read(view.cid)]
+        assert len(parts) == 3
+        assert other.cid not in parts.values()
+        assert await site.content.list_folder(bad.cid) == {}
+        assert not [name for name in os.listdir(tmp_path) if name.startswith(".meshconsole-")]
