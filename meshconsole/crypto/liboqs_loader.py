@@ -14,7 +14,7 @@ import importlib.metadata
 import logging
 import os
 import stat
-import sysconfig
+import sys
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,7 +83,7 @@ def _library_folders() -> Iterator[Path]:
     prefix = os.environ.get(_PREFIX_VARIABLE)
     if prefix:
         yield from (Path(prefix) / "lib", Path(prefix) / "lib64")
-    multiarch = sysconfig.get_config_var("MULTIARCH")
+    multiarch = getattr(sys.implementation, "_multiarch", "")  # all that sysconfig would look at
     for root in ("/usr/local", "/usr"):
         if multiarch:
             yield Path(root, "lib", multiarch)

@@ -1,5 +1,5 @@
 """What the operating system may do with this process's memory, and how much of the system it may use:
-write no core file, let nobody read it, open many files.
+write no core file, let nobody read it, open many files, hold no more memory than a node at work needs.
 
 Python cannot wipe what it no longer needs, so what keeps secrets off the disk is that memory is not
 written there. The kernel's superuser reads memory all the same, and swap is the owner's to encrypt.
@@ -8,14 +8,26 @@ written there. The kernel's superuser reads memory all the same, and swap is the
 from __future__ import annotations
 
 import ctypes
+import os
+import re
 import resource
+from pathlib import Path
 
 PR_SET_DUMPABLE = 4
 """The option's number in linux/prctl.h."""
-
+M_ARENA_MAX = -8
+"""The parameter's number in glibc's malloc.h."""
+MADV_DONTNEED = 4
+"""The advice's number in the kernel's mman-common.h."""
 
 MANY_FILES = 65_536
 """Each connection is one."""
+
+_UNWRITTEN = re.compile(
+    r"^([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ \S+ +(/.*)\n(?:[A-Z]\w+: .*\n)*?Anonymous: +0 kB$",
+    re.MULTILINE,
+)
+"""In proc_pid_smaps(5): begin, end and file of a private mapping that is only read, none of it changed."""
 
 
 def allow_many_files() -> None:
@@ -33,3 +45,35 @@ def keep_memory_private() -> None:
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def use_few_arenas() -> None:
+    """glibc keeps a pool of memory for each thread; the node's few threads can share."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, 2)
+
+
+def give_back() -> None:
+    """To the system, what only the start used: pages of programs and freed memory (glibc)."""
+    _let_go_of_programs()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def _let_go_of_programs() -> None:
+    """Relocation tables, self-tests, set-up code: most of the libraries' pages that the start has touched.
+
+    They stay in the kernel's cache of their files, which it may reuse for others at once; what is needed
+    again is mapped again. Relocated pages are this process's own, hence only mappings without such. The
+    files are libraries and the interpreter, which are never unmapped: what was read of them still holds.
+    """
+    madvise = getattr(ctypes.CDLL(None), "madvise", None)
+    if madvise is None:
+        return
+    madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    interpreter = os.path.realpath("/proc/self/exe")
+    for begin, end, file in _UNWRITTEN.findall(Path("/proc/self/smaps").read_text()):
+        if ".so" in file or file == interpreter:
+            madvise(int(begin, 16), int(end, 16) - int(begin, 16), MADV_DONTNEED)

@@ -35,7 +35,6 @@ from meshconsole.node.listbook import ListBook
 from meshconsole.node.listen import split_listen
 from meshconsole.node.managing import Managing
 from meshconsole.node.membership import Membership
-from meshconsole.node.metrics import MetricsServer
 from meshconsole.node.mirror import RosterMirror
 from meshconsole.node.recent import RecentEvents
 from meshconsole.node.reloading import Reloading
@@ -271,6 +270,8 @@ class Node:
         await self.server.start()
         stack.push_async_callback(self.server.stop)
         if self.config.metrics.listen:
+            from meshconsole.node.metrics import MetricsServer
+
             metrics = MetricsServer(self.config.metrics.listen, self.status)
             await metrics.start()
             stack.push_async_callback(metrics.stop)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import logging
-import logging.handlers
 import signal
 import sys
 import time
@@ -19,7 +17,7 @@ from meshconsole.node.config_file import load_config
 from meshconsole.node.governor import lower_priority
 from meshconsole.node.lock import HomeLock
 from meshconsole.node.locked import LockedHome
-from meshconsole.node.memory import allow_many_files, keep_memory_private
+from meshconsole.node.memory import allow_many_files, give_back, keep_memory_private, use_few_arenas
 from meshconsole.node.setup import open_keystore
 from meshconsole.node.wipe import finish_wipe, wipe_is_owed
 
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOG_BYTES = 1_000_000
-M_ARENA_MAX = -8
-"""The parameter's number in glibc's malloc.h."""
 SETTLED_S = 3.0
 """After the start: discovery has begun by then."""
 GC_THRESHOLDS = (50_000, 20, 50)
@@ -69,7 +65,7 @@ def run_node(
     reread = partial(load_config, home, settings)
     config = reread()
     _set_up_logging(home, config, log_to_file)
-    _use_few_arenas()
+    use_few_arenas()
     keep_memory_private()
     allow_many_files()
     with HomeLock(home):
@@ -170,26 +166,19 @@ def stop_on_signals(stop: Callable[[str], None]) -> None:
 
 
 def _settle() -> None:
-    """What lives now will live on; what the start used for a moment goes back to the system (glibc)."""
+    """What lives now will live on; what the start used for a moment goes back to the system."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-def _use_few_arenas() -> None:
-    """glibc keeps a pool of memory for each thread; the node's few threads can share."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_ARENA_MAX, 2)
+    give_back()
 
 
 def _set_up_logging(home: Home, config: Config, to_file: bool) -> None:
     handler: logging.Handler
     if to_file:
-        handler = logging.handlers.RotatingFileHandler(home.log, maxBytes=LOG_BYTES, backupCount=1)
+        from logging.handlers import RotatingFileHandler  # it loads pickle
+
+        handler = RotatingFileHandler(home.log, maxBytes=LOG_BYTES, backupCount=1)
     else:
         handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

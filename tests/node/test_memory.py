@@ -73,3 +73,32 @@ def test_as_many_files_as_the_system_allows(
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
     allow_many_files()
     assert asked == ([after] if after is not None else [])
+
+
+LETS_GO = dedent(
+    """
+    import hashlib
+    from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
+    from meshconsole.node.memory import give_back, use_few_arenas
+
+    def held():
+        fields = (line.split() for line in open("/proc/self/status"))
+        return {field[0]: int(field[1]) for field in fields if field[0] in ("RssAnon:", "RssFile:")}
+
+    use_few_arenas()
+    key = MLDSA65PrivateKey.from_seed_bytes(bytes(32))
+    public, digest = key.public_key().public_bytes_raw(), hashlib.sha512(b"x").digest()
+    before = held()
+    give_back()
+    after = held()
+    assert after["RssFile:"] < before["RssFile:"] / 2, (before, after)
+    assert key.public_key().public_bytes_raw() == public
+    assert MLDSA65PrivateKey.from_seed_bytes(bytes(32)).public_key().public_bytes_raw() == public
+    assert hashlib.sha512(b"x").digest() == digest
+    """
+)
+
+
+def test_what_the_start_used_is_given_back_and_works_on() -> None:
+    environment = os.environ | {"PYTHONPATH": os.getcwd()}
+    subprocess.run([sys.executable, "-c", LETS_GO], env=environment, check=True, timeout=60)
