@@ -36,6 +36,19 @@ class LinkStatus(Frozen, frozen=True):
     """Label of the data channel, for WebRTC."""
 
 
+class AttemptStatus(Frozen, frozen=True):
+    """One dial of an address where a peer was thought to be."""
+
+    source: str
+    """The rung of discovery that named it: mdns, beacon, cached, invite, peer, gossip or config."""
+    address: str
+    at: float
+    outcome: str
+    """trying, linked, failed, stranger or self."""
+    error: str = ""
+    took_s: float = 0.0
+
+
 class PeerStatus(Frozen, frozen=True):
     """One device of the team, seen from here. `npub` is 64 lowercase hex characters."""
 
@@ -52,6 +65,8 @@ class PeerStatus(Frozen, frozen=True):
     addresses: tuple[str, ...] = ()
     last_error: str = ""
     next_try: float | None = None
+    attempts: tuple[AttemptStatus, ...] = ()
+    """The last dials, the newest first."""
 
 
 class StorageStatus(Frozen, frozen=True):

@@ -76,7 +76,7 @@ class Dialler:
             pipe = await dial(address)
             link, device = await self._links.open(pipe, dialled=True)
         except OwnAddress:
-            ladder.is_self(address)
+            ladder.is_self(address, self._now())
             return
         except MeshconsoleError as error:
             if isinstance(error, RemoteError) and error.code in STRANGER_CODES:

@@ -1,13 +1,14 @@
 """The ladder: where peers may be found, which address to try when, and what came of it. Pure.
 
-Every rung of discovery (mDNS, cached peers, invites, what peers say of themselves) puts candidates in;
-the dialler takes out what is due and reports the outcome, which stays on record so that "why can't I
-see X" has an answer. The laws:
+Every rung of discovery (mDNS, beacons, cached peers, invites, what peers say of themselves and of each
+other) puts candidates in; the dialler takes out what is due and reports the outcome, which stays on record
+(`attempts.py`) so that "why can't I see X" has an answer. The laws:
 
 1. An address is a hint, never a proof: who is there, the link's handshake tells.
 2. Failures back off from FIRST_S to LAST_S with jitter, so that a team that comes back together does
-   not dial in step. Somebody else's device at an address backs off for STRANGER_S and longer.
-3. Nobody is dialled who has a link already, and no address twice at once.
+   not dial in step. Somebody else's device at an address backs off for STRANGER_S and longer; a peer
+   that was linked RECENT_S ago or less is tried every RECENT_LAST_S, so that it is back soon after its path.
+3. Nobody is dialled who has a link already on which anything is heard, and no address twice at once.
 4. The number of candidates is bounded: those that never worked and were not seen lately go first.
 
 Times are in seconds on one monotonic clock; the random numbers come from outside.
@@ -16,16 +17,19 @@ Times are in seconds on one monotonic clock; the random numbers come from outsid
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from meshconsole.mesh.attempts import Attempts
 
 if TYPE_CHECKING:
     from random import Random
 
-Source = Literal["mdns", "cached", "invite", "peer", "config"]
-Outcome = Literal["", "trying", "linked", "failed", "stranger", "self"]
+    from meshconsole.mesh.attempts import Outcome, Source
 
 FIRST_S = 1.0
 LAST_S = 60.0
+RECENT_S = 300.0
+RECENT_LAST_S = 1.0
 STRANGER_S = 600.0
 STRANGER_LAST_S = 3600.0
 UNPROVEN_S = 20.0
@@ -36,6 +40,8 @@ STABLE_S = 15.0
 """A link that lived shorter than this counts as a failure when it ends: two devices with one identity,
 or a rule of ours that is wrong, must not make links flap twice a second."""
 _JITTER = 0.25
+_SHOWN = ("mdns", "beacon")
+"""Rungs by which a device shows itself, now."""
 
 
 @dataclass(slots=True)
@@ -55,6 +61,8 @@ class Candidate:
     failures: int = 0
     """In a row."""
     linked_at: float | None = None
+    lost_at: float | None = None
+    """When a link that had been stable was lost here."""
     last_try: float | None = None
     last_error: str = ""
     ever_worked: bool = False
@@ -63,6 +71,7 @@ class Candidate:
 @dataclass(slots=True)
 class Ladder:
     random: Random
+    attempts: Attempts = field(default_factory=Attempts)
     _candidates: dict[str, Candidate] = field(default_factory=dict)
     _linked: set[str] = field(default_factory=set)
 
@@ -78,7 +87,8 @@ class Ladder:
     ) -> None:
         """A rung names an address. What is new is due at once, or in UNPROVEN_S if `is_proven` is False.
 
-        A peer that shows itself again (mDNS) after failures is tried soon, not at the end of its backoff.
+        A peer that shows itself again (mDNS, a beacon) after failures is tried soon, not at the end of its
+        backoff.
         """
         known = self._candidates.get(address)
         if known is None:
@@ -90,7 +100,7 @@ class Ladder:
         known.group = group or known.group
         if npub and known.outcome != "linked":
             known.npub = npub
-        if source == "mdns" and known.outcome == "failed" and is_proven:
+        if source in _SHOWN and known.outcome == "failed" and is_proven:
             known.failures = min(known.failures, 2)
             known.next_try = min(known.next_try, now + self._jittered(FIRST_S))
 
@@ -131,6 +141,7 @@ class Ladder:
         candidate.outcome = "trying"
         candidate.attempts += 1
         candidate.last_try = now
+        self.attempts.begin(candidate.source, address, candidate.npub, now)
 
     def linked(self, address: str, npub: str, now: float) -> None:
         """The handshake at this address proved to be with `npub`, of this team."""
@@ -143,17 +154,20 @@ class Ladder:
             if other is candidate or (candidate.group and other.group == candidate.group):
                 other.npub = npub
         candidate.linked_at = now
+        candidate.lost_at = None
         candidate.last_error = ""
         candidate.ever_worked = True
         candidate.seen = now
         candidate.next_try = now + self._jittered(FIRST_S)
+        self.attempts.end(address, "linked", now, npub=npub)
 
     def failed(self, address: str, error: str, now: float) -> None:
         candidate = self._candidates[address]
         candidate.outcome = "failed"
         candidate.failures += 1
         candidate.last_error = error
-        candidate.next_try = now + self._backoff(candidate)
+        candidate.next_try = now + self._backoff(candidate, now)
+        self.attempts.end(address, "failed", now, error=error)
 
     def stranger(self, address: str, error: str, now: float) -> None:
         """Somebody answers there who is not of this team, or to whom this node is not."""
@@ -164,26 +178,42 @@ class Ladder:
         candidate.last_error = error
         delay = min(STRANGER_LAST_S, STRANGER_S * 2.0 ** min(candidate.failures - 1, 8))
         candidate.next_try = now + self._jittered(delay)
+        self.attempts.end(address, "stranger", now, error=error)
 
-    def is_self(self, address: str) -> None:
+    def is_self(self, address: str, now: float) -> None:
         """This node answers there itself."""
         candidate = self._candidates[address]
         candidate.outcome = "self"
         candidate.npub = ""
         candidate.last_error = "This address is this node's own."
+        self.attempts.end(address, "self", now)
 
     def peer_up(self, npub: str) -> None:
         self._linked.add(npub)
+
+    def peer_silent(self, npub: str, now: float) -> None:
+        """The peer has links, and nothing is heard on them: what worked before is dialled anew."""
+        if npub not in self._linked:
+            return
+        self._linked.discard(npub)
+        for candidate in self._candidates.values():
+            if candidate.npub == npub and candidate.outcome == "linked":
+                self._lost(candidate, now)
+                candidate.next_try = now
 
     def peer_down(self, npub: str, now: float) -> None:
         """The last websocket link to the peer is gone: what worked is due soon, the rest in its turn."""
         self._linked.discard(npub)
         for candidate in self._candidates.values():
             if candidate.npub == npub and candidate.outcome == "linked":
-                is_stable = candidate.linked_at is not None and now - candidate.linked_at >= STABLE_S
-                candidate.failures = 0 if is_stable else candidate.failures + 1
-                candidate.outcome = ""
-                candidate.next_try = now + self._backoff(candidate) / 2
+                self._lost(candidate, now)
+                candidate.next_try = now + self._backoff(candidate, now) / 2
+
+    def _lost(self, candidate: Candidate, now: float) -> None:
+        is_stable = candidate.linked_at is not None and now - candidate.linked_at >= STABLE_S
+        candidate.failures = 0 if is_stable else candidate.failures + 1
+        candidate.lost_at = now if is_stable else None
+        candidate.outcome = ""
 
     def network_changed(self, now: float) -> None:
         """All bets are off: everything that failed is due again, spread over FIRST_S."""
@@ -219,9 +249,10 @@ class Ladder:
         if loser is not None:
             del self._candidates[loser.address]
 
-    def _backoff(self, candidate: Candidate) -> float:
+    def _backoff(self, candidate: Candidate, now: float) -> float:
         exponent = min(max(candidate.failures - 1, 0), 16)
-        return self._jittered(min(LAST_S, FIRST_S * 2.0**exponent))
+        is_recent = candidate.lost_at is not None and now - candidate.lost_at < RECENT_S
+        return self._jittered(min(RECENT_LAST_S if is_recent else LAST_S, FIRST_S * 2.0**exponent))
 
     def _jittered(self, delay: float) -> float:
         return delay * (1 + _JITTER * (2 * self.random.random() - 1))

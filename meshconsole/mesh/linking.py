@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from meshconsole.core.errors import MeshconsoleError, Refused, RemoteError
 from meshconsole.core.limits import TokenBucket
 from meshconsole.crypto.tls import TlsSession
+from meshconsole.mesh.endpoints import is_loopback, join_address
 from meshconsole.mesh.happenings import LinkDown, LinkRefused, LinkUp, MeshHappening
 from meshconsole.mesh.links.link import Closed, Link
 from meshconsole.mesh.messages import PROTOCOL_VERSION, Describe, Hello
@@ -196,6 +197,16 @@ class Links:
             else:
                 session.role = device.role
 
+    def network_changed(self, own: frozenset[str]) -> None:
+        """Asks all peers whether they are still heard; what stands on an address that is gone is over."""
+        has_moved = any(not is_loopback(join_address(host, 1)) for host in own)
+        for session in self.sessions.values():
+            for link in session.links:
+                if has_moved and link.pipe.own_host and link.pipe.own_host not in own:
+                    link.close("This device has another address now.")
+                else:
+                    link.probe()
+
     def refused(self, address: str, error: MeshconsoleError) -> None:
         """A dialled address did not want this node, or is not of the team."""
         self._refused(address, error, dialled=True)
@@ -210,8 +221,14 @@ class Links:
             store.head_seq,
             self._me.capabilities,
             self._me.listen()[:16],
-            tuple(self.records[device.npub].dropped),
+            self._given_up(device.npub),
         )
+
+    def _given_up(self, npub: str) -> tuple[bytes, ...]:
+        """Links to the peer that are lost, or silent and better replaced."""
+        session = self.sessions.get(npub)
+        silent = [link.id for link in session.links if link.is_suspect] if session is not None else []
+        return (*silent, *reversed(self.records[npub].dropped))[:REMEMBERED_LINKS]
 
     def _device(self, key: bytes) -> Device:
         device = live_device(self._roster(), key)
@@ -266,7 +283,7 @@ class Links:
 
 
 def _facts(link: Link) -> LinkFacts:
-    return LinkFacts(link.id, link.dialled, link.hello.boot, link.hello.dropped)
+    return LinkFacts(link.id, link.dialled, link.hello.boot, (*link.hello.dropped, *link.said.dropped))
 
 
 async def _ignore(_frame: Frame) -> None:

@@ -3,8 +3,8 @@
 Both devices dial, so two links come up at once now and then; a device that was restarted or moved dials
 while its peer still holds the old link. Both sides must come to the same answer without asking:
 
-1. A link that one side has lost already is dead, whatever the other believes: the newer Hello names it
-   in `dropped`, or comes from another boot of the peer.
+1. A link that one side has lost already, or has heard nothing on for SUSPECT_S, gives way, whatever the
+   other believes: a Hello of the newer link names it in `dropped`, or comes from another boot of the peer.
 2. Otherwise, of two links dialled by different sides, the one dialled by the lower npub survives.
 3. Otherwise the one with the lower link id, which both sides know.
 """
@@ -23,7 +23,7 @@ class LinkFacts(NamedTuple):
     boot: bytes
     """The peer's, from its Hello."""
     dropped: tuple[bytes, ...]
-    """Links that the peer's Hello names as lost."""
+    """Links that either side's Hello names as lost or silent."""
 
 
 def keeps_newer(older: LinkFacts, newer: LinkFacts, me: str, peer: str) -> bool:

@@ -23,6 +23,7 @@ from meshconsole.mesh.ladder import Ladder
 from meshconsole.mesh.linking import Links, Self
 from meshconsole.mesh.links.description import ice_servers
 from meshconsole.mesh.links.websocket import accepted
+from meshconsole.mesh.network import NetworkWatch
 from meshconsole.mesh.nursery import Nursery
 from meshconsole.mesh.rows import RecentRows
 from meshconsole.mesh.serving import Row
@@ -41,9 +42,9 @@ if TYPE_CHECKING:
     from meshconsole.core.verdict import Verdict
     from meshconsole.crypto.identity import Identity
     from meshconsole.crypto.tls import LinkCredentials
+    from meshconsole.mesh.attempts import Source
     from meshconsole.mesh.discovery.cached import AddressStore
     from meshconsole.mesh.happenings import MeshHappening
-    from meshconsole.mesh.ladder import Source
     from meshconsole.mesh.links.link import Link
     from meshconsole.mesh.links.pipe import Meter, Pipe
     from meshconsole.mesh.roster import Membership
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from meshconsole.team.invites import Invite
 
 STOP_S = 1.2
+LOOK_AT_LINKS_S = 1.0
 
 
 class Mesh:
@@ -92,15 +94,15 @@ class Mesh:
         self._nursery: Nursery | None = None
         random = random or Random()
         self._ladder = Ladder(random)
+        self._network = NetworkWatch(self._network_changed, self._now)
         self._rungs = Rungs(
             config,
             membership,
             self._ladder,
             addresses,
+            self._network,
             changed=self._wake,
-            network_changed=self._probe_links,
             now=self._now,
-            clock=clock,
         )
         self._channels = DataChannels(
             identity.npub,
@@ -154,6 +156,7 @@ class Mesh:
 
     async def start(self, listen_port: int) -> None:
         """`listen_port` is where this node's server answers."""
+        await self._network.prepare()
         await self._rungs.prepare(listen_port)
         started = asyncio.Event()
         self._runner = asyncio.create_task(self._run(started), name="mesh")
@@ -171,6 +174,8 @@ class Mesh:
             nursery = self._nursery = self._links.nursery = Nursery(group)
             self._around.rows = RecentRows(self._relay.store.head_seq)
             nursery.keep("dialling", self._dialler.run)
+            nursery.keep("watching the network", self._network.run)
+            nursery.keep("watching links", self._watch_links)
             self._rungs.start(nursery)
             started.set()
             try:
@@ -284,10 +289,19 @@ class Mesh:
     def _wake(self) -> None:
         self._dialler.wake()
 
-    def _probe_links(self) -> None:
-        for session in self._links.sessions.values():
-            for link in session.links:
-                link.probe()
+    def _network_changed(self) -> None:
+        self._links.network_changed(self._network.current.own)
+        self._rungs.network_changed()
+
+    async def _watch_links(self) -> None:
+        """A peer whose links have all fallen silent is dialled anew while they are not given up yet."""
+        while True:
+            await asyncio.sleep(LOOK_AT_LINKS_S)
+            for npub, session in self._links.sessions.items():
+                if all(link.is_suspect for link in session.links):
+                    self._ladder.peer_silent(npub, self._now())
+                elif session.has_path("websocket"):
+                    self._ladder.peer_up(npub)
 
     # Status.
 
@@ -306,9 +320,12 @@ class Mesh:
                 self._links.remember(session)
             record = self._links.records[device.npub]
             candidates = self._ladder.candidates(device.npub)
+            attempts = self._ladder.attempts.of(device.npub)
             channel_error = self._channels.error(device.npub)
             rows.append(
-                peer_status(device, session, record, candidates, channel_error, lambda at: at + offset)
+                peer_status(
+                    device, session, record, candidates, attempts, channel_error, lambda at: at + offset
+                )
             )
         return tuple(rows)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshconsole.core.status import PeerState, PeerStatus
+from meshconsole.core.status import AttemptStatus, PeerState, PeerStatus
 from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from meshconsole.mesh.attempts import Attempt
     from meshconsole.mesh.ladder import Candidate
     from meshconsole.mesh.linking import PeerRecord
     from meshconsole.mesh.links.link import Link
@@ -17,11 +18,15 @@ if TYPE_CHECKING:
     from meshconsole.mesh.session import PeerSession
 
 
+SHOWN_ATTEMPTS = 8
+
+
 def peer_status(
     device: Device,
     session: PeerSession | None,
     record: PeerRecord,
     candidates: tuple[Candidate, ...],
+    attempts: tuple[Attempt, ...],
     channel_error: str,
     to_epoch: Callable[[float], float],
 ) -> PeerStatus:
@@ -45,6 +50,18 @@ def peer_status(
         or tuple(c.address for c in candidates),
         last_error=safe(_trouble(links, session, record, candidates, channel_error), 200),
         next_try=to_epoch(min(waiting)) if waiting and not links else None,
+        attempts=tuple(_attempt(attempt, to_epoch) for attempt in attempts[:SHOWN_ATTEMPTS]),
+    )
+
+
+def _attempt(attempt: Attempt, to_epoch: Callable[[float], float]) -> AttemptStatus:
+    return AttemptStatus(
+        source=attempt.source,
+        address=safe(attempt.address, 80),
+        at=to_epoch(attempt.at),
+        outcome=attempt.outcome,
+        error=safe(attempt.error, 200),
+        took_s=round(attempt.took_s, 3),
     )
 
 

@@ -18,6 +18,7 @@ class MemoryPipe:
 
     path: PathName = "websocket"
     channel = ""
+    own_host = ""
 
     def __init__(self, address: str, limit: int = 256 * 1024) -> None:
         self.address = address

@@ -7,11 +7,14 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshconsole.mesh.attempts import MAX_ATTEMPTS
 from meshconsole.mesh.ladder import (
     FIRST_S,
     LAST_S,
     MAX_CANDIDATES,
     MAX_DIALS,
+    RECENT_LAST_S,
+    RECENT_S,
     STRANGER_S,
     UNPROVEN_S,
     Ladder,
@@ -189,7 +192,7 @@ def test_its_own_address_is_never_dialled_again_on_the_same_network() -> None:
     machine = ladder()
     machine.offer(A, "mdns", 0.0)
     machine.started(A, 0.0)
-    machine.is_self(A)
+    machine.is_self(A, 1.0)
     assert due(machine, 1e9) == []
     machine.network_changed(5.0)
     assert due(machine, 5.0 + FIRST_S) == [A], "another machine may have the address now"
@@ -264,3 +267,65 @@ def test_whatever_happens_the_laws_hold(script: list[tuple[str, int]], seed: int
         if due(machine, now):
             assert timer is not None
             assert timer <= now
+
+
+def link_up(machine: Ladder, now: float) -> None:
+    machine.offer(A, "cached", now, npub=NPUB)
+    machine.started(A, now)
+    machine.linked(A, NPUB, now)
+    machine.peer_up(NPUB)
+
+
+def test_a_peer_that_fell_silent_is_dialled_anew_and_often() -> None:
+    machine = ladder()
+    link_up(machine, 0.0)
+    assert due(machine, 50.0) == []
+    machine.peer_silent(NPUB, 100.0)
+    assert due(machine, 100.0) == [A]
+    now = 100.0
+    while now < 100.0 + RECENT_S:
+        wait = fail(machine, A, now)
+        assert wait <= 1.25 * RECENT_LAST_S
+        now += wait
+    waits = [fail(machine, A, now) for _ in range(2)]
+    assert all(wait > 0.75 * LAST_S for wait in waits), "by then it is gone for long"
+
+
+def test_a_link_that_never_was_stable_is_not_dialled_often() -> None:
+    machine = ladder()
+    link_up(machine, 0.0)
+    machine.peer_down(NPUB, 2.0)
+    assert [fail(machine, A, 10.0) > 2 * RECENT_LAST_S for _ in range(4)][-1]
+
+
+def test_silence_of_a_peer_without_a_link_is_no_news() -> None:
+    machine = ladder()
+    link_up(machine, 0.0)
+    machine.peer_down(NPUB, 60.0)
+    before = machine.candidates()[0].next_try
+    machine.peer_silent(NPUB, 61.0)
+    assert machine.candidates()[0].next_try == before
+
+
+def test_every_attempt_is_on_record_with_its_rung_and_outcome() -> None:
+    machine = ladder()
+    machine.offer(A, "beacon", 0.0, npub=NPUB)
+    machine.offer(B, "mdns", 0.0)
+    machine.started(A, 1.0)
+    machine.failed(A, "no answer", 6.0)
+    machine.started(B, 7.0)
+    machine.stranger(B, "not of this team", 7.5)
+    machine.started(A, 8.0)
+    machine.linked(A, NPUB, 8.25)
+    newest, older = machine.attempts.of(NPUB)
+    assert (newest.source, newest.at, newest.outcome, newest.took_s) == ("beacon", 8.0, "linked", 0.25)
+    assert (older.outcome, older.error, older.took_s) == ("failed", "no answer", 5.0)
+    assert [a.outcome for a in machine.attempts.of()] == ["linked", "stranger", "failed"]
+
+
+def test_the_record_is_bounded() -> None:
+    machine = ladder()
+    machine.offer(A, "cached", 0.0)
+    for number in range(2 * MAX_ATTEMPTS):
+        fail(machine, A, float(number))
+    assert len(machine.attempts.of()) == MAX_ATTEMPTS

@@ -35,6 +35,15 @@ def test_a_link_that_the_peer_has_lost_gives_way() -> None:
     assert keeps_newer(old, facts(TWO, dialled=False, dropped=(ONE,)), LOW, HIGH)
 
 
+def test_a_link_that_either_side_holds_for_silent_gives_way_on_both_sides() -> None:
+    """One side names it in its Hello; both know what was said, so both come to the same answer."""
+    for me, peer in ((LOW, HIGH), (HIGH, LOW)):
+        silent = facts(ONE, dialled=me == LOW)
+        fresh = facts(TWO, dialled=me == LOW, dropped=(ONE,))
+        assert keeps_newer(silent, fresh, me, peer)
+        assert not keeps_newer(fresh, silent, me, peer)
+
+
 @given(st.booleans(), st.booleans(), st.binary(min_size=8, max_size=8), st.binary(min_size=8, max_size=8))
 def test_both_sides_choose_the_same_in_either_order(
     low_dialled_one: bool, low_dialled_two: bool, one: bytes, two: bytes

@@ -12,8 +12,9 @@ from websockets.asyncio.client import connect
 from meshconsole.core.errors import RemoteError, Unavailable
 from meshconsole.core.kinds import SIGNAL, TEAM_NOTE, TEXT_NOTE
 from meshconsole.core.verdict import Verdict, refuse
+from meshconsole.mesh import network, service
 from meshconsole.mesh import session as session_module
-from meshconsole.mesh.discovery import rungs
+from meshconsole.mesh.addresses import Networks
 from meshconsole.mesh.happenings import LinkRefused
 from meshconsole.mesh.linking import NOT_OF_THE_TEAM
 from meshconsole.mesh.links import heartbeat
@@ -292,7 +293,7 @@ async def test_too_many_silent_connections_of_one_host_are_turned_away(tmp_path:
 async def test_a_change_of_the_network_probes_links_and_dials_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rungs, "WATCH_NETWORK_S", 0.05)
+    monkeypatch.setattr(network, "LOOK_S", 0.05)
     roster = SmallRoster.of("alice", "bob")
     async with TestNode("alice", roster, tmp_path) as alice, TestNode("bob", roster, tmp_path) as bob:
         alice.dial(bob)
@@ -300,10 +301,47 @@ async def test_a_change_of_the_network_probes_links_and_dials_again(
         await alice.until_linked(bob)
         failing = next(c for c in alice.mesh._ladder.candidates() if c.address == "127.0.0.1:1")
         await alice.until(lambda: failing.failures >= 2)
-        monkeypatch.setattr(rungs, "host_addresses", lambda: ("10.9.8.7",))
+        moved = Networks(("10.9.8.7",), frozenset({"10.9.8.7", "127.0.0.1"}), ())
+        monkeypatch.setattr(network, "networks", lambda: moved)
         await alice.until(lambda: failing.failures < 2)
         assert alice.mesh._rungs.listen()[0].startswith("127.0.0.1:"), "as the owner set it"
         assert alice.is_linked(bob)
+
+
+async def test_a_link_on_an_address_that_is_gone_is_made_anew(tmp_path: Path) -> None:
+    roster = SmallRoster.of("alice", "bob")
+    async with TestNode("alice", roster, tmp_path) as alice, TestNode("bob", roster, tmp_path) as bob:
+        alice.dial(bob)
+        await alice.until_linked(bob)
+        alice.mesh._links.network_changed(frozenset({"127.0.0.1", "10.9.8.7"}))
+        assert alice.is_linked(bob), "its address is still there"
+        alice.mesh._links.network_changed(frozenset({"10.9.8.7"}))
+        await alice.until(lambda: len(alice.ups()) == 2)
+        assert alice.downs()[0].reason == "This device has another address now."
+        sent = await alice.publish("from elsewhere")
+        await bob.until_has(sent)
+        first = alice.mesh.status()[0].attempts[-1]
+        assert (first.source, first.address, first.outcome) == ("invite", bob.address, "linked")
+
+
+async def test_a_silent_link_is_replaced_by_a_new_one_before_it_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "PING_S", 0.1)
+    monkeypatch.setattr(heartbeat, "SUSPECT_S", 0.5)
+    monkeypatch.setattr(service, "LOOK_AT_LINKS_S", 0.05)
+    roster = SmallRoster.of("alice", "bob")
+    async with TestNode("alice", roster, tmp_path) as alice, TestNode("bob", roster, tmp_path) as bob:
+        alice.dial(bob)
+        await alice.until_linked(bob)
+        await bob.until_linked(alice)
+        for node, other in ((alice, bob), (bob, alice)):
+            (link,) = node.mesh._links.sessions[other.npub].links
+            monkeypatch.setattr(link.pipe, "send", swallow)
+        await alice.until(lambda: len(alice.ups()) == 2)
+        sent = await alice.publish("over the new one")
+        await bob.until_has(sent)
+        assert alice.downs()[0].reason == "A newer link to this device is kept."
 
 
 async def test_cursors_that_cannot_be_read_delay_syncing_and_say_why(

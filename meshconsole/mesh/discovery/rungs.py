@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import MeshconsoleError, Unavailable
 from meshconsole.core.text import safe
-from meshconsole.mesh.addresses import host_addresses, listen_addresses
+from meshconsole.mesh.addresses import listen_addresses
 from meshconsole.mesh.discovery.cached import AddressBook
 from meshconsole.mesh.discovery.mdns import MdnsRung
 from meshconsole.mesh.endpoints import is_loopback, split_address, with_port
@@ -18,26 +18,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from meshconsole.core.config import Config
+    from meshconsole.mesh.attempts import Source
     from meshconsole.mesh.discovery.advertisement import Advertisement
     from meshconsole.mesh.discovery.cached import AddressStore
-    from meshconsole.mesh.ladder import Candidate, Ladder, Source
+    from meshconsole.mesh.ladder import Candidate, Ladder
     from meshconsole.mesh.links.link import Link
+    from meshconsole.mesh.network import NetworkWatch
     from meshconsole.mesh.nursery import Nursery
     from meshconsole.mesh.roster import Membership
 
 log = logging.getLogger(__name__)
 
-WATCH_NETWORK_S = 7.0
-ASLEEP_S = 15.0
 SAVE_S = 5.0
 MAX_TROUBLES = 5
 
 
 class Rungs:
-    """`changed` is called when something new is worth dialling, `network_changed` when all is in doubt.
-
-    `now` is monotonic, `clock` seconds since the epoch.
-    """
+    """`changed` is called when something new is worth dialling. `now` is monotonic."""
 
     def __init__(
         self,
@@ -45,23 +42,20 @@ class Rungs:
         membership: Membership,
         ladder: Ladder,
         store: AddressStore | None,
+        network: NetworkWatch,
         *,
         changed: Callable[[], None],
-        network_changed: Callable[[], None],
         now: Callable[[], float],
-        clock: Callable[[], float],
     ) -> None:
         self._config = config
         self._membership = membership
         self._ladder = ladder
         self._store = store if config.discovery.cached_peers else None
         self._changed = changed
-        self._network_changed = network_changed
+        self._network = network
         self._now = now
-        self._clock = clock
         self._book = AddressBook()
         self._port = 0
-        self._hosts: tuple[str, ...] = ()
         self._has_team = asyncio.Event()
         self._marked: dict[str, bool] = {}
         """By the id of each node that mDNS sees now: whether it carries the team's mark."""
@@ -74,7 +68,6 @@ class Rungs:
     async def prepare(self, port: int) -> None:
         """Before anything is dialled. `port` is where this node's server answers."""
         self._port = port
-        self._hosts = await asyncio.to_thread(host_addresses)
         if self._store is not None:
             self._book = AddressBook.of(await asyncio.to_thread(self._store.load))
         self.roster_changed()
@@ -83,14 +76,13 @@ class Rungs:
                 self._ladder.offer(address, "cached", self._now(), npub=npub)
 
     def start(self, nursery: Nursery) -> None:
-        nursery.keep("watching the network", self._watch_network)
         nursery.keep("saving addresses", self._keep_saving)
         if self._mdns is not None:
             nursery.keep("mDNS", self._run_mdns)
 
     def listen(self) -> tuple[str, ...]:
         """Where this node answers."""
-        return listen_addresses(self._config.node.listen, self._port, self._hosts)
+        return listen_addresses(self._config.node.listen, self._port, self._network.current.hosts)
 
     def offer(self, addresses: Iterable[str], source: Source) -> None:
         if source == "invite" and not self._config.discovery.invite:
@@ -126,6 +118,13 @@ class Rungs:
                 self._book.forget(npub)
         if self._mdns is not None:
             self._mdns.refresh()
+
+    def network_changed(self) -> None:
+        """Whatever was true of the network is in doubt."""
+        self._ladder.network_changed(self._now())
+        if self._mdns is not None:
+            self._mdns.refresh()
+        self._changed()
 
     async def save(self) -> None:
         if self._store is None or not self._book.is_dirty:
@@ -200,21 +199,6 @@ class Rungs:
         self._marked.pop(seen.id, None)
         for address in seen.addresses:
             self._ladder.withdraw(address)
-
-    async def _watch_network(self) -> None:
-        """Notices new addresses and long sleeps: whatever was true of the network is then in doubt."""
-        while True:
-            before, hosts = self._clock(), self._hosts
-            await asyncio.sleep(WATCH_NETWORK_S)
-            self._hosts = await asyncio.to_thread(host_addresses)
-            has_slept = self._clock() - before > WATCH_NETWORK_S + ASLEEP_S
-            if self._hosts != hosts or has_slept:
-                log.info("the network has changed: %s", ", ".join(self._hosts))
-                self._ladder.network_changed(self._now())
-                if self._mdns is not None:
-                    self._mdns.refresh()
-                self._network_changed()
-                self._changed()
 
     async def _keep_saving(self) -> None:
         while True:

@@ -79,6 +79,8 @@ class Link:
         """Eight bytes that both sides know the link by."""
         self.hello: Hello
         """What the peer said of itself; set by `open`."""
+        self.said: Hello
+        """What this side said; set by `open`."""
         self.closed: Closed | None = None
         self.head: Callable[[], int] = lambda: 0
         """The head of this node's log, told with every ping."""
@@ -148,7 +150,8 @@ class Link:
             async with asyncio.timeout(HANDSHAKE_S):
                 await self._secure.shake_hands()
                 self.id = self._session.export(LINK_ID_LABEL, 8)
-                self._put(Channel.CONTROL, Precedence.FLASH, encode(make_hello(self.peer_key)))
+                self.said = make_hello(self.peer_key)
+                self._put(Channel.CONTROL, Precedence.FLASH, encode(self.said))
                 await self._secure.send(self._queue.take())
                 self.hello = await self._receive_hello()
         except TimeoutError:

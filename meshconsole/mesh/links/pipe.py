@@ -35,6 +35,10 @@ class Pipe(Protocol):
         """HOST:PORT of the other end, for people."""
 
     @property
+    def own_host(self) -> str:
+        """This machine's address that the pipe stands on; "" where that is not known."""
+
+    @property
     def channel(self) -> str:
         """The data channel's label; "" where there is none."""
 

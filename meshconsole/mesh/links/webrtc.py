@@ -68,6 +68,7 @@ class DataChannelPipe:
     """A pipe over one open data channel; owns the peer connection under it."""
 
     path: PathName = "webrtc"
+    own_host = ""
 
     def __init__(self, connection: RTCPeerConnection, channel: RTCDataChannel, address: str) -> None:
         self.address = address

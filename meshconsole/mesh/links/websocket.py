@@ -38,6 +38,7 @@ class WebSocketPipe:
 
     def __init__(self, connection: Connection, address: str) -> None:
         self.address = address
+        self.own_host = _own_host(connection.local_address)
         self._connection = connection
 
     async def send(self, message: bytes) -> None:
@@ -101,6 +102,12 @@ def accepted(connection: Connection) -> WebSocketPipe:
     peer = connection.remote_address
     address = join_address(str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else "?"
     return WebSocketPipe(connection, address)
+
+
+def _own_host(local: object) -> str:
+    """The host of what a socket says of itself; an IPv4 address that came as IPv6 is written as IPv4."""
+    host = str(local[0]) if isinstance(local, tuple) and local else ""
+    return host.removeprefix("::ffff:").partition("%")[0]
 
 
 def _why(error: ConnectionClosed) -> str:
