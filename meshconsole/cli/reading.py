@@ -139,9 +139,15 @@ def _peer_row(peer: PeerStatus, now: float) -> tuple[str, ...]:
         "+".join(link.path for link in peer.links) or "-",
         f"{min(rtts):.0f} ms" if rtts else "-",
         duration_in_words(now - peer.last_heard) if peer.last_heard is not None else "never",
-        "?" if peer.lag_events is None else str(peer.lag_events),
+        _lag(peer),
         "; ".join(filter(None, notes)),
     )
+
+
+def _lag(peer: PeerStatus) -> str:
+    if peer.lag_events is None:
+        return "?"
+    return f"{peer.lag_events} ({size_in_words(peer.lag_bytes)})" if peer.lag_bytes else str(peer.lag_events)
 
 
 # --- events ---------------------------------------------------------------------------------------

@@ -61,6 +61,8 @@ class PeerStatus(Frozen, frozen=True):
     last_heard: float | None = None
     lag_events: int | None = None
     """Events the peer holds that have not been taken over yet; None while unknown."""
+    lag_bytes: int | None = None
+    """Bytes of those of them that the peer has offered so far."""
     capabilities: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     last_error: str = ""

@@ -194,8 +194,10 @@ class Links:
             device = roster.member(session.npub) if roster is not None else None
             if device is None or device.removed:
                 session.close(NOT_OF_THE_TEAM)
-            else:
+            elif session.role != device.role:
+                # What the old role was not to have was passed over.
                 session.role = device.role
+                session.doubt()
 
     def network_changed(self, own: frozenset[str]) -> None:
         """Asks all peers whether they are still heard; what stands on an address that is gone is over."""

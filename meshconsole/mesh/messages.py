@@ -95,6 +95,8 @@ class Batch(Message, frozen=True, tag="batch"):
     head: Seq
     pushed: Annotated[tuple[Raw, ...], Meta(max_length=4096)] = ()
     offered: Annotated[bytes, Meta(max_length=OFFER * 4096)] = b""
+    behind: Number = 0
+    """How many events that a comparison found are still to be offered."""
 
 
 class Need(Message, frozen=True, tag="need"):
@@ -126,7 +128,26 @@ class Live(Message, frozen=True, tag="live"):
     events: Annotated[tuple[Raw, ...], Meta(min_length=1, max_length=1024)]
 
 
-Sync = Want | Batch | Need | Fill | Ack | Live
+class Compare(Message, frozen=True, tag="compare"):
+    """A negentropy message of whoever serves the stream; b"" ends the comparison."""
+
+    stream: Number
+    number: Number
+    """Counts comparisons."""
+    sealed: bool
+    """Of the kinds that a relay may have only, or of all that travel."""
+    data: Annotated[bytes, Meta(max_length=64 * 1024)]
+
+
+class Compared(Message, frozen=True, tag="compared"):
+    """The answer; b"" if this side cannot compare."""
+
+    stream: Number
+    number: Number
+    data: Annotated[bytes, Meta(max_length=64 * 1024)]
+
+
+Sync = Want | Batch | Need | Fill | Ack | Live | Compare | Compared
 
 
 class Describe(Message, frozen=True, tag="describe"):

@@ -15,16 +15,30 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meshconsole.core.kinds import GIFT_WRAP, MEMBERSHIP_KINDS, TEAM_KINDS
+from meshconsole.mesh.comparing import Comparing, Gather, TakeStep
 from meshconsole.mesh.known import KnownIds
-from meshconsole.mesh.messages import Ack, Batch, Fill, Live, Need, Sync, Want
-from meshconsole.mesh.serving import ReadControl, ReadRows, Row, Serving
-from meshconsole.mesh.taking import FindMissing, SaveCursor, Store, StoreLive, Taking
+from meshconsole.mesh.messages import Ack, Batch, Compare, Compared, Fill, Live, Need, Sync, Want
+from meshconsole.mesh.serving import ReadControl, ReadIds, ReadRows, Row, Serving
+from meshconsole.mesh.taking import AnswerCompare, FindMissing, SaveCursor, Store, StoreLive, Taking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from random import Random
 
-Ask = ReadControl | ReadRows | FindMissing | Store | StoreLive | SaveCursor
+Ask = (
+    ReadControl
+    | ReadRows
+    | ReadIds
+    | Gather
+    | TakeStep
+    | AnswerCompare
+    | FindMissing
+    | Store
+    | StoreLive
+    | SaveCursor
+)
 
+SEALED_ROLE = "relay"
 CIPHERTEXT_KINDS = TEAM_KINDS | {GIFT_WRAP}
 """All that a device of role "relay" is sent: a captured one must yield ciphertext."""
 
@@ -39,9 +53,17 @@ class PeerSync:
     live_outbox: list[Live]
 
     @classmethod
-    def make(cls, log_id: str, head: int, settled: KnownIds, may_have: Callable[[int], bool]) -> PeerSync:
+    def make(
+        cls, log_id: str, head: int, settled: KnownIds, role: Callable[[], str], random: Random
+    ) -> PeerSync:
+        """`role` is the peer's, now."""
         known = KnownIds()
-        return cls(Serving(log_id, head, known, may_have), Taking(known, settled), known, [])
+
+        def may_have(kind: int) -> bool:
+            return kinds_for(role())(kind)
+
+        comparing = Comparing(random, lambda: role() == SEALED_ROLE)
+        return cls(Serving(log_id, head, known, may_have, comparing), Taking(known, settled), known, [])
 
     def receive(self, message: Sync, now: float) -> None:
         """Raises RemoteError if the peer breaks the protocol."""
@@ -58,6 +80,10 @@ class PeerSync:
                 self.taking.fill(message)
             case Live():
                 self.taking.live(message)
+            case Compare():
+                self.taking.compare(message)
+            case Compared():
+                self.serving.compared(message, now)
 
     def send_live(self, events: Iterable[Row]) -> None:
         """Ephemeral events, or fresh ones while a backlog is being sent. Droppable by the shell.
@@ -76,10 +102,19 @@ class PeerSync:
         self.serving.stored(head, now)
 
     def take_asks(self) -> list[Ask]:
-        asks: list[Ask] = [*self.serving.asks, *self.taking.asks]
+        comparing = self.serving.comparing
+        asks: list[Ask] = [*self.serving.asks, *comparing.asks, *self.taking.asks]
         self.serving.asks.clear()
+        comparing.asks.clear()
         self.taking.asks.clear()
         return asks
+
+    def take_served(self) -> list[Sync]:
+        """What the serving half wants sent, in order."""
+        messages: list[Sync] = [*self.serving.outbox, *self.serving.comparing.outbox]
+        self.serving.outbox.clear()
+        self.serving.comparing.outbox.clear()
+        return messages
 
     def next_timer(self) -> float | None:
         timers = [t for t in (self.serving.next_timer(), self.taking.next_timer()) if t is not None]
@@ -92,6 +127,6 @@ class PeerSync:
 
 def kinds_for(role: str) -> Callable[[int], bool]:
     """Which kinds a device of that role is sent."""
-    if role == "relay":
+    if role == SEALED_ROLE:
         return CIPHERTEXT_KINDS.__contains__
     return lambda kind: kind not in MEMBERSHIP_KINDS

@@ -27,6 +27,7 @@ from meshconsole.mesh.network import NetworkWatch
 from meshconsole.mesh.nursery import Nursery
 from meshconsole.mesh.rows import RecentRows
 from meshconsole.mesh.serving import Row
+from meshconsole.mesh.snapshots import Snapshots
 from meshconsole.mesh.syncing import Surroundings, is_from_a_link, via_name
 from meshconsole.mesh.view import peer_status
 from meshconsole.relay.shared import VIA_SHARED
@@ -114,7 +115,14 @@ class Mesh:
             random=random,
         )
         self._around = Surroundings(
-            relay, content, cursors, RecentRows(relay.store.head_seq), KnownIds(16_384), self._now
+            relay,
+            content,
+            cursors,
+            RecentRows(relay.store.head_seq),
+            KnownIds(16_384),
+            Snapshots(relay.store, lambda: relay.config.max_sync_events),
+            self._now,
+            random,
         )
         me = Self(
             identity.npub, identity.mldsa_public, os.urandom(8), capabilities(config), self._rungs.listen

@@ -12,6 +12,9 @@ first what is there and then what comes. The laws:
    so that a `Need` is answered without another read.
 5. A new `Want` ends everything before it. What was not acknowledged is sent again: nothing is lost
    with a link, and the peer's store knows what it has.
+6. The log is the fast way, comparing (`comparing.py`) the sure one: a long backlog is not read but
+   compared, and the cursor jumps to the snapshot's head when all that was lacking has gone before.
+   Whatever a cursor may have passed over, a comparison finds again.
 
 Happenings are put into `asks` for the shell, messages for the peer into `outbox`. Times are seconds.
 """
@@ -25,12 +28,14 @@ from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import RemoteError
 from meshconsole.core.kinds import CONTROL_KINDS
-from meshconsole.mesh.messages import OFFER, Ack, Batch, Fill, Need, Sync, Want
+from meshconsole.mesh.messages import OFFER, Ack, Batch, Compared, Fill, Need, Sync, Want
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from meshconsole.mesh.comparing import Comparing, Snapshot
     from meshconsole.mesh.known import KnownIds
+    from meshconsole.relay.negentropy import Step
 
 BATCH_BYTES = 64 * 1024
 BATCH_ROWS = 1024
@@ -39,6 +44,8 @@ WINDOW_BATCHES = 64
 READ_ROWS = 128
 SHORT_BACKLOG = 256
 """Rows: so many arrive so soon that nothing needs to go before them."""
+LONG_BACKLOG = 2048
+"""Rows: offering so many costs more than comparing the stores."""
 OFFER_DELAY_S = 0.05
 STALLED_S = 1.0
 ADVANCE_DELAY_S = 1.0
@@ -72,6 +79,14 @@ class ReadRows:
     limit: int
 
 
+@dataclass(slots=True, frozen=True)
+class ReadIds:
+    """Ask: these events as far as they are still here, in this order, answered with `Serving.found`."""
+
+    epoch: int
+    ids: tuple[bytes, ...]
+
+
 @dataclass(slots=True)
 class _Flight:
     number: int
@@ -88,7 +103,8 @@ class Serving:
     known: KnownIds
     may_have: Callable[[int], bool]
     """Whether the peer may be sent events of a kind."""
-    asks: list[ReadControl | ReadRows] = field(default_factory=list)
+    comparing: Comparing
+    asks: list[ReadControl | ReadRows | ReadIds] = field(default_factory=list)
     outbox: list[Sync] = field(default_factory=list)
     stream: int | None = None
     sent_events: int = 0
@@ -104,6 +120,12 @@ class Serving:
     _flying: set[bytes] = field(default_factory=set)
     _held: int = 0
     _reading: bool = False
+    _jumping: bool = False
+    """A comparison stands in for the log up to its snapshot's head: the peer's cursor stays meanwhile."""
+    _checking: bool = False
+    """What a comparison found is not all acknowledged yet."""
+    _sent_before: int = 0
+    _told_behind: int = 0
     _catching_up: bool = False
     _wait_until: float | None = None
     _moved_at: float = 0.0
@@ -121,6 +143,7 @@ class Serving:
         self._position = self._said = want.after if want.after <= self.head else 0
         self._catching_up = True
         self._moved_at = now
+        self._jumping = self.head - self._position > LONG_BACKLOG
         if self.head - self._position > SHORT_BACKLOG or (self._position == 0 and self.head):
             self._reading = True
             self.asks.append(ReadControl(self._epoch))
@@ -130,13 +153,19 @@ class Serving:
     def stop(self) -> None:
         """The link of the stream is gone, or the stream is replaced."""
         self.stream = None
-        self._number = self._held = 0
+        self._number = self._held = self._told_behind = 0
         self._pending.clear()
         self._flights.clear()
         self._flying.clear()
-        self._reading = False
+        self._reading = self._jumping = self._checking = False
         self._wait_until = None
+        self.comparing.stop()
         self.outbox.clear()
+
+    def doubt(self, now: float) -> None:
+        """The peer may lack what its cursor has passed over."""
+        if self.stream is not None:
+            self.comparing.soon(now)
 
     def control(self, epoch: int, rows: Iterable[Row], now: float) -> None:
         """Answers ReadControl. The rows' seq does not matter: they do not move the cursor."""
@@ -161,6 +190,49 @@ class Serving:
         else:
             # The log may have lost its last rows; its head is where it ends.
             self.head = self._position
+        self._proceed(now)
+
+    def gathered(self, epoch: int, snapshot: Snapshot | None, now: float) -> None:
+        """Answers Gather; None if there is too much to be compared."""
+        if not self.comparing.gathered(epoch, snapshot):
+            self._compared(now)
+
+    def compared(self, answer: Compared, now: float) -> None:
+        """Raises RemoteError if the peer breaks the protocol."""
+        if not self.comparing.answered(answer):
+            self._compared(now)
+
+    def stepped(self, epoch: int, step: Step, now: float) -> None:
+        """Answers TakeStep."""
+        if epoch != self._epoch or self.stream is None:
+            return
+        snapshot = self.comparing.stepped(epoch, step)
+        if self.comparing.is_busy:
+            return
+        if snapshot is not None:
+            self._checking, self._sent_before = True, self.sent_events
+            if self._jumping:
+                self._position = max(self._position, snapshot.head)
+                self.head = max(self.head, self._position)
+        elif self._jumping:
+            self._jumping = False
+        else:
+            # So much is missing behind the cursor that the whole log may as well be offered.
+            self._position, self._catching_up = 0, True
+        self._proceed(now)
+
+    def found(self, epoch: int, rows: Iterable[Row], now: float) -> None:
+        """Answers ReadIds."""
+        if epoch != self._epoch or self.stream is None:
+            return
+        self._reading = False
+        self._pending.extend(Row(self._position + 1, row.id, row.kind, row.raw) for row in rows)
+        self._proceed(now)
+
+    def _compared(self, now: float) -> None:
+        """It was given up: the log says all there is."""
+        self._jumping = False
+        self.comparing.later(now, was_useful=False)
         self._proceed(now)
 
     def stored(self, head: int, now: float) -> None:
@@ -207,7 +279,8 @@ class Serving:
     @property
     def announced(self) -> int:
         """The head as far as it concerns this peer: rows that it is known to have make no lag."""
-        is_even = not self._pending and self._position >= self.head and not self._reading
+        is_idle = not self._pending and not self._reading and not self._jumping
+        is_even = is_idle and self._position >= self.head
         return self._said if self.stream is not None and is_even else self.head
 
     def is_backlogged(self, now: float) -> bool:
@@ -217,9 +290,17 @@ class Serving:
         return self._catching_up or (not self._has_room() and now - self._moved_at > STALLED_S)
 
     def next_timer(self) -> float | None:
-        return self._wait_until
+        timers = [at for at in (self._wait_until, self.comparing.due) if at is not None]
+        return min(timers, default=None)
 
     def handle_timer(self, now: float) -> None:
+        due = self.comparing.due
+        if due is not None and now >= due and self.stream is not None:
+            if self.comparing.is_busy:
+                self.comparing.give_up()
+                self._compared(now)
+            else:
+                self.comparing.begin(self.stream, self._epoch, now)
         if self._wait_until is not None and now >= self._wait_until:
             self._wait_until = None
             self._send_pending()
@@ -229,6 +310,8 @@ class Serving:
         """Sends and reads as far as the window allows."""
         if self.stream is None:
             return
+        if not self._flights:
+            self._moved_at = now
         self._drop_unwanted()
         if self._pending:
             if self._has_room() and self._must_hurry():
@@ -236,15 +319,37 @@ class Serving:
                 self._drop_unwanted()
             elif self._has_room():
                 self._wait(now + OFFER_DELAY_S)
-        if not self._pending and self._position < self.head and not self._reading:
+        if not self._pending and not self._reading:
+            self._read_on(now)
+
+    def _read_on(self, now: float) -> None:
+        """Nothing is left to be sent of what was read."""
+        comparing = self.comparing
+        if comparing.lacking:
+            self._reading = True
+            count = min(READ_ROWS, len(comparing.lacking))
+            self.asks.append(ReadIds(self._epoch, tuple(comparing.lacking.popleft() for _ in range(count))))
+            return
+        if self._jumping and not self._checking:
+            if not comparing.is_busy and self.stream is not None:
+                comparing.begin(self.stream, self._epoch, now)
+            return
+        self._jumping = False
+        if self._told_behind:
+            self._send([], self._said)
+        if self._position < self.head:
             self._reading = True
             self.asks.append(ReadRows(self._epoch, self._position, READ_ROWS))
-        elif not self._pending and self._position >= self.head:
-            if self._catching_up:
-                self._catching_up = False
-                self._send([], self._position)
-            elif self._said < self._position and self._has_room():
-                self._wait(now + ADVANCE_DELAY_S)
+        elif self._catching_up:
+            self._catching_up = False
+            self._send([], self._position)
+            if not self._checking:
+                comparing.soon(now)
+        elif self._said < self._position and self._has_room():
+            self._wait(now + ADVANCE_DELAY_S)
+        if self._checking and not self._flights:
+            self._checking = False
+            comparing.later(now, was_useful=self.sent_events > self._sent_before)
 
     def _wait(self, until: float) -> None:
         self._wait_until = until if self._wait_until is None else min(until, self._wait_until)
@@ -279,14 +384,15 @@ class Serving:
                     held += len(row.raw)
             upto = self._pending[0].seq - 1 if self._pending else self._position
             if rows:
-                self._send(rows, upto)
-        if not self._pending and self._said < self._position and self._has_room():
+                self._send(rows, self._said if self._jumping else upto)
+        if not self._pending and self._said < self._position and self._has_room() and not self._jumping:
             self._send([], self._position)
 
     def _send(self, rows: list[Row], upto: int) -> None:
         if self.stream is None:
             return
         self._number += 1
+        self._told_behind = len(self.comparing.lacking)
         self._said = max(self._said, upto)
         pushed = [row for row in rows if row.push]
         offered = [row for row in rows if not row.push]
@@ -303,5 +409,6 @@ class Serving:
                 self.head,
                 tuple(row.raw for row in pushed),
                 b"".join(row.id + len(row.raw).to_bytes(4, "big") for row in offered),
+                self._told_behind,
             )
         )

@@ -16,8 +16,11 @@ from meshconsole.mesh.links.pipe import PipeClosed
 from meshconsole.mesh.messages import (
     Ack,
     Batch,
+    Compare,
+    Compared,
     Describe,
     Fill,
+    Live,
     Need,
     Sync,
     Want,
@@ -25,7 +28,6 @@ from meshconsole.mesh.messages import (
     decode_sync,
     encode,
 )
-from meshconsole.mesh.peer import kinds_for
 from meshconsole.mesh.syncing import Syncing
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ class PeerSession:
         """Set whenever a link has come or gone; for whoever waits for that."""
         self._around = around
         self._on_signal = on_signal
-        self._syncing = Syncing(npub, lambda kind: kinds_for(self.role)(kind), around, self._post)
+        self._syncing = Syncing(npub, lambda: self.role, around, self._post, self._broken)
         self.sync = self._syncing.machine
         self._serve_link: Link | None = None
         self._take_link: Link | None = None
@@ -88,9 +90,11 @@ class PeerSession:
         return self.sync.taking.trouble or self._syncing.trouble
 
     @property
-    def lag(self) -> int | None:
-        """Rows of the peer's log that have not been taken over; None while unknown."""
-        return self.sync.taking.lag if self.sync.taking.is_active else None
+    def lag(self) -> tuple[int, int] | None:
+        """Events that the peer holds and this node lacks, and the bytes of those that it has offered; None
+        while unknown."""
+        taking = self.sync.taking
+        return (taking.lag, taking.lag_bytes) if taking.is_active else None
 
     def has_path(self, path: str) -> bool:
         return any(link.pipe.path == path and link.closed is None for link in self.links)
@@ -170,10 +174,10 @@ class PeerSession:
                 raise RemoteError("bad-frame", "A control frame reached the sync machine.")
 
     def _receive(self, link: Link, message: Sync) -> None:
-        bound = {Need: self._serve_link, Ack: self._serve_link, Batch: self._take_link, Fill: self._take_link}
+        bound = self._serve_link if isinstance(message, Need | Ack | Compared) else self._take_link
         if isinstance(message, Want):
             self._serve_link = link
-        elif bound.get(type(message), link) is not link:
+        elif bound is not link and not isinstance(message, Live):
             # Left over of a stream that has moved to another link.
             return
         self.sync.receive(message, self._around.now())
@@ -183,6 +187,17 @@ class PeerSession:
         for link in self.links:
             if link.id == link_id:
                 link.close("The peer has lost this link.")
+
+    def _broken(self, reason: str, *, served: bool) -> None:
+        """The peer broke a rule of a stream, which was found out later."""
+        link = self._serve_link if served else self._take_link
+        if link is not None:
+            link.close(reason)
+
+    def doubt(self) -> None:
+        """The peer may lack what its cursor has passed over: compares soon."""
+        self.sync.serving.doubt(self._around.now())
+        self._syncing.pump()
 
     # What goes to the peer.
 
@@ -214,7 +229,7 @@ class PeerSession:
     def _post(self) -> None:
         sync = self.sync
         self._post_stream(sync.taking.outbox, self._take_link)
-        self._post_stream(sync.serving.outbox, self._serve_link)
+        self._post_stream(sync.take_served(), self._serve_link)
         best = self.best
         for live in sync.live_outbox:
             # Droppable: ephemeral events may be lost, others come by the log.
@@ -224,7 +239,7 @@ class PeerSession:
 
     def _post_stream(self, outbox: list[Sync], link: Link | None) -> None:
         for message in outbox:
-            is_bulk = isinstance(message, Batch | Fill)
+            is_bulk = isinstance(message, Batch | Fill | Compare | Compared)
             precedence = Precedence.ROUTINE if is_bulk else Precedence.IMMEDIATE
             if link is not None and not link.post(Channel.EVENTS, precedence, encode(message)):
                 # The machine's windows keep it from happening; a gap in a stream must end it.

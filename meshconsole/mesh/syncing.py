@@ -8,19 +8,23 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from meshconsole.core.errors import MeshconsoleError
+from meshconsole.core.errors import MeshconsoleError, RemoteError
 from meshconsole.core.event import decode_event
 from meshconsole.core.kinds import CONTROL_KINDS
+from meshconsole.mesh.comparing import Gather, TakeStep
 from meshconsole.mesh.peer import Ask, PeerSync
-from meshconsole.mesh.serving import ReadControl, ReadRows, Row
-from meshconsole.mesh.taking import FindMissing, SaveCursor, Store, StoreLive
+from meshconsole.mesh.serving import ReadControl, ReadIds, ReadRows, Row
+from meshconsole.mesh.taking import AnswerCompare, FindMissing, SaveCursor, Store, StoreLive
 from meshconsole.relay.filter import Filter
+from meshconsole.relay.negentropy import Responder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from random import Random
 
     from meshconsole.mesh.known import KnownIds
     from meshconsole.mesh.rows import RecentRows
+    from meshconsole.mesh.snapshots import Snapshots
     from meshconsole.relay.relay import Relay
 
 log = logging.getLogger(__name__)
@@ -60,7 +64,9 @@ class Surroundings:
     cursors: Cursors
     rows: RecentRows
     settled: KnownIds
+    snapshots: Snapshots
     now: Callable[[], float]
+    random: Random
 
 
 def via_name(npub: str) -> str:
@@ -72,23 +78,39 @@ def is_from_a_link(via: str) -> bool:
     return via.startswith("link ")
 
 
+class Broken(Protocol):
+    """Ends the link of the stream that is served, or of the one that is taken."""
+
+    def __call__(self, reason: str, /, *, served: bool) -> None: ...
+
+
 class Syncing:
-    """`post` moves what is in the machine's outboxes; it is called after everything that may fill them."""
+    """`post` moves what is in the machine's outboxes; it is called after everything that may fill them.
+    `role` is the peer's."""
 
     def __init__(
-        self, npub: str, may_have: Callable[[int], bool], around: Surroundings, post: Callable[[], None]
+        self,
+        npub: str,
+        role: Callable[[], str],
+        around: Surroundings,
+        post: Callable[[], None],
+        broken: Broken,
     ) -> None:
         self.trouble = ""
         """Why reading or writing here does not go on at the moment."""
         store = around.relay.store
-        self.machine = PeerSync.make(store.log_id, store.head_seq, around.settled, may_have)
+        self.machine = PeerSync.make(store.log_id, store.head_seq, around.settled, role, around.random)
         self._npub = npub
         self._around = around
         self._post = post
+        self._broken = broken
         self._serve_asks: deque[Ask] = deque()
         self._take_asks: deque[Ask] = deque()
+        self._compare_asks: deque[Ask] = deque()
         self._serve_more = asyncio.Event()
         self._take_more = asyncio.Event()
+        self._compare_more = asyncio.Event()
+        self._responder: tuple[tuple[int, int], Responder] | None = None
         self._take_less = asyncio.Event()
         self._timer = asyncio.Event()
 
@@ -96,9 +118,12 @@ class Syncing:
         """After the machine was given something: hands on what it wants sent and done."""
         self._post()
         for ask in self.machine.take_asks():
-            if isinstance(ask, ReadControl | ReadRows):
+            if isinstance(ask, ReadControl | ReadRows | ReadIds):
                 self._serve_asks.append(ask)
                 self._serve_more.set()
+            elif isinstance(ask, Gather | TakeStep | AnswerCompare):
+                self._compare_asks.append(ask)
+                self._compare_more.set()
             else:
                 self._take_asks.append(ask)
                 self._take_more.set()
@@ -114,6 +139,7 @@ class Syncing:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._work(self._serve_asks, self._serve_more, self._serve))
             group.create_task(self._work(self._take_asks, self._take_more, self._take))
+            group.create_task(self._work(self._compare_asks, self._compare_more, self._compare))
             group.create_task(self._keep_time())
 
     async def _work(
@@ -140,7 +166,12 @@ class Syncing:
         match ask:
             case ReadControl(epoch):
                 raws = await relay.query([Filter(kinds=CONTROL_KINDS)], CONTROL_LIMIT)
-                serving.control(epoch, [_control_row(raw) for raw in reversed(raws)], self._around.now())
+                serving.control(epoch, [_row(raw) for raw in reversed(raws)], self._around.now())
+            case ReadIds(epoch, ids):
+                wanted = Filter(ids=frozenset(one.hex() for one in ids))
+                raws = await relay.query([wanted], len(ids))
+                found = {row.id: row for row in map(_row, raws)}
+                serving.found(epoch, [found[one] for one in ids if one in found], self._around.now())
             case ReadRows(epoch, after, limit):
                 rows = self._around.rows.read(after, limit)
                 if rows is None:
@@ -152,8 +183,9 @@ class Syncing:
         relay, taking, via = self._around.relay, self.machine.taking, via_name(self._npub)
         match ask:
             case FindMissing(stream, number, ids):
-                known = await asyncio.to_thread(relay.store.known, [i.hex() for i in ids])
-                taking.missing(stream, number, {i for i in ids if i.hex() not in known})
+                # What was deleted, replaced or has expired must not come back, nor be asked for for ever.
+                settled = await asyncio.to_thread(relay.store.settled, [i.hex() for i in ids])
+                taking.missing(stream, number, {i for i in ids if i.hex() not in settled})
             case Store(stream, events):
                 verdicts = await relay.publish_many(events, via=via, trusted=True)
                 taking.stored(stream, verdicts, self._around.now())
@@ -162,6 +194,33 @@ class Syncing:
             case SaveCursor(stream, log_id, seq):
                 await asyncio.to_thread(self._around.cursors.put, self._npub, log_id, seq)
                 taking.saved(stream)
+
+    async def _compare(self, ask: Ask) -> None:
+        """Beside the rest: a snapshot takes its time, and what is fresh must not wait for it."""
+        serving, taking, snapshots = self.machine.serving, self.machine.taking, self._around.snapshots
+        try:
+            match ask:
+                case Gather(epoch, sealed):
+                    snapshot = await snapshots.get(sealed=sealed)
+                    serving.gathered(epoch, snapshot, self._around.now())
+                case TakeStep(epoch, initiator, data):
+                    step = await asyncio.to_thread(initiator.receive, data)
+                    serving.stepped(epoch, step, self._around.now())
+                case AnswerCompare(stream, number, sealed, data):
+                    taking.answered(stream, number, await self._answer((stream, number), sealed, data))
+        except RemoteError as error:
+            self._broken(error.sentence, served=isinstance(ask, TakeStep))
+
+    async def _answer(self, comparison: tuple[int, int], sealed: bool, data: bytes) -> bytes:
+        if not data:
+            self._responder = None
+            return b""
+        if self._responder is None or self._responder[0] != comparison:
+            snapshot = await self._around.snapshots.get(sealed=sealed)
+            if snapshot is None:
+                return b""
+            self._responder = comparison, Responder(snapshot.items)
+        return await asyncio.to_thread(self._responder[1].receive, data)
 
     async def _keep_time(self) -> None:
         """Runs the machine's timers."""
@@ -179,6 +238,6 @@ class Syncing:
                 self.pump()
 
 
-def _control_row(raw: bytes) -> Row:
+def _row(raw: bytes) -> Row:
     event = decode_event(raw)
     return Row(0, bytes.fromhex(event.id), event.kind, raw)

@@ -18,10 +18,22 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import RemoteError
-from meshconsole.mesh.messages import OFFER, Ack, Batch, Fill, Live, Need, Sync, Want
+from meshconsole.mesh.messages import (
+    OFFER,
+    Ack,
+    Batch,
+    Compare,
+    Compared,
+    Fill,
+    Live,
+    Need,
+    Sync,
+    Want,
+)
 from meshconsole.mesh.serving import WINDOW_BATCHES, WINDOW_BYTES
 from meshconsole.relay.event import claimed_id as store_claimed_id
 
@@ -66,6 +78,17 @@ class StoreLive:
 
 
 @dataclass(slots=True, frozen=True)
+class AnswerCompare:
+    """Ask: negentropy's answer to the peer's message, answered with `Taking.answered`. A new `number` asks
+    for a new snapshot."""
+
+    stream: int
+    number: int
+    sealed: bool
+    data: bytes
+
+
+@dataclass(slots=True, frozen=True)
 class SaveCursor:
     """Ask: put the cursor on disk, answered with `Taking.saved`."""
 
@@ -93,6 +116,18 @@ class _Incoming:
     is_checked: bool
 
     @property
+    def missing(self) -> int:
+        """Events of it that are not stored yet."""
+        if not self.is_checked:
+            return len(self.events) + len(self.offers)
+        return len(self.events) + len(self.to_ask) + len(self.awaited)
+
+    @property
+    def missing_bytes(self) -> int:
+        places = chain(self.to_ask, self.awaited) if self.is_checked else range(len(self.offers))
+        return sum(map(len, self.events)) + sum(self.offers[place][1] for place in places)
+
+    @property
     def is_whole(self) -> bool:
         return self.is_checked and not self.to_ask and not self.awaited
 
@@ -103,7 +138,7 @@ class Taking:
     """Ids the peer has; shared with the serving half."""
     settled: KnownIds
     """Ids that went through the store lately, whatever it said; shared by all peers."""
-    asks: list[FindMissing | Store | StoreLive | SaveCursor] = field(default_factory=list)
+    asks: list[FindMissing | Store | StoreLive | AnswerCompare | SaveCursor] = field(default_factory=list)
     outbox: list[Sync] = field(default_factory=list)
     log_id: str = ""
     cursor: int = 0
@@ -115,6 +150,9 @@ class Taking:
     refused: int = 0
     trouble: str = ""
     """Why nothing is taken over at the moment."""
+    _behind: int = 0
+    """Events that the peer found this side to lack, and has not offered yet."""
+    _answering: bool = False
     _stream: int = 0
     _expected: int = 1
     _queue: deque[_Incoming] = field(default_factory=deque)
@@ -137,7 +175,8 @@ class Taking:
         """The link of the stream is gone."""
         self.is_active = False
         self._expected = 1
-        self._held = self._asked_bytes = 0
+        self._held = self._asked_bytes = self._behind = 0
+        self._answering = False
         self._queue.clear()
         self._storing = []
         self._saving = False
@@ -148,8 +187,16 @@ class Taking:
 
     @property
     def lag(self) -> int:
-        """Rows of the peer's log that have not been taken over; 0 exactly when none are left."""
-        return max(0, self.head - self.cursor)
+        """Events that the peer holds and this side lacks: exact for what was offered, and for the rows of
+        the log behind that at most so many. 0 exactly when none are left."""
+        offered = self._queue[-1].upto if self._queue else self.cursor
+        rows = max(0, self.head - max(offered, self.cursor))
+        return rows + self._behind + sum(incoming.missing for incoming in self._queue)
+
+    @property
+    def lag_bytes(self) -> int:
+        """Bytes of the events that were offered and are lacking."""
+        return sum(incoming.missing_bytes for incoming in self._queue)
 
     def announced(self, head: int) -> None:
         """The peer says how long its log is."""
@@ -164,6 +211,7 @@ class Taking:
             raise RemoteError("bad-batch", "The peer sent a batch out of order.")
         self._expected += 1
         self.head = max(batch.head, batch.upto)
+        self._behind = batch.behind
         self._held += sum(len(raw) for raw in batch.pushed)
         if len(self._queue) >= 2 * WINDOW_BATCHES or self._held > 2 * WINDOW_BYTES + _LARGEST_EVENT:
             raise RemoteError("window", "The peer sent more than its window allows.")
@@ -214,6 +262,21 @@ class Taking:
                 incoming.events.append(raw)
                 self._held += len(raw)
         self._proceed()
+
+    def compare(self, compare: Compare) -> None:
+        """Raises RemoteError if the peer does not wait for the answer."""
+        if not self.is_active or compare.stream != self._stream:
+            return
+        if self._answering:
+            raise RemoteError("bad-compare", "The peer did not wait for the answer to a comparison.")
+        self._answering = bool(compare.data)
+        self.asks.append(AnswerCompare(compare.stream, compare.number, compare.sealed, compare.data))
+
+    def answered(self, stream: int, number: int, data: bytes) -> None:
+        """Answers AnswerCompare; b"" when this side cannot compare."""
+        if stream == self._stream and self._answering:
+            self._answering = False
+            self.outbox.append(Compared(stream, number, data))
 
     def live(self, live: Live) -> None:
         for raw in live.events:

@@ -35,6 +35,7 @@ def peer_status(
     """
     links = [link for link in session.links if link.closed is None] if session is not None else []
     state = _state(links, candidates)
+    lag = session.lag if session is not None else None
     waiting = [c.next_try for c in candidates if c.outcome != "trying"]
     return PeerStatus(
         npub=device.npub,
@@ -44,7 +45,8 @@ def peer_status(
         links=tuple(link.status() for link in links),
         hears_us=_hears_us(links),
         last_heard=record.last_heard,
-        lag_events=session.lag if session is not None else None,
+        lag_events=lag[0] if lag is not None else None,
+        lag_bytes=lag[1] if lag is not None else None,
         capabilities=tuple(safe(word, 32) for word in record.capabilities),
         addresses=tuple(safe(address, 80) for address in record.addresses)
         or tuple(c.address for c in candidates),

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import deque
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from meshconsole.core.kinds import CONTROL_KINDS, TEXT_NOTE
+from meshconsole.core.kinds import CONTROL_KINDS, DELETION, TEXT_NOTE
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict, refuse
+from meshconsole.mesh.comparing import Gather, Snapshot, TakeStep
 from meshconsole.mesh.known import KnownIds
 from meshconsole.mesh.messages import Live, Sync, decode_sync, encode
-from meshconsole.mesh.peer import Ask, PeerSync, kinds_for
-from meshconsole.mesh.serving import ReadControl, ReadRows, Row
-from meshconsole.mesh.taking import FindMissing, SaveCursor, Store, StoreLive
+from meshconsole.mesh.peer import CIPHERTEXT_KINDS, Ask, PeerSync
+from meshconsole.mesh.serving import ReadControl, ReadIds, ReadRows, Row
+from meshconsole.mesh.taking import AnswerCompare, FindMissing, SaveCursor, Store, StoreLive
+from meshconsole.relay.items import ItemVector
+from meshconsole.relay.negentropy import Responder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 def make_event(label: str, kind: int = TEXT_NOTE, size: int = 0) -> bytes:
@@ -27,7 +31,7 @@ def make_event(label: str, kind: int = TEXT_NOTE, size: int = 0) -> bytes:
 
 
 def id_of(raw: bytes) -> bytes:
-    return bytes.fromhex(json.loads(raw)["id"])
+    return bytes.fromhex(raw[8:72].decode())
 
 
 @dataclass
@@ -41,6 +45,8 @@ class MemoryStore:
     local: set[bytes] = field(default_factory=set)
     head: int = 0
     offered_again: int = 0
+    most: int = 100_000
+    """Events that a snapshot may cover."""
     cursors: dict[str, int] = field(default_factory=dict)
 
     def add(self, raw: bytes, *, local: bool = False, gap: int = 0) -> Verdict:
@@ -63,6 +69,20 @@ class MemoryStore:
     def control(self) -> list[Row]:
         return [self._row(seq, raw) for seq, raw in self.rows if json.loads(raw)["kind"] in CONTROL_KINDS]
 
+    def find(self, ids: Sequence[bytes]) -> list[Row]:
+        places = {event_id: place for place, event_id in enumerate(ids)}
+        rows = [self._row(seq, raw) for seq, raw in self.rows if id_of(raw) in places]
+        return sorted(rows, key=lambda row: places[row.id])
+
+    def snapshot(self, *, sealed: bool) -> Snapshot | None:
+        if len(self.rows) > self.most:
+            return None
+        raws = [raw for _, raw in self.rows if not sealed or json.loads(raw)["kind"] in CIPHERTEXT_KINDS]
+        # The number of bytes stands for the time: most events have the same.
+        items = ItemVector(sorted((len(raw), id_of(raw)) for raw in raws))
+        urgent = frozenset(id_of(raw) for raw in raws if json.loads(raw)["kind"] == DELETION)
+        return Snapshot(self.head, items, urgent)
+
     def _row(self, seq: int, raw: bytes) -> Row:
         return Row(seq, id_of(raw), json.loads(raw)["kind"], raw, push=id_of(raw) in self.local)
 
@@ -79,8 +99,10 @@ class Side:
     def reset(self) -> None:
         """As after a restart of the process: the store and the cursors remain."""
         self.sync = PeerSync.make(
-            self.store.log_id, self.store.head, self.settled, kinds_for(self.role_of_peer)
+            self.store.log_id, self.store.head, self.settled, lambda: self.role_of_peer, random.Random(7)
         )
+        self.responder: tuple[int, Responder] | None = None
+        self.compared = 0
         self.asks: deque[Ask] = deque()
         self.live: list[bytes] = []
 
@@ -102,6 +124,15 @@ class Side:
                 serving.control(epoch, self.store.control(), now)
             case ReadRows(epoch, after, limit):
                 serving.rows(epoch, self.store.read(after, limit), now)
+            case ReadIds(epoch, ids):
+                serving.found(epoch, self.store.find(ids), now)
+            case Gather(epoch, sealed):
+                serving.gathered(epoch, self.store.snapshot(sealed=sealed), now)
+            case TakeStep(epoch, initiator, data):
+                serving.stepped(epoch, initiator.receive(data), now)
+            case AnswerCompare(stream, number, sealed, data):
+                if data:
+                    taking.answered(stream, number, self._answer(number, sealed, data))
             case FindMissing(stream, number, ids):
                 taking.missing(stream, number, {i for i in ids if i not in self.store.ids})
             case Store(stream, events):
@@ -114,6 +145,15 @@ class Side:
                 self.store.cursors[log_id] = seq
                 taking.saved(stream)
         return True
+
+    def _answer(self, number: int, sealed: bool, data: bytes) -> bytes:
+        if self.responder is None or self.responder[0] != number:
+            snapshot = self.store.snapshot(sealed=sealed)
+            if snapshot is None:
+                return b""
+            self.responder = number, Responder(snapshot.items)
+            self.compared += 1
+        return self.responder[1].receive(data)
 
 
 @dataclass
@@ -155,15 +195,15 @@ class Pair:
             if me.answer_one(self.now):
                 self.flush(me, out)
                 return True
-        return False
+        return bool(self.to_a or self.to_b)
 
-    def settle(self, limit: int = 100_000) -> None:
-        """Runs until nothing moves and no timer is left, moving the clock to each timer."""
+    def settle(self, limit: int = 100_000, within_s: float = 60.0) -> None:
+        """Runs until nothing moves and no timer is due within `within_s`, moving the clock to each timer."""
         for _ in range(limit):
             if self.step():
                 continue
             timers = [t for t in (self.a.sync.next_timer(), self.b.sync.next_timer()) if t is not None]
-            if not timers:
+            if not timers or min(timers) > self.now + within_s:
                 return
             self.now = max(self.now, min(timers))
             self.a.sync.handle_timer(self.now)
@@ -173,11 +213,10 @@ class Pair:
     def flush(self, me: Side, out: deque[bytes]) -> None:
         messages: list[Sync | Live] = [
             *me.sync.taking.outbox,
-            *me.sync.serving.outbox,
+            *me.sync.take_served(),
             *me.sync.live_outbox,
         ]
         me.sync.taking.outbox.clear()
-        me.sync.serving.outbox.clear()
         me.sync.live_outbox.clear()
         for message in messages:
             data = encode(message)

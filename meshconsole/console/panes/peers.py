@@ -144,6 +144,16 @@ def _group(peer: PeerStatus) -> Span:
     return (peer.links[0].group if peer.links else "", "dim")
 
 
+def behind_in_words(peer: PeerStatus) -> str:
+    """What the peer holds and this node lacks."""
+    if peer.lag_events is None:
+        return "unknown"
+    size = f", {size_in_words(peer.lag_bytes)} of them offered" if peer.lag_bytes else ""
+    return (
+        f"{peer.lag_events} events to take over{size}" if peer.lag_events else "nothing: the stores are equal"
+    )
+
+
 def in_full(peer: PeerStatus, now: float) -> list[tuple[str, str]]:
     """Names and values for the detail screen."""
     facts = [
@@ -152,7 +162,7 @@ def in_full(peer: PeerStatus, now: float) -> list[tuple[str, str]]:
         ("state", peer.state),
         ("hears us", {True: "yes", False: "no", None: "unknown"}[peer.hears_us]),
         ("heard", ago_in_words(peer.last_heard, now)),
-        ("behind", "unknown" if peer.lag_events is None else f"{peer.lag_events} events to take over"),
+        ("behind", behind_in_words(peer)),
         ("wrong", peer.last_error or "nothing"),
         (
             "next try",
