@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from random import Random
 
+    from meshconsole.mesh.asked import Asked
+
 Ask = (
     ReadControl
     | ReadRows
@@ -54,7 +56,13 @@ class PeerSync:
 
     @classmethod
     def make(
-        cls, log_id: str, head: int, settled: KnownIds, role: Callable[[], str], random: Random
+        cls,
+        log_id: str,
+        head: int,
+        settled: KnownIds,
+        asked: Asked,
+        role: Callable[[], str],
+        random: Random,
     ) -> PeerSync:
         """`role` is the peer's, now."""
         known = KnownIds()
@@ -63,7 +71,8 @@ class PeerSync:
             return kinds_for(role())(kind)
 
         comparing = Comparing(random, lambda: role() == SEALED_ROLE)
-        return cls(Serving(log_id, head, known, may_have, comparing), Taking(known, settled), known, [])
+        serving = Serving(log_id, head, known, may_have, comparing)
+        return cls(serving, Taking(known, settled, asked), known, [])
 
     def receive(self, message: Sync, now: float) -> None:
         """Raises RemoteError if the peer breaks the protocol."""
@@ -75,9 +84,9 @@ class PeerSync:
             case Ack():
                 self.serving.ack(message, now)
             case Batch():
-                self.taking.batch(message)
+                self.taking.batch(message, now)
             case Fill():
-                self.taking.fill(message)
+                self.taking.fill(message, now)
             case Live():
                 self.taking.live(message)
             case Compare():
@@ -97,8 +106,9 @@ class PeerSync:
         if fresh:
             self.live_outbox.append(Live(fresh))
 
-    def stored(self, head: int, now: float) -> None:
-        """This node's log has grown."""
+    def stored(self, head: int, now: float, event_id: bytes = b"") -> None:
+        """This node's log has grown, by that event."""
+        self.taking.settled_elsewhere(event_id, now)
         self.serving.stored(head, now)
 
     def take_asks(self) -> list[Ask]:

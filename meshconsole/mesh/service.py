@@ -14,6 +14,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from meshconsole.core.config import capabilities
+from meshconsole.mesh.asked import Asked
 from meshconsole.mesh.datachannels import DataChannels
 from meshconsole.mesh.dialling import Dialler
 from meshconsole.mesh.discovery.rungs import Rungs
@@ -120,6 +121,7 @@ class Mesh:
             cursors,
             RecentRows(relay.store.head_seq),
             KnownIds(16_384),
+            Asked(),
             Snapshots(relay.store, lambda: relay.config.max_sync_events),
             self._now,
             random,
@@ -218,6 +220,7 @@ class Mesh:
         row = Row(stored.seq, bytes.fromhex(event.id), event.kind, stored.raw, push=is_local)
         sessions = self._links.sessions.values()
         if stored.seq:
+            self._around.settled.add(row.id)
             self._around.rows.add(row)
             for session in sessions:
                 session.stored(row)

@@ -6,8 +6,9 @@ first what is there and then what comes. The laws:
 1. Before a long backlog the control events (roster, bundles, grants) are offered, whatever their place in
    the log: a removal must arrive before the thousand notes that precede it.
 2. Rows that the peer is known to have, or may not have, are left out; `upto` passes over them.
-3. Rows made here are pushed in full. Rows that came from elsewhere are offered by id, a little later:
-   in a full mesh most of them have arrived at the peer by then, and an offer costs 36 bytes.
+3. Rows made here just now are pushed in full. Rows that came from elsewhere, and what was written while
+   the peer was away, are offered by id: in a full mesh another may have brought them, and an offer costs
+   36 bytes.
 4. At most WINDOW_BYTES in WINDOW_BATCHES are on their way without an `Ack`; they are held until then,
    so that a `Need` is answered without another read.
 5. A new `Want` ends everything before it. What was not acknowledged is sent again: nothing is lost
@@ -44,6 +45,7 @@ WINDOW_BATCHES = 64
 READ_ROWS = 128
 SHORT_BACKLOG = 256
 """Rows: so many arrive so soon that nothing needs to go before them."""
+FEW_ROWS = 16
 LONG_BACKLOG = 2048
 """Rows: offering so many costs more than comparing the stores."""
 OFFER_DELAY_S = 0.05
@@ -184,6 +186,8 @@ class Serving:
             return
         self._reading = False
         if rows:
+            if self._catching_up and self.head - self._position > FEW_ROWS:
+                rows = [Row(row.seq, row.id, row.kind, row.raw) for row in rows]
             self._position = rows[-1].seq
             self.head = max(self.head, self._position)
             self._pending.extend(rows)

@@ -204,7 +204,7 @@ class PeerSession:
     def stored(self, row: Row) -> None:
         """An event has come into this node's log."""
         now = self._around.now()
-        self.sync.stored(row.seq, now)
+        self.sync.stored(row.seq, now, row.id)
         if row.push and self.sync.serving.is_backlogged(now):
             self.sync.send_live([row])
         self._syncing.pump()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from random import Random
 
+    from meshconsole.mesh.asked import Asked
     from meshconsole.mesh.known import KnownIds
     from meshconsole.mesh.rows import RecentRows
     from meshconsole.mesh.snapshots import Snapshots
@@ -57,13 +58,15 @@ class Blocks(Protocol):
 
 @dataclass(slots=True)
 class Surroundings:
-    """What all sessions of a node share. `settled` are ids that went through the store lately."""
+    """What all sessions of a node share. `settled` are ids that went through the store lately,
+    `asked` those that some peer was asked for."""
 
     relay: Relay
     content: Blocks | None
     cursors: Cursors
     rows: RecentRows
     settled: KnownIds
+    asked: Asked
     snapshots: Snapshots
     now: Callable[[], float]
     random: Random
@@ -99,7 +102,9 @@ class Syncing:
         self.trouble = ""
         """Why reading or writing here does not go on at the moment."""
         store = around.relay.store
-        self.machine = PeerSync.make(store.log_id, store.head_seq, around.settled, role, around.random)
+        self.machine = PeerSync.make(
+            store.log_id, store.head_seq, around.settled, around.asked, role, around.random
+        )
         self._npub = npub
         self._around = around
         self._post = post
@@ -185,7 +190,8 @@ class Syncing:
             case FindMissing(stream, number, ids):
                 # What was deleted, replaced or has expired must not come back, nor be asked for for ever.
                 settled = await asyncio.to_thread(relay.store.settled, [i.hex() for i in ids])
-                taking.missing(stream, number, {i for i in ids if i.hex() not in settled})
+                now = self._around.now()
+                taking.missing(stream, number, {i for i in ids if i.hex() not in settled}, now)
             case Store(stream, events):
                 verdicts = await relay.publish_many(events, via=via, trusted=True)
                 taking.stored(stream, verdicts, self._around.now())
@@ -193,7 +199,7 @@ class Syncing:
                 await relay.publish_many(events, via=via, trusted=True)
             case SaveCursor(stream, log_id, seq):
                 await asyncio.to_thread(self._around.cursors.put, self._npub, log_id, seq)
-                taking.saved(stream)
+                taking.saved(stream, self._around.now())
 
     async def _compare(self, ask: Ask) -> None:
         """Beside the rest: a snapshot takes its time, and what is fresh must not wait for it."""

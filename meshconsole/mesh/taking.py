@@ -5,7 +5,7 @@ The laws:
 1. Store, then move the cursor, then acknowledge: the cursor on disk is never ahead of the store.
 2. Batches are finished in their order. One that waits for a `Fill` holds up those behind it, and so,
    through the peer's window, the peer.
-3. Offered events that are here already are not asked for.
+3. Offered events that are here already are not asked for, nor those that another peer was just asked for.
 4. What the store refuses for good (a bad signature, a newer version is here) is counted, remembered and
    passed over. What it refuses for now (no room) is tried again: the cursor waits, the peer waits.
 5. At most NEED_BYTES are asked for at once; a peer that sends what was not asked for, or more than the
@@ -18,10 +18,11 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import RemoteError
+from meshconsole.mesh.asked import ASKED_S, Asked
+from meshconsole.mesh.incoming import Incoming
 from meshconsole.mesh.messages import (
     OFFER,
     Ack,
@@ -105,39 +106,13 @@ def claimed_id(raw: bytes) -> bytes | None:
 
 
 @dataclass(slots=True)
-class _Incoming:
-    number: int
-    upto: int
-    events: list[bytes]
-    offers: list[tuple[bytes, int]]
-    """Id and size."""
-    to_ask: deque[int]
-    awaited: set[int]
-    is_checked: bool
-
-    @property
-    def missing(self) -> int:
-        """Events of it that are not stored yet."""
-        if not self.is_checked:
-            return len(self.events) + len(self.offers)
-        return len(self.events) + len(self.to_ask) + len(self.awaited)
-
-    @property
-    def missing_bytes(self) -> int:
-        places = chain(self.to_ask, self.awaited) if self.is_checked else range(len(self.offers))
-        return sum(map(len, self.events)) + sum(self.offers[place][1] for place in places)
-
-    @property
-    def is_whole(self) -> bool:
-        return self.is_checked and not self.to_ask and not self.awaited
-
-
-@dataclass(slots=True)
 class Taking:
     known: KnownIds
     """Ids the peer has; shared with the serving half."""
     settled: KnownIds
     """Ids that went through the store lately, whatever it said; shared by all peers."""
+    asked: Asked
+    """Shared by all peers."""
     asks: list[FindMissing | Store | StoreLive | AnswerCompare | SaveCursor] = field(default_factory=list)
     outbox: list[Sync] = field(default_factory=list)
     log_id: str = ""
@@ -155,10 +130,13 @@ class Taking:
     _answering: bool = False
     _stream: int = 0
     _expected: int = 1
-    _queue: deque[_Incoming] = field(default_factory=deque)
+    _queue: deque[Incoming] = field(default_factory=deque)
     _held: int = 0
     _asked_bytes: int = 0
-    _storing: list[_Incoming] = field(default_factory=list)
+    _elsewhere: dict[bytes, tuple[Incoming, int]] = field(default_factory=dict)
+    _look_at: float | None = None
+    """When to ask for what another peer was asked for."""
+    _storing: list[Incoming] = field(default_factory=list)
     _saving: bool = False
     _retry_at: float | None = None
     _retry_s: float = RETRY_FIRST_S
@@ -177,6 +155,10 @@ class Taking:
         self._expected = 1
         self._held = self._asked_bytes = self._behind = 0
         self._answering = False
+        for incoming in self._queue:
+            self.asked.release(incoming.offers[place][0] for place in incoming.awaited)
+        self._elsewhere.clear()
+        self._look_at = None
         self._queue.clear()
         self._storing = []
         self._saving = False
@@ -202,7 +184,7 @@ class Taking:
         """The peer says how long its log is."""
         self.head = max(self.head, head)
 
-    def batch(self, batch: Batch) -> None:
+    def batch(self, batch: Batch, now: float) -> None:
         """Raises RemoteError for what breaks order, window or form."""
         if not self.is_active or batch.stream != self._stream:
             return
@@ -216,7 +198,10 @@ class Taking:
         if len(self._queue) >= 2 * WINDOW_BATCHES or self._held > 2 * WINDOW_BYTES + _LARGEST_EVENT:
             raise RemoteError("window", "The peer sent more than its window allows.")
         for raw in batch.pushed:
-            self._peer_has(claimed_id(raw))
+            event_id = claimed_id(raw)
+            if event_id is not None:
+                self.known.add(event_id)
+                self.asked.claim(event_id, now)  # whoever offers it as well need not be asked
         offers: list[tuple[bytes, int]] = []
         for start in range(0, len(batch.offered), OFFER):
             event_id = batch.offered[start : start + 32]
@@ -226,15 +211,13 @@ class Taking:
             self.known.add(event_id)
             offers.append((event_id, size))
         unknown = tuple(event_id for event_id, _ in offers if event_id not in self.settled)
-        incoming = _Incoming(
-            batch.number, batch.upto, list(batch.pushed), offers, deque(), set(), is_checked=not unknown
-        )
+        incoming = Incoming(batch.number, batch.upto, list(batch.pushed), offers, is_checked=not unknown)
         self._queue.append(incoming)
         if unknown:
             self.asks.append(FindMissing(self._stream, batch.number, unknown))
-        self._proceed()
+        self._proceed(now)
 
-    def missing(self, stream: int, number: int, missing: set[bytes]) -> None:
+    def missing(self, stream: int, number: int, missing: set[bytes], now: float) -> None:
         """Answers FindMissing."""
         incoming = self._find(stream, number)
         if incoming is None:
@@ -243,9 +226,9 @@ class Taking:
         incoming.to_ask.extend(
             position for position, (event_id, _) in enumerate(incoming.offers) if event_id in missing
         )
-        self._proceed()
+        self._proceed(now)
 
-    def fill(self, fill: Fill) -> None:
+    def fill(self, fill: Fill, now: float) -> None:
         """Raises RemoteError for events that were not asked for, or are larger than offered."""
         if not self.is_active or fill.stream != self._stream:
             return
@@ -258,10 +241,12 @@ class Taking:
                 raise RemoteError("too-big", "The peer sent an event larger than it had offered.")
             incoming.awaited.discard(position)
             self._asked_bytes -= size
-            if raw:
+            if not raw:
+                self.asked.release((incoming.offers[position][0],))
+            else:
                 incoming.events.append(raw)
                 self._held += len(raw)
-        self._proceed()
+        self._proceed(now)
 
     def compare(self, compare: Compare) -> None:
         """Raises RemoteError if the peer does not wait for the answer."""
@@ -302,9 +287,10 @@ class Taking:
             event_id = claimed_id(raw)
             if event_id is not None and verdict.code != "invalid":
                 self.settled.add(event_id)
-        self._save()
+                self.settled_elsewhere(event_id, now)
+        self._save(now)
 
-    def saved(self, stream: int) -> None:
+    def saved(self, stream: int, now: float) -> None:
         """Answers SaveCursor: now, and not before, the peer hears of it."""
         if stream != self._stream or not self._saving:
             return
@@ -316,18 +302,36 @@ class Taking:
         self._storing = []
         self.cursor = last.upto
         self.outbox.append(Ack(self._stream, last.number))
-        self._proceed()
+        self._proceed(now)
+
+    def settled_elsewhere(self, event_id: bytes, now: float) -> None:
+        """It is in the store now, whoever brought it."""
+        self.asked.release((event_id,))
+        if event_id in self._elsewhere:
+            incoming, place = self._elsewhere.pop(event_id)
+            incoming.elsewhere.discard(place)
+            self._proceed(now)
 
     def next_timer(self) -> float | None:
-        return self._retry_at
+        timers = [at for at in (self._retry_at, self._look_at) if at is not None]
+        return min(timers, default=None)
 
     def handle_timer(self, now: float) -> None:
+        if self._look_at is not None and now >= self._look_at:
+            self._look_at = None
+            for incoming, place in self._elsewhere.values():
+                incoming.elsewhere.discard(place)
+                incoming.to_ask.append(place)
+            self._elsewhere.clear()
+            for incoming in self._queue:
+                incoming.to_ask = deque(sorted(incoming.to_ask))
+            self._proceed(now)
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
-            self._proceed()
+            self._proceed(now)
 
-    def _proceed(self) -> None:
-        self._ask()
+    def _proceed(self, now: float) -> None:
+        self._ask(now)
         if self._storing or self._retry_at is not None:
             return
         size = 0
@@ -342,9 +346,9 @@ class Taking:
         if events:
             self.asks.append(Store(self._stream, events))
         else:
-            self._save()
+            self._save(now)
 
-    def _ask(self) -> None:
+    def _ask(self, now: float) -> None:
         """Needs in the order of the batches, as far as NEED_BYTES allow."""
         for incoming in self._queue:
             positions: list[int] = []
@@ -352,6 +356,13 @@ class Taking:
                 position = incoming.to_ask.popleft()
                 event_id, size = incoming.offers[position]
                 if event_id in self.settled:
+                    continue
+                if event_id in self._elsewhere:
+                    continue  # offered twice by this peer, and the first of them waits
+                if not self.asked.claim(event_id, now):
+                    incoming.elsewhere.add(position)
+                    self._elsewhere[event_id] = incoming, position
+                    self._look_at = self._look_at or now + ASKED_S
                     continue
                 positions.append(position)
                 incoming.awaited.add(position)
@@ -361,15 +372,15 @@ class Taking:
             if incoming.to_ask:
                 return
 
-    def _save(self) -> None:
+    def _save(self, now: float) -> None:
         self._saving = True
         upto = self._storing[-1].upto
         if upto == self.cursor:
-            self.saved(self._stream)
+            self.saved(self._stream, now)
         else:
             self.asks.append(SaveCursor(self._stream, self.log_id, upto))
 
-    def _find(self, stream: int, number: int) -> _Incoming | None:
+    def _find(self, stream: int, number: int) -> Incoming | None:
         if stream != self._stream:
             return None
         return next((incoming for incoming in self._queue if incoming.number == number), None)

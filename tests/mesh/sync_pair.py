@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from meshconsole.core.kinds import CONTROL_KINDS, DELETION, TEXT_NOTE
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict, refuse
+from meshconsole.mesh.asked import Asked
 from meshconsole.mesh.comparing import Gather, Snapshot, TakeStep
 from meshconsole.mesh.known import KnownIds
 from meshconsole.mesh.messages import Live, Sync, decode_sync, encode
@@ -47,6 +48,7 @@ class MemoryStore:
     offered_again: int = 0
     most: int = 100_000
     """Events that a snapshot may cover."""
+    added: Callable[[bytes], None] = lambda _raw: None
     cursors: dict[str, int] = field(default_factory=dict)
 
     def add(self, raw: bytes, *, local: bool = False, gap: int = 0) -> Verdict:
@@ -61,6 +63,7 @@ class MemoryStore:
             self.rows.append((self.head, raw))
             if local:
                 self.local.add(event_id)
+            self.added(raw)
         return verdict
 
     def read(self, after: int, limit: int) -> list[Row]:
@@ -90,16 +93,28 @@ class MemoryStore:
 class Side:
     """A node's machine for one peer, and its store."""
 
-    def __init__(self, store: MemoryStore, role_of_peer: str = "member") -> None:
+    def __init__(
+        self,
+        store: MemoryStore,
+        role_of_peer: str = "member",
+        settled: KnownIds | None = None,
+        asked: Asked | None = None,
+    ) -> None:
         self.store = store
-        self.settled = KnownIds()
+        self.settled = KnownIds() if settled is None else settled
+        self.asked = Asked() if asked is None else asked
         self.role_of_peer = role_of_peer
         self.reset()
 
     def reset(self) -> None:
         """As after a restart of the process: the store and the cursors remain."""
         self.sync = PeerSync.make(
-            self.store.log_id, self.store.head, self.settled, lambda: self.role_of_peer, random.Random(7)
+            self.store.log_id,
+            self.store.head,
+            self.settled,
+            self.asked,
+            lambda: self.role_of_peer,
+            random.Random(7),
         )
         self.responder: tuple[int, Responder] | None = None
         self.compared = 0
@@ -134,7 +149,7 @@ class Side:
                 if data:
                     taking.answered(stream, number, self._answer(number, sealed, data))
             case FindMissing(stream, number, ids):
-                taking.missing(stream, number, {i for i in ids if i not in self.store.ids})
+                taking.missing(stream, number, {i for i in ids if i not in self.store.ids}, now)
             case Store(stream, events):
                 verdicts = [self.store.add(raw) for raw in events]
                 taking.stored(stream, verdicts, now)
@@ -143,7 +158,7 @@ class Side:
                 self.live.extend(events)
             case SaveCursor(stream, log_id, seq):
                 self.store.cursors[log_id] = seq
-                taking.saved(stream)
+                taking.saved(stream, now)
         return True
 
     def _answer(self, number: int, sealed: bool, data: bytes) -> bytes:

@@ -10,6 +10,7 @@ import pytest
 from meshconsole.core.errors import RemoteError
 from meshconsole.core.kinds import DELETION, TEAM_NOTE
 from meshconsole.mesh import comparing as comparing_module
+from meshconsole.mesh.asked import Asked
 from meshconsole.mesh.comparing import (
     EVERY_S,
     GIVE_UP_S,
@@ -219,7 +220,7 @@ def test_a_comparison_that_is_drawn_out_without_end_breaks_the_protocol() -> Non
 
 
 def test_whoever_does_not_wait_for_the_answer_breaks_the_protocol() -> None:
-    taking = Taking(KnownIds(), KnownIds())
+    taking = Taking(KnownIds(), KnownIds(), Asked())
     taking.start("log", 10, 0)
     taking.compare(Compare(1, 1, sealed=False, data=b"\x61"))
     with pytest.raises(RemoteError, match="did not wait"):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import random
+from typing import TYPE_CHECKING
 
 import pytest
 
 from meshconsole.core.errors import RemoteError
 from meshconsole.core.kinds import EPOCH_GRANT, ROSTER_ENTRY, TEAM_NOTE, TEXT_NOTE
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
-from meshconsole.mesh.messages import OFFER, Ack, Batch, Fill, Need, Want, decode_sync
+from meshconsole.mesh.messages import OFFER, Ack, Batch, Fill, Need, Want
 from meshconsole.mesh.serving import WINDOW_BYTES, Row
 from meshconsole.mesh.taking import FindMissing, Store
 from tests.mesh.sync_pair import MemoryStore, Pair, Side, id_of, make_event, make_pair, refuse_label
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def fill_store(side: Side, label: str, count: int, *, local: bool = True, size: int = 0) -> None:
@@ -235,11 +239,10 @@ def test_a_relay_is_sent_ciphertext_only() -> None:
 
 def test_the_window_bounds_what_is_under_way() -> None:
     pair = make_pair()
-    fill_store(pair.a, "a", 500, size=10_000)
     pair.connect()
-    pair.flush(pair.b, pair.to_a)
-    while pair.to_a:
-        pair.a.sync.receive(decode_sync(pair.to_a.popleft()), pair.now)
+    pair.settle()
+    for number in range(500):
+        pair.a.write(make_event(f"a{number}", size=10_000), pair.now)
     while pair.a.answer_one(pair.now):
         pair.flush(pair.a, pair.to_b)
     waiting = sum(len(data) for data in pair.to_b)
@@ -296,6 +299,11 @@ def started() -> Side:
     return side
 
 
+def receive_all(side: Side, messages: Iterable[Batch]) -> None:
+    for message in messages:
+        side.sync.receive(message, 0.0)
+
+
 def offer(raw: bytes) -> bytes:
     return id_of(raw) + len(raw).to_bytes(4, "big")
 
@@ -323,7 +331,7 @@ def test_a_peer_that_ignores_the_window_is_cut_off() -> None:
     side = started()
     flood = (Batch(1, number, number, 1000, (b"x" * 60_000,)) for number in range(1, 1000))
     with pytest.raises(RemoteError, match="window"):
-        list(map(side.sync.taking.batch, flood))
+        receive_all(side, flood)
 
 
 def test_fills_that_were_not_asked_for_break_the_protocol() -> None:
