@@ -19,6 +19,7 @@ from meshconsole.core.errors import Fatal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+EmconLevel = Literal["open", "quiet", "receive-only", "dark"]
 PerformanceMode = Literal["saver", "balanced", "full"]
 Percent = Annotated[int, Meta(ge=0, le=100)]
 Natural = Annotated[int, Meta(ge=0, le=1 << 40)]
@@ -160,6 +161,10 @@ class PrivacySection(Section, frozen=True):
     """Off: the relay serves strangers too. What is sealed for the team stays sealed."""
     allow_public_discovery: bool = False
     """Not used by this version: nothing is announced outside of the team."""
+    emcon: EmconLevel = "open"
+    """Emission control. quiet: this node answers and keeps its links, but does not show itself and dials
+    nobody. receive-only: nothing leaves it; beacons and flash messages of others are heard. dark: nothing
+    is heard either. Programs on this machine are served all the same."""
     require_authentication: bool = True
     """Clients prove their key (NIP-42) before they read or write."""
 
@@ -180,6 +185,13 @@ class DiscoverySection(Section, frozen=True):
 
     mdns: bool = True
     """Announce and listen on the local network; the announcement names nobody."""
+    beacons: bool = True
+    """Sealed datagrams to everybody on the local link, by multicast and broadcast; strangers learn nothing
+    from them."""
+    beacon_port: Annotated[int, Meta(ge=1, le=65_535)] = 7446
+    """UDP; the same for all nodes of a team."""
+    gossip: bool = True
+    """Teammates tell each other where their teammates answer."""
     invite: bool = True
     """Addresses that invites name."""
     qr: bool = True
@@ -256,6 +268,7 @@ RELOADABLE = frozenset(
         "limits.ping_interval_s",
         "limits.ping_timeout_s",
         "limits.write_timeout_s",
+        "privacy.emcon",
         "privacy.share_with_team_only",
         "privacy.require_authentication",
         "relay.rate_limits",

@@ -58,6 +58,9 @@ class PeerStatus(Frozen, frozen=True):
     state: PeerState
     links: tuple[LinkStatus, ...] = ()
     hears_us: bool | None = None
+    """Over its links; without a link: whether its beacons say so."""
+    heard_by: tuple[str, ...] = ()
+    """By which ways its datagrams were heard lately: multicast-4, multicast-6, broadcast, answer, unicast."""
     last_heard: float | None = None
     lag_events: int | None = None
     """Events the peer holds that have not been taken over yet; None while unknown."""

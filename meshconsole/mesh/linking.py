@@ -13,7 +13,7 @@ from meshconsole.crypto.tls import TlsSession
 from meshconsole.mesh.endpoints import is_loopback, join_address
 from meshconsole.mesh.happenings import LinkDown, LinkRefused, LinkUp, MeshHappening
 from meshconsole.mesh.links.link import Closed, Link
-from meshconsole.mesh.messages import PROTOCOL_VERSION, Describe, Hello
+from meshconsole.mesh.messages import PROTOCOL_VERSION, Hello, Signal
 from meshconsole.mesh.pairing import LinkFacts, keeps_newer
 from meshconsole.mesh.roster import live_device
 from meshconsole.mesh.session import PeerSession
@@ -80,7 +80,7 @@ class Links:
         meter: Meter,
         emit: Callable[[MeshHappening], None],
         clock: Callable[[], float],
-        on_signal: Callable[[PeerSession, Describe], None],
+        on_signal: Callable[[PeerSession, Signal], None],
         keep_beside: Callable[[PeerSession], Awaitable[None]],
         on_linked: Callable[[str, Link], None],
         on_unlinked: Callable[[str], None],

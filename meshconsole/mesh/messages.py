@@ -1,8 +1,8 @@
 """What two nodes say to each other inside a link: msgpack arrays, tagged, every field bounded. Pure.
 
 Channel 0 (control) carries Hello, Ping, Pong, Bye and Lost; channel 1 (events) the messages of the sync
-machine (`peer.py`); channel 3 (signals) the descriptions of data channels. Channel 2 carries bitswap
-messages, which are the content room's own.
+machine (`peer.py`); channel 3 (signals) the descriptions of data channels and gossip. Channel 2 carries
+bitswap messages, which are the content room's own.
 
 Structs are arrays on the wire, and a reader ignores elements it does not know: fields are only ever
 added at the end, with a default.
@@ -160,13 +160,34 @@ class Describe(Message, frozen=True, tag="describe"):
     """SDP, or the reason of a refusal."""
 
 
+MAX_TOLD = 64
+MAX_TOLD_ADDRESSES = 4
+
+
+class Told(Message, frozen=True, tag="told"):
+    """Where other devices of the team answer, as far as the sender knows: key, then addresses."""
+
+    peers: Annotated[
+        tuple[
+            tuple[
+                Annotated[bytes, Meta(min_length=32, max_length=32)],
+                Annotated[tuple[Address, ...], Meta(max_length=MAX_TOLD_ADDRESSES)],
+            ],
+            ...,
+        ],
+        Meta(max_length=MAX_TOLD),
+    ]
+
+
+Signal = Describe | Told
+
 MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """All that msgspec raises for bytes that are not what they should be."""
 
 encode = msgspec.msgpack.Encoder().encode
 _control: msgspec.msgpack.Decoder[Control] = msgspec.msgpack.Decoder(Control)
 _sync: msgspec.msgpack.Decoder[Sync] = msgspec.msgpack.Decoder(Sync)
-_describe = msgspec.msgpack.Decoder(Describe)
+_signal: msgspec.msgpack.Decoder[Signal] = msgspec.msgpack.Decoder(Signal)
 
 
 def decode_control(payload: bytes) -> Control:
@@ -185,10 +206,10 @@ def decode_sync(payload: bytes) -> Sync:
         raise _malformed("events", error) from None
 
 
-def decode_signal(payload: bytes) -> Describe:
+def decode_signal(payload: bytes) -> Signal:
     """Raises RemoteError."""
     try:
-        return _describe.decode(payload)
+        return _signal.decode(payload)
     except MALFORMED as error:
         raise _malformed("signals", error) from None
 

@@ -45,6 +45,12 @@ class Nursery:
         for task in self._tasks:
             task.cancel()
 
+    def cancel(self, *beginnings: str) -> None:
+        """Cancels the tasks whose names begin so."""
+        for task in self._tasks:
+            if task.get_name().startswith(beginnings):
+                task.cancel()
+
     async def _guard(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work

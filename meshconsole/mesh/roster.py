@@ -38,6 +38,10 @@ class Roster(Protocol):
     def device_for_key(self, mldsa_public: bytes, /) -> Device | None:
         """The device with a live role that holds this key."""
 
+    def datagram_keys(self) -> tuple[bytes, ...]:
+        """Keys for sealed datagrams, 32 bytes each, the one to seal with first; empty for a device that holds
+        no key of the team."""
+
     def rendezvous_tag(self, ephemeral_id: bytes, /) -> str:
         """16 hex digits that only this team's devices can make or recognise."""
 

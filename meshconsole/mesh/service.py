@@ -8,28 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from meshconsole.core.config import capabilities
+from meshconsole.core.errors import Refused
 from meshconsole.mesh.asked import Asked
 from meshconsole.mesh.datachannels import DataChannels
 from meshconsole.mesh.dialling import Dialler
 from meshconsole.mesh.discovery.rungs import Rungs
+from meshconsole.mesh.emcon import SILENCE, Emcon
 from meshconsole.mesh.join import Doorkeeper, join
 from meshconsole.mesh.known import KnownIds
 from meshconsole.mesh.ladder import Ladder
 from meshconsole.mesh.linking import Links, Self
 from meshconsole.mesh.links.description import ice_servers
 from meshconsole.mesh.links.websocket import accepted
+from meshconsole.mesh.messages import Describe, Signal, Told
+from meshconsole.mesh.nearby import Nearby
 from meshconsole.mesh.network import NetworkWatch
 from meshconsole.mesh.nursery import Nursery
 from meshconsole.mesh.rows import RecentRows
 from meshconsole.mesh.serving import Row
 from meshconsole.mesh.snapshots import Snapshots
 from meshconsole.mesh.syncing import Surroundings, is_from_a_link, via_name
+from meshconsole.mesh.tending import Tending
 from meshconsole.mesh.view import peer_status
 from meshconsole.relay.shared import VIA_SHARED
 
@@ -38,7 +44,7 @@ if TYPE_CHECKING:
 
     from websockets.asyncio.server import ServerConnection
 
-    from meshconsole.core.config import Config
+    from meshconsole.core.config import Config, EmconLevel
     from meshconsole.core.event import Event
     from meshconsole.core.status import PeerStatus
     from meshconsole.core.verdict import Verdict
@@ -55,8 +61,9 @@ if TYPE_CHECKING:
     from meshconsole.relay.relay import Relay, Stored
     from meshconsole.team.invites import Invite
 
+log = logging.getLogger(__name__)
+
 STOP_S = 1.2
-LOOK_AT_LINKS_S = 1.0
 
 
 class Mesh:
@@ -90,6 +97,7 @@ class Mesh:
         self._now = time.monotonic
         self._meter = meter
         self._admit = admit
+        self._port = 0
         self._ephemeral = KnownIds()
         self._runner: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -97,12 +105,14 @@ class Mesh:
         random = random or Random()
         self._ladder = Ladder(random)
         self._network = NetworkWatch(self._network_changed, self._now)
+        self._emcon = Emcon(config.privacy.emcon)
         self._rungs = Rungs(
             config,
             membership,
             self._ladder,
             addresses,
             self._network,
+            self._emcon,
             changed=self._wake,
             now=self._now,
         )
@@ -137,18 +147,31 @@ class Mesh:
             meter=meter,
             emit=emit,
             clock=clock,
-            on_signal=self._channels.signal,
+            on_signal=self._signal,
             keep_beside=self._channels.keep,
             on_linked=self._linked,
             on_unlinked=self._unlinked,
         )
+        self._tending = Tending(self._links, self._ladder, gossips=config.discovery.gossip, now=self._now)
         self._dialler = Dialler(
             self._ladder,
             self._links,
-            may_dial=lambda: membership.team is not None,
+            may_dial=lambda: membership.team is not None and self._emcon.may_dial,
             admit=admit,
             worked=self._rungs.worked,
             now=self._now,
+        )
+        self._nearby = Nearby(
+            me,
+            config,
+            membership,
+            self._ladder,
+            self._network,
+            self._emcon,
+            is_linked=self._is_linked,
+            changed=self._wake,
+            now=self._now,
+            random=random,
         )
         self._doorkeeper = Doorkeeper(
             identity,
@@ -166,6 +189,7 @@ class Mesh:
 
     async def start(self, listen_port: int) -> None:
         """`listen_port` is where this node's server answers."""
+        self._port = listen_port
         await self._network.prepare()
         await self._rungs.prepare(listen_port)
         started = asyncio.Event()
@@ -185,8 +209,9 @@ class Mesh:
             self._around.rows = RecentRows(self._relay.store.head_seq)
             nursery.keep("dialling", self._dialler.run)
             nursery.keep("watching the network", self._network.run)
-            nursery.keep("watching links", self._watch_links)
+            nursery.keep("tending links", self._tending.run)
             self._rungs.start(nursery)
+            self._nearby.start(nursery, self._port)
             started.set()
             try:
                 await self._stopping.wait()
@@ -196,6 +221,7 @@ class Mesh:
             finally:
                 self._nursery = None
                 nursery.close()
+                self._nearby.stop()
 
     async def _say_goodbye(self) -> None:
         while self._links.sessions:
@@ -209,7 +235,27 @@ class Mesh:
         self._links.recheck()
         self._ladder.roster_changed(self._now())
         self._rungs.roster_changed()
+        self._nearby.refresh()
         self._wake()
+
+    def set_emcon(self, level: EmconLevel) -> None:
+        """What may be sent from now on. Links are told goodbye; silence is complete within STOP_S."""
+        if level == self._emcon.level:
+            return
+        log.info("emission control: %s", level)
+        could_send, self._emcon.level = self._emcon.may_send, level
+        self._rungs.emcon_changed()
+        self._nearby.refresh()
+        if could_send and not self._emcon.may_send and self._nursery is not None:
+            self._nursery.spawn("falling silent", self._fall_silent(self._nursery))
+        self._wake()
+
+    async def _fall_silent(self, nursery: Nursery) -> None:
+        for session in tuple(self._links.sessions.values()):
+            session.close(SILENCE)
+        await asyncio.sleep(STOP_S)
+        if not self._emcon.may_send:
+            nursery.cancel("dial ", "answer ", "channel ", "link from ")
 
     # Events.
 
@@ -245,6 +291,9 @@ class Mesh:
     async def accept_mesh(self, connection: ServerConnection) -> None:
         """Handler of the route "/mesh": returns when the link has ended."""
         pipe = accepted(connection)
+        if not self._emcon.may_send:
+            connection.transport.abort()
+            return
         if self._nursery is None or self._membership.team is None:
             await pipe.close("This node has no team, or stops.")
             return
@@ -257,6 +306,9 @@ class Mesh:
 
     async def accept_join(self, connection: ServerConnection) -> None:
         """Handler of the route "/join": one attempt to join."""
+        if not self._emcon.may_send:
+            connection.transport.abort()
+            return
         pipe = accepted(connection)
         await self._doorkeeper.answer(pipe, pipe.address.rpartition(":")[0])
 
@@ -265,6 +317,8 @@ class Mesh:
 
         The addresses of the invite are dialled as links once the node has the team and says `recheck`.
         """
+        if not self._emcon.may_send:
+            raise Refused("restricted", SILENCE, hint="Change it: meshconsole config set privacy.emcon=open")
         events = await join(
             invite,
             name,
@@ -303,16 +357,18 @@ class Mesh:
     def _network_changed(self) -> None:
         self._links.network_changed(self._network.current.own)
         self._rungs.network_changed()
+        self._nearby.network_changed()
 
-    async def _watch_links(self) -> None:
-        """A peer whose links have all fallen silent is dialled anew while they are not given up yet."""
-        while True:
-            await asyncio.sleep(LOOK_AT_LINKS_S)
-            for npub, session in self._links.sessions.items():
-                if all(link.is_suspect for link in session.links):
-                    self._ladder.peer_silent(npub, self._now())
-                elif session.has_path("websocket"):
-                    self._ladder.peer_up(npub)
+    def _is_linked(self, npub: str) -> bool:
+        session = self._links.sessions.get(npub)
+        return session is not None and any(not link.is_suspect for link in session.links)
+
+    def _signal(self, session: PeerSession, message: Signal) -> None:
+        match message:
+            case Describe():
+                self._channels.signal(session, message)
+            case Told():
+                self._rungs.gossip(session.npub, message)
 
     # Status.
 
@@ -333,13 +389,23 @@ class Mesh:
             candidates = self._ladder.candidates(device.npub)
             attempts = self._ladder.attempts.of(device.npub)
             channel_error = self._channels.error(device.npub)
+            hearing = self._nearby.hearing
             rows.append(
                 peer_status(
-                    device, session, record, candidates, attempts, channel_error, lambda at: at + offset
+                    device,
+                    session,
+                    record,
+                    candidates,
+                    attempts,
+                    channel_error,
+                    lambda at: at + offset,
+                    heard_by=hearing.ways(device.npub, self._now()),
+                    heard_us=hearing.hears_us(device.npub, self._now()),
                 )
             )
         return tuple(rows)
 
     def discovery_lines(self) -> tuple[str, ...]:
         """One line for each rung: what it does now, or why it does not."""
-        return self._rungs.lines()
+        silence = (self._emcon.line,) if self._emcon.line else ()
+        return (*silence, self._nearby.line(), *self._rungs.lines())

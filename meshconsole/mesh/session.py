@@ -18,10 +18,10 @@ from meshconsole.mesh.messages import (
     Batch,
     Compare,
     Compared,
-    Describe,
     Fill,
     Live,
     Need,
+    Signal,
     Sync,
     Want,
     decode_signal,
@@ -50,7 +50,7 @@ class PeerSession:
         npub: str,
         role: str,
         around: Surroundings,
-        on_signal: Callable[[PeerSession, Describe], None],
+        on_signal: Callable[[PeerSession, Signal], None],
     ) -> None:
         self.npub = npub
         self.role = role
@@ -214,7 +214,7 @@ class PeerSession:
         self.sync.send_live([row])
         self._syncing.pump()
 
-    def signal(self, message: Describe) -> bool:
+    def signal(self, message: Signal) -> bool:
         """False if there is no link to send it on."""
         best = self.best
         return best is not None and best.post(Channel.SIGNALS, Precedence.IMMEDIATE, encode(message))

@@ -29,6 +29,9 @@ def peer_status(
     attempts: tuple[Attempt, ...],
     channel_error: str,
     to_epoch: Callable[[float], float],
+    *,
+    heard_by: tuple[str, ...] = (),
+    heard_us: bool | None = None,
 ) -> PeerStatus:
     """`channel_error` says why there is no data channel; `to_epoch` turns the ladder's clock into seconds
     since the epoch.
@@ -43,7 +46,7 @@ def peer_status(
         role=device.role,
         state=state,
         links=tuple(link.status() for link in links),
-        hears_us=_hears_us(links),
+        hears_us=_hears_us(links) if links else heard_us,
         last_heard=record.last_heard,
         lag_events=lag[0] if lag is not None else None,
         lag_bytes=lag[1] if lag is not None else None,
@@ -52,6 +55,7 @@ def peer_status(
         or tuple(c.address for c in candidates),
         last_error=safe(_trouble(links, session, record, candidates, channel_error), 200),
         next_try=to_epoch(min(waiting)) if waiting and not links else None,
+        heard_by=heard_by,
         attempts=tuple(_attempt(attempt, to_epoch) for attempt in attempts[:SHOWN_ATTEMPTS]),
     )
 

@@ -269,6 +269,7 @@ class Node:
         )
         await self.server.start()
         stack.push_async_callback(self.server.stop)
+        self._keep_silence()
         if self.config.metrics.listen:
             from meshconsole.node.metrics import MetricsServer
 
@@ -313,9 +314,18 @@ class Node:
         self.relay.apply(self.effective.relay)
         if self.server is not None:
             self.server.apply(self.effective.limits)
+        self._keep_silence()
         self.mirror.changed()
         logging.getLogger("meshconsole").setLevel(config.log.level.upper())
         self.control.status_changed()
+
+    def _keep_silence(self) -> None:
+        """As `privacy.emcon` says: the mesh first, so that links can still be told goodbye."""
+        level = self.config.privacy.emcon
+        if self.mesh is not None:
+            self.mesh.set_emcon(level)
+        if self.server is not None and not self.server.silence(on=level in ("receive-only", "dark")):
+            log.warning("this system answers whoever knocks at the node's port, also in silence")
 
     def _admit(self, kind: str, remote: str) -> Verdict:
         if kind == "client" and not (self.config.relay.enable and self.config.capabilities.nostr_relay):

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from meshconsole.team.state import Team
 
 
+_EMCON = {
+    "quiet": "this node answers, it does not show itself and dials nobody",
+    "receive-only": "nothing leaves this node; what is written waits here",
+    "dark": "nothing leaves this node and nothing is heard",
+}
+
+
 def node_status(node: Node) -> NodeStatus:
     peers = node.mesh.status() if node.mesh is not None else ()
     door = node.server if node.server is not None else node.relay
@@ -90,6 +97,16 @@ def _health(node: Node) -> tuple[HealthItem, ...]:
                 "warning",
                 "The relay is public: anybody who reaches it may read and write plain notes.",
                 "Turn it back with: meshconsole config set privacy.share_with_team_only=true",
+            )
+        )
+    emcon = node.config.privacy.emcon
+    if emcon != "open":
+        items.append(
+            HealthItem(
+                "emcon",
+                "warning",
+                f"Emission control is {emcon}: {_EMCON[emcon]}.",
+                "Back with: meshconsole config set privacy.emcon=open",
             )
         )
     team = node.membership.team

@@ -12,6 +12,7 @@ import errno
 import time
 from functools import partial
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -25,6 +26,7 @@ from meshconsole.relay import nip11
 from meshconsole.relay.client import LINGER_S, WRITE_BYTES, ClientConnection, ClientPort, Meter
 from meshconsole.relay.deflate import DEFLATE
 from meshconsole.relay.gatekeeper import Gatekeeper
+from meshconsole.relay.muting import mute, unmute
 from meshconsole.relay.names import host_of, names_this_machine, path_of
 from meshconsole.relay.postdesk import Opening, PostDesk
 from meshconsole.relay.session import max_message_bytes
@@ -133,6 +135,21 @@ class RelayServer:
         await self._server.wait_closed()
         await _turns()  # in which the loop closes the sockets that were let go
 
+    def silence(self, *, on: bool) -> bool:
+        """While it is on, other machines get no answer at all. False where the system cannot do that: then
+        whoever knocks is sent away, which is an answer. Whoever is connected is let go."""
+        listeners = self._server.sockets if self._server is not None else ()
+        if not on:
+            for listener in listeners:
+                unmute(listener)
+            return True
+        muted = [mute(listener) for listener in listeners]
+        for connection in self._server.connections if self._server is not None else ():
+            is_client = isinstance(connection, ClientConnection) and connection.is_client
+            if is_client and not _is_this_machine(remote_ip(connection)):
+                connection.transport.close()
+        return all(muted)
+
     def apply(self, limits: LimitsSection) -> None:
         """New limits, for open connections too; whether messages are compressed, for the next ones."""
         self.gate.apply(limits)
@@ -238,6 +255,15 @@ def remote_ip(connection: ServerConnection) -> str:
     """ "" when the connection is gone already."""
     address = connection.remote_address
     return str(address[0]) if address else ""
+
+
+def _is_this_machine(ip: str) -> bool:
+    try:
+        address = ip_address(ip)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if address.version == 6 else None
+    return (mapped or address).is_loopback
 
 
 def _path(target: str) -> str:

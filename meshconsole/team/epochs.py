@@ -43,7 +43,7 @@ class EpochKey:
         return cls(team, n, os.urandom(SECRET_LEN))
 
     def derive(self, purpose: str) -> bytes:
-        """32 bytes. Purposes: "cek", "event", "direct", "tag", "prev"."""
+        """32 bytes. Purposes: "cek", "event", "direct", "tag", "prev", "datagram"."""
         return expand(self.secret, lp("mc/epoch/v1", self.team, self.n, purpose))
 
     @property

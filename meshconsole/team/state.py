@@ -51,6 +51,9 @@ if TYPE_CHECKING:
     from meshconsole.team.resolution import EpochRecord
 
 
+MAX_DATAGRAM_KEYS = 3
+
+
 class Team(Knowledge):
     """Raises Refused where an act is not allowed to this device."""
 
@@ -319,6 +322,14 @@ class Team(Knowledge):
             return self.keys.held(record).blinded(b"rendezvous" + ephemeral_id)[:16]
         # A relay holds no epoch key; it is found by the team's id, which strangers do not know either.
         return hmac.digest(self.team_id, b"rendezvous" + ephemeral_id, "sha256").hex()[:16]
+
+    def datagram_keys(self) -> tuple[bytes, ...]:
+        """For sealed datagrams: of the epoch to write under, then of those that teammates who have not
+        heard of it may still use."""
+        writing = [record for record, _ in self._roster.epochs_to_write()]
+        newest = sorted(self._roster.epochs(), key=lambda record: -record.n)[:MAX_DATAGRAM_KEYS]
+        held = {r.commit: r for r in [*writing, *newest] if self.keys.holds(r)}
+        return tuple(self.keys.held(r).derive("datagram") for r in list(held.values())[:MAX_DATAGRAM_KEYS])
 
     def _writing(self) -> EpochRecord:
         """The epoch to write under. Raises Refused while the latest clean one's key is not held.

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from meshconsole.team.invites import AdmittedRole
 
 
+BEACON_PORT = 17_446
+"""Not the one of real nodes on this machine."""
+
+
 @dataclass(frozen=True)
 class Device:
     npub: str
@@ -81,6 +85,9 @@ class SmallRoster:
 
     def control_events(self) -> list[Event]:
         return list(self.admitted)
+
+    def datagram_keys(self) -> tuple[bytes, ...]:
+        return (b"d" * 32,)
 
     def rendezvous_tag(self, ephemeral_id: bytes, /) -> str:
         return ephemeral_id.hex()[:16][::-1]
@@ -171,6 +178,7 @@ class TestNode:
         *,
         webrtc: bool = False,
         mdns: bool = False,
+        beacons: bool = False,
         admit: Callable[[str, str], Verdict] = lambda _kind, _remote: ACCEPTED,
         content: RecordingBlocks | None = None,
     ) -> None:
@@ -190,7 +198,7 @@ class TestNode:
                     {
                         "node": {"name": name, "listen": "127.0.0.1:0"},
                         "capabilities": {"webrtc_hub": webrtc},
-                        "discovery": {"mdns": mdns},
+                        "discovery": {"mdns": mdns, "beacons": beacons, "beacon_port": BEACON_PORT},
                     },
                 )
             ]

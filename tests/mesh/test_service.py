@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect
 from meshconsole.core.errors import RemoteError, Unavailable
 from meshconsole.core.kinds import SIGNAL, TEAM_NOTE, TEXT_NOTE
 from meshconsole.core.verdict import Verdict, refuse
-from meshconsole.mesh import network, service
+from meshconsole.mesh import network, tending
 from meshconsole.mesh import session as session_module
 from meshconsole.mesh.addresses import Networks
 from meshconsole.mesh.happenings import LinkRefused
@@ -329,7 +329,7 @@ async def test_a_silent_link_is_replaced_by_a_new_one_before_it_is_given_up(
 ) -> None:
     monkeypatch.setattr(heartbeat, "PING_S", 0.1)
     monkeypatch.setattr(heartbeat, "SUSPECT_S", 0.5)
-    monkeypatch.setattr(service, "LOOK_AT_LINKS_S", 0.05)
+    monkeypatch.setattr(tending, "LOOK_S", 0.05)
     roster = SmallRoster.of("alice", "bob")
     async with TestNode("alice", roster, tmp_path) as alice, TestNode("bob", roster, tmp_path) as bob:
         alice.dial(bob)

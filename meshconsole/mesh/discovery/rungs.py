@@ -11,6 +11,7 @@ from meshconsole.core.errors import MeshconsoleError, Unavailable
 from meshconsole.core.text import safe
 from meshconsole.mesh.addresses import listen_addresses
 from meshconsole.mesh.discovery.cached import AddressBook
+from meshconsole.mesh.discovery.gossip import read_told
 from meshconsole.mesh.discovery.mdns import MdnsRung
 from meshconsole.mesh.endpoints import is_loopback, split_address, with_port
 
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from meshconsole.mesh.attempts import Source
     from meshconsole.mesh.discovery.advertisement import Advertisement
     from meshconsole.mesh.discovery.cached import AddressStore
+    from meshconsole.mesh.emcon import Emcon
     from meshconsole.mesh.ladder import Candidate, Ladder
     from meshconsole.mesh.links.link import Link
+    from meshconsole.mesh.messages import Told
     from meshconsole.mesh.network import NetworkWatch
     from meshconsole.mesh.nursery import Nursery
     from meshconsole.mesh.roster import Membership
@@ -43,6 +46,7 @@ class Rungs:
         ladder: Ladder,
         store: AddressStore | None,
         network: NetworkWatch,
+        emcon: Emcon,
         *,
         changed: Callable[[], None],
         now: Callable[[], float],
@@ -56,7 +60,9 @@ class Rungs:
         self._now = now
         self._book = AddressBook()
         self._port = 0
-        self._has_team = asyncio.Event()
+        self._emcon = emcon
+        self._may_have_changed = asyncio.Event()
+        """Whether mDNS may run: a team, or what may be sent."""
         self._marked: dict[str, bool] = {}
         """By the id of each node that mDNS sees now: whether it carries the team's mark."""
         self._mdns: MdnsRung | None = None
@@ -111,8 +117,8 @@ class Rungs:
 
     def roster_changed(self) -> None:
         team = self._membership.team
+        self._may_have_changed.set()
         if team is not None:
-            self._has_team.set()
             live = {device.npub for device in team.members() if not device.removed}
             for npub in self._book.all().keys() - live:
                 self._book.forget(npub)
@@ -124,6 +130,20 @@ class Rungs:
         self._ladder.network_changed(self._now())
         if self._mdns is not None:
             self._mdns.refresh()
+        self._changed()
+
+    def emcon_changed(self) -> None:
+        self._may_have_changed.set()
+
+    def gossip(self, npub: str, told: Told) -> None:
+        """A peer has said where others of the team answer."""
+        team = self._membership.team
+        if team is None or not self._config.discovery.gossip:
+            return
+        for other, address in read_told(told):
+            device = team.member(other)
+            if device is not None and not device.removed and other != npub and not is_loopback(address):
+                self._ladder.offer(address, "gossip", self._now(), npub=other)
         self._changed()
 
     async def save(self) -> None:
@@ -143,12 +163,15 @@ class Rungs:
             self._mdns_line(),
             f"cached: {plural(count('cached'), 'address')} that worked before",
             f"invite: {plural(count('invite'), 'address')}",
-            f"peers: {plural(count('peer'), 'address')} told by teammates",
+            f"peers: {plural(count('peer'), 'address')} told by teammates themselves",
+            f"gossip: {plural(count('gossip'), 'address')} told by others",
         ]
         if not found.cached_peers:
             lines[1] = "cached: switched off"
         if not found.invite:
             lines[2] = "invite: switched off"
+        if not found.gossip:
+            lines[4] = "gossip: switched off"
         if found.dht:
             lines.append("dht: not part of this version")
         return (*lines, *self._troubles())
@@ -171,13 +194,30 @@ class Rungs:
             return "mdns: switched off"
         if self._membership.team is None:
             return "mdns: waits until this node has a team"
+        if not self._emcon.may_announce:
+            return "mdns: silent, as privacy.emcon says"
         ours = sum(self._marked.values())
         return f"mdns: {self._mdns.line}; {plural(len(self._marked), 'node')} seen, {ours} of this team"
 
     async def _run_mdns(self) -> None:
-        await self._has_team.wait()
-        if self._mdns is not None:
-            await self._mdns.run()
+        """zeroconf cannot listen without asking, so mDNS runs only while this node may show itself."""
+        while True:
+            self._may_have_changed.clear()
+            running = asyncio.create_task(self._mdns.run()) if self._mdns and self._may_announce() else None
+            try:
+                await self._until(announcing=not self._may_announce())
+            finally:
+                if running is not None:
+                    running.cancel()
+                    await asyncio.wait([running])
+
+    async def _until(self, *, announcing: bool) -> None:
+        while self._may_announce() != announcing:
+            self._may_have_changed.clear()
+            await self._may_have_changed.wait()
+
+    def _may_announce(self) -> bool:
+        return self._membership.team is not None and self._emcon.may_announce
 
     def _tag(self, ephemeral_id: bytes) -> str:
         """The empty string for a device that holds no team key: one of role "relay"."""

@@ -1,0 +1,1 @@
+"""Sealed datagrams: what is said to everybody near without a link."""

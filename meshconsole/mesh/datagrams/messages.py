@@ -1,0 +1,67 @@
+"""What sealed datagrams say: msgpack arrays, tagged, every field bounded. Pure.
+
+A device of role relay holds no key to seal with; it may say where it answers in a plain beacon, which
+names nobody. All of it is a hint: who is there, the handshake of a link proves.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from meshconsole.mesh.messages import MALFORMED, LinkId, Message
+
+Way = Literal["multicast-6", "multicast-4", "broadcast", "unicast", "answer"]
+"""How a datagram was sent. It stands inside, so that the other side can tell which ways are open."""
+
+Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+Host = Annotated[bytes, Meta(min_length=4, max_length=16)]
+HEARD = 4
+"""Bytes of a device's key by which a beacon names whom its sender hears."""
+MAX_HEARD = 48
+MAX_HOSTS = 4
+
+
+class Beacon(Message, frozen=True, tag="beacon"):
+    """Here I am. `hosts` are the sender's addresses, packed; it answers at `port` of each."""
+
+    npub: Key
+    boot: LinkId
+    port: Port
+    way: Way
+    hosts: Annotated[tuple[Host, ...], Meta(max_length=MAX_HOSTS)] = ()
+    heard: Annotated[bytes, Meta(max_length=HEARD * MAX_HEARD)] = b""
+    """Whose datagrams the sender has heard lately, HEARD bytes of each key."""
+
+
+Datagram = Beacon
+
+_PLAIN = struct.Struct("!4s8sH")
+_MAGIC = b"mcb1"
+
+_decoder: msgspec.msgpack.Decoder[Datagram] = msgspec.msgpack.Decoder(Datagram)
+
+
+def decode_datagram(payload: bytes) -> Datagram | None:
+    """None for what this version does not understand: others of the team may be newer."""
+    try:
+        return _decoder.decode(payload)
+    except MALFORMED:
+        return None
+
+
+def plain_beacon(instance_id: bytes, port: int) -> bytes:
+    """Of a device that holds no team key."""
+    return _PLAIN.pack(_MAGIC, instance_id, port)
+
+
+def read_plain_beacon(datagram: bytes) -> tuple[bytes, int] | None:
+    """The sender's random id and its port."""
+    if len(datagram) != _PLAIN.size:
+        return None
+    magic, instance_id, port = _PLAIN.unpack(datagram)
+    return (instance_id, port) if magic == _MAGIC and port else None

@@ -1,0 +1,60 @@
+"""The rung of gossip: teammates tell each other where their teammates answer. Pure.
+
+Whoever has links tells on each of them, so a hub that everybody reaches brings those together who cannot
+find each other. What is told is a hint like every other one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from meshconsole.core.errors import Unavailable
+from meshconsole.mesh.endpoints import is_loopback, split_address
+from meshconsole.mesh.messages import MAX_TOLD, MAX_TOLD_ADDRESSES, Told
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+AGAIN_S = 60.0
+"""Between two tellings of the same to the same peer: none. Of what has changed: so long at least."""
+
+
+@dataclass(slots=True)
+class Telling:
+    """What was told to one peer, and when."""
+
+    said: Told | None = None
+    at: float = field(default=-AGAIN_S)
+
+    def due(self, known: Mapping[str, Sequence[str]], to: str, now: float) -> Told | None:
+        """`known` are addresses by npub, of devices that belong; `to` need not be told of itself."""
+        if now - self.at < AGAIN_S:
+            return None
+        told = tell(known, to)
+        if told == self.said or not told.peers:
+            return None
+        self.said, self.at = told, now
+        return told
+
+
+def tell(known: Mapping[str, Sequence[str]], to: str) -> Told:
+    peers = []
+    for npub, addresses in sorted(known.items()):
+        useful = tuple(a for a in addresses if not is_loopback(a))[:MAX_TOLD_ADDRESSES]
+        if npub != to and useful:
+            peers.append((bytes.fromhex(npub), useful))
+    return Told(tuple(peers[:MAX_TOLD]))
+
+
+def read_told(told: Told) -> list[tuple[str, str]]:
+    """Pairs of npub and address; what is no address is left out."""
+    found = []
+    for npub, addresses in told.peers:
+        for address in addresses:
+            try:
+                split_address(address)
+            except Unavailable:
+                continue
+            found.append((npub.hex(), address))
+    return found
