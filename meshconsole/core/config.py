@@ -126,7 +126,9 @@ class LimitsSection(Section, frozen=True):
     max_connections: Positive = 64
     """Clients and links together."""
     max_storage_mb: Positive = 512
-    """Events and blocks together, in megabytes (10^6)."""
+    """Events, blocks and audit log together, in megabytes (10^6)."""
+    max_audit_mb: Positive = 16
+    """The audit log, of the above; at most an eighth of it. A longer one lets its older half go."""
     max_bandwidth_mbps: Rate = 50.0
     """In each direction, all links and clients together, in megabits (10^6) per second."""
     max_memory_mb: Natural = 0
@@ -257,6 +259,7 @@ RELOADABLE = frozenset(
     {
         "limits.max_connections",
         "limits.max_storage_mb",
+        "limits.max_audit_mb",
         "limits.max_bandwidth_mbps",
         "limits.max_memory_mb",
         "limits.max_connections_per_ip",

@@ -85,10 +85,11 @@ class StorageStatus(Frozen, frozen=True):
     growth_bps: float = 0.0
     refusing: bool = False
     """True while writes are refused because the quota or the disk is full."""
+    audit_bytes: int = 0
 
     @property
     def used_bytes(self) -> int:
-        return self.events_bytes + self.blocks_bytes
+        return self.events_bytes + self.blocks_bytes + self.audit_bytes
 
 
 class LimitsStatus(Frozen, frozen=True):

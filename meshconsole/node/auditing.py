@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from meshconsole.control import messages as m
 from meshconsole.core.errors import CorruptData, Refused
 from meshconsole.core.text import safe
+from meshconsole.node.audit_cut import verify_cut
 from meshconsole.node.audit_export import Export, write_export
 from meshconsole.node.watermark import log_was_set_back, stands_in
 
 if TYPE_CHECKING:
+    from meshconsole.node.audit import Places
     from meshconsole.node.node import Node
 
 
@@ -37,19 +39,22 @@ async def answer_about_audit(
 
 async def _verify(node: Node) -> m.Reply:
     try:
-        records = await node.read_audit()
+        places = await node.audit_places()
+        before = await asyncio.to_thread(_verified_cut, node, places)
     except CorruptData as error:
         return m.refused("invalid", error.sentence, error.hint)
-    wrong = log_was_set_back(node.vouching.mark, records) or node.vouching.set_back
+    wrong = log_was_set_back(node.vouching.mark, places) or node.vouching.set_back
     if wrong:
         return m.refused("invalid", wrong, "Keep the home as evidence.")
-    lines = [f"{len(records)} records, each follows the one before."]
+    lines = [f"{places.last - places.before} records, each follows the one before."]
+    if before:
+        lines.insert(0, f"Records up to {before} were let go; the device has signed how they ended.")
     mine = node.vouching.newest_own
     if mine is None:
         lines.append("No checkpoint of this device is signed yet.")
     else:
         covered, _ = mine
-        if not stands_in(covered, records):
+        if not stands_in(covered, places):
             return m.refused(
                 "invalid",
                 f"Record {covered.audit_seq} is not the one that this device has signed.",
@@ -59,13 +64,28 @@ async def _verify(node: Node) -> m.Reply:
     return m.done(data=m.LinesData(tuple(lines)))
 
 
+def _verified_cut(node: Node, places: Places) -> int:
+    """The number of the last record that was let go, 0 if none was. Raises CorruptData."""
+    if places.cut is None:
+        return 0
+    try:
+        return verify_cut(places.cut, node.identity.bundle, node.provider).seq
+    except Refused as error:
+        raise CorruptData(
+            f"The audit log {node.home.audit_log} was changed: line 1 is not signed by this device "
+            f"({error.sentence})",
+            hint="Keep the file as evidence: move it away, and the node starts a new one.",
+        ) from None
+
+
 async def _export(node: Node, path: Path) -> m.Reply:
-    records = await node.read_audit()
+    records, cut = await node.read_audit()
     mine = node.vouching.newest_own
     export = Export(
         device=node.identity.npub,
         name=node.config.node.name,
         records=tuple(records),
+        cut=cut,
         keys=await asyncio.to_thread(node.identity.bundle_event, int(time.time())),
         checkpoint=mine[1] if mine else None,
     )

@@ -158,9 +158,9 @@ class Commands:
         return m.done(sentence, m.ConfigData(shown_values(self._node.config), tuple(waiting)))
 
     async def _audit_tail(self, limit: int) -> tuple[str, ...]:
-        records = await self._node.read_audit()
+        records, _ = await self._node.read_audit(limit)
         lines = []
-        for record in records[-limit:]:
+        for record in records:
             when = datetime.fromtimestamp(record.at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
             detail = " ".join(f"{name}={safe(value, 80)}" for name, value in record.detail.items())
             lines.append(f"{record.seq} {when} {record.act} {detail}".rstrip())

@@ -53,6 +53,7 @@ class Use:
     blocks_bytes: int = 0
     blocks_count: int = 0
     pinned_bytes: int = 0
+    audit_bytes: int = 0
     connections: int = 0
 
 
@@ -175,7 +176,7 @@ def free_on(folder: Path) -> int:
 
 
 class StorageQuota:
-    """Bytes of events and blocks together, never above the limit."""
+    """Bytes of events, blocks and audit log together, never above the limit."""
 
     def __init__(self, folder: Path, limit_bytes: int, disk_free: Callable[[Path], int] = free_on) -> None:
         self._folder = folder
@@ -184,12 +185,14 @@ class StorageQuota:
         self.lock = threading.RLock()
         self.events = Share(self)
         self.blocks = Share(self)
+        self.audit_bytes = 0
+        """Acts are recorded whatever is left; the log shortens itself."""
         self.disk_free_bytes = disk_free(folder)
         self.refusing = ""
 
     @property
     def used_bytes(self) -> int:
-        return self.events.used_bytes + self.blocks.used_bytes
+        return self.events.used_bytes + self.blocks.used_bytes + self.audit_bytes
 
     def look_at_disk(self) -> None:
         """Asks the file system what is free, and whether anything at all may be written."""
@@ -240,6 +243,11 @@ class Governor:
         self.bandwidth.set_limit(config.limits.max_bandwidth_mbps)
         self.quota.limit_bytes = config.limits.max_storage_mb * MEGABYTE
 
+    @property
+    def audit_limit_bytes(self) -> int:
+        """Beyond it the audit log lets its older half go."""
+        return min(self._limits.max_audit_mb * MEGABYTE, self.quota.limit_bytes // 8)
+
     def admit(self, kind: str, remote: str) -> Verdict:
         """May one more connection be opened? Only "client" is a plain Nostr client; the other kinds are
         the team's."""
@@ -263,7 +271,8 @@ class Governor:
     def sample(self, now: float) -> None:
         """Measures the process and the stores. `now` is monotonic, in seconds."""
         use = self._use()
-        stored = use.events_bytes + use.blocks_bytes
+        stored = use.events_bytes + use.blocks_bytes + use.audit_bytes
+        self.quota.audit_bytes = use.audit_bytes
         self.quota.events.measured(use.events_bytes)
         self.quota.blocks.measured(use.blocks_bytes, exact=True)
         self.quota.look_at_disk()
@@ -316,6 +325,7 @@ class Governor:
             disk_free_bytes=self.quota.disk_free_bytes,
             growth_bps=self._growth,
             refusing=bool(self.quota.refusing),
+            audit_bytes=use.audit_bytes,
         )
 
     def _over_memory(self) -> bool:

@@ -28,6 +28,7 @@ class Happenings:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._refused_links = RefusalDigest()
+        self._refused_joins = RefusalDigest()
         self.damage: list[HealthItem] = []
 
     def listen(self) -> None:
@@ -71,18 +72,18 @@ class Happenings:
 
     def on_mesh(self, happening: MeshHappening) -> None:
         match happening:
-            case LinkUp(npub=npub, path=path):
-                self._node.record("link-up", device=npub, path=path)
-            case LinkDown(npub=npub, path=path, reason=reason):
-                self._node.record("link-down", device=npub, path=path, reason=reason)
+            case LinkUp() | LinkDown():
+                self._node.audit_keeping.link(happening)
             case LinkRefused(reason=reason):
                 self._node.governor.count_refusal("link", reason)
                 if times := self._refused_links.note(reason, time.monotonic()):
                     self._node.record("link-refused", reason=reason, times=str(times))
-            case JoinAnswered(npub=npub, accepted=accepted, sentence=sentence, name=name):
-                self._node.record("join", device=npub, accepted=str(accepted), sentence=sentence)
-                if accepted:
-                    self._node.notice("info", f"{safe(name, 64)} has joined the team.")
+            case JoinAnswered(npub=npub, accepted=True, sentence=sentence, name=name):
+                self._node.record("join", device=npub, accepted="True", sentence=sentence)
+                self._node.notice("info", f"{safe(name, 64)} has joined the team.")
+            case JoinAnswered(sentence=sentence):
+                if times := self._refused_joins.note(sentence, time.monotonic()):
+                    self._node.record("join-refused", sentence=sentence, times=str(times))
         self._node.control.status_changed()
 
     def on_damage(self, happening: BlockCorrupt | IndexRebuilt) -> None:

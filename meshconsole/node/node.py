@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from contextlib import AsyncExitStack
 from socket import gethostname
 from typing import TYPE_CHECKING
@@ -24,7 +25,8 @@ from meshconsole.crypto.suites import suite_by_id
 from meshconsole.crypto.tls import LinkCredentials
 from meshconsole.mesh.addresses import host_addresses, listen_addresses
 from meshconsole.node.access import TeamAccess
-from meshconsole.node.audit import AuditLog, read_audit
+from meshconsole.node.audit import AuditLog, Chain, read_places
+from meshconsole.node.audit_keeping import AuditKeeping
 from meshconsole.node.bus import Bus
 from meshconsole.node.commands import Commands
 from meshconsole.node.config_file import write_values
@@ -62,7 +64,7 @@ if TYPE_CHECKING:
     from meshconsole.core.verdict import Verdict
     from meshconsole.crypto.keystore import Secrets
     from meshconsole.mesh.service import Mesh
-    from meshconsole.node.audit import AuditRecord
+    from meshconsole.node.audit import AuditRecord, Places
     from meshconsole.relay.lists import Lists
     from meshconsole.relay.store import EvictionClass
     from meshconsole.team.rules import Rules
@@ -95,6 +97,16 @@ class Node:
         self.identity = make_identity(unlocked, self.provider)
         self.credentials = LinkCredentials.make(self.identity)
         self.audit = AuditLog(home.audit_log, unlocked.derive("audit"))
+        self.audit_keeping = AuditKeeping(
+            self.audit,
+            home.audit_log,
+            unlocked.derive("audit"),
+            identity=self.identity,
+            record=self.record,
+            limit_bytes=lambda: self.governor.audit_limit_bytes,
+            is_evidence=lambda: bool(self.vouching.set_back),
+            clock=time.time,
+        )
         self.governor = Governor(config, home.path, lambda: self.use)
         self.store = open_store(home, config, unlocked, self.governor.quota.events, self._may_go)
         self.state = NodeState(home.database, unlocked.database_key)
@@ -165,9 +177,9 @@ class Node:
         async with AsyncExitStack() as stack:
             stack.callback(self.store.close)
             stack.callback(self.state.close)
-            self.audit.open()
+            places = self.audit.open()
             stack.callback(self.audit.close)
-            await self._start_rooms(stack)
+            await self._start_rooms(stack, places)
             group = await stack.enter_async_context(asyncio.TaskGroup())
             self.supervisor = Supervisor(group)
             stack.callback(self.supervisor.stop)
@@ -175,21 +187,23 @@ class Node:
             self.supervisor.keep("tending the roster", self.teamwork.tend)
             self.supervisor.keep("following the roster", self.teamwork.follow)
             self.supervisor.keep("signing checkpoints", self.vouching.keep)
+            self.supervisor.keep("keeping the audit log small", self.audit_keeping.keep)
             self.supervisor.keep("reading the configuration", self.reloading.follow)
             self.supervisor.keep("telling who belongs", self.mirror.follow)
             self.record("start")
             ready()
             await self._stopping.wait()
             log.info("stopping: %s", self._stop_reason)
+            self.audit_keeping.tell_links()
             self.record("stop", reason=self._stop_reason)
             await self.vouching.make()
 
-    async def _start_rooms(self, stack: AsyncExitStack) -> None:
+    async def _start_rooms(self, stack: AsyncExitStack, audit: Places) -> None:
         await self.relay.start()
         stack.push_async_callback(self.relay.stop)
         await self.teamwork.load()
         self.relay.apply(self.effective.relay)  # it was made before the team's rules were known
-        await self.vouching.load(await self.read_audit())
+        await self.vouching.load(audit)
         await self._start_content(stack)
         await self._fill_recent()
         self._measure_once()
@@ -296,8 +310,16 @@ class Node:
             log.error("%s was not written to the audit log: %s", act, error.sentence)
             self.unrecorded = f"{error.sentence} Acts since then are not in the audit log."
 
-    async def read_audit(self) -> list[AuditRecord]:
-        return await asyncio.to_thread(read_audit, self.home.audit_log, self._secrets.derive("audit"))
+    async def audit_places(self) -> Places:
+        """Raises CorruptData naming the first bad line of the audit log."""
+        return await asyncio.to_thread(read_places, self.home.audit_log, self._secrets.derive("audit"))
+
+    async def read_audit(self, newest: int | None = None) -> tuple[list[AuditRecord], Event | None]:
+        """The records, all or the newest so many, and the cut before the first, if there is one. Raises
+        CorruptData."""
+        chain = Chain(self.home.audit_log, self._secrets.derive("audit"))
+        records = await asyncio.to_thread(deque, chain, newest)
+        return list(records), chain.places.cut
 
     async def set_config(self, values: Values) -> None:
         """Checked, saved, and applied at once where that is possible. Raises ConfigError."""
@@ -378,6 +400,7 @@ class Node:
             blocks = self.content.usage()
             self.use.blocks_bytes, self.use.blocks_count = blocks.bytes, blocks.blocks
             self.use.pinned_bytes = blocks.pinned_bytes
+        self.use.audit_bytes = self.audit.size_bytes
         self._count_connections()
         now = time.monotonic()
         self.governor.sample(now)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-EVERY_S = 60.0
+EVERY_S = 600.0
 MAX_REASONS = 64
 
 
 class RefusalDigest:
-    """Of each reason at most one record a minute; it says how often the reason came since the last."""
+    """Of each reason at most one record in ten minutes; it says how often the reason came since the last."""
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[float, int]] = {}

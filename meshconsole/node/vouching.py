@@ -31,7 +31,7 @@ from meshconsole.team.checkpoints import Checkpoint, merkle_root, sign_checkpoin
 if TYPE_CHECKING:
     from meshconsole.core.event import Event
     from meshconsole.crypto.bundle import KeyBundle
-    from meshconsole.node.audit import AuditRecord
+    from meshconsole.node.audit import Places
     from meshconsole.node.node import Node
     from meshconsole.node.shelf import Heard
     from meshconsole.team.state import Team
@@ -72,15 +72,15 @@ class Vouching:
         self.set_back = ""
         """Why this home is not what it was, "" if it is. Until it is, this device issues no epochs."""
 
-    async def load(self, records: list[AuditRecord]) -> None:
+    async def load(self, places: Places) -> None:
         """What the watermark and the stored checkpoints say. Raises CorruptData."""
         self.mark = await asyncio.to_thread(read_watermark, self._node.home.watermark, self._key)
-        self.set_back = log_was_set_back(self.mark, records)
+        self.set_back = log_was_set_back(self.mark, places)
         self.roster_changed()
         own = Filter(kinds=frozenset({kinds.CHECKPOINT}), authors=frozenset({self._node.identity.npub}))
         raws = await self._node.relay.query([own], PAGE)
         await self._look_at([decode_event(raw) for raw in raws])
-        self._compare(records)
+        self._compare(places)
 
     def roster_changed(self) -> None:
         """The roster may have caught up with what it was, or name devices that it did not."""
@@ -127,11 +127,11 @@ class Vouching:
         own = self._own
         return own if own is not None and own[0].n > self.mark.forgiven else None
 
-    def _compare(self, records: list[AuditRecord]) -> None:
+    def _compare(self, places: Places) -> None:
         """What this device has signed with the log that it has. A set-back log may have grown longer
         again than it was: what stands at the place decides."""
         for checkpoint, _ in self._to_compare:
-            if checkpoint.n > self.mark.forgiven and not stands_in(checkpoint, records):
+            if checkpoint.n > self.mark.forgiven and not stands_in(checkpoint, places):
                 self.set_back = (
                     f"This device has signed record {checkpoint.audit_seq} of its audit log, as a teammate "
                     "can show, and another record or none stands there now."
@@ -221,6 +221,6 @@ class Vouching:
             arrived, self._arrived = self._arrived, []
             await self._look_at(arrived)
             if self._to_compare and not self.set_back:
-                self._compare(await self._node.read_audit())
+                self._compare(await self._node.audit_places())
                 self._node.control.status_changed()
             await self._shelf.tidy()

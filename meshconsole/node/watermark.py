@@ -17,7 +17,7 @@ from meshconsole.crypto.sealing import seal, unseal
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from meshconsole.node.audit import AuditRecord
+    from meshconsole.node.audit import Places
     from meshconsole.team.checkpoints import Checkpoint
 
 CONTEXT = b"mc/watermark/v1"
@@ -54,21 +54,20 @@ def write_watermark(path: Path, key: bytes, mark: Watermark) -> None:
     write_private(path, seal(key, CONTEXT, msgspec.json.encode(mark)))
 
 
-def log_was_set_back(mark: Watermark, records: list[AuditRecord]) -> str:
+def log_was_set_back(mark: Watermark, places: Places) -> str:
     """What is wrong with the audit log, "" if it still holds what it held."""
     if not mark.audit_seq:
         return ""
-    if len(records) < mark.audit_seq:
-        return f"The audit log ends at record {len(records)}; it had {mark.audit_seq}."
-    if records[mark.audit_seq - 1].digest != mark.audit_head:
+    if places.last < mark.audit_seq:
+        return f"The audit log ends at record {places.last}; it had {mark.audit_seq}."
+    if not places.holds(mark.audit_seq, mark.audit_head):
         return f"Record {mark.audit_seq} of the audit log is not the one that stood there."
     return ""
 
 
-def stands_in(checkpoint: Checkpoint, records: list[AuditRecord]) -> bool:
-    """Whether the log still holds what the checkpoint vouches for."""
-    at = checkpoint.audit_seq
-    return at == 0 or (at <= len(records) and records[at - 1].digest == checkpoint.audit_head)
+def stands_in(checkpoint: Checkpoint, places: Places) -> bool:
+    """Whether the log still holds what the checkpoint vouches for, as far as it goes back."""
+    return places.holds(checkpoint.audit_seq, checkpoint.audit_head)
 
 
 def roster_was_set_back(mark: Watermark, entries: int, epoch: int) -> str:

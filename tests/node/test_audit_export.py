@@ -10,7 +10,8 @@ import pytest
 
 from meshconsole.cli.audit import merge
 from meshconsole.core.errors import CorruptData, Fatal
-from meshconsole.node.audit import GENESIS, AuditLog, AuditRecord, read_audit
+from meshconsole.node.audit import GENESIS, AuditLog, AuditRecord, Places, read_audit
+from meshconsole.node.audit_cut import sign_cut
 from meshconsole.node.audit_export import Export, read_export, write_export
 from meshconsole.team.checkpoints import Checkpoint, sign_checkpoint
 from tests.team.devices import NOW, PROVIDER, identity
@@ -102,3 +103,52 @@ def test_a_moment_that_is_none_does_not_keep_the_rest_from_being_read(
     write_export(tmp_path / "export", Export(me.npub, "alpha", (record,), me.bundle_event(NOW)))
     merge(Namespace(files=[str(tmp_path / "export")], json=False))
     assert "(no such moment) alpha 1 act" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def shortened(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Records 4 to 6 behind a cut, the checkpoint at record 5."""
+    folder = tmp_path_factory.mktemp("shortened")
+    me = identity()
+    places, records = Places(), []
+    for number in range(6):
+        records.append(AuditRecord(number + 1, 100.0, "act", {"n": str(number)}, places.head))
+        places.add(records[-1])
+    covered = Checkpoint(1, 1, 5, records[4].digest, "log", 9, 9, "ab" * 32)
+    write_export(
+        folder / "out",
+        Export(
+            me.npub,
+            "alpha",
+            tuple(records[3:]),
+            me.bundle_event(NOW),
+            sign_checkpoint(me, covered, NOW),
+            sign_cut(me, 3, records[2].digest, NOW),
+        ),
+    )
+    return Path(folder / "out").read_bytes()
+
+
+def test_a_shortened_log_is_checked_from_its_signed_beginning(tmp_path: Path, shortened: bytes) -> None:
+    export, vouched = read(tmp_path, shortened)
+    assert [record.seq for record in export.records] == [4, 5, 6]
+    assert vouched == 5
+    without_checkpoint = b"\n".join(shortened.splitlines()[:-1]) + b"\n"
+    assert read(tmp_path, without_checkpoint)[1] == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda lines: [lines[0], *lines[2:]], 2),
+        (lambda lines: [*lines[:2], *lines[3:]], 3),
+        (lambda lines: [lines[0], lines[1].replace(b'\\"seq\\":3', b'\\"seq\\":2'), *lines[2:]], 2),
+        (lambda lines: [*lines[:3], lines[5]], 3),
+        (lambda lines: [*lines[:3], lines[3].replace(b'"4"', b'"9"'), lines[5]], 4),
+    ],
+)
+def test_the_first_bad_line_of_a_shortened_log_is_named(
+    tmp_path: Path, shortened: bytes, change: Callable[[list[bytes]], list[bytes]], line: int
+) -> None:
+    with pytest.raises(CorruptData, match=f"line {line} "):
+        read(tmp_path, b"\n".join(change(shortened.splitlines())) + b"\n")

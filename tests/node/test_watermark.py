@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meshconsole.core.errors import CorruptData
-from meshconsole.node.audit import AuditLog, AuditRecord, read_audit
+from meshconsole.node.audit import AuditLog, Places, read_places
 from meshconsole.node.refusals import EVERY_S, MAX_REASONS, RefusalDigest
 from meshconsole.node.watermark import (
     Watermark,
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 KEY = bytes([7]) * 32
 
 
-def records(path: Path, *acts: str) -> list[AuditRecord]:
+def places(path: Path, *acts: str) -> Places:
     log = AuditLog(path, KEY)
     log.open()
     for number, act in enumerate(acts):
         log.append(act, 100.0 + number)
     log.close()
-    return read_audit(path, KEY)
+    return read_places(path, KEY)
 
 
 def test_it_reads_back(tmp_path: Path) -> None:
@@ -52,21 +52,21 @@ def test_a_changed_one_is_no_empty_one(tmp_path: Path, damage: bytes) -> None:
 
 
 def test_a_log_that_grew_is_in_order(tmp_path: Path) -> None:
-    first = records(tmp_path / "log", "a", "b")
-    mark = Watermark(2, first[1].digest)
-    assert log_was_set_back(mark, records(tmp_path / "log", "c")) == ""
+    first = places(tmp_path / "log", "a", "b")
+    mark = Watermark(2, first.head)
+    assert log_was_set_back(mark, places(tmp_path / "log", "c")) == ""
 
 
 def test_yesterdays_log_is_noticed(tmp_path: Path) -> None:
-    yesterday = records(tmp_path / "log", "a", "b")
-    today = records(tmp_path / "log", "c")
-    assert "ends at record 2; it had 3" in log_was_set_back(Watermark(3, today[2].digest), yesterday)
+    yesterday = places(tmp_path / "log", "a", "b")
+    today = places(tmp_path / "log", "c")
+    assert "ends at record 2; it had 3" in log_was_set_back(Watermark(3, today.head), yesterday)
 
 
 def test_a_log_that_was_written_anew_is_noticed(tmp_path: Path) -> None:
-    real = records(tmp_path / "log", "a", "removed bravo", "c")
-    other = records(tmp_path / "other", "a", "nothing", "c", "d")
-    assert "Record 2" in log_was_set_back(Watermark(2, real[1].digest), other)
+    real = places(tmp_path / "log", "a", "removed bravo")
+    other = places(tmp_path / "other", "a", "nothing", "c", "d")
+    assert "Record 2" in log_was_set_back(Watermark(2, real.head), other)
 
 
 def test_yesterdays_roster_is_noticed() -> None:
@@ -88,9 +88,10 @@ def test_a_flood_of_refusals_fills_no_log() -> None:
 
 
 def test_what_stands_at_the_place_decides_not_how_long_the_log_is(tmp_path: Path) -> None:
-    old = records(tmp_path / "old", "a", "b", "c")
-    covered = Checkpoint(1, 3, 3, old[2].digest, "log", 0, 0, "ab" * 32)
+    day_before = places(tmp_path / "old", "a", "b")
+    old = places(tmp_path / "old", "c")
+    covered = Checkpoint(1, 3, 3, old.head, "log", 0, 0, "ab" * 32)
     assert stands_in(covered, old)
-    assert not stands_in(covered, old[:2])
-    grown = records(tmp_path / "grown", "a", "b", "other", "d", "e")
+    assert not stands_in(covered, day_before)
+    grown = places(tmp_path / "grown", "a", "b", "other", "d", "e")
     assert not stands_in(covered, grown)
