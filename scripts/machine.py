@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 COMMAND = [sys.executable, "-m", "meshconsole"]
 PASSPHRASE = "a demo passphrase"
 WAIT_S = 30.0
+PORTS = range(20_000, 32_000)
+"""Below those that the system gives away itself, so that a node finds its own free when it starts again."""
 
 
 class Failure(Exception):
@@ -41,15 +45,16 @@ class Machine:
         passphrase: str | None = PASSPHRASE,
         *,
         within: tuple[str, ...] = (),
-        listen: str = "127.0.0.1:0",
+        listen: str = "",
     ) -> None:
         """Without a passphrase the home opens with its key file, which takes less time.
 
         `within` stands before the node's command and must end by becoming it: `ip netns exec NAME`.
+        Unless told where to `listen`, it takes a port of this machine, and keeps it when it starts again.
         """
         self.name = name
         self._within = within
-        self._listen = listen
+        self._listen = listen or f"127.0.0.1:{free_port()}"
         self.environment = dict(os.environ)
         self.environment.pop("MESHCONSOLE_PASSPHRASE", None)
         if passphrase is not None:
@@ -131,6 +136,18 @@ class Machine:
         for push in stream(self.home / "control.sock", Subscribe(fps=10, events=False, blobs=False)):
             if isinstance(push, StatusPush):
                 yield msgspec.to_builtins(push.status)
+
+
+def free_port() -> int:
+    """One that nobody uses at this moment, drawn by the system's own chance: test runs share a seed."""
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise Failure("no port is free")
 
 
 class Listener:

@@ -15,6 +15,7 @@ from meshconsole.core.verdict import Verdict, refuse
 from meshconsole.mesh import network, tending
 from meshconsole.mesh import session as session_module
 from meshconsole.mesh.addresses import Networks
+from meshconsole.mesh.discovery import rungs
 from meshconsole.mesh.happenings import LinkRefused
 from meshconsole.mesh.linking import NOT_OF_THE_TEAM
 from meshconsole.mesh.links import heartbeat
@@ -136,6 +137,17 @@ async def test_a_relay_takes_part_with_ciphertext_only(tmp_path: Path) -> None:
         await pi.until_has(sealed)
         await pi.until(lambda: pi.mesh.status()[0].lag_events == 0)
         assert pi.store.known([plain.id]) == set()
+
+
+async def test_an_address_that_led_to_a_member_is_saved_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that is killed right after it joined finds its teammate again."""
+    monkeypatch.setattr(rungs, "SAVE_S", 3600.0)
+    roster = SmallRoster.of("alice", "bob")
+    async with TestNode("alice", roster, tmp_path) as alice, TestNode("bob", roster, tmp_path) as bob:
+        bob.dial(alice)
+        await bob.until(lambda: bob.addresses.known == {alice.npub: [alice.address]})
 
 
 async def test_a_restarted_node_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SAVE_S = 5.0
+"""At least so long between two savings of the address book. The first comes at once."""
 MAX_TROUBLES = 5
 
 
@@ -63,6 +64,7 @@ class Rungs:
         self._emcon = emcon
         self._may_have_changed = asyncio.Event()
         """Whether mDNS may run: a team, or what may be sent."""
+        self._unsaved = asyncio.Event()
         self._marked: dict[str, bool] = {}
         """By the id of each node that mDNS sees now: whether it carries the team's mark."""
         self._mdns: MdnsRung | None = None
@@ -114,6 +116,8 @@ class Rungs:
     def worked(self, npub: str, address: str) -> None:
         """A dialled address has led to a member."""
         self._book.worked(npub, address)
+        if self._book.is_dirty:
+            self._unsaved.set()
 
     def roster_changed(self) -> None:
         team = self._membership.team
@@ -122,6 +126,7 @@ class Rungs:
             live = {device.npub for device in team.members() if not device.removed}
             for npub in self._book.all().keys() - live:
                 self._book.forget(npub)
+                self._unsaved.set()
         if self._mdns is not None:
             self._mdns.refresh()
 
@@ -154,6 +159,7 @@ class Rungs:
             await asyncio.to_thread(self._store.save, self._book.all())
         except MeshconsoleError as error:
             self._book.is_dirty = True
+            self._unsaved.set()
             log.warning("addresses were not saved: %s", error.sentence)
 
     def lines(self) -> tuple[str, ...]:
@@ -242,8 +248,10 @@ class Rungs:
 
     async def _keep_saving(self) -> None:
         while True:
-            await asyncio.sleep(SAVE_S)
+            await self._unsaved.wait()
+            self._unsaved.clear()
             await self.save()
+            await asyncio.sleep(SAVE_S)
 
 
 def plural(count: int, word: str) -> str:
