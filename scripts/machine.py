@@ -86,13 +86,14 @@ class Machine:
     def json(self, *arguments: str) -> Any:  # noqa: ANN401 - whatever the command prints
         return json.loads(self.command(*arguments, "--json").stdout)
 
-    def start(self, *settings: str) -> None:
+    def start(self, *settings: str, more: tuple[str, ...] = ()) -> None:
+        """`more` are further options of `meshconsole node`."""
         read_end, write_end = os.pipe()
         options = [option for setting in settings for option in ("--set", setting)]
         where = ("--home", str(self.home), "--listen", self._listen)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self._within, *COMMAND, "node", *where, *options, "--ready-fd", str(write_end)],
+                [*self._within, *COMMAND, "node", *where, *options, *more, "--ready-fd", str(write_end)],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

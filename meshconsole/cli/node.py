@@ -33,6 +33,11 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
     add_passphrase_file(parser)
     parser.add_argument("--key-file", metavar="FILE", help="what opens the home, for example on a USB stick")
     parser.add_argument(
+        "--invite-file",
+        metavar="FILE",
+        help="join with the invite in it, as soon as that works; then wipe it",
+    )
+    parser.add_argument(
         "--ready-fd", type=int, metavar="FD", help="gets one line, 'ready ADDRESS', once serving"
     )
 
@@ -64,6 +69,7 @@ def node(parsed: argparse.Namespace) -> int:
         listen=parsed.listen,
         ready_fd=parsed.ready_fd,
         keyfile=keyfile,
+        invite_file=Path(parsed.invite_file).absolute() if parsed.invite_file else None,
     )
 
 

@@ -55,6 +55,10 @@ class LockedHome:
             self._serving.set_exception(_in_one_sentence(error))
             self._serving.exception()  # there may be nobody who waits any more
 
+    async def pulse(self) -> str:
+        """For the service manager: it lives, and this is what it waits for."""
+        return f"locked. {HOW_TO_OPEN}"
+
     def status(self) -> NodeStatus:
         raise Refused("auth-required", LOCKED, hint=HOW_TO_OPEN)
 

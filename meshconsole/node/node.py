@@ -7,6 +7,7 @@ stop: the other way round. The life of an event and of a file is told in docs/ar
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from meshconsole.control.messages import Notice
 from meshconsole.core import kinds
 from meshconsole.core.config import RELOADABLE, changed_keys, with_values
-from meshconsole.core.errors import Fatal
+from meshconsole.core.errors import Fatal, MeshconsoleError
 from meshconsole.core.event import decode_event
 from meshconsole.core.verdict import ACCEPTED
 from meshconsole.crypto.self_test import sound_provider
@@ -40,7 +41,7 @@ from meshconsole.node.membership import Membership
 from meshconsole.node.mirror import RosterMirror
 from meshconsole.node.recent import RecentEvents
 from meshconsole.node.reloading import Reloading
-from meshconsole.node.report import node_status
+from meshconsole.node.report import node_status, pulse_line
 from meshconsole.node.setup import make_identity, open_store
 from meshconsole.node.state import Cursors, KnownAddresses, NodeState
 from meshconsole.node.supervisor import Supervisor
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from meshconsole.crypto.keystore import Secrets
     from meshconsole.mesh.service import Mesh
     from meshconsole.node.audit import AuditRecord, Places
+    from meshconsole.node.first_boot import InviteFile
     from meshconsole.relay.lists import Lists
     from meshconsole.relay.store import EvictionClass
     from meshconsole.team.rules import Rules
@@ -147,6 +149,8 @@ class Node:
         self.has_passphrase = unlocked.by_passphrase
         self._secrets = unlocked
         self.reloading = Reloading(self)
+        self.invite_file: InviteFile | None = None
+        self._is_ready = False
         self.unrecorded = ""
         """Why the audit log is behind, if it is."""
         self._stopping = asyncio.Event()
@@ -190,7 +194,10 @@ class Node:
             self.supervisor.keep("keeping the audit log small", self.audit_keeping.keep)
             self.supervisor.keep("reading the configuration", self.reloading.follow)
             self.supervisor.keep("telling who belongs", self.mirror.follow)
+            if self.invite_file is not None:
+                self.supervisor.keep("using the invite file", self.invite_file.use)
             self.record("start")
+            self._is_ready = True
             ready()
             await self._stopping.wait()
             log.info("stopping: %s", self._stop_reason)
@@ -301,6 +308,16 @@ class Node:
 
     def status(self) -> NodeStatus:
         return node_status(self)
+
+    async def pulse(self) -> str:
+        """A line about the node, once its event store has answered a question: it lives.
+
+        A store that is out of reach is no reason to start this process anew.
+        """
+        if self._is_ready:
+            with contextlib.suppress(MeshconsoleError):
+                await self.relay.query([Filter(limit=1)], 1)
+        return pulse_line(self.status()) if self._is_ready else "starting"
 
     def record(self, act: str, **detail: str) -> None:
         """A full disk must not undo what was done: it is told instead."""

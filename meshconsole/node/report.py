@@ -46,6 +46,14 @@ def node_status(node: Node) -> NodeStatus:
     )
 
 
+def pulse_line(status: NodeStatus) -> str:
+    """What a service manager shows of it."""
+    linked = sum(1 for peer in status.peers if peer.links)
+    peers = f"{linked} peer{'' if linked == 1 else 's'} linked"
+    worst = next((item for item in status.health if item.severity == "critical"), None)
+    return f"{peers}, {status.storage.events_count:,} events" + (f"; {worst.text}" if worst else "")
+
+
 def _team_status(team: Team | None, npub: str) -> TeamStatus | None:
     if team is None:
         return None

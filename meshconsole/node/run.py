@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
+import os
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from meshconsole.control.server import ControlServer
 from meshconsole.core.errors import Fatal, MeshconsoleError
 from meshconsole.node.config_file import load_config
+from meshconsole.node.first_boot import InviteFile
 from meshconsole.node.governor import lower_priority
 from meshconsole.node.lock import HomeLock
 from meshconsole.node.locked import LockedHome
+from meshconsole.node.logs import set_up_logging, stop_logging
 from meshconsole.node.memory import allow_many_files, give_back, keep_memory_private, use_few_arenas
+from meshconsole.node.service_manager import ServiceManager
 from meshconsole.node.setup import open_keystore
 from meshconsole.node.wipe import finish_wipe, wipe_is_owed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from meshconsole.core.config import Config
@@ -31,7 +37,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOG_BYTES = 1_000_000
 SETTLED_S = 3.0
 """After the start: discovery has begun by then."""
 GC_THRESHOLDS = (50_000, 20, 50)
@@ -51,11 +56,13 @@ def run_node(
     log_to_file: bool = False,
     on_ready: Callable[[], None] | None = None,
     keyfile: Path | None = None,
+    invite_file: Path | None = None,
 ) -> int:
     """0 after a clean stop, or after a wipe. Raises MeshconsoleError before the node serves.
 
     A home that nothing given here opens waits for `meshconsole unlock`. `ready_fd` gets one line,
-    "ready ADDRESS", once the node serves; `on_ready` is called once its control socket answers.
+    "ready ADDRESS", once the node serves; `on_ready` is called once its control socket answers. The
+    invite in `invite_file` is used as soon as it can be, and then wiped.
     """
     if listen is not None:
         settings = [*settings, f"node.listen={listen}"]
@@ -64,21 +71,22 @@ def run_node(
     go_on_with_wipe(home)
     reread = partial(load_config, home, settings)
     config = reread()
-    _set_up_logging(home, config, log_to_file)
+    set_up_logging(home, config.log.level, to_file=log_to_file)
     use_few_arenas()
     keep_memory_private()
     allow_many_files()
+    start = Start(reread, ServiceManager.of_process(os.environ, os.getpid()), ready_fd, on_ready, invite_file)
     with HomeLock(home):
         unlocked = open_keystore(home, passphrase, keyfile)
         lower_priority(config.limits.performance_mode)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         try:
-            return asyncio.run(_serve(home, config, unlocked, ready_fd, on_ready, reread))
+            return asyncio.run(_serve(home, config, unlocked, start))
         except BaseExceptionGroup as group:
             raise _first_cause(group) from group
         finally:
             if wipe_is_owed(home):
-                _stop_logging()
+                stop_logging()
                 finish_wipe(home)
 
 
@@ -93,31 +101,36 @@ def go_on_with_wipe(home: Home) -> None:
         )
 
 
-async def _serve(
-    home: Home,
-    config: Config,
-    unlocked: Secrets | None,
-    ready_fd: int | None,
-    on_ready: Callable[[], None] | None,
-    reread: Callable[[], Config],
-) -> int:
+@dataclass(frozen=True)
+class Start:
+    """How the node was started: who waits for it, and what it reads again."""
+
+    reread: Callable[[], Config]
+    manager: ServiceManager
+    ready_fd: int | None = None
+    on_ready: Callable[[], None] | None = None
+    invite_file: Path | None = None
+
+
+async def _serve(home: Home, config: Config, unlocked: Secrets | None, start: Start) -> int:
     locked = LockedHome(home)
     control = ControlServer(home.control_socket, locked, time.monotonic)
     if unlocked is not None:
-        return await _serve_open(home, config, unlocked, control, ready_fd, on_ready, reread)
+        return await _serve_open(home, config, unlocked, control, start)
     stop_on_signals(locked.request_stop)
     await control.start()
     try:
         log.info("locked; it opens with: meshconsole unlock")
-        if on_ready is not None:
-            on_ready()
-        unlocked = await locked.wait()
+        start.manager.ready("locked; it opens with: meshconsole unlock")
+        if start.on_ready is not None:
+            start.on_ready()
+        async with _watched(start.manager, locked.pulse):
+            unlocked = await locked.wait()
         if unlocked is None:
+            start.manager.stopping()
             return 0
         try:
-            return await _serve_open(
-                home, config, unlocked, control, ready_fd, on_ready, reread, locked.served
-            )
+            return await _serve_open(home, config, unlocked, control, start, locked.served)
         except BaseException as error:
             locked.failed(error)
             raise
@@ -130,39 +143,62 @@ async def _serve_open(
     config: Config,
     unlocked: Secrets,
     control: ControlServer,
-    ready_fd: int | None,
-    on_ready: Callable[[], None] | None,
-    reread: Callable[[], Config],
+    start: Start,
     served: Callable[[], None] = lambda: None,
 ) -> int:
     from meshconsole.node.node import Node
 
     node = Node(home, config, unlocked, control)
-    node.reloading.reread = reread
+    node.reloading.reread = start.reread
+    if start.invite_file is not None:
+        node.invite_file = InviteFile(start.invite_file, node.teamwork.join, node.teamwork.name)
     loop = asyncio.get_running_loop()
-    stop_on_signals(node.request_stop)
-    if not sys.stdin.isatty():  # on a terminal it means that the terminal is gone
+
+    def stop(reason: str) -> None:
+        start.manager.stopping()
+        node.request_stop(reason)
+
+    stop_on_signals(stop)
+    if not sys.stdin.isatty():
         loop.add_signal_handler(signal.SIGHUP, node.reloading.ask)
 
     def ready() -> None:
         served()
         loop.call_later(SETTLED_S, _settle)
-        log.info("serving on %s", ", ".join(node.addresses))
-        if ready_fd is not None:
-            with open(ready_fd, "w") as pipe:
+        addresses = ", ".join(node.addresses)
+        log.info("serving on %s", addresses)
+        start.manager.ready(f"serving on {addresses}")
+        if start.ready_fd is not None:
+            with open(start.ready_fd, "w") as pipe:
                 print("ready", *node.addresses, file=pipe)
-        if on_ready is not None:
-            on_ready()
+        if start.on_ready is not None:
+            start.on_ready()
 
-    await node.run(ready)
+    async with _watched(start.manager, node.pulse):
+        await node.run(ready)
     log.info("stopped")
     return 0
 
 
+@contextlib.asynccontextmanager
+async def _watched(manager: ServiceManager, pulse: Callable[[], Awaitable[str]]) -> AsyncIterator[None]:
+    """The watchdog is fed from here on: what starts slowly is alive too."""
+    watching = asyncio.create_task(manager.watch(pulse))
+    try:
+        yield
+    finally:
+        watching.cancel()
+
+
 def stop_on_signals(stop: Callable[[str], None]) -> None:
+    """SIGHUP only where it means that the terminal is gone; a service manager means "read it again"."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, signal.Signals(number).name)
+    if sys.stdin.isatty():
+        loop.add_signal_handler(signal.SIGHUP, stop, "SIGHUP")
+    else:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _settle() -> None:
@@ -171,29 +207,6 @@ def _settle() -> None:
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     give_back()
-
-
-def _set_up_logging(home: Home, config: Config, to_file: bool) -> None:
-    handler: logging.Handler
-    if to_file:
-        from logging.handlers import RotatingFileHandler  # it loads pickle
-
-        handler = RotatingFileHandler(home.log, maxBytes=LOG_BYTES, backupCount=1)
-    else:
-        handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
-    logging.getLogger("meshconsole").setLevel(config.log.level.upper())
-
-
-def _stop_logging() -> None:
-    """What is destroyed must not be written anew."""
-    root = logging.getLogger()
-    for handler in root.handlers:
-        handler.close()
-    root.handlers[:] = [logging.NullHandler()]
 
 
 def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -51,6 +51,11 @@ class Teamwork:
         if refused is not None:
             raise Refused(refused.code, refused.sentence)
 
+    def name(self) -> str:
+        """Of the team that this device belongs to, "" for none."""
+        team = self._node.membership.team
+        return "" if team is None else team.name
+
     async def join(self, text: str) -> str:
         """Joins the team that an invite names. Returns its name. Raises Refused, Unavailable, Fatal."""
         if self._node.membership.team is not None:

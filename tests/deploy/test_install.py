@@ -1,0 +1,77 @@
+"""The scripts of an installation, on a folder that stands for a machine."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FIRST_BOOT = ROOT / "deploy" / "first-boot"
+INSTALL = ROOT / "deploy" / "install"
+STAND_IN = """\
+#!/bin/sh
+echo "$@" >> "$STATE/asked"
+mkdir -p "$STATE/node"
+: > "$STATE/node/keystore"
+"""
+
+
+def _first_boot(tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    command = tmp_path / "meshconsole"
+    command.write_text(
+        '#!/bin/sh\necho "$@" >> "$STATE/asked"\nmkdir -p "$STATE/node"; : > "$STATE/node/keystore"\n'
+    )
+    command.chmod(0o755)
+    environment = os.environ | {
+        "STATE": str(tmp_path / "state"),
+        "BOOT_FOLDERS": f"{tmp_path / 'firmware'} {tmp_path / 'boot'}",
+        "NODE_USER": getpass.getuser(),
+        "MESHCONSOLE": str(command),
+        "INIT_OPTIONS": "--set limits.performance_mode=saver",
+    }
+    return subprocess.run([str(FIRST_BOOT)], env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(shutil.which("shred") is None, reason="shred is missing: apt install coreutils")
+def test_the_first_boot_takes_the_invite_off_the_card_and_makes_a_home(tmp_path: Path) -> None:
+    (tmp_path / "boot").mkdir()
+    invite = tmp_path / "boot" / "meshconsole-invite.txt"
+    invite.write_text("mc1:abc\n")
+    done = _first_boot(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    taken = tmp_path / "state" / "invite"
+    assert taken.read_text() == "mc1:abc\n"
+    assert taken.stat().st_mode & 0o777 == 0o600
+    assert not invite.exists()
+    asked = (tmp_path / "state" / "asked").read_text()
+    assert asked.startswith(f"init --yes --home {tmp_path / 'state' / 'node'} --name ")
+    assert asked.endswith("--set limits.performance_mode=saver\n")
+
+
+def test_later_boots_leave_the_home_alone_and_tell_the_card_what_was_wrong(tmp_path: Path) -> None:
+    (tmp_path / "boot").mkdir()
+    _first_boot(tmp_path)
+    (tmp_path / "state" / "invite.problem.txt").write_text("This invite was used.\n")
+    done = _first_boot(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "boot" / "meshconsole-problem.txt").read_text() == "This invite was used.\n"
+    assert (tmp_path / "state" / "asked").read_text().count("init") == 1
+
+
+def test_a_dry_run_of_the_installation_touches_nothing(tmp_path: Path) -> None:
+    environment = os.environ | {"ROOT": str(tmp_path)}
+    done = subprocess.run(
+        [str(ROOT / "deploy" / "install"), "--dry-run"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "+ install -m 0644" in done.stdout
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,93 @@
+"""A node under a service manager: it says when it is ready, lives, reads its settings again and stops."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from scripts.machine import PASSPHRASE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from scripts.machine import Machine
+
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
+
+
+@pytest.fixture
+def heard(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(str(tmp_path / "notify"))
+        channel.settimeout(30)
+        yield channel
+
+
+def said(channel: socket.socket, line: str) -> dict[str, str]:
+    """The next message that begins with `line`, by name."""
+    while True:
+        message = channel.recv(4096).decode()
+        if message.startswith(line):
+            return dict(part.split("=", 1) for part in message.splitlines())
+
+
+def test_it_is_ready_lives_and_stops(machine: Callable[[str], Machine], heard: socket.socket) -> None:
+    node = machine("alpha")
+    node.command("init", "--yes", "--name", "alpha", "--team", "Falcon")
+    node.environment |= {"NOTIFY_SOCKET": heard.getsockname(), "WATCHDOG_USEC": "400000"}
+    node.start()
+    assert said(heard, "READY=1")["STATUS"] == f"serving on {node.address}"
+    assert said(heard, "WATCHDOG=1")["STATUS"].startswith("0 peers linked, ")
+    node.command("status")  # a command of the same user must not speak for the node
+    assert node.process is not None
+    node.process.send_signal(signal.SIGHUP)
+    node.wait("reading again", lambda _: "was read again" in node.log.read_text())
+    node.process.send_signal(signal.SIGTERM)
+    said(heard, "STOPPING=1")
+    assert node.process.wait(timeout=5) == 0
+
+
+def test_a_locked_node_is_ready_too_and_a_reload_does_not_end_it(
+    machine: Callable[..., Machine], heard: socket.socket
+) -> None:
+    node = machine("alpha", passphrase=PASSPHRASE)
+    node.command("init", "--yes", "--name", "alpha")
+    environment = node.environment | {"NOTIFY_SOCKET": heard.getsockname(), "WATCHDOG_USEC": "400000"}
+    del environment["MESHCONSOLE_PASSPHRASE"]
+    locked = subprocess.Popen(
+        [sys.executable, "-m", "meshconsole", "node", "--home", str(node.home), "--listen", "127.0.0.1:0"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        assert "meshconsole unlock" in said(heard, "READY=1")["STATUS"]
+        locked.send_signal(signal.SIGHUP)
+        said(heard, "WATCHDOG=1")
+        assert locked.poll() is None
+        node.command("unlock")
+        assert said(heard, "READY=1")["STATUS"].startswith("serving on ")
+        locked.send_signal(signal.SIGTERM)
+        assert locked.wait(timeout=5) == 0
+    finally:
+        locked.kill()
+        locked.wait()
+
+
+def test_an_invite_in_a_file_lets_a_headless_node_in(
+    tmp_path: Path, alpha: Machine, machine: Callable[[str], Machine]
+) -> None:
+    pi = machine("pi")
+    pi.command("init", "--yes", "--name", "pi")
+    invite = tmp_path / "invite"
+    invite.write_text(json.loads(alpha.command("team", "invite", "--role", "relay", "--json").stdout)["text"])
+    pi.start(more=("--invite-file", str(invite)))
+    pi.wait("joining", lambda status: status["team"] is not None and status["team"]["role"] == "relay")
+    pi.wait("a link", lambda status: any(peer["links"] for peer in status["peers"]))
+    assert not invite.exists()
