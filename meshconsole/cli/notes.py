@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from meshconsole.cli import filters
 from meshconsole.cli.ask import ask, ask_for
@@ -14,6 +14,7 @@ from meshconsole.control.messages import CountsData, EventsData, SendNote
 from meshconsole.control.relay import Export, Import, ImportLines
 from meshconsole.control.team import SendDirect, SendPlain
 from meshconsole.core.errors import Fatal, Refused
+from meshconsole.core.precedence import PrecedenceName
 
 if TYPE_CHECKING:
     import argparse
@@ -41,6 +42,12 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
             action="store_true",
             help="with --to NPUB: to a plain Nostr client (NIP-17); NOT post-quantum",
         )
+        parser.add_argument(
+            "--precedence",
+            choices=get_args(PrecedenceName),
+            default="routine",
+            help="how urgent a note to the team is; everybody on the way sees that",
+        )
         parser.add_argument("text", nargs="*", help="the note; - or nothing reads it from input")
     elif command == "import":
         add_import(parser)
@@ -66,10 +73,12 @@ def send(parsed: argparse.Namespace) -> None:
     if not text.strip():
         raise Fatal("There is nothing to send: the note is empty.", exit_code=2)
     home = home_of(parsed.home)
+    if parsed.to and parsed.precedence != "routine":
+        raise Fatal("Only notes to the whole team have a precedence.", exit_code=2)
     if parsed.plain:
         reply = ask(home, SendPlain(_npub(parsed.to), text))
     else:
-        reply = ask(home, _to_one(home, parsed.to, text) if parsed.to else SendNote(text))
+        reply = ask(home, _to_one(home, parsed.to, text) if parsed.to else SendNote(text, parsed.precedence))
     if parsed.json:
         print_json(reply.data.events if isinstance(reply.data, EventsData) else ())
     else:

@@ -136,12 +136,17 @@ def _peer_row(peer: PeerStatus, now: float) -> tuple[str, ...]:
         peer.name,
         peer.state,
         peer.role,
-        "+".join(link.path for link in peer.links) or "-",
+        _path(peer),
         f"{min(rtts):.0f} ms" if rtts else "-",
         duration_in_words(now - peer.last_heard) if peer.last_heard is not None else "never",
         _lag(peer),
         "; ".join(filter(None, notes)),
     )
+
+
+def _path(peer: PeerStatus) -> str:
+    paths = "+".join(link.path for link in peer.links) or "-"
+    return paths if peer.carries == "full" else f"{paths} ({peer.carries})"
 
 
 def _lag(peer: PeerStatus) -> str:

@@ -31,6 +31,7 @@ from meshconsole.control.relay import (
 from meshconsole.control.team import InviteData, InvitesData, ListInvites, ListRoster, RosterData, TeamCommand
 from meshconsole.control.wire import AbsolutePath, Cid, Message, RequestId, Text
 from meshconsole.core.errors import MeshconsoleError, Refused
+from meshconsole.core.precedence import PrecedenceName  # noqa: TC001 - msgspec reads the annotation
 from meshconsole.core.status import (  # noqa: TC001 - msgspec reads the annotations
     BlobView,
     EventView,
@@ -67,6 +68,7 @@ class SendNote(Message, frozen=True):
     """To the team, sealed. Answered with `EventsData` holding the one event."""
 
     text: Text
+    precedence: PrecedenceName = "routine"
 
 
 class AddBlob(Message, frozen=True):

@@ -13,6 +13,9 @@ import msgspec
 
 PeerState = Literal["up", "suspect", "connecting", "down"]
 PathName = Literal["websocket", "webrtc", ""]
+LinkClass = Literal["full", "events only", "flash only"]
+LINK_CLASSES: tuple[LinkClass, ...] = ("full", "events only", "flash only")
+"""What a link carries, the most first."""
 Severity = Literal["info", "warning", "critical"]
 BlobState = Literal["here", "partial", "elsewhere", "fetching", "failed"]
 
@@ -66,6 +69,8 @@ class PeerStatus(Frozen, frozen=True):
     """Events the peer holds that have not been taken over yet; None while unknown."""
     lag_bytes: int | None = None
     """Bytes of those of them that the peer has offered so far."""
+    carries: LinkClass = "full"
+    """What its link is good enough for; what it is not good for waits."""
     capabilities: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     last_error: str = ""

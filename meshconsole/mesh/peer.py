@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meshconsole.core.kinds import GIFT_WRAP, MEMBERSHIP_KINDS, TEAM_KINDS
+from meshconsole.core.precedence import Precedence
 from meshconsole.mesh.comparing import Comparing, Gather, TakeStep
 from meshconsole.mesh.known import KnownIds
 from meshconsole.mesh.messages import Ack, Batch, Compare, Compared, Fill, Live, Need, Sync, Want
@@ -52,7 +53,7 @@ class PeerSync:
     serving: Serving
     taking: Taking
     known: KnownIds
-    live_outbox: list[Live]
+    live_outbox: list[tuple[Precedence, Live]]
 
     @classmethod
     def make(
@@ -95,16 +96,17 @@ class PeerSync:
                 self.serving.compared(message, now)
 
     def send_live(self, events: Iterable[Row]) -> None:
-        """Ephemeral events, or fresh ones while a backlog is being sent. Droppable by the shell.
+        """Ephemeral events, urgent ones, and fresh ones while a backlog is being sent. Droppable by the
+        shell.
 
         A fresh event that is sent here is not counted as known to the peer: if its store refuses it for
         now, only the log brings it again.
         """
-        fresh = tuple(
-            row.raw for row in events if row.id not in self.known and self.serving.may_have(row.kind)
-        )
-        if fresh:
-            self.live_outbox.append(Live(fresh))
+        for row in events:
+            if row.id not in self.known and self.serving.may_have(row.kind):
+                # Fresh events go before the log, whatever they are.
+                precedence = min(row.precedence, Precedence.PRIORITY)
+                self.live_outbox.append((precedence, Live((row.raw,))))
 
     def stored(self, head: int, now: float, event_id: bytes = b"") -> None:
         """This node's log has grown, by that event."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshconsole.core.config import capabilities
 from meshconsole.core.errors import Refused
+from meshconsole.core.precedence import Precedence, precedence_of
 from meshconsole.mesh.asked import Asked
 from meshconsole.mesh.datachannels import DataChannels
 from meshconsole.mesh.dialling import Dialler
@@ -263,7 +264,10 @@ class Mesh:
         """An event was taken in here, from whomever: passes it on to the peers that lack it."""
         event = stored.event
         is_local = not is_from_a_link(stored.via) and stored.via != VIA_SHARED
-        row = Row(stored.seq, bytes.fromhex(event.id), event.kind, stored.raw, push=is_local)
+        precedence = precedence_of(event.kind, stored.raw)
+        # What is urgent goes at once beside the log, which then need not push it as well.
+        push = is_local and precedence > Precedence.PRIORITY
+        row = Row(stored.seq, bytes.fromhex(event.id), event.kind, stored.raw, push, precedence)
         sessions = self._links.sessions.values()
         if stored.seq:
             self._around.settled.add(row.id)

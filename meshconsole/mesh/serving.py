@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import RemoteError
 from meshconsole.core.kinds import CONTROL_KINDS
+from meshconsole.core.precedence import Precedence
 from meshconsole.mesh.messages import OFFER, Ack, Batch, Compared, Fill, Need, Sync, Want
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Row:
     kind: int
     raw: bytes
     push: bool = False
+    precedence: Precedence = Precedence.ROUTINE
 
 
 @dataclass(slots=True, frozen=True)
@@ -126,6 +128,7 @@ class Serving:
     """A comparison stands in for the log up to its snapshot's head: the peer's cursor stays meanwhile."""
     _checking: bool = False
     """What a comparison found is not all acknowledged yet."""
+    _is_held: bool = False
     _sent_before: int = 0
     _told_behind: int = 0
     _catching_up: bool = False
@@ -168,6 +171,11 @@ class Serving:
         """The peer may lack what its cursor has passed over."""
         if self.stream is not None:
             self.comparing.soon(now)
+
+    def hold(self, is_held: bool, now: float) -> None:
+        """Whether the link is too poor for the log: nothing is sent until it is better."""
+        self._is_held = is_held
+        self._proceed(now)
 
     def control(self, epoch: int, rows: Iterable[Row], now: float) -> None:
         """Answers ReadControl. The rows' seq does not matter: they do not move the cursor."""
@@ -300,7 +308,9 @@ class Serving:
     def handle_timer(self, now: float) -> None:
         due = self.comparing.due
         if due is not None and now >= due and self.stream is not None:
-            if self.comparing.is_busy:
+            if self._is_held:
+                self.comparing.soon(now)
+            elif self.comparing.is_busy:
                 self.comparing.give_up()
                 self._compared(now)
             else:
@@ -362,7 +372,7 @@ class Serving:
         return self._catching_up or len(self._pending) >= READ_ROWS or any(row.push for row in self._pending)
 
     def _has_room(self) -> bool:
-        return self._held < WINDOW_BYTES and len(self._flights) < WINDOW_BATCHES
+        return not self._is_held and self._held < WINDOW_BYTES and len(self._flights) < WINDOW_BATCHES
 
     def _drop_unwanted(self) -> None:
         while self._pending and not self._is_wanted(self._pending[0]):

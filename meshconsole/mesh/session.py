@@ -7,11 +7,14 @@ and not a silent one); when that goes, the streams move to another at once and n
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import MeshconsoleError, RemoteError
-from meshconsole.mesh.links.frames import Channel, Frame, Precedence
+from meshconsole.core.precedence import Precedence
+from meshconsole.mesh.bandwidth import Bandwidth
+from meshconsole.mesh.links.frames import Channel, Frame
 from meshconsole.mesh.links.pipe import PipeClosed
 from meshconsole.mesh.messages import (
     Ack,
@@ -33,9 +36,12 @@ from meshconsole.mesh.syncing import Syncing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from meshconsole.core.status import LinkClass
     from meshconsole.mesh.links.link import Link
     from meshconsole.mesh.serving import Row
     from meshconsole.mesh.syncing import Surroundings
+
+log = logging.getLogger(__name__)
 
 CHECK_S = 1.0
 MAX_BLOCKS_BYTES = 2 * 1024 * 1024
@@ -68,6 +74,10 @@ class PeerSession:
         self._blocks_more = asyncio.Event()
         self._blocks_less = asyncio.Event()
         self._choosing = asyncio.Lock()
+        self._bandwidth = Bandwidth()
+        self._measured: Link | None = None
+        """The link that it was measured of."""
+        self._is_attached = False
 
     async def run(self) -> None:
         """The session's loops; cancelled when the last link is gone."""
@@ -83,6 +93,11 @@ class PeerSession:
         """The link that traffic should take now."""
         usable = [link for link in self.links if link.closed is None]
         return min(usable, key=_rank, default=None)
+
+    @property
+    def carries(self) -> LinkClass:
+        """What the best link is good enough for."""
+        return self._bandwidth.carries
 
     @property
     def trouble(self) -> str:
@@ -205,7 +220,10 @@ class PeerSession:
         """An event has come into this node's log."""
         now = self._around.now()
         self.sync.stored(row.seq, now, row.id)
-        if row.push and self.sync.serving.is_backlogged(now):
+        carries = self._bandwidth.carries
+        if row.precedence <= (Precedence.IMMEDIATE if carries == "flash only" else Precedence.PRIORITY) or (
+            row.push and carries != "flash only" and self.sync.serving.is_backlogged(now)
+        ):
             self.sync.send_live([row])
         self._syncing.pump()
 
@@ -222,8 +240,8 @@ class PeerSession:
     async def send_blocks(self, message: bytes) -> None:
         """Raises PipeClosed when the last link has gone."""
         best = self.best
-        if best is None:
-            raise PipeClosed("The peer has no link.")
+        if best is None or not self._is_attached:
+            raise PipeClosed("The peer has no link that carries blocks.")
         await best.send(Channel.BLOCKS, Precedence.BULK, message)
 
     def _post(self) -> None:
@@ -231,10 +249,10 @@ class PeerSession:
         self._post_stream(sync.taking.outbox, self._take_link)
         self._post_stream(sync.take_served(), self._serve_link)
         best = self.best
-        for live in sync.live_outbox:
+        for precedence, live in sync.live_outbox:
             # Droppable: ephemeral events may be lost, others come by the log.
             if best is not None:
-                best.post(Channel.EVENTS, Precedence.PRIORITY, encode(live))
+                best.post(Channel.EVENTS, precedence, encode(live))
         sync.live_outbox.clear()
 
     def _post_stream(self, outbox: list[Sync], link: Link | None) -> None:
@@ -254,7 +272,7 @@ class PeerSession:
         while True:
             while self._blocks:
                 link, message = self._blocks[0]
-                if content is not None and link in self.links:
+                if content is not None and link in self.links and self._is_attached:
                     try:
                         await content.receive(self.npub, message)
                     except MeshconsoleError as error:
@@ -270,13 +288,35 @@ class PeerSession:
         while True:
             await asyncio.sleep(CHECK_S)
             await self.choose()
+            self._measure()
+
+    def _measure(self) -> None:
+        """What is the best link good for? Blocks stop where it carries events only, the log where it
+        carries flash only."""
+        link, before = self.best, self.carries
+        if link is None:
+            return
+        if link is not self._measured:
+            self._measured, self._bandwidth = link, Bandwidth()
+        now = self._around.now()
+        carries = self._bandwidth.sample(now, link.bytes_out, waiting=link.is_busy, rtt_s=link.rtt_s)
+        if carries == before:
+            return
+        log.info("the link with %s carries %s", self.npub[:8], carries)
+        link.narrow(carries != "full")
+        self.sync.serving.hold(carries == "flash only", now)
+        self._detach()
+        self._attach()
+        self._syncing.pump()
 
     def _attach(self) -> None:
-        if self._around.content is not None:
+        if self._around.content is not None and self.carries == "full" and not self._is_attached:
+            self._is_attached = True
             self._around.content.attach(self.npub, self.send_blocks, lambda _cid: True)
 
     def _detach(self) -> None:
-        if self._around.content is not None:
+        if self._around.content is not None and self._is_attached:
+            self._is_attached = False
             self._around.content.detach(self.npub)
 
 

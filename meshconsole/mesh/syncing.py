@@ -112,9 +112,11 @@ class Syncing:
         self._serve_asks: deque[Ask] = deque()
         self._take_asks: deque[Ask] = deque()
         self._compare_asks: deque[Ask] = deque()
+        self._live_asks: deque[Ask] = deque()
         self._serve_more = asyncio.Event()
         self._take_more = asyncio.Event()
         self._compare_more = asyncio.Event()
+        self._live_more = asyncio.Event()
         self._responder: tuple[tuple[int, int], Responder] | None = None
         self._take_less = asyncio.Event()
         self._timer = asyncio.Event()
@@ -129,6 +131,9 @@ class Syncing:
             elif isinstance(ask, Gather | TakeStep | AnswerCompare):
                 self._compare_asks.append(ask)
                 self._compare_more.set()
+            elif isinstance(ask, StoreLive):
+                self._live_asks.append(ask)
+                self._live_more.set()
             else:
                 self._take_asks.append(ask)
                 self._take_more.set()
@@ -136,7 +141,7 @@ class Syncing:
 
     async def has_room(self) -> None:
         """Returns when what came in lately has been dealt with, mostly."""
-        while len(self._take_asks) > MAX_ASKS:
+        while max(len(self._take_asks), len(self._live_asks)) > MAX_ASKS:
             self._take_less.clear()
             await self._take_less.wait()
 
@@ -144,6 +149,7 @@ class Syncing:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._work(self._serve_asks, self._serve_more, self._serve))
             group.create_task(self._work(self._take_asks, self._take_more, self._take))
+            group.create_task(self._work(self._live_asks, self._live_more, self._take))
             group.create_task(self._work(self._compare_asks, self._compare_more, self._compare))
             group.create_task(self._keep_time())
 

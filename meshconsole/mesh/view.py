@@ -50,6 +50,7 @@ def peer_status(
         last_heard=record.last_heard,
         lag_events=lag[0] if lag is not None else None,
         lag_bytes=lag[1] if lag is not None else None,
+        carries=session.carries if session is not None else "full",
         capabilities=tuple(safe(word, 32) for word in record.capabilities),
         addresses=tuple(safe(address, 80) for address in record.addresses)
         or tuple(c.address for c in candidates),

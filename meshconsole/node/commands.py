@@ -54,8 +54,8 @@ class Commands:
                 return m.done(data=m.EventsData(self._node.recent.newest(limit, wanted)))
             case m.ListBlobs():
                 return m.done(data=m.BlobsData(self._files().views()))
-            case m.SendNote(text=text):
-                return await self._messaging.note(text)
+            case m.SendNote(text=text, precedence=precedence):
+                return await self._messaging.note(text, precedence)
             case SendDirect(npub=npub, text=text):
                 return await self._messaging.direct(npub, text)
             case SendPlain(npub=npub, text=text):

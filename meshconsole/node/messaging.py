@@ -12,6 +12,7 @@ from meshconsole.team.plain import wrap_message
 
 if TYPE_CHECKING:
     from meshconsole.core.event import Event
+    from meshconsole.core.precedence import PrecedenceName
     from meshconsole.node.governing import Governing
     from meshconsole.node.node import Node
 
@@ -24,10 +25,10 @@ class Messaging:
         self._node = node
         self._governing = governing
 
-    async def note(self, text: str) -> m.Reply:
+    async def note(self, text: str, precedence: PrecedenceName = "routine") -> m.Reply:
         if not text.strip():
             raise Refused("invalid", "The note is empty.")
-        return await self._publish(self._governing.team().seal_note(text, _now()), "Sent.")
+        return await self._publish(self._governing.team().seal_note(text, _now(), precedence), "Sent.")
 
     async def direct(self, npub: str, text: str) -> m.Reply:
         event = self._governing.team().seal_direct(npub, text, _now())

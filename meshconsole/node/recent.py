@@ -16,6 +16,7 @@ import msgspec
 
 from meshconsole.core import kinds
 from meshconsole.core.errors import Refused, RemoteError
+from meshconsole.core.precedence import mark_of
 from meshconsole.core.status import EventView
 from meshconsole.core.verdict import ACCEPTED
 from meshconsole.team.notes import MAX_NOTE_BYTES
@@ -135,7 +136,7 @@ class RecentEvents:
                 created_at=event.created_at,
                 received_at=received_at,
                 kind=event.kind,
-                words=kinds.kind_in_words(event.kind),
+                words=f"{mark_of(event)} {kinds.kind_in_words(event.kind)}".lstrip(),
                 size=size,
                 accepted=verdict.accepted,
                 verdict=verdict.message or ("stored" if seq else "relayed"),

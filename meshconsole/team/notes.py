@@ -8,10 +8,12 @@ import msgspec
 
 from meshconsole.core.errors import Refused
 from meshconsole.core.kinds import TEAM_NOTE, TEXT_NOTE
+from meshconsole.core.precedence import precedence_tags
 from meshconsole.team.sealed import open_event, seal_event, team_tags
 
 if TYPE_CHECKING:
     from meshconsole.core.event import Event
+    from meshconsole.core.precedence import PrecedenceName
     from meshconsole.crypto.identity import Identity
     from meshconsole.team.epochs import EpochKey
 
@@ -27,11 +29,13 @@ class Note(msgspec.Struct, frozen=True):
     created_at: int
 
 
-def seal_note(author: Identity, epoch: EpochKey, text: str, now: int) -> Event:
+def seal_note(
+    author: Identity, epoch: EpochKey, text: str, now: int, precedence: PrecedenceName = "routine"
+) -> Event:
     """Raises Refused for an empty note and for one above 16 KiB of UTF-8."""
     check_text(text, "note")
     inner = author.sign(TEXT_NOTE, team_tags(epoch.team), text, now)
-    return seal_event(author, epoch, inner, TEAM_NOTE)
+    return seal_event(author, epoch, inner, TEAM_NOTE, precedence_tags(precedence))
 
 
 def check_text(text: str, what: str) -> None:

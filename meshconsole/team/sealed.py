@@ -2,7 +2,8 @@
 
 The inner event is signed by its author and names the team, so that it cannot be passed off as said to
 somebody else; it is padded and sealed under the epoch's `event` key. The outer event carries it, with
-the same author, and tells an outsider nothing but author, time, size class and the epoch's blinded tag.
+the same author, and tells an outsider nothing but author, time, size class,
+a note's precedence and the epoch's blinded tag.
 """
 
 from __future__ import annotations
@@ -29,13 +30,14 @@ INNER_FLOOR = 1016
 """Bytes: with its length this fills the padding's class of 1 KiB, so that all short notes look alike."""
 
 
-def seal_event(author: Identity, epoch: EpochKey, inner: Event, kind: int) -> Event:
-    """`inner` is signed by `author` and carries `team_tags`. Raises Refused for what nobody would open."""
+def seal_event(author: Identity, epoch: EpochKey, inner: Event, kind: int, outside: Tags = ()) -> Event:
+    """`inner` is signed by `author` and carries `team_tags`; `outside` are tags that everybody may see.
+    Raises Refused for what nobody would open."""
     key, context = epoch.derive("event"), _context(epoch, kind, inner.pubkey)
     content = b64(seal(key, context, pad(encode_event(inner).ljust(INNER_FLOOR))))
     if len(content) > MAX_SEALED_TEXT:  # control characters take six bytes each in JSON
         raise Refused("invalid", "It holds too many control characters to be sent.")
-    tags = (("h", epoch.routing_tag), ("k", epoch.kid))
+    tags = (("h", epoch.routing_tag), ("k", epoch.kid), *outside)
     return author.sign(kind, tags, content, inner.created_at)
 
 

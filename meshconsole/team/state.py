@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from meshconsole.core.event import Event
+    from meshconsole.core.precedence import PrecedenceName
     from meshconsole.crypto.identity import Identity
     from meshconsole.crypto.provider import Provider
     from meshconsole.team.notes import Note
@@ -245,8 +246,8 @@ class Team(Knowledge):
 
     # --- Epochs, notes, messages and files ---------------------------------------------------------
 
-    def seal_note(self, text: str, now: int) -> Event:
-        return notes.seal_note(self._me, self._writing_key(), text, now)
+    def seal_note(self, text: str, now: int, precedence: PrecedenceName = "routine") -> Event:
+        return notes.seal_note(self._me, self._writing_key(), text, now, precedence)
 
     def open_note(self, event: Event) -> Note:
         return notes.open_note(event, self._key_for(event), self._name_of(event.pubkey))

@@ -30,6 +30,7 @@ class MemoryPipe:
         self.is_frozen = False
         """A frozen end delivers nothing: the cable is out and nobody knows yet."""
         self.largest = 0
+        self.is_narrow = False
         self._changed = asyncio.Condition()
 
     async def send(self, message: bytes) -> None:
@@ -55,6 +56,9 @@ class MemoryPipe:
             self.held -= len(message)
             self._changed.notify_all()
             return message
+
+    def narrow(self, is_narrow: bool, /) -> None:
+        self.is_narrow = is_narrow
 
     async def close(self, reason: str) -> None:
         for end in (self, self.other):

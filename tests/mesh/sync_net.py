@@ -134,7 +134,11 @@ class Net:
 
     def _send(self, sender: str, receiver: str, side: Side) -> None:
         sync = side.sync
-        messages: list[Sync | Live] = [*sync.taking.outbox, *sync.take_served(), *sync.live_outbox]
+        messages: list[Sync | Live] = [
+            *sync.taking.outbox,
+            *sync.take_served(),
+            *(live for _, live in sync.live_outbox),
+        ]
         sync.taking.outbox.clear()
         sync.live_outbox.clear()
         wire = (sender, receiver)

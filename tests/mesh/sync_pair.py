@@ -229,7 +229,7 @@ class Pair:
         messages: list[Sync | Live] = [
             *me.sync.taking.outbox,
             *me.sync.take_served(),
-            *me.sync.live_outbox,
+            *(live for _, live in me.sync.live_outbox),
         ]
         me.sync.taking.outbox.clear()
         me.sync.live_outbox.clear()

@@ -9,6 +9,7 @@ import pytest
 
 from meshconsole.core.errors import RemoteError
 from meshconsole.core.kinds import EPOCH_GRANT, ROSTER_ENTRY, TEAM_NOTE, TEXT_NOTE
+from meshconsole.core.precedence import Precedence
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
 from meshconsole.mesh.messages import OFFER, Ack, Batch, Fill, Need, Want
 from meshconsole.mesh.serving import WINDOW_BYTES, Row
@@ -401,3 +402,36 @@ def test_a_line_of_three_passes_everything_on() -> None:
     assert a.store.ids == b1.store.ids == c.store.ids
     assert len(a.store.ids) == 60
     assert max(s.store.offered_again for s in (a, b1, c)) == 0
+
+
+def test_flash_overtakes_a_backlog_and_comes_once() -> None:
+    pair = make_pair()
+    fill_store(pair.a, "old", 600, local=False, size=2000)
+    pair.connect()
+    for _ in range(12):
+        pair.step()
+    raw = make_event("flash", TEAM_NOTE)
+    pair.a.store.add(raw)
+    pair.a.sync.send_live([Row(pair.a.store.head, id_of(raw), TEAM_NOTE, raw, False, Precedence.FLASH)])
+    assert [precedence for precedence, _ in pair.a.sync.live_outbox] == [Precedence.FLASH]
+    pair.a.sync.stored(pair.a.store.head, pair.now)
+    while not pair.b.live:
+        assert pair.step()
+    assert len(pair.b.store.ids) < 600
+    pair.settle()
+    assert pair.b.store.ids == pair.a.store.ids
+
+
+def test_while_a_link_carries_flash_only_the_log_waits_and_goes_on_afterwards() -> None:
+    pair = make_pair()
+    pair.connect()
+    pair.settle()
+    pair.a.sync.serving.hold(True, pair.now)
+    before = pair.bytes_carried
+    fill_store(pair.a, "routine", 30, local=False)
+    pair.a.sync.stored(pair.a.store.head, pair.now)
+    pair.settle()
+    assert pair.bytes_carried == before
+    pair.a.sync.serving.hold(False, pair.now)
+    pair.settle()
+    assert pair.b.store.ids == pair.a.store.ids

@@ -108,6 +108,8 @@ def _name(peer: PeerStatus) -> Span:
 def _path(peer: PeerStatus) -> Span:
     if not peer.links:
         return "", ""
+    if peer.carries != "full":
+        return peer.carries.removesuffix(" only"), "warn"
     paths = sorted({link.path for link in peer.links}, reverse=True)
     return ("ws+webrtc" if len(paths) > 1 else paths[0]), ""
 
@@ -162,6 +164,7 @@ def in_full(peer: PeerStatus, now: float) -> list[tuple[str, str]]:
         ("state", peer.state),
         ("hears us", {True: "yes", False: "no", None: "unknown"}[peer.hears_us]),
         ("heard", ago_in_words(peer.last_heard, now)),
+        ("carries", {"full": "everything"}.get(peer.carries, peer.carries)),
         ("behind", behind_in_words(peer)),
         ("wrong", peer.last_error or "nothing"),
         (

@@ -25,6 +25,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from meshconsole.core.errors import LocalError, RemoteError
+from meshconsole.core.precedence import Precedence as Precedence
 
 PIPE_MESSAGE = 16 * 1024
 """Bytes: the largest message a link gives to its pipe."""
@@ -34,6 +35,8 @@ RECORD_PLAINTEXT = PIPE_MESSAGE - 64
 
 HEADER = struct.Struct("!IB")
 MAX_FRAGMENT = RECORD_PLAINTEXT - HEADER.size
+NARROW_RECORD = 1200
+"""Bytes of plaintext sealed at once where a link is slow: a record then fits one packet."""
 _WORTH_SPLITTING = 1024
 """A frame is not begun in the last bytes of a record unless all of it fits: tiny fragments cost more
 than they bring."""
@@ -44,16 +47,6 @@ class Channel(IntEnum):
     EVENTS = 1
     BLOCKS = 2
     SIGNALS = 3
-
-
-class Precedence(IntEnum):
-    """The lower number goes first."""
-
-    FLASH = 0
-    IMMEDIATE = 1
-    PRIORITY = 2
-    ROUTINE = 3
-    BULK = 4
 
 
 MAX_FRAME = {

@@ -18,6 +18,8 @@ from meshconsole.core.errors import MeshconsoleError, RemoteError, Unavailable
 from meshconsole.core.status import LinkStatus
 from meshconsole.core.text import safe
 from meshconsole.mesh.links.frames import (
+    NARROW_RECORD,
+    RECORD_PLAINTEXT,
     Channel,
     Frame,
     FrameDecoder,
@@ -93,6 +95,7 @@ class Link:
         self._now = now
         self._since = wall()
         self._queue = FrameQueue()
+        self._record = RECORD_PLAINTEXT
         self._decoder = FrameDecoder()
         self._early: deque[Frame] = deque()
         self._heart = Heartbeat(now())
@@ -117,6 +120,20 @@ class Link:
     @property
     def is_suspect(self) -> bool:
         return self._heart.is_suspect(self._now())
+
+    @property
+    def bytes_out(self) -> int:
+        return self._secure.bytes_out
+
+    @property
+    def is_busy(self) -> bool:
+        """More waits to be sent than has been handed on."""
+        return bool(self._queue)
+
+    def narrow(self, is_narrow: bool) -> None:
+        """Whether the way is slow: records are small then, and hardly anything waits below this link."""
+        self._record = NARROW_RECORD if is_narrow else RECORD_PLAINTEXT
+        self.pipe.narrow(is_narrow)
 
     @property
     def silent_s(self) -> float:
@@ -276,7 +293,7 @@ class Link:
         try:
             while True:
                 self._to_write.clear()
-                plaintext = self._queue.take()
+                plaintext = self._queue.take(self._record)
                 if plaintext:
                     self._has_room.set()
                     await self._secure.send(plaintext)

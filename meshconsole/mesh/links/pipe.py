@@ -48,6 +48,10 @@ class Pipe(Protocol):
 
     async def close(self, reason: str) -> None: ...
 
+    def narrow(self, is_narrow: bool, /) -> None:
+        """Whether the way is slow: then as little as possible may wait below the link, where nothing
+        urgent can overtake it."""
+
 
 class Meter(Protocol):
     """The owner's bandwidth, for all links and clients together. Both wait until the bytes may pass."""

@@ -57,6 +57,7 @@ PARTIAL_BYTES = 320 * 1024
 """Of messages that are not whole yet: the largest message aiortc allows, and what may be in flight."""
 CONSENT_INTERVAL_S = 1
 CONSENT_FAILURES = 3
+NARROW_BUFFER_BYTES = 2048
 RTO_INITIAL_S = 1.0
 RTO_MIN_S = 0.2
 _DATA, _CONSUMED = b"\x00", b"\x01"
@@ -81,7 +82,7 @@ class DataChannelPipe:
         self._held = self._consumed = self._reported = 0
         self._readable = asyncio.Event()
         self._writable = asyncio.Event()
-        channel.bufferedAmountLowThreshold = BUFFER_BYTES // 4
+        self.narrow(False)
         # pyee calls these in the middle of aiortc's receive loop, where an exception ends the transport.
         channel.on("message", _never_raises(self._message))
         channel.on("bufferedamountlow", _never_raises(self._writable.set))
@@ -94,10 +95,14 @@ class DataChannelPipe:
         self._put(_DATA + message)
         self._sent += len(message)
         while not self._ended and (
-            self._sent - self._credited >= CREDIT_BYTES or self._channel.bufferedAmount >= BUFFER_BYTES
+            self._sent - self._credited >= CREDIT_BYTES or self._channel.bufferedAmount >= self._buffer
         ):
             self._writable.clear()
             await self._writable.wait()
+
+    def narrow(self, is_narrow: bool, /) -> None:
+        self._buffer = NARROW_BUFFER_BYTES if is_narrow else BUFFER_BYTES
+        self._channel.bufferedAmountLowThreshold = self._buffer // 4
 
     async def receive(self) -> bytes:
         while not self._inbox:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket as socket_module
+from socket import IPPROTO_TCP
 from typing import TYPE_CHECKING, Literal
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 CONNECT_S = 5.0
 CLOSE_S = 0.5
 Route = Literal["/mesh", "/join"]
+WIDE_UNSENT = 128 * 1024
+NARROW_UNSENT = 2048
+_NOTSENT_LOWAT: int | None = getattr(socket_module, "TCP_NOTSENT_LOWAT", None)
+"""Not everywhere."""
 
 
 class WebSocketPipe:
@@ -40,6 +46,7 @@ class WebSocketPipe:
         self.address = address
         self.own_host = _own_host(connection.local_address)
         self._connection = connection
+        self.narrow(False)
 
     async def send(self, message: bytes) -> None:
         try:
@@ -52,6 +59,16 @@ class WebSocketPipe:
             return await self._connection.recv(decode=False)
         except ConnectionClosed as error:
             raise PipeClosed(_why(error)) from None
+
+    def narrow(self, is_narrow: bool, /) -> None:
+        transport = self._connection.transport
+        transport.set_write_buffer_limits(high=0 if is_narrow else PIPE_MESSAGE)
+        socket = transport.get_extra_info("socket")
+        if socket is not None and _NOTSENT_LOWAT is not None:
+            # What the kernel holds beyond what is on its way can be overtaken by nothing.
+            unsent = NARROW_UNSENT if is_narrow else WIDE_UNSENT
+            with contextlib.suppress(OSError):
+                socket.setsockopt(IPPROTO_TCP, _NOTSENT_LOWAT, unsent)
 
     async def close(self, reason: str) -> None:
         # WebSocket allows 123 bytes of reason; the link has told it in full, inside TLS.
