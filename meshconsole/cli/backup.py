@@ -14,6 +14,7 @@ from meshconsole.cli.home import add_passphrase_file, ask_passphrase, first_line
 from meshconsole.cli.output import say
 from meshconsole.cli.recording import record
 from meshconsole.core.errors import Fatal
+from meshconsole.crypto.private_file import read_bounded
 
 if TYPE_CHECKING:
     import argparse
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from meshconsole.crypto.keystore import Secrets
 
 WORDS_IN_A_ROW = 5
+MAX_BACKUP_BYTES = 1 << 20
+MAX_IDENTITY_BYTES = 64 * 1024
 
 
 def configure(command: str, parser: argparse.ArgumentParser) -> None:
@@ -56,6 +59,15 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
         help="for this age recipient (repeatable; not post-quantum) instead of a passphrase",
     )
     keys.add_argument(
+        "--backup-passphrase-file",
+        metavar="FILE",
+        help="a file whose first line is the passphrase of the backup",
+    )
+
+    restoring = action("restore-keys", "take in epoch keys from an age file; the node must run", restore_keys)
+    restoring.add_argument("file", help="an age file that `backup keys` made, as it is or made anew with age")
+    restoring.add_argument("--identity", metavar="FILE", help="the age identity file that opens it")
+    restoring.add_argument(
         "--backup-passphrase-file",
         metavar="FILE",
         help="a file whose first line is the passphrase of the backup",
@@ -107,20 +119,53 @@ def epoch_keys(parsed: argparse.Namespace) -> None:
     say(f"It opens with the age tool: age --decrypt {path}")
 
 
+def restore_keys(parsed: argparse.Namespace) -> None:
+    """The file is opened here: what a passphrase costs in memory is not the node's."""
+    from meshconsole.control.messages import RestoreKeys
+    from meshconsole.crypto.agefile import age_decrypt, needs_passphrase
+    from meshconsole.team.export import MAX_LEN
+
+    home = home_of(parsed.home)
+    data = read_bounded(Path(parsed.file), MAX_BACKUP_BYTES)
+    if needs_passphrase(data):
+        given = _given_backup_passphrase(parsed) or ask_passphrase("Passphrase of the backup: ")
+        if not given:
+            raise _no_passphrase("restore-keys")
+        document = age_decrypt(data, passphrase=given)
+    elif parsed.identity:
+        document = age_decrypt(data, identities=_identities(Path(parsed.identity)))
+    else:
+        raise Fatal("The file is for an age identity.", hint="Name its file with --identity.")
+    if len(document) > MAX_LEN:
+        raise Fatal(f"{parsed.file} is no backup of epoch keys: it is too long.")
+    say(ask(home, RestoreKeys(document)).verdict.sentence)
+
+
+def _identities(path: Path) -> list[str]:
+    """As age-keygen writes them: one on each line, comments beside them."""
+    lines = read_bounded(path, MAX_IDENTITY_BYTES).decode("utf-8", "replace").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
 def _backup_passphrase(parsed: argparse.Namespace) -> str:
-    if parsed.backup_passphrase_file:
-        return first_line(Path(parsed.backup_passphrase_file))
+    if given := _given_backup_passphrase(parsed):
+        return given
     while True:
         first = ask_passphrase("Passphrase for the backup: ")
         if not first:
-            raise Fatal(
-                "No passphrase was given for the backup.",
-                hint="See: meshconsole backup keys --help",
-                exit_code=4,
-            )
+            raise _no_passphrase("keys")
         if first == ask_passphrase("Once more: "):
             return first
         say("The two differ. Again, please.")
+
+
+def _given_backup_passphrase(parsed: argparse.Namespace) -> str:
+    return first_line(Path(parsed.backup_passphrase_file)) if parsed.backup_passphrase_file else ""
+
+
+def _no_passphrase(action: str) -> Fatal:
+    hint = f"See: meshconsole backup {action} --help"
+    return Fatal("No passphrase was given for the backup.", hint=hint, exit_code=4)
 
 
 def _secrets(parsed: argparse.Namespace, form: str) -> Secrets:

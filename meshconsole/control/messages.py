@@ -1,9 +1,10 @@
 """What node and console say to each other over the control socket. Pure.
 
 The law: a frozen snapshot or a command with a verdict, never a secret, except a passphrase on its
-way in (`Unlock`, `ExportKeys`). A connection begins with `Hello` and `Welcome` (or `Bye`); then the
-client sends `Request`s, each answered by exactly one `Answer`, perhaps after some `Progress`; pushes
-come in between once the client has sent `Subscribe`. Framing is in `frames.py`.
+way in (`Unlock`, `ExportKeys`), or the keys of a backup (`RestoreKeys`). A connection begins with
+`Hello` and `Welcome` (or `Bye`); then the client sends `Request`s, each answered by exactly one
+`Answer`, perhaps after some `Progress`; pushes come in between once the client has sent `Subscribe`.
+Framing is in `frames.py`.
 
 Times are seconds since the epoch, sizes bytes. Every string may have been chosen by a stranger:
 whoever draws one passes it through `core.text.safe` first.
@@ -174,6 +175,15 @@ class ExportKeys(Message, frozen=True):
         return f"ExportKeys(path={self.path!r}, passphrase=…)"
 
 
+class RestoreKeys(Message, frozen=True):
+    """Takes in epoch keys that a backup held, opened already. Answered with `CountsData`."""
+
+    document: Annotated[bytes, Meta(max_length=768 * 1024)]
+
+    def __repr__(self) -> str:
+        return "RestoreKeys(…)"
+
+
 class Stop(Message, frozen=True):
     """Stops the node in good order, after the answer."""
 
@@ -206,6 +216,7 @@ Command = (
     | Unlock
     | Panic
     | ExportKeys
+    | RestoreKeys
     | RecordAct
     | Stop
     | TeamCommand

@@ -7,6 +7,7 @@ acts that change who may do what are written to the audit log before they are an
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,6 +89,8 @@ class Commands:
             case m.RecordAct(act=act, what=what):
                 self._node.record(act, what=what)
                 return m.done()
+            case m.RestoreKeys(document=document):
+                return await self._restore_keys(document)
             case m.ExportKeys(path=path, passphrase=passphrase, recipients=recipients):
                 return await self._export_keys(Path(path), passphrase, recipients)
             case _:
@@ -138,6 +141,14 @@ class Commands:
         warning = " age recipients are X25519: not post-quantum." if recipients else ""
         return m.done(f"{count} epoch keys are in {path}.{warning}", m.CountsData({"epochs": count}))
 
+    async def _restore_keys(self, document: bytes) -> m.Reply:
+        events = self._governing.team().restore_keys(document, int(time.time()))
+        if not events:
+            return m.done("This device has every key of that backup that its team knows.", _restored(0))
+        await self._node.teamwork.act(events)
+        self._node.record("keys-restored", epochs=str(len(events)))
+        return m.done(f"{len(events)} epoch keys are back.", _restored(len(events)))
+
     # --- Configuration and audit -------------------------------------------------------------------
 
     def _config(self) -> m.ConfigData:
@@ -172,6 +183,10 @@ class Commands:
         if self._node.files is None:
             raise Unavailable("The node is still starting.", hint="Try again in a moment.")
         return self._node.files
+
+
+def _restored(count: int) -> m.CountsData:
+    return m.CountsData({"epochs": count})
 
 
 def _write_age_file(path: Path, document: bytes, passphrase: str, recipients: tuple[str, ...]) -> None:

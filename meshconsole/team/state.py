@@ -19,6 +19,7 @@ from meshconsole.team import direct, files, notes, plain
 from meshconsole.team.direct import Direct
 from meshconsole.team.entries import make_entry
 from meshconsole.team.epochs import EpochKey, grant_event
+from meshconsole.team.export import read_epoch_keys
 from meshconsole.team.files import FileEntry, object_context, object_key
 from meshconsole.team.intake import open_bundles
 from meshconsole.team.invites import Invite, decode, encode, fresh_secret
@@ -237,6 +238,17 @@ class Team(Knowledge):
         for event in events:
             self.accept(event)
         return events
+
+    def restore_keys(self, backup: bytes, now: int) -> list[Event]:
+        """Epoch keys from a backup (team/export.py) that this device lacks: each is granted by it to
+        itself, so that they are kept like those that others granted. Raises Refused."""
+        if not self.may_read(self._me.npub):
+            raise Refused("restricted", "This device's role holds no key of the team.")
+        lacking = {record.commit for record in self._roster.epochs() if not self.keys.holds(record)}
+        keys = [key for key in read_epoch_keys(backup, self.team_id) if key.commit in lacking]
+        for key in keys:
+            self.keys.add(key)
+        return [self._grant(key, self._me.npub, now) for key in keys]
 
     def _grant(self, key: EpochKey, npub: str, now: int) -> Event:
         bundle = self._bundle_of(npub)

@@ -160,6 +160,36 @@ def test_the_age_file_opens_what_was_sealed_without_this_program(
     assert any("keys-exported" in line for line in alpha.command("audit").stdout.splitlines())
 
 
+def test_keys_that_the_age_tool_sealed_anew_open_what_was_written_before_a_device_came(
+    alpha: Machine, machine: Callable[[str], Machine], age: str, tmp_path: Path
+) -> None:
+    alpha.command("team", "policy", "history=joining")
+    alpha.command("send", "before bravo came")
+    identity, file, anew = tmp_path / "age.txt", tmp_path / "keys.age", tmp_path / "anew.age"
+    subprocess.run([f"{age}-keygen", "-o", str(identity)], check=True, capture_output=True)
+    recipient = re.findall(r"age1\w+", identity.read_text())[0]
+    backup(alpha, "keys", str(file), "--to", recipient)
+    opened = subprocess.run([age, "-d", "-i", str(identity), str(file)], check=True, capture_output=True)
+    sealed = [age, "-r", recipient, "-o", str(anew)]
+    subprocess.run(sealed, input=opened.stdout, check=True)
+
+    bravo = machine("bravo")
+    bravo.command("init", "--yes", "--name", "bravo")
+    bravo.start()
+    bravo.command("team", "join", alpha.json("team", "invite")["text"])
+    bravo.wait("the events", lambda _: bravo.json("status")["storage"]["events_count"] > 4)
+    assert "before bravo came" not in bravo.texts()
+    refused = bravo.command("backup", "restore-keys", str(anew), check=False)
+    assert "--identity" in refused.stderr
+    said = backup(bravo, "restore-keys", str(anew), "--identity", str(identity))
+    assert "1 epoch keys are back" in said
+    bravo.wait("the note", lambda _: "before bravo came" in bravo.texts())
+    assert any("keys-restored" in line for line in bravo.command("audit").stdout.splitlines())
+    bravo.kill()
+    bravo.start()
+    assert "before bravo came" in bravo.texts()
+
+
 def opened_by_hand(event: dict[str, Any], document: dict[str, Any]) -> list[str]:
     """docs/protocol.md, Team, in twenty lines."""
 
