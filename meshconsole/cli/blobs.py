@@ -1,4 +1,4 @@
-"""The team's files: list, add, get, pin, unpin."""
+"""The team's files: list, add, get, pin and unpin; fetches in the background; the check of all blocks."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from meshconsole.cli.ask import ask, ask_for
 from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, print_table, say
 from meshconsole.console.words import moment_in_words, size_in_words
-from meshconsole.control.messages import AddBlob, BlobsData, GetBlob, ListBlobs, Pin, Unpin
+from meshconsole.control.files import CancelFetch, FetchBlob, JobsData, ListJobs, PauseFetch, ScrubBlobs
+from meshconsole.control.messages import AddBlob, BlobsData, CountsData, GetBlob, ListBlobs, Pin, Unpin
 from meshconsole.core.errors import Fatal
 
 if TYPE_CHECKING:
     import argparse
 
-    from meshconsole.core.status import BlobView
+    from meshconsole.core.status import BlobView, JobView
 
 
 def configure(command: str, parser: argparse.ArgumentParser) -> None:
@@ -33,9 +34,27 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
     )
     pinning = actions.add_parser("pin", help="keep a file on this node")
     unpinning = actions.add_parser("unpin", help="let the store drop a file when it needs room")
-    for action in (pinning, unpinning):
+    fetching = actions.add_parser("fetch", help="bring a file here in the background")
+    pausing = actions.add_parser("pause", help="stop a fetch until it is resumed, over restarts too")
+    resuming = actions.add_parser("resume", help="go on with a fetch that was paused or failed")
+    cancelling = actions.add_parser("cancel", help="forget a fetch")
+    for action in (pinning, unpinning, fetching, pausing, resuming, cancelling):
         action.add_argument("cid")
-    runs = {listing: list_blobs, adding: add, getting: get, pinning: pin, unpinning: unpin}
+    jobs = actions.add_parser("jobs", help="fetches that are not done, and how far they are")
+    scrubbing = actions.add_parser("scrub", help="read every block and compare it with its hash")
+    runs = {
+        listing: list_blobs,
+        adding: add,
+        getting: get,
+        pinning: pin,
+        unpinning: unpin,
+        fetching: fetch,
+        pausing: pause,
+        resuming: fetch,
+        cancelling: cancel,
+        jobs: list_jobs,
+        scrubbing: scrub,
+    }
     for action, run in runs.items():
         action.set_defaults(run=run)
         # SUPPRESS: what stands before the action must survive the action's own default.
@@ -85,6 +104,51 @@ def pin(parsed: argparse.Namespace) -> None:
 
 def unpin(parsed: argparse.Namespace) -> None:
     _report(ask(home_of(parsed.home), Unpin(parsed.cid)).verdict.sentence)
+
+
+def fetch(parsed: argparse.Namespace) -> None:
+    _report(ask(home_of(parsed.home), FetchBlob(parsed.cid)).verdict.sentence)
+
+
+def pause(parsed: argparse.Namespace) -> None:
+    _report(ask(home_of(parsed.home), PauseFetch(parsed.cid)).verdict.sentence)
+
+
+def cancel(parsed: argparse.Namespace) -> None:
+    _report(ask(home_of(parsed.home), CancelFetch(parsed.cid)).verdict.sentence)
+
+
+def list_jobs(parsed: argparse.Namespace) -> None:
+    jobs = ask_for(home_of(parsed.home), ListJobs(), JobsData).jobs
+    if parsed.json:
+        print_json(jobs)
+    elif not jobs:
+        say("Nothing is being fetched.")
+    else:
+        print_table(
+            ("name", "here", "of", "state", "peers", "cid"), [_job(job) for job in jobs], right=_RIGHT
+        )
+
+
+_RIGHT = frozenset({1, 2, 4})
+
+
+def _job(job: JobView) -> tuple[str, ...]:
+    total = size_in_words(job.total_bytes) if job.total_bytes is not None else "?"
+    state = f"{job.state}: {job.error}" if job.error else job.state
+    return job.name, size_in_words(job.have_bytes), total, state, str(job.peers), job.cid
+
+
+def scrub(parsed: argparse.Namespace) -> int:
+    """Exit code 1 where something was damaged."""
+    reply = ask(home_of(parsed.home), ScrubBlobs())
+    counts = reply.data.counts if isinstance(reply.data, CountsData) else {}
+    if parsed.json:
+        print_json(counts)
+    else:
+        say(f"{counts['read']} blocks read, {counts['damaged']} damaged.")
+        _report(reply.verdict.sentence)
+    return 1 if counts["damaged"] else 0
 
 
 def _report(sentence: str) -> None:

@@ -57,7 +57,7 @@ COMMANDS = {
     "events": Command("reading", "notes and records, newest last"),
     "limits": Command("reading", "what is used and what is allowed"),
     "audit": Command("audit", "what was done to this node: show, verify, export, merge"),
-    "blobs": Command("blobs", "the team's files: list, add, get, pin, unpin"),
+    "blobs": Command("blobs", "the team's files: list, add, get, keep; fetches in the background; scrub"),
     "send": Command("notes", "send a note to the team, or a message to one device of it"),
     "import": Command("notes", "take over events from a JSONL file"),
     "export": Command("notes", "write events to a JSONL file"),

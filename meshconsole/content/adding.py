@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from meshconsole.content.block import Block
     from meshconsole.content.cid import Cid
-    from meshconsole.content.index import Root
+    from meshconsole.content.roots import Root
     from meshconsole.content.store import Store, Written
 
 CHUNKS_AHEAD = 4

@@ -1,13 +1,11 @@
-"""Blocks as flat files, each named by its multihash. Blocking: callers use threads.
+"""Blocks as flat files, each named by its multihash: the `BlockStore` of every node.
 
-Laws:
+How it keeps the laws of `blocks`:
 1. A name appears only with its whole content on the disk: written to `tmp/`, synced, renamed. The
    folder that got the name is synced by `sync`, before anybody is told that the block is safe.
 2. Nothing is returned that does not hash to its name. A file that does not is moved to `quarantine/`
    and the block counts as missing from then on.
 3. What a crash leaves in `tmp/` is removed at the next `open`.
-
-The store counts nothing and asks no quota: whoever writes has reserved `footprint` bytes before.
 """
 
 from __future__ import annotations

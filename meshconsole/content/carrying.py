@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from meshconsole.content.adding import Source
-    from meshconsole.content.index import Root
+    from meshconsole.content.roots import Root
     from meshconsole.content.store import Store
 
 

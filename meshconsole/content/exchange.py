@@ -18,6 +18,7 @@ from meshconsole.content.happenings import PeerMisbehaved
 from meshconsole.content.serving import Order, Serving
 from meshconsole.content.wants import Wants
 from meshconsole.core.errors import MeshconsoleError, RemoteError
+from meshconsole.core.limits import TokenBucket
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable
@@ -34,6 +35,9 @@ WRITES_AT_ONCE = 4
 SENDS_AT_ONCE = 8
 """Peers whose blocks are in memory, on their way into a link."""
 
+BURST_BYTES = 2 << 20
+"""A peer that was silent is sent so much at once, whatever its rate."""
+
 SMALL_MESSAGE_BYTES = 64 << 10
 """Larger ones are encoded and decoded in a thread."""
 
@@ -47,6 +51,8 @@ class _Peer:
     messages: deque[Message] = field(default_factory=deque)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     sender: asyncio.Task[None] | None = None
+    bucket: TokenBucket = field(default_factory=lambda: TokenBucket(0.0, 0.0))
+    """What it may be sent of blocks, so that no peer takes it all."""
 
 
 class Exchange:
@@ -56,12 +62,14 @@ class Exchange:
         tasks: Tasks,
         emit: Callable[[object], None],
         now: Callable[[], float],
+        peer_rate_bps: float = 0.0,
     ) -> None:
-        """`now` is monotonic, in seconds."""
+        """`now` is monotonic, in seconds. Each peer is sent blocks at most at this rate; 0 is no limit."""
         self._store = store
         self._tasks = tasks
         self._emit = emit
         self._now = now
+        self._peer_rate_bps = peer_rate_bps
         self._peers: dict[str, _Peer] = {}
         self._wants = Wants()
         self._timer = asyncio.Event()
@@ -82,6 +90,7 @@ class Exchange:
         """A peer that is attached already starts anew."""
         self.detach(name)
         peer = self._peers[name] = _Peer(name, send, may_read)
+        peer.bucket.set_rate(self._peer_rate_bps, BURST_BYTES)
         peer.sender = self._tasks.spawn(f"content to {name[:8]}", self._keep_sending(peer))
         self._wants.attach(name, self._now())
         self._flush()
@@ -111,6 +120,11 @@ class Exchange:
             raise
         finally:
             self._flush()
+
+    def limit_peers(self, rate_bps: float) -> None:
+        self._peer_rate_bps = rate_bps
+        for peer in self._peers.values():
+            peer.bucket.set_rate(rate_bps, BURST_BYTES)
 
     # Wants
 
@@ -199,10 +213,14 @@ class Exchange:
             return True
         if not peer.serving.has_order:
             return False
+        if (delay := peer.bucket.delay(self._now())) > 0:
+            await asyncio.sleep(delay)
         async with self._sending:
             order = peer.serving.next_order()
             if order is not None:
-                await peer.send(await self._load(peer, order))
+                message = await self._load(peer, order)
+                peer.bucket.take(len(message), self._now())
+                await peer.send(message)
         return True
 
     async def _load(self, peer: _Peer, order: Order) -> bytes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from meshconsole.content.cid import Cid
 from meshconsole.content.happenings import FetchProgress, FetchState
-from meshconsole.content.index import Presence, Root
+from meshconsole.content.roots import Presence, Root
 from meshconsole.content.walk import Walk, links_of
 from meshconsole.core.errors import CorruptData, MeshconsoleError, RemoteError, Unavailable
 
@@ -191,6 +191,8 @@ class Fetches:
         self._emit = emit
         self._running: dict[str, Fetch] = {}
         self._work: dict[str, asyncio.Task[None]] = {}
+        self._failed: dict[str, FetchProgress] = {}
+        """Fetches that could not go on, until they are started again or forgotten."""
         store.on_lost = self._lost
         store.on_committed = self._committed
         exchange.on_block = self._take
@@ -198,7 +200,7 @@ class Fetches:
     def resume(self) -> None:
         """Goes on with what is not done and not under way, after a restart for instance."""
         for cid, root in list(self._store.roots.items()):
-            if cid in self._running:
+            if cid in self._running or root.paused:
                 continue
             if root.wanted or (root.pinned and not self._store.presence(cid).complete):
                 self._begin(Cid.parse(cid))
@@ -209,23 +211,62 @@ class Fetches:
             if running.failure is None:
                 return running
             await asyncio.wait([self._work[root.cid]])  # it is just ending
-        await self._store.put_root(replace(root, wanted=True), cid)
+        self._failed.pop(root.cid, None)
+        await self._store.put_root(replace(root, wanted=True, paused=False), cid)
         return self._running.get(root.cid) or self._begin(cid)
+
+    async def pause(self, cid: str) -> bool:
+        """Until it is started again, after restarts too. False if there is nothing to be paused."""
+        root = self._store.roots.get(cid)
+        if root is None or not (root.wanted or root.pinned) or self._store.presence(cid).complete:
+            return False
+        await self._store.put_root(replace(root, paused=True), Cid.parse(cid))
+        await self._stop(
+            cid, Unavailable("The fetch was paused.", hint="Go on: meshconsole blobs resume CID")
+        )
+        await self._store.measure(cid)
+        self._emit(self._standing(root, "paused"))
+        return True
 
     async def cancel(self, cid: str) -> bool:
         """What came stays until room is needed. False if nothing was under way."""
-        work = self._work.get(cid)
-        if work is None:
-            return False
-        self._running[cid].stop(
-            Unavailable("The fetch was cancelled.", hint="Start it again when you want it.")
+        root = self._store.roots.get(cid)
+        known = self._failed.pop(cid, None) is not None
+        stopped = await self._stop(
+            cid, Unavailable("The fetch was cancelled.", hint="Start it again when you want it.")
         )
-        work.cancel()
-        await asyncio.wait([work])
+        if not (stopped or known or (root is not None and root.paused)):
+            return False
         await self._end(cid)
         return True
 
+    def jobs(self) -> list[FetchProgress]:
+        """How each fetch stands that is not done."""
+        return [job for cid in self._store.roots if (job := self.job(cid)) is not None]
+
+    def job(self, cid: str) -> FetchProgress | None:
+        running, root = self._running.get(cid), self._store.roots.get(cid)
+        if running is not None:
+            return None if running.is_done else running.progress
+        if root is not None and root.paused:
+            return self._standing(root, "paused")
+        return self._failed.get(cid)
+
+    def _standing(self, root: Root, state: FetchState) -> FetchProgress:
+        presence = self._store.presence(root.cid)
+        return FetchProgress(root.cid, presence.bytes, presence.total_bytes, state)
+
+    async def _stop(self, cid: str, reason: MeshconsoleError) -> bool:
+        work = self._work.get(cid)
+        if work is None:
+            return False
+        self._running[cid].stop(reason)
+        work.cancel()
+        await asyncio.wait([work])
+        return True
+
     def _begin(self, cid: Cid) -> Fetch:
+        self._failed.pop(str(cid), None)
         fetch = Fetch(cid, self._store, self._exchange, self._emit)
         work = self._tasks.spawn(f"fetch {fetch.text[-8:]}", self._run(fetch))
         self._running[fetch.text], self._work[fetch.text] = fetch, work
@@ -249,6 +290,7 @@ class Fetches:
         except MeshconsoleError as error:
             fetch.failure = error
             fetch.finish()
+            self._failed[fetch.text] = fetch.progress
             await self._end(fetch.text)
 
     async def _end(self, cid: str) -> None:
@@ -257,9 +299,10 @@ class Fetches:
         if root is None:
             return
         if root.pinned or self._store.presence(cid).bytes:
-            await self._store.put_root(replace(root, wanted=False), Cid.parse(cid))
+            await self._store.put_root(replace(root, wanted=False, paused=False), Cid.parse(cid))
         else:
             await self._store.drop_root(cid)
+            self._failed.pop(cid, None)
 
     async def _take(self, block: Block) -> None:
         """A block that was wanted. It is written once, for all fetches that wait for it."""
@@ -285,7 +328,7 @@ class Fetches:
             root = self._store.roots.get(cid)
             if cid in self._running:
                 self._running[cid].restart()
-            elif root is not None and root.pinned:
+            elif root is not None and root.pinned and not root.paused:
                 self._begin(Cid.parse(cid))
 
     def _committed(self, multihashes: list[bytes]) -> None:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from meshconsole.content.adding import Source
     from meshconsole.content.cid import Cid
-    from meshconsole.content.index import Root
     from meshconsole.content.layout import Profile
+    from meshconsole.content.roots import Root
     from meshconsole.content.store import Store
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-FetchState = Literal["waiting", "fetching", "done", "failed"]
+FetchState = Literal["waiting", "fetching", "paused", "done", "failed"]
 
 
 class Happening(msgspec.Struct, frozen=True):
@@ -22,7 +22,8 @@ class BlockCorrupt(Happening, frozen=True):
 
 
 class FetchProgress(Happening, frozen=True):
-    """How a fetch stands. `total_bytes` is None until known. "waiting": no peer is known to have more."""
+    """How a fetch stands. `total_bytes` is None until known. "waiting": no peer is known to have more.
+    "paused": somebody stopped it, until it is started again."""
 
     cid: str
     have_bytes: int

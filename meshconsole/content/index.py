@@ -13,35 +13,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from meshconsole.content.blockstore import PAGE_BYTES
-from meshconsole.core.errors import Fatal
+from meshconsole.content.index_schema import prepare
+from meshconsole.content.marking import BELOW, FOOTPRINT
+from meshconsole.content.roots import ABSENT, Pin, Presence, Root
 from meshconsole.crypto.database import DatabaseErrors, open_database, translate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-SCHEMA_VERSION = 1
-
-_FOOTPRINT = f"(size + {PAGE_BYTES - 1}) / {PAGE_BYTES} * {PAGE_BYTES}"
-
-_BELOW = """
-WITH RECURSIVE below(id) AS (
-    {start}
-    UNION SELECT links.child FROM links JOIN below ON links.parent = below.id
-)
-"""
-
-_GARBAGE = (
-    _BELOW.format(
-        start="SELECT block FROM roots WHERE pinned OR wanted"
-        " UNION SELECT id FROM blocks JOIN temp.given USING (multihash)"
-    )
-    + f"SELECT multihash, size, {_FOOTPRINT} FROM blocks WHERE present AND id NOT IN below ORDER BY used, id"
-)
-
 _MENTION = "INSERT INTO blocks (multihash, size, present, used) VALUES (?, 0, 0, 0) ON CONFLICT DO NOTHING"
 """A row for a block that something links to, whether it is here or not."""
+
+_PUT_ROOT = (
+    "INSERT OR REPLACE INTO roots (cid, block, name, pinned, wanted, total_bytes, added_at, paused)"
+    " SELECT ?, id, ?, ?, ?, ?, ?, ? FROM blocks WHERE multihash = ?"
+)
 
 _MARK_MISSING = "UPDATE blocks SET present = 0 WHERE multihash IN (SELECT multihash FROM temp.given)"
 
@@ -50,8 +37,15 @@ WITH RECURSIVE above(id) AS (
     SELECT id FROM blocks JOIN temp.given USING (multihash)
     UNION SELECT links.parent FROM links JOIN above ON links.child = above.id
 )
-SELECT cid FROM roots WHERE block IN above
 """
+
+_ROOTS_ABOVE = _ABOVE + "SELECT cid FROM roots WHERE block IN above"
+
+_KEEPERS = (
+    _ABOVE + "SELECT 1 FROM roots WHERE (pinned OR wanted) AND block IN above"
+    " UNION ALL SELECT 1 FROM blocks JOIN temp.held USING (multihash) WHERE id IN above LIMIT 1"
+)
+"""Whether anything keeps one of the given blocks. Above a block there is little, below a root much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,33 +55,6 @@ class Entry:
     multihash: bytes
     size: int
     children: tuple[bytes, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Root:
-    """`total_bytes` is a claim until the root is whole. `cid` is the text form."""
-
-    cid: str
-    name: str
-    pinned: bool
-    wanted: bool
-    total_bytes: int | None
-    added_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Presence:
-    """How much of what is below a root is here. `bytes` are those of its distinct blocks.
-
-    `total_bytes` is None while inner blocks are missing that would tell.
-    """
-
-    bytes: int
-    total_bytes: int | None
-    complete: bool
-
-
-ABSENT = Presence(0, None, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +74,11 @@ class Index:
         self._conn: Any = open_database(path, key)
         try:
             with self._translated():
-                self.is_new = not self._has_tables()
-                self._check_version()
-                self._make_schema()
+                self.is_new = prepare(self._conn)
+                for table in ("given", "held"):
+                    self._conn.execute(
+                        f"CREATE TEMP TABLE {table} (multihash BLOB PRIMARY KEY) WITHOUT ROWID"
+                    )
         except BaseException:
             self._conn.close()
             raise
@@ -139,23 +108,27 @@ class Index:
         """The blocks are gone but not given up: what they link to stays kept. Returns the roots above."""
         with self._writing() as conn:
             self._give(conn, multihashes)
-            conn.execute(
-                "UPDATE blocks SET present = 0 WHERE multihash IN (SELECT multihash FROM temp.given)"
-            )
-            return [cid for (cid,) in conn.execute(_ABOVE)]
+            conn.execute(_MARK_MISSING)
+            return [cid for (cid,) in conn.execute(_ROOTS_ABOVE)]
 
-    def forget(self, multihashes: Sequence[bytes]) -> list[str]:
-        """The blocks were removed. Returns the roots above them, which are not whole any more."""
+    def forget_unkept(
+        self, candidates: Sequence[bytes], held: Sequence[bytes]
+    ) -> tuple[list[bytes], list[str]]:
+        """Of the candidates, those that nothing keeps, neither a root nor a block in `held`, and the roots
+        above them, which are not whole any more. These blocks are as good as removed.
+        """
         with self._writing() as conn:
-            self._give(conn, multihashes)
-            roots = [cid for (cid,) in conn.execute(_ABOVE)]
-            conn.execute(
-                "UPDATE blocks SET present = 0 WHERE multihash IN (SELECT multihash FROM temp.given)"
-            )
+            self._give(conn, held, "held")
+            self._give(conn, candidates)
+            if conn.execute(_KEEPERS).fetchone() is not None:
+                candidates = [each for each in candidates if not self._is_kept(conn, each)]
+                self._give(conn, candidates)
+            roots = [cid for (cid,) in conn.execute(_ROOTS_ABOVE)]
+            conn.execute(_MARK_MISSING)
             conn.execute(
                 "DELETE FROM links WHERE parent IN (SELECT id FROM blocks JOIN temp.given USING (multihash))"
             )
-            return roots
+            return list(candidates), roots
 
     def touch(self, used: Iterable[tuple[bytes, float]]) -> None:
         """When the blocks were last read."""
@@ -174,30 +147,44 @@ class Index:
             return dict(rows.fetchall())
 
     def put_root(self, root: Root, multihash: bytes) -> None:
+        row = (root.cid, root.name, root.pinned, root.wanted, root.total_bytes, root.added_at)
         with self._writing() as conn:
             conn.execute(_MENTION, (multihash,))
-            conn.execute(
-                "INSERT OR REPLACE INTO roots (cid, block, name, pinned, wanted, total_bytes, added_at)"
-                " SELECT ?, id, ?, ?, ?, ?, ? FROM blocks WHERE multihash = ?",
-                (root.cid, root.name, root.pinned, root.wanted, root.total_bytes, root.added_at, multihash),
+            conn.execute(_PUT_ROOT, (*row, root.paused, multihash))
+            conn.execute("DELETE FROM pins WHERE cid = ?", (root.cid,))
+            conn.executemany(
+                "INSERT INTO pins VALUES (?, ?, ?, ?, ?)",
+                [
+                    (root.cid, pin.owner, pin.min_replicas, pin.max_replicas, pin.expires_at)
+                    for pin in root.pins
+                ],
             )
 
     def drop_root(self, cid: str) -> None:
         with self._writing() as conn:
             conn.execute("DELETE FROM roots WHERE cid = ?", (cid,))
+            conn.execute("DELETE FROM pins WHERE cid = ?", (cid,))
 
     def roots(self) -> list[Root]:
         with self._translated():
             rows = self._conn.execute(
-                "SELECT cid, name, pinned, wanted, total_bytes, added_at FROM roots ORDER BY added_at, cid"
+                "SELECT cid, name, wanted, total_bytes, added_at, paused FROM roots ORDER BY added_at, cid"
             ).fetchall()
-        return [Root(cid, name, bool(pin), bool(want), total, at) for cid, name, pin, want, total, at in rows]
+            pins: dict[str, list[Pin]] = {}
+            for cid, *pin in self._conn.execute(
+                "SELECT cid, owner, min_replicas, max_replicas, expires_at FROM pins ORDER BY cid, owner"
+            ):
+                pins.setdefault(cid, []).append(Pin(*pin))
+        return [
+            Root(cid, name, bool(want), total, at, tuple(pins.get(cid, ())), bool(paused))
+            for cid, name, want, total, at, paused in rows
+        ]
 
     def presence(self, cid: str) -> Presence:
         """Of a root; ABSENT for a CID that is none."""
         with self._translated():
             (found, missing, size) = self._conn.execute(
-                _BELOW.format(start="SELECT block FROM roots WHERE cid = ?")
+                BELOW.format(start="SELECT block FROM roots WHERE cid = ?")
                 + "SELECT count(*), sum(NOT present), sum(CASE WHEN present THEN size ELSE 0 END)"
                 " FROM blocks WHERE id IN below",
                 (cid,),
@@ -206,50 +193,13 @@ class Index:
             return ABSENT
         return Presence(size, size if not missing else None, not missing)
 
-    def garbage(self, needed_bytes: int, held: Sequence[bytes]) -> list[tuple[bytes, int]]:
-        """(multihash, size) of blocks that nothing keeps, least recently used first, until they make
-        up `needed_bytes`. What is below a block in `held` is kept too.
-        """
-        with self._writing() as conn:
-            self._give(conn, held)
-            rows = conn.execute(_GARBAGE)
-            chosen: list[tuple[bytes, int]] = []
-            for multihash, size, pages in rows:
-                if needed_bytes <= 0:
-                    break
-                chosen.append((multihash, size))
-                needed_bytes -= pages
-            rows.close()
-            return chosen
-
-    def garbage_below(self, tops: Sequence[bytes], held: Sequence[bytes]) -> list[tuple[bytes, int]]:
-        """Of the blocks `tops` and those below them, the ones that nothing keeps."""
-        with self._writing() as conn:
-            self._give(conn, tops)
-            below = _BELOW.format(start="SELECT id FROM blocks JOIN temp.given USING (multihash)")
-            candidates = {
-                multihash
-                for (multihash,) in conn.execute(below + "SELECT multihash FROM blocks WHERE id IN below")
-            }
-            self._give(conn, held)
-            return [(mh, size) for mh, size, _ in conn.execute(_GARBAGE) if mh in candidates]
-
     def stored(self) -> tuple[int, int]:
         """Bytes on the disk, in whole pages, and number of the blocks that are here."""
         with self._translated():
             stored, blocks = self._conn.execute(
-                f"SELECT coalesce(sum({_FOOTPRINT}), 0), count(*) FROM blocks WHERE present"
+                f"SELECT coalesce(sum({FOOTPRINT}), 0), count(*) FROM blocks WHERE present"
             ).fetchone()
         return stored, blocks
-
-    def pinned_bytes(self) -> int:
-        """Bytes on the disk of what pinned roots keep."""
-        with self._translated():
-            (pinned,) = self._conn.execute(
-                _BELOW.format(start="SELECT block FROM roots WHERE pinned")
-                + f"SELECT coalesce(sum({_FOOTPRINT}), 0) FROM blocks WHERE present AND id IN below"
-            ).fetchone()
-        return int(pinned)
 
     def last_used(self) -> float:
         """The newest time that any block was used at; 0.0 if there is none."""
@@ -298,57 +248,14 @@ class Index:
             ).fetchall()
         return [multihash for (multihash,) in rows]
 
-    def _check_version(self) -> None:
-        (version,) = self._conn.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
-            raise Fatal(
-                "The index of the blocks was written by a newer meshconsole.",
-                hint="Install that version again, or move index.db away: it is made anew from the blocks.",
-            )
+    def _is_kept(self, conn: Any, multihash: bytes) -> bool:  # noqa: ANN401
+        self._give(conn, [multihash])
+        return conn.execute(_KEEPERS).fetchone() is not None
 
-    def _make_schema(self) -> None:
-        self._conn.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        if not self._has_tables():
-            self._create_tables()
-        self._conn.execute("CREATE TEMP TABLE given (multihash BLOB PRIMARY KEY) WITHOUT ROWID")
-
-    def _has_tables(self) -> bool:
-        found = self._conn.execute("SELECT count(*) FROM sqlite_master WHERE name = 'roots'").fetchone()
-        return bool(found[0])
-
-    def _create_tables(self) -> None:
-        from sqlite_utils import Database  # only here: it costs a node 9 MB of memory
-
-        db = Database(self._conn)
-        db.table("blocks").create(
-            {"id": int, "multihash": bytes, "size": int, "present": int, "used": float},
-            pk="id",
-            not_null={"multihash", "size", "present", "used"},
-            if_not_exists=True,
-        )
-        db.table("blocks").create_index(["multihash"], unique=True, if_not_exists=True)
-        db.table("links").create({"parent": int, "child": int}, pk=("parent", "child"), if_not_exists=True)
-        db.table("links").create_index(["child"], if_not_exists=True)
-        db.table("roots").create(
-            {
-                "cid": str,
-                "block": int,
-                "name": str,
-                "pinned": int,
-                "wanted": int,
-                "total_bytes": int,
-                "added_at": float,
-            },
-            pk="cid",
-            not_null={"block", "name", "pinned", "wanted", "added_at"},
-            if_not_exists=True,
-        )
-        db.table("roots").create_index(["block"], if_not_exists=True)
-
-    def _give(self, conn: Any, multihashes: Sequence[bytes]) -> None:  # noqa: ANN401
+    def _give(self, conn: Any, multihashes: Sequence[bytes], table: str = "given") -> None:  # noqa: ANN401
         """Many values for one statement, without a limit on their number."""
-        conn.execute("DELETE FROM temp.given")
-        conn.executemany("INSERT OR IGNORE INTO temp.given VALUES (?)", ((each,) for each in multihashes))
+        conn.execute(f"DELETE FROM temp.{table}")
+        conn.executemany(f"INSERT OR IGNORE INTO temp.{table} VALUES (?)", ((each,) for each in multihashes))
 
     @contextmanager
     def _writing(self) -> Iterator[Any]:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from meshconsole.content.cid import DAG_PB, RAW, Cid
 from meshconsole.content.dagpb import Node, decode_node
-from meshconsole.content.index import Differences, Entry, Index, Root
+from meshconsole.content.index import Differences, Entry, Index
 from meshconsole.content.multibase import encode_base32
+from meshconsole.content.roots import Pin, Root
 from meshconsole.content.unixfs import decode_unixfs
 from meshconsole.core.errors import CorruptData, RemoteError
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from meshconsole.content.blockstore import FlatBlockStore
+    from meshconsole.content.blocks import BlockStore
 
 INDEX_NAME = "index.db"
 RECOVERED_NAME = "recovered"
@@ -52,7 +53,7 @@ class Opened:
     corrupt: tuple[Corrupt, ...]
 
 
-def open_index(path: Path, key: bytes, files: FlatBlockStore, now: float) -> Opened:
+def open_index(path: Path, key: bytes, files: BlockStore, now: float) -> Opened:
     """`path` is the folder of the blobs. Raises CorruptData, Fatal, Unavailable."""
     files.open()
     try:
@@ -81,7 +82,7 @@ def open_index(path: Path, key: bytes, files: FlatBlockStore, now: float) -> Ope
     return Opened(index, damage, found, tuple(corrupt))
 
 
-def _open_and_compare(path: Path, key: bytes, files: FlatBlockStore) -> tuple[Index, Differences]:
+def _open_and_compare(path: Path, key: bytes, files: BlockStore) -> tuple[Index, Differences]:
     index = Index(path / INDEX_NAME, key)
     try:
         return index, index.compare(files.listing())
@@ -97,7 +98,7 @@ def _set_aside(path: Path) -> None:
 
 
 def _examined(
-    unknown: Sequence[tuple[bytes, int]], files: FlatBlockStore, corrupt: list[Corrupt]
+    unknown: Sequence[tuple[bytes, int]], files: BlockStore, corrupt: list[Corrupt]
 ) -> Iterator[Entry]:
     for multihash, size in unknown:
         if files.first_byte(multihash) not in _NODE_STARTS:
@@ -120,17 +121,17 @@ def _as_node(data: bytes) -> Node | None:
     return node
 
 
-def _pin_everything(index: Index, files: FlatBlockStore, corrupt: list[Corrupt], now: float) -> None:
+def _pin_everything(index: Index, files: BlockStore, corrupt: list[Corrupt], now: float) -> None:
     for multihash in index.parentless():
         is_node = False
         if files.first_byte(multihash) in _NODE_STARTS:
             data = _load(files, multihash, corrupt)
             is_node = data is not None and _as_node(data) is not None
         cid = Cid.decode(bytes((1, DAG_PB if is_node else RAW)) + multihash)
-        index.put_root(Root(str(cid), RECOVERED_NAME, True, False, None, now), multihash)
+        index.put_root(Root(str(cid), RECOVERED_NAME, False, None, now, (Pin(),)), multihash)
 
 
-def _load(files: FlatBlockStore, multihash: bytes, corrupt: list[Corrupt]) -> bytes | None:
+def _load(files: BlockStore, multihash: bytes, corrupt: list[Corrupt]) -> bytes | None:
     try:
         return files.get(multihash)
     except CorruptData as error:

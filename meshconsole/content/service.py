@@ -13,11 +13,12 @@ from meshconsole.content.cid import Cid
 from meshconsole.content.exchange import Exchange
 from meshconsole.content.fetching import Fetches
 from meshconsole.content.folders import add_folder, read_folder
-from meshconsole.content.happenings import FetchProgress
-from meshconsole.content.index import Presence, Root
+from meshconsole.content.happenings import FetchProgress, FetchState, PresenceChanged
 from meshconsole.content.layout import UNIXFS_V1_2025, Profile
 from meshconsole.content.listing import MAX_ENTRIES
 from meshconsole.content.reader import FileReader, inline
+from meshconsole.content.roots import OWNER, Pin, Presence, Root
+from meshconsole.content.scrubbing import Scrubbed, scrub
 from meshconsole.content.store import Store
 from meshconsole.content.tasks import Tasks
 from meshconsole.core.errors import Refused, RemoteError, Unavailable
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
     from pathlib import Path
 
+    from meshconsole.content.blocks import BlockStore
     from meshconsole.content.tally import Quota
+
+
+RETRY_S = 300.0
+"""Pinned files that could not be fetched are tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +55,20 @@ class Content:
         quota: Quota,
         emit: Callable[[object], None],
         clock: Callable[[], float],
+        peer_rate_bps: float = 0.0,
+        blocks: BlockStore | None = None,
     ) -> None:
         """`path` is the folder of the blobs, `key` the 32 bytes that its index is encrypted under.
 
         What is stored already is not reserved at the start: the owner of the quota asks `usage`.
-        `clock` gives seconds since the epoch.
+        `clock` gives seconds since the epoch. `blocks` is another place for the blocks than flat files.
         """
         self._emit = emit
         self._clock = clock
         self._tasks = Tasks()
-        self._store = Store(path, key, quota=quota, emit=emit, clock=clock, tasks=self._tasks)
-        self._exchange = Exchange(self._store, self._tasks, emit, time.monotonic)
+        self._pins_changed = asyncio.Event()
+        self._store = Store(path, key, quota=quota, emit=emit, clock=clock, tasks=self._tasks, files=blocks)
+        self._exchange = Exchange(self._store, self._tasks, emit, time.monotonic, peer_rate_bps)
         self._fetches = Fetches(self._store, self._exchange, self._tasks, emit)
 
     async def start(self) -> None:
@@ -67,6 +76,7 @@ class Content:
         await self._store.open()
         self._exchange.start()
         self._fetches.resume()
+        self._tasks.spawn("content pins", self._keep_expiring())
 
     async def stop(self) -> None:
         """Fetches go on at the next start."""
@@ -138,27 +148,59 @@ class Content:
         """How much of a root is here: one that was added, pinned or fetched. Costs nothing."""
         return self._store.presence(cid)
 
-    def is_pinned(self, cid: str) -> bool:
+    def is_pinned(self, cid: str, owner: str | None = None) -> bool:
+        """By anybody, or by this owner."""
         root = self._store.roots.get(cid)
-        return root is not None and root.pinned
+        if root is None:
+            return False
+        return root.pinned if owner is None else root.pin_of(owner) is not None
 
-    async def pin(self, cid: str, name: str = "") -> None:
-        """Keeps the file; what is missing of it is fetched, now and ever after. Raises RemoteError."""
+    def roots(self) -> tuple[Root, ...]:
+        """Everything that was added, pinned or asked for, in the order in which it came."""
+        return tuple(self._store.roots.values())
+
+    async def pin(self, cid: str, name: str = "", pin: Pin = Pin()) -> None:  # noqa: B008 - frozen
+        """Keeps the file; what is missing of it is fetched, now and ever after. Replaces the owner's earlier
+        pin. Raises RemoteError."""
         parsed = _canonical(cid)
-        root = replace(self._root(cid, name), pinned=True)
+        root = replace(self._root(cid, name).with_pin(pin), paused=False)
         await self._store.put_root(root, parsed)
         if not self._store.presence(cid).complete:
             await self._fetches.start(parsed, root)
+        self._pins_changed.set()
 
-    async def unpin(self, cid: str) -> None:
-        """Its blocks may be removed from now on, when room is needed. Raises Refused if it was not pinned."""
+    async def unpin(self, cid: str, owner: str = OWNER) -> None:
+        """When nobody else pins it, its blocks may be removed from now on, when room is needed. Raises
+        Refused if the owner did not pin it."""
         root = self._store.roots.get(cid)
-        if root is None or not root.pinned:
+        if root is None or root.pin_of(owner) is None:
             raise Refused("invalid", "This file is not pinned.", hint="List what is: meshconsole blobs")
-        if root.wanted or self._store.presence(cid).bytes:
-            await self._store.put_root(replace(root, pinned=False), Cid.parse(cid))
+        await self._unpinned(root.without_pin(owner))
+
+    async def _unpinned(self, root: Root) -> None:
+        if root.pinned or root.wanted or self._store.presence(root.cid).bytes:
+            await self._store.put_root(root, Cid.parse(root.cid))
         else:
-            await self._store.drop_root(cid)
+            await self._store.drop_root(root.cid)
+
+    async def _keep_expiring(self) -> None:
+        """Pins with an end are lifted when it has come, by the clock of this device."""
+        while True:
+            now = self._clock()
+            for root in list(self._store.roots.values()):
+                if (left := root.unexpired(now)) is not root:
+                    await self._unpinned(left)
+                    self._emit(PresenceChanged(root.cid))
+            ends = [p.expires_at for root in self._store.roots.values() for p in root.pins if p.expires_at]
+            self._pins_changed.clear()
+            # Looked at now and then even so: the clock may have been set, and there may be room again for
+            # a pinned file that did not fit.
+            delay = min([end - now for end in ends], default=RETRY_S)
+            try:
+                async with asyncio.timeout(min(max(delay, 1.0), RETRY_S)):
+                    await self._pins_changed.wait()
+            except TimeoutError:
+                self._fetches.resume()
 
     async def fetch(
         self, cid: str, *, name: str = "", deadline_s: float = 30.0
@@ -200,6 +242,27 @@ class Content:
                 # A block may take longer than the deadline; the peer that owes it has its own.
                 gives_up_at = loop.time() + 1.0
 
+    async def start_fetch(self, cid: str, *, name: str = "") -> bool:
+        """As `fetch`, for those who do not wait for it. False if everything is here. Raises RemoteError."""
+        parsed = _canonical(cid)
+        if self._store.presence(cid).complete:
+            return False
+        await self._fetches.start(parsed, self._root(cid, name))
+        return True
+
+    async def pause_fetch(self, cid: str) -> bool:
+        """Until `fetch`, `start_fetch` or `pin`, over restarts too. False if there is nothing to pause."""
+        return await self._fetches.pause(cid)
+
+    def job_state(self, cid: str) -> FetchState | None:
+        """How the fetch of this root stands; None if there is none."""
+        job = self._fetches.job(cid)
+        return job.state if job is not None else None
+
+    def jobs(self) -> list[FetchProgress]:
+        """How each fetch stands that is not done, in the order in which they were asked for."""
+        return self._fetches.jobs()
+
     async def cancel_fetch(self, cid: str) -> bool:
         """What came stays until room is needed. False if no such fetch was under way."""
         return await self._fetches.cancel(cid)
@@ -227,18 +290,22 @@ class Content:
         """Removes unpinned blocks, the least recently used first. Returns the bytes freed on the disk."""
         return await self._store.make_room(needed_bytes)
 
-    async def scrub(self, pause_s: float = 0.05) -> int:
-        """Reads every block, to find damage before the block is needed. Returns how many were damaged."""
-        return await self._store.scrub(pause_s)
+    def scrub(self, pause_s: float = 0.01) -> AsyncIterator[Scrubbed]:
+        """Reads every block, to find damage before the block is needed, and says how far it is."""
+        return scrub(self._store, pause_s)
+
+    def limit_peers(self, rate_bps: float) -> None:
+        """What each peer is sent of blocks at most, in bytes per second; 0 is no limit."""
+        self._exchange.limit_peers(rate_bps)
 
     def _kept(self, cid: Cid, name: str, pinned: bool) -> Root:
         root = self._root(str(cid), name)
-        return replace(root, pinned=pinned or root.pinned)
+        return root.with_pin(Pin()) if pinned and root.pin_of(OWNER) is None else root
 
     def _root(self, cid: str, name: str) -> Root:
         old = self._store.roots.get(cid)
         if old is None:
-            return Root(cid, name, False, False, None, self._clock())
+            return Root(cid, name, False, None, self._clock())
         return replace(old, name=name or old.name)
 
 

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING
 from meshconsole.content.blockstore import FlatBlockStore, footprint
 from meshconsole.content.cid import RAW, Cid
 from meshconsole.content.happenings import BlockCorrupt, BlocksEvicted, IndexRebuilt, PresenceChanged
-from meshconsole.content.index import ABSENT, Entry, Index, Presence, Root
-from meshconsole.content.opening import open_index
+from meshconsole.content.index import Entry, Index
+from meshconsole.content.marking import Marking
+from meshconsole.content.opening import INDEX_NAME, open_index
+from meshconsole.content.roots import ABSENT, Presence, Root
 from meshconsole.content.tally import Quota, Tally
 from meshconsole.content.threads import Threads, to_its_end
 from meshconsole.core.errors import CorruptData, LocalError, Refused
@@ -30,12 +32,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from meshconsole.content.block import Block
+    from meshconsole.content.blocks import BlockStore
     from meshconsole.content.tasks import Tasks
 
 EVICT_BYTES = 16 << 20
 """Removed at a time: finding garbage costs the same for one block as for many."""
 
 COMMIT_BLOCKS = 64
+
+REMOVE_BLOCKS = 64
+"""Forgotten and unlinked between two other uses of the index."""
 
 SLOW_COUNT_S = 0.05
 """Counting what is pinned takes longer than this where there are very many blocks."""
@@ -69,14 +75,17 @@ class Store:
         emit: Callable[[object], None],
         clock: Callable[[], float],
         tasks: Tasks,
+        files: BlockStore | None = None,
     ) -> None:
+        """`files` is where the blocks are kept, if not in flat files below `path`."""
         self._path = path
         self._key = key
         self._emit = emit
         self._clock = clock
         self._tasks = tasks
-        self._files = FlatBlockStore(path)
+        self._files: BlockStore = files if files is not None else FlatBlockStore(path)
         self._index: Index | None = None
+        self._marking = Marking(path / INDEX_NAME, key)
         self.threads = Threads()
         self._uncommitted: list[Entry] = []
         self._used: dict[bytes, float] = {}
@@ -224,21 +233,18 @@ class Store:
         """Of the blocks that are here, by multihash."""
         return await self.threads.on_index(self._the_index.sizes, [cid.multihash for cid in cids])
 
-    async def scrub(self, pause_s: float) -> int:
-        """Reads every block, slowly. Returns how many were damaged; each is reported."""
-        damaged = 0
-        after = 0
-        while True:
-            multihashes, after = await self.threads.on_index(self._the_index.page, after, COMMIT_BLOCKS)
-            if not multihashes:
-                return damaged
-            for multihash in multihashes:
-                try:
-                    await self.threads.on_file(self._files.get, multihash)
-                except CorruptData as error:
-                    await self._lose(Cid.decode(_RAW_V1 + multihash), error.sentence)
-                    damaged += 1
-                await asyncio.sleep(pause_s)
+    async def page(self, after: int, limit: int) -> tuple[list[bytes], int]:
+        """Multihashes of some blocks that are here, and where to go on; none at the end."""
+        return await self.threads.on_index(self._the_index.page, after, limit)
+
+    async def examine(self, multihash: bytes) -> int | None:
+        """Bytes of the block; None if it was altered on the disk or has vanished, which is then reported."""
+        try:
+            data = await self.threads.on_file(self._files.get, multihash)
+        except CorruptData as error:
+            await self._lose(Cid.decode(_RAW_V1 + multihash), error.sentence)
+            return None
+        return len(data) if data is not None else None
 
     async def _lose(self, cid: Cid, sentence: str) -> None:
         async with self._sweep:
@@ -259,6 +265,11 @@ class Store:
     def set_presence(self, cid: str, presence: Presence) -> None:
         """As a fetch finds out."""
         self._presences[cid] = presence
+
+    async def measure(self, cid: str) -> None:
+        """Finds out anew how much of a root is here, where a fetch of it was broken off."""
+        await self.commit()
+        self._presences[cid] = await self.threads.on_index(self._the_index.presence, cid)
 
     async def put_root(self, root: Root, cid: Cid) -> None:
         async with self._sweep:
@@ -291,7 +302,7 @@ class Store:
     async def _count_pinned(self) -> None:
         now = asyncio.get_running_loop().time
         start = now()
-        self._pinned_bytes = await self.threads.on_index(self._the_index.pinned_bytes)
+        self._pinned_bytes = await self.threads.on_mark(self._marking.pinned_bytes)
         took = now() - start
         self._may_count_at = now() + (20 * took if took > SLOW_COUNT_S else 0)
 
@@ -318,8 +329,9 @@ class Store:
 
     async def _evict(self, needed_bytes: int) -> int:
         await self.commit()
-        garbage = await self.threads.on_index(self._the_index.garbage, needed_bytes, self._held())
-        blocks, freed = await self._remove(garbage)
+        blocks, freed = await self._remove(
+            await self.threads.on_mark(self._marking.garbage, needed_bytes, self._held())
+        )
         if blocks:
             self._emit(BlocksEvicted(blocks, freed))
         return freed
@@ -328,25 +340,30 @@ class Store:
         """Removes those of the blocks, and of what is below them, that nothing keeps."""
         async with self._sweep:
             await self.commit()
-            garbage = await self.threads.on_index(self._the_index.garbage_below, list(tops), self._held())
-            await self._remove(garbage)
+            await self._remove(await self.threads.on_mark(self._marking.below, list(tops)))
 
     def _held(self) -> list[bytes]:
         return [multihash for hold in self._holds for multihash in hold]
 
-    async def _remove(self, garbage: list[tuple[bytes, int]]) -> tuple[int, int]:
-        """How many were removed, and the bytes freed on the disk."""
-        if not garbage:
-            return 0, 0
-        # The index forgets first: after a crash in between, the files are found again at the next start.
-        multihashes = [multihash for multihash, _ in garbage]
-        roots = await self.threads.on_index(self._the_index.forget, multihashes)
-        removed = await self.threads.on_file(self._unlink, garbage)
-        freed = sum(footprint(size) for size in removed)
-        self._tally.give_back(freed)
-        self._tally.blocks -= len(removed)
-        await self._presence_changed(roots)
-        return len(removed), freed
+    async def _remove(self, candidates: list[tuple[bytes, int]]) -> tuple[int, int]:
+        """Those that nothing keeps, a few at a time, so that others come in between. Returns how many were
+        removed, and the bytes freed on the disk."""
+        blocks = freed = 0
+        above: dict[str, None] = {}
+        for start in range(0, len(candidates), REMOVE_BLOCKS):
+            sizes = dict(candidates[start : start + REMOVE_BLOCKS])
+            # The index forgets first: after a crash in between, the files are found again at the next start.
+            unkept, roots = await self.threads.on_index(
+                self._the_index.forget_unkept, list(sizes), self._held()
+            )
+            removed = await self.threads.on_file(self._unlink, [(each, sizes[each]) for each in unkept])
+            self._tally.give_back(sum(map(footprint, removed)))
+            self._tally.blocks -= len(removed)
+            blocks += len(removed)
+            freed += sum(map(footprint, removed))
+            above.update(dict.fromkeys(roots))
+        await self._presence_changed([cid for cid in above if cid in self.roots])
+        return blocks, freed
 
     def _use(self) -> float:
         """A time for "last used" that only grows, whatever the clock does: a node may start in 1970."""

@@ -1,4 +1,4 @@
-"""The threads that do content's blocking work: a few for files, one for the index."""
+"""The threads that do content's blocking work: a few for files, one for the index, one for marking."""
 
 from __future__ import annotations
 
@@ -21,12 +21,16 @@ class Threads:
     def __init__(self) -> None:
         self._file = ThreadPoolExecutor(FILE_THREADS, "content-file")
         self._index = ThreadPoolExecutor(1, "content-index")
+        self._mark = ThreadPoolExecutor(1, "content-mark")
 
     async def on_file(self, function: Callable[..., T], *args: object) -> T:
         return await to_its_end(self.start_on_file(function, *args))
 
     async def on_index(self, function: Callable[..., T], *args: object) -> T:
         return await to_its_end(asyncio.get_running_loop().run_in_executor(self._index, function, *args))
+
+    async def on_mark(self, function: Callable[..., T], *args: object) -> T:
+        return await to_its_end(asyncio.get_running_loop().run_in_executor(self._mark, function, *args))
 
     def start_on_file(self, function: Callable[..., T], *args: object) -> asyncio.Future[T]:
         """For callers that must know how it ended even if they were cancelled; see `to_its_end`."""
@@ -36,6 +40,7 @@ class Threads:
         """When nothing is running any more."""
         self._file.shutdown()
         self._index.shutdown()
+        self._mark.shutdown()
 
 
 async def to_its_end(work: asyncio.Future[T]) -> T:

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from meshconsole.control.files import FileCommand, JobsData, ListJobs
 from meshconsole.control.relay import (
     BackUpRelay,
     DeleteFromRelay,
@@ -219,6 +220,7 @@ Command = (
     | RestoreKeys
     | RecordAct
     | Stop
+    | FileCommand
     | TeamCommand
 )
 
@@ -227,6 +229,7 @@ READING = (
     ScanRelay,
     ListEvents,
     ListBlobs,
+    ListJobs,
     GetConfig,
     AuditTail,
     VerifyAudit,
@@ -273,6 +276,7 @@ Data = (
     StatusData
     | EventsData
     | BlobsData
+    | JobsData
     | InviteData
     | InvitesData
     | RosterData

@@ -118,6 +118,9 @@ class ContentSection(Section, frozen=True):
     """Where blocks are kept: files in the home."""
     min_replicas: Annotated[int, Meta(ge=1, le=100)] = 1
     """Not used by this version."""
+    peer_mbps: Rate = 0.0
+    """What each teammate's device is sent of files at most, in megabits (10^6) per second; 0 is no limit
+    but that of all together."""
 
 
 class LimitsSection(Section, frozen=True):
@@ -274,6 +277,7 @@ RELOADABLE = frozenset(
         "privacy.emcon",
         "privacy.share_with_team_only",
         "privacy.require_authentication",
+        "content.peer_mbps",
         "relay.rate_limits",
         "relay.events_per_second",
         "relay.max_subscriptions",

@@ -17,7 +17,8 @@ LinkClass = Literal["full", "events only", "flash only"]
 LINK_CLASSES: tuple[LinkClass, ...] = ("full", "events only", "flash only")
 """What a link carries, the most first."""
 Severity = Literal["info", "warning", "critical"]
-BlobState = Literal["here", "partial", "elsewhere", "fetching", "failed"]
+BlobState = Literal["here", "partial", "elsewhere", "fetching", "paused", "failed"]
+JobState = Literal["waiting", "fetching", "paused", "done", "failed"]
 
 
 class Frozen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,6 +88,8 @@ class StorageStatus(Frozen, frozen=True):
     blocks_count: int
     pinned_bytes: int = 0
     disk_free_bytes: int = 0
+    disk_free_files: int | None = None
+    """Files that the disk has room for (inodes); None where it does not say."""
     growth_bps: float = 0.0
     refusing: bool = False
     """True while writes are refused because the quota or the disk is full."""
@@ -286,4 +289,17 @@ class BlobView(Frozen, frozen=True):
     present_bytes: int
     state: BlobState
     pinned: bool = False
+    error: str = ""
+
+
+class JobView(Frozen, frozen=True):
+    """One fetch that is not done. `total_bytes` is None until known."""
+
+    cid: str
+    name: str
+    have_bytes: int
+    total_bytes: int | None
+    state: JobState
+    peers: int = 0
+    """How many peers have said that they hold parts of it."""
     error: str = ""

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 from meshconsole.control import messages as m
 from meshconsole.control.team import SendDirect, SendPlain
 from meshconsole.core.config import ConfigError, changed_keys, shown_values
-from meshconsole.core.errors import Refused, Unavailable
+from meshconsole.core.errors import Refused
 from meshconsole.core.text import safe
 from meshconsole.crypto.agefile import age_encrypt
 from meshconsole.crypto.keystore import Keystore, KeystoreWiped
 from meshconsole.crypto.private_file import write_private
 from meshconsole.node.auditing import answer_about_audit
+from meshconsole.node.file_acts import FileActs
 from meshconsole.node.governing import Governing
 from meshconsole.node.messaging import Messaging
 from meshconsole.node.relay_acts import RelayActs
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from meshconsole.control.server import Report
     from meshconsole.core.status import NodeStatus
-    from meshconsole.node.files import TeamFiles
     from meshconsole.node.node import Node
 
 
@@ -45,6 +45,7 @@ class Commands:
         self._governing = Governing(node)
         self._messaging = Messaging(node, self._governing)
         self._relay = RelayActs(node)
+        self._files = FileActs(node)
 
     def status(self) -> NodeStatus:
         return self._node.status()
@@ -53,22 +54,12 @@ class Commands:
         match command:
             case m.ListEvents(limit=limit, filter=wanted):
                 return m.done(data=m.EventsData(self._node.recent.newest(limit, wanted)))
-            case m.ListBlobs():
-                return m.done(data=m.BlobsData(self._files().views()))
             case m.SendNote(text=text, precedence=precedence):
                 return await self._messaging.note(text, precedence)
             case SendDirect(npub=npub, text=text):
                 return await self._messaging.direct(npub, text)
             case SendPlain(npub=npub, text=text):
                 return await self._messaging.plain(npub, text)
-            case m.AddBlob(path=path):
-                return await self._add_blob(Path(path), report)
-            case m.GetBlob(cid=cid, destination=destination):
-                return await self._get_blob(cid, Path(destination), report)
-            case m.Pin(cid=cid):
-                return await self._pin(cid, keep=True)
-            case m.Unpin(cid=cid):
-                return await self._pin(cid, keep=False)
             case m.GetConfig():
                 return m.done(data=self._config())
             case m.SetConfig(values=values):
@@ -94,24 +85,8 @@ class Commands:
             case m.ExportKeys(path=path, passphrase=passphrase, recipients=recipients):
                 return await self._export_keys(Path(path), passphrase, recipients)
             case _:
-                reply = await self._relay.handle(command, report)
-                return reply if reply is not None else await self._governing.handle(command)
-
-    # --- Files -------------------------------------------------------------------------------------
-
-    async def _add_blob(self, path: Path, report: Report) -> m.Reply:
-        view = await self._files().add(path, report)
-        self._node.record("file-added", cid=view.cid)
-        return m.done(f"Added {safe(view.name)}.", m.BlobsData((view,)))
-
-    async def _get_blob(self, cid: str, destination: Path, report: Report) -> m.Reply:
-        written = await self._files().get(cid, destination, report)
-        self._node.record("file-opened", cid=cid)
-        return m.done(f"Written to {written}.", m.BlobsData((self._files().view(cid),)))
-
-    async def _pin(self, cid: str, *, keep: bool) -> m.Reply:
-        view = await (self._files().pin(cid) if keep else self._files().unpin(cid))
-        return m.done("Kept on this node." if keep else "May be dropped now.", m.BlobsData((view,)))
+                reply = await self._relay.handle(command, report) or await self._files.handle(command, report)
+                return reply or await self._governing.handle(command)
 
     # --- Keys ---------------------------------------------------------------------------------------
 
@@ -176,13 +151,6 @@ class Commands:
             detail = " ".join(f"{name}={safe(value, 80)}" for name, value in record.detail.items())
             lines.append(f"{record.seq} {when} {record.act} {detail}".rstrip())
         return tuple(lines)
-
-    # --- Small words -------------------------------------------------------------------------------
-
-    def _files(self) -> TeamFiles:
-        if self._node.files is None:
-            raise Unavailable("The node is still starting.", hint="Try again in a moment.")
-        return self._node.files
 
 
 def _restored(count: int) -> m.CountsData:

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
-    from meshconsole.content.index import Presence
+    from meshconsole.content.happenings import FetchProgress, FetchState
+    from meshconsole.content.roots import Presence
+    from meshconsole.content.scrubbing import Scrubbed
     from meshconsole.content.service import Content
     from meshconsole.control.server import Report
     from meshconsole.core.event import Event
@@ -56,26 +58,6 @@ class Known:
     added_at: float
     fetching: bool = False
     error: str = ""
-
-
-class FetchOnly:
-    """The content store as teammates meet it where the IPFS node is switched off: it fetches for its
-    owner and gives nothing away."""
-
-    def __init__(self, content: Content) -> None:
-        self._content = content
-
-    def attach(
-        self, peer: str, send: Callable[[bytes], Awaitable[None]], may_read: Callable[[str], bool]
-    ) -> None:
-        del may_read
-        self._content.attach(peer, send, lambda _: False)
-
-    def detach(self, peer: str) -> None:
-        self._content.detach(peer)
-
-    async def receive(self, peer: str, message: bytes) -> None:
-        await self._content.receive(peer, message)
 
 
 class TeamFiles:
@@ -129,7 +111,7 @@ class TeamFiles:
             author=known.author,
             added_at=known.added_at,
             present_bytes=present.bytes,
-            state=_state(known, present),
+            state=_state(known, present, self._content.job_state(cid)),
             pinned=self._content.is_pinned(cid),
             error=known.error,
         )
@@ -203,6 +185,32 @@ class TeamFiles:
         await self._content.unpin(self._find(cid).entry.cid)
         return self.view(cid)
 
+    def name_of(self, cid: str) -> str:
+        known = self._known.get(cid)
+        return known.entry.name if known is not None else ""
+
+    def jobs(self) -> list[FetchProgress]:
+        return self._content.jobs()
+
+    async def start_fetch(self, cid: str) -> str:
+        """In the background. Returns a sentence."""
+        entry = self._find(cid).entry
+        if not await self._content.start_fetch(cid, name=entry.name):
+            return "It is here already."
+        return "Fetching in the background. See: meshconsole blobs jobs"
+
+    async def pause_fetch(self, cid: str) -> None:
+        if not await self._content.pause_fetch(cid):
+            raise _no_job(cid)
+
+    async def cancel_fetch(self, cid: str) -> None:
+        if not await self._content.cancel_fetch(cid):
+            raise _no_job(cid)
+        self.presence_changed(cid)
+
+    def scrub(self) -> AsyncIterator[Scrubbed]:
+        return self._content.scrub()
+
     async def _fetch(self, known: Known, report: Report) -> None:
         cid = known.entry.cid
         known.fetching, known.error = True, ""
@@ -263,11 +271,21 @@ class TeamFiles:
         return known
 
 
-def _state(known: Known, present: Presence) -> BlobState:
+def _no_job(cid: str) -> Refused:
+    return Refused(
+        "invalid",
+        f"Nothing is being fetched under the CID {safe(cid, 80)}.",
+        hint="List what is: meshconsole blobs jobs",
+    )
+
+
+def _state(known: Known, present: Presence, job: FetchState | None) -> BlobState:
     if known.fetching:
         return "fetching"
     if present.complete:
         return "here"
+    if job in ("fetching", "paused", "failed"):
+        return job
     if known.error:
         return "failed"
     return "partial" if present.bytes else "elsewhere"

@@ -33,6 +33,9 @@ MEGABYTE = 1_000_000
 DISK_RESERVE_BYTES = 32 * MEGABYTE
 """Left free on the disk: a database that fills its disk cannot even delete."""
 
+RESERVE_FILES = 1000
+"""Left free as well: each block is a file, and a disk can run out of room for files before it is full."""
+
 HEADROOM_BYTES = 4 * MEGABYTE
 """Kept back from the quota for the write-ahead log, which a checkpoint empties; at most an eighth of it."""
 
@@ -175,12 +178,26 @@ def free_on(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
+def files_free_on(folder: Path) -> int | None:
+    """Files that this user may still make on the folder's disk; None where any number is possible."""
+    status = os.statvfs(folder)
+    return status.f_favail if status.f_files else None
+
+
 class StorageQuota:
     """Bytes of events, blocks and audit log together, never above the limit."""
 
-    def __init__(self, folder: Path, limit_bytes: int, disk_free: Callable[[Path], int] = free_on) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        limit_bytes: int,
+        disk_free: Callable[[Path], int] = free_on,
+        files_free: Callable[[Path], int | None] = files_free_on,
+    ) -> None:
         self._folder = folder
         self._disk_free = disk_free
+        self._files_free = files_free
+        self.disk_free_files = files_free(folder)
         self.limit_bytes = limit_bytes
         self.lock = threading.RLock()
         self.events = Share(self)
@@ -197,6 +214,7 @@ class StorageQuota:
     def look_at_disk(self) -> None:
         """Asks the file system what is free, and whether anything at all may be written."""
         self.disk_free_bytes = self._disk_free(self._folder)
+        self.disk_free_files = self._files_free(self._folder)
         with self.lock:
             self.refusing = self._why_not(1) or ""
 
@@ -217,6 +235,8 @@ class StorageQuota:
             return f"storage quota of {limit} MB is full; raise limits.max_storage_mb or delete something"
         if self.disk_free_bytes - count < DISK_RESERVE_BYTES:
             return f"the disk is full: {DISK_RESERVE_BYTES // MEGABYTE} MB must stay free; make room on it"
+        if self.disk_free_files is not None and self.disk_free_files < RESERVE_FILES:
+            return "the disk has no room for more files (inodes); delete some on it"
         return None
 
 
@@ -323,6 +343,7 @@ class Governor:
             blocks_count=use.blocks_count,
             pinned_bytes=use.pinned_bytes,
             disk_free_bytes=self.quota.disk_free_bytes,
+            disk_free_files=self.quota.disk_free_files,
             growth_bps=self._growth,
             refusing=bool(self.quota.refusing),
             audit_bytes=use.audit_bytes,

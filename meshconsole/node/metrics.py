@@ -39,6 +39,9 @@ def _lines(status: NodeStatus) -> Iterator[str]:
     yield from _one("storage_bytes", "gauge", "Events and files on the disk.", storage.used_bytes)
     yield from _one("storage_allowed_bytes", "gauge", "limits.max_storage_mb.", storage.quota_bytes)
     yield from _one("disk_free_bytes", "gauge", "Free on the home's disk.", storage.disk_free_bytes)
+    if storage.disk_free_files is not None:
+        yield from _one("disk_free_files", "gauge", "Files the disk has room for.", storage.disk_free_files)
+    yield from _one("blocks_stored", "gauge", "Blocks of files held.", storage.blocks_count)
     yield from _one("events_stored", "gauge", "Events held.", storage.events_count)
     up = sum(peer.state == "up" for peer in status.peers)
     yield from _one("peers_up", "gauge", "Devices of the team that are linked.", up)

@@ -31,7 +31,7 @@ from meshconsole.node.audit_keeping import AuditKeeping
 from meshconsole.node.bus import Bus
 from meshconsole.node.commands import Commands
 from meshconsole.node.config_file import write_values
-from meshconsole.node.files import FetchOnly, TeamFiles
+from meshconsole.node.files import TeamFiles
 from meshconsole.node.governor import Governor, Use
 from meshconsole.node.happenings import Happenings
 from meshconsole.node.listbook import ListBook
@@ -43,6 +43,7 @@ from meshconsole.node.recent import RecentEvents
 from meshconsole.node.reloading import Reloading
 from meshconsole.node.report import node_status, pulse_line
 from meshconsole.node.setup import make_identity, open_store
+from meshconsole.node.sharing import Sharing
 from meshconsole.node.state import Cursors, KnownAddresses, NodeState
 from meshconsole.node.supervisor import Supervisor
 from meshconsole.node.teamwork import Teamwork
@@ -231,6 +232,7 @@ class Node:
             quota=self.governor.quota.blocks,
             emit=self.bus.publish,
             clock=time.time,
+            peer_rate_bps=self.config.content.peer_mbps * 1e6 / 8,
         )
         await self.content.start()
         stack.push_async_callback(self.content.stop)
@@ -268,7 +270,9 @@ class Node:
             credentials=self.credentials,
             membership=self.membership,
             relay=self.relay,
-            content=self.content if self.config.capabilities.ipfs_node else FetchOnly(self.content),
+            content=Sharing(
+                self.content, lambda: self.membership.team, gives=self.config.capabilities.ipfs_node
+            ),
             config=self.config,
             cursors=Cursors(self.state),
             addresses=KnownAddresses(self.state),
@@ -351,6 +355,8 @@ class Node:
         self.config = config
         self.governor.apply(config)
         self.relay.apply(self.effective.relay)
+        if self.content is not None:
+            self.content.limit_peers(config.content.peer_mbps * 1e6 / 8)
         if self.server is not None:
             self.server.apply(self.effective.limits)
         self._keep_silence()

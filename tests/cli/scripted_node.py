@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from meshconsole.control.files import JobsData, ListJobs, PauseFetch, ScrubBlobs
 from meshconsole.control.messages import (
     AddBlob,
     AuditTail,
@@ -63,6 +64,7 @@ from meshconsole.core.status import (
     ClientStatus,
     EventView,
     HealthItem,
+    JobView,
     KindCount,
     LimitsStatus,
     LinkStatus,
@@ -225,6 +227,10 @@ EVENTS = (
     ),
 )
 
+JOBS = (
+    JobView(CID, "map.pdf", 12_000_000, 48_000_000, "fetching", peers=2),
+    JobView(CID, "写真.jpg", 0, None, "failed", error="No room is left."),
+)
 BLOBS = (
     BlobView(CID, "map.pdf", 1_234_567, 1_250_000, "alpha", NOW - 300, 1_250_000, "here", pinned=True),
     BlobView(
@@ -286,6 +292,13 @@ class ScriptedNode:
                 return done("Sent. It is not post-quantum.", EventsData(EVENTS[:1]))
             case AddBlob():
                 return done(data=BlobsData(BLOBS[:1]))
+            case ListJobs():
+                return done(data=JobsData(JOBS))
+            case PauseFetch():
+                return done("Paused. Go on: meshconsole blobs resume CID")
+            case ScrubBlobs():
+                sentence = "Damaged blocks were set aside and are fetched again from teammates who hold them."
+                return done(sentence, CountsData({"read": 48, "damaged": 1}))
             case GetBlob(cid=cid) if cid != CID:
                 return refused("invalid", "No file of the team has this CID.", "See: meshconsole blobs")
             case GetBlob(destination=destination):

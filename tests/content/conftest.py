@@ -97,3 +97,9 @@ def world(tmp_path: Path) -> World:
 
 async def read_whole(content: Content, cid: str) -> bytes:
     return b"".join([piece async for piece in content.read(cid)])
+
+
+async def scrubbed(content: Content) -> int:
+    """How many blocks were damaged."""
+    done = [step async for step in content.scrub(pause_s=0)]
+    return done[-1].damaged if done else 0

@@ -18,7 +18,7 @@ from meshconsole.content.happenings import BlockCorrupt, FetchProgress, PeerMisb
 from meshconsole.content.layout import Profile
 from meshconsole.content.wants import PATIENCE_S
 from meshconsole.core.errors import CorruptData, Refused, RemoteError, Unavailable
-from tests.content.conftest import World, read_whole
+from tests.content.conftest import World, read_whole, scrubbed
 from tests.content.deterministic import deterministic, deterministic_bytes
 from tests.content.wire import Wire, wired
 
@@ -306,13 +306,13 @@ async def test_a_damaged_pinned_file_is_fetched_again(team: Team) -> None:
         added = await content.add([data], "file", profile=SMALL)
     world = team.worlds["me"]
     world.file_with(data[5000:6000]).write_bytes(b"?" * 1000)
-    assert await me.scrub(pause_s=0) == 1
+    assert await scrubbed(me) == 1
     assert world.heard_of(BlockCorrupt)
     assert not me.presence(added.cid).complete
     async with wired(Wire(me, p)):
         await fetched(me, added.cid)
     assert await read_whole(me, added.cid) == data
-    assert await me.scrub(pause_s=0) == 0
+    assert await scrubbed(me) == 0
 
 
 async def test_a_damaged_small_file_is_fetched_again_when_it_is_asked_for(team: Team) -> None:
@@ -494,3 +494,69 @@ async def test_a_link_that_is_cut_while_a_block_arrives_loses_nothing(
             await me.receive("p", delivery)
     assert looking.result()[-1].state == "done"
     assert await read_whole(me, str(block.cid)) == block.data
+
+
+async def test_a_paused_fetch_waits_for_its_owner_over_restarts(team: Team) -> None:
+    me, p = await team.start("me"), await team.start("p")
+    data = deterministic_bytes(60_000)
+    added = await p.add([data], "file", profile=SMALL)
+    wire = Wire(me, p, limit_bytes=20_000)
+    async with wired(wire):
+        assert await me.start_fetch(added.cid, name="file")
+        await wire.is_full.wait()
+        assert await me.pause_fetch(added.cid)
+        (job,) = me.jobs()
+        assert (job.state, job.cid) == ("paused", added.cid)
+    assert not await me.pause_fetch("bafkqaaa")
+    world = team.worlds["me"]
+    came = me.presence(added.cid).bytes
+    await me.stop()
+    async with world.content() as again, wired(wire := Wire(again, p)):
+        (job,) = again.jobs()
+        assert (job.state, job.have_bytes) == ("paused", again.presence(added.cid).bytes)
+        assert 0 < came <= job.have_bytes < 60_000
+        assert await again.start_fetch(added.cid)
+        await world.hears(is_done)
+        assert again.jobs() == []
+        assert await read_whole(again, added.cid) == data
+        assert not await again.start_fetch(added.cid)
+        # What was here is not fetched again.
+        assert sum(wire.carried) < 60_000
+
+
+async def test_a_failed_fetch_is_a_job_until_it_is_forgotten(team: Team) -> None:
+    me, p = await team.start("me"), await team.start("p")
+    added = await p.add([deterministic_bytes(60_000)], "file", profile=SMALL)
+    team.worlds["me"].quota.limit = 10 * 4096
+    async with wired(Wire(me, p)):
+        with pytest.raises(Refused):
+            await fetched(me, added.cid)
+    (job,) = me.jobs()
+    assert job.state == "failed"
+    assert "full" in job.error
+    assert await me.cancel_fetch(added.cid)
+    assert me.jobs() == []
+    assert not await me.cancel_fetch(added.cid)
+
+
+async def test_each_peer_is_sent_at_its_own_rate(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    me, p = await team.start("me"), await team.start("p")
+    added = await p.add([deterministic_bytes(60_000)], "file", profile=SMALL)
+    monkeypatch.setattr(exchange, "BURST_BYTES", 10_000)
+    p.limit_peers(1e6)
+    now, waited = 0.0, []
+    sleep = asyncio.sleep
+
+    async def passes(delay_s: float) -> None:
+        nonlocal now
+        now += delay_s
+        waited.append(delay_s)
+        await sleep(0)
+
+    monkeypatch.setattr(p._exchange, "_now", lambda: now)
+    monkeypatch.setattr("meshconsole.content.exchange.asyncio.sleep", passes)
+    async with wired(Wire(me, p)):
+        await fetched(me, added.cid)
+    # What does not fit into the burst has taken its time; the last message is paid for by the next one.
+    assert 0 < sum(waited) <= 60_000 / 1e6
+    assert me.presence(added.cid).complete

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshconsole.content.index import ABSENT, Differences, Entry, Index, Presence, Root
+from meshconsole.content.index import Differences, Entry, Index
+from meshconsole.content.marking import Marking
+from meshconsole.content.roots import ABSENT, TEAM, Pin, Presence, Root
 from meshconsole.core.errors import CorruptData, Fatal
 from tests.content.conftest import KEY
 
@@ -27,7 +29,15 @@ def index(tmp_path: Path) -> Iterator[Index]:
 
 
 def root(cid: str, *, pinned: bool = False, wanted: bool = False) -> Root:
-    return Root(cid, "name", pinned, wanted, None, 1.0)
+    return Root(cid, "name", wanted, None, 1.0, (Pin(),) if pinned else ())
+
+
+def marking(index: Index) -> Marking:
+    return Marking(index._path, KEY)
+
+
+def garbage(index: Index, needed_bytes: int, held: list[bytes]) -> list[bytes]:
+    return [multihash for multihash, _ in marking(index).garbage(needed_bytes, held)]
 
 
 def family(index: Index) -> None:
@@ -61,11 +71,11 @@ def test_bytes_are_counted_in_pages_and_once(index: Index) -> None:
     assert index.stored() == (0, 0)
     family(index)
     assert index.stored() == (7 * PAGE, 6)
-    assert index.pinned_bytes() == 0
+    assert marking(index).pinned_bytes() == 0
     index.put_root(root("a", pinned=True), A)
     index.put_root(root("d", pinned=True), D)
     index.put_root(root("f", wanted=True), F)
-    assert index.pinned_bytes() == 6 * PAGE  # C only once, F not
+    assert marking(index).pinned_bytes() == 6 * PAGE  # C only once, F not
 
 
 def test_the_last_use_is_known(index: Index) -> None:
@@ -101,13 +111,13 @@ def test_losing_a_block_keeps_what_is_below_it(index: Index) -> None:
     family(index)
     index.put_root(root("a", pinned=True), A)
     index.lose([A])
-    assert {multihash for multihash, _ in index.garbage(1 << 40, [])} == {D, E, F}
+    assert set(garbage(index, 1 << 40, [])) == {D, E, F}
 
 
 def test_forgetting_a_block_lets_go_of_what_is_below_it(index: Index) -> None:
     family(index)
     index.put_root(root("a", pinned=False), A)
-    assert index.forget([A]) == ["a"]
+    assert index.forget_unkept([A], []) == ([A], ["a"])
     assert index.sizes([A, B]) == {B: 5000}
     assert index.presence("a") == ABSENT
     index.record([Entry(A, 10, (B, C))], 9.0)
@@ -116,23 +126,70 @@ def test_forgetting_a_block_lets_go_of_what_is_below_it(index: Index) -> None:
 
 def test_garbage_is_what_nothing_keeps_least_recently_used_first(index: Index) -> None:
     family(index)
-    assert [mh for mh, _ in index.garbage(1 << 40, [])] == [A, B, C, D, E, F]
-    assert index.garbage(0, []) == []
-    assert [mh for mh, _ in index.garbage(PAGE + 1, [])] == [A, B]
+    assert garbage(index, 1 << 40, []) == [A, B, C, D, E, F]
+    assert garbage(index, 0, []) == []
+    assert garbage(index, PAGE + 1, []) == [A, B]
     index.touch([(A, 99.0)])
-    assert [mh for mh, _ in index.garbage(1 << 40, [])] == [B, C, D, E, F, A]
+    assert garbage(index, 1 << 40, []) == [B, C, D, E, F, A]
     index.put_root(root("d", wanted=True), D)
-    assert [mh for mh, _ in index.garbage(1 << 40, [])] == [B, F, A]
-    assert [mh for mh, _ in index.garbage(1 << 40, [A])] == [F]
+    assert garbage(index, 1 << 40, []) == [B, F, A]
+    assert garbage(index, 1 << 40, [A]) == [F]
     index.drop_root("d")
-    assert [mh for mh, _ in index.garbage(1 << 40, [A])] == [D, E, F]
+    assert garbage(index, 1 << 40, [A]) == [D, E, F]
 
 
-def test_garbage_below_some_blocks(index: Index) -> None:
+def test_of_the_blocks_below_some_those_that_are_kept_stay(index: Index) -> None:
     family(index)
     index.put_root(root("d", pinned=True), D)
-    assert set(index.garbage_below([A], [])) == {(A, 10), (B, 5000)}
-    assert set(index.garbage_below([A, F], [B])) == {(A, 10), (F, PAGE)}
+    below = marking(index).below([A, F])
+    assert set(below) == {(A, 10), (B, 5000), (C, 3), (F, PAGE)}
+    names = [multihash for multihash, _ in below]
+    assert names.index(A) < names.index(B)
+    assert index.forget_unkept([A, B, C, F], [B]) == ([A, F], [])
+    assert index.sizes([A, B, C, D, E, F]).keys() == {B, C, D, E}
+
+
+def test_what_was_marked_and_is_kept_since_then_stays(index: Index) -> None:
+    family(index)
+    found = garbage(index, 1 << 40, [])
+    index.put_root(root("a", pinned=True), A)
+    assert index.forget_unkept(found, [E])[0] == [D, F]
+
+
+def test_pins_have_owners(index: Index) -> None:
+    mine = root("a", pinned=True)
+    both = mine.with_pin(Pin(TEAM, 2, 3, 77.0))
+    index.put_root(both, A)
+    assert index.roots() == [both]
+    index.put_root(both.without_pin("").with_pin(Pin(TEAM, 1)), A)
+    assert index.roots()[0].pins == (Pin(TEAM, 1),)
+    assert marking(index).pinned_bytes() == 0
+    index.drop_root("a")
+    index.put_root(root("a"), A)
+    assert not index.roots()[0].pinned
+
+
+def test_an_index_of_version_1_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "index.db"
+    index = Index(path, KEY)
+    family(index)
+    index.put_root(root("a", pinned=True), A)
+    index.put_root(root("d"), D)
+    for statement in (
+        "DROP TABLE pins",
+        "DROP INDEX blocks_used",
+        "ALTER TABLE roots DROP COLUMN paused",
+        "PRAGMA user_version = 1",
+    ):
+        index._conn.execute(statement)
+    index.close()
+    again = Index(path, KEY)
+    try:
+        assert not again.is_new
+        assert again.roots() == [root("a", pinned=True), root("d")]
+        assert garbage(again, 1 << 40, []) == [D, E, F]
+    finally:
+        again.close()
 
 
 def test_compare_with_the_files(index: Index) -> None:
@@ -192,7 +249,9 @@ def test_garbage_is_exactly_what_cannot_be_reached(
         reached |= frontier
         frontier = set().union(*(below[i] for i in frontier)) - reached
     try:
-        garbage = {mh for mh, _ in index.garbage(1 << 40, [names[i] for i in held])}
+        holding = [names[i] for i in held]
+        found = set(garbage(index, 1 << 40, holding))
+        unkept = set(index.forget_unkept(names, holding)[0])
     finally:
         index.close()
-    assert garbage == {names[i] for i in range(10) if i not in reached}
+    assert found == unkept == {names[i] for i in range(10) if i not in reached}

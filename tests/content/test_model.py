@@ -10,7 +10,7 @@ import pytest
 from meshconsole.content.blockstore import footprint
 from meshconsole.content.layout import Profile, build
 from meshconsole.core.errors import CorruptData, Refused, Unavailable
-from tests.content.conftest import World, read_whole
+from tests.content.conftest import World, read_whole, scrubbed
 from tests.content.deterministic import deterministic_bytes
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Life:
         if files and self.chance.random() < 0.3:
             file = self.chance.choice(sorted(files))
             file.write_bytes(file.read_bytes()[:-1] + b"?" if self.chance.random() < 0.5 else b"")
-            await content.scrub(pause_s=0)
+            await scrubbed(content)
             self.damaged |= {cid for cid in self.pinned if not content.presence(cid).complete}
 
     async def check(self, content: Content) -> None:

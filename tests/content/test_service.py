@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meshconsole.content import store
+from meshconsole.content.block import Block
+from meshconsole.content.cid import RAW
 from meshconsole.content.happenings import BlockCorrupt, BlocksEvicted, IndexRebuilt, PresenceChanged
-from meshconsole.content.index import ABSENT
 from meshconsole.content.layout import UNIXFS_V0_2015, Profile
+from meshconsole.content.roots import ABSENT, OWNER, Pin
 from meshconsole.core.errors import CorruptData, Fatal, Refused, RemoteError, Unavailable
 from tests.content.conftest import World, read_whole
 from tests.content.deterministic import deterministic, deterministic_bytes
@@ -438,8 +440,8 @@ async def test_blocks_of_an_addition_cut_off_by_a_crash_are_garbage(world: World
         inside = content._store
         entries = [file for file in world.block_files() if file.read_bytes() != b"kept"]
         # As if the power had failed before the index heard of the blocks
-        multihashes = [multihash for multihash, _ in inside._files.listing()]
-        await inside.threads.on_file(inside._the_index.forget, multihashes)
+        for statement in ("UPDATE blocks SET present = 0", "DELETE FROM links"):
+            await inside.threads.on_index(inside._the_index._conn.execute, statement)
         await inside.drop_root(cut.cid)
     world.quota.used = 0
     async with world.content() as content:
@@ -448,3 +450,48 @@ async def test_blocks_of_an_addition_cut_off_by_a_crash_are_garbage(world: World
         world.quota.used = content.usage().bytes
         await content.make_room(1 << 40)
         assert [file.read_bytes() for file in world.block_files()] == [b"kept"]
+
+
+async def test_pins_of_several_owners_and_their_end(world: World) -> None:
+    async with world.content() as content:
+        added = await content.add([b"x"], "file", pinned=False)
+        await content.pin(added.cid, pin=Pin("api"))
+        await content.pin(added.cid)
+        await content.unpin(added.cid)
+        assert content.is_pinned(added.cid)
+        assert not content.is_pinned(added.cid, OWNER)
+        with pytest.raises(Refused):
+            await content.unpin(added.cid)
+        await content.pin(added.cid, pin=Pin("api", expires_at=world.clock.now + 60))
+        assert content.is_pinned(added.cid)
+    world.clock.now += 61
+    async with world.content() as content:
+        await world.hears(lambda happening: happening == PresenceChanged(added.cid))
+        assert not content.is_pinned(added.cid)
+        assert await content.make_room(1) > 0
+
+
+async def test_garbage_is_looked_for_while_others_read_and_write(world: World) -> None:
+    async with world.content() as content:
+        await content.add([b"old"], "old", pinned=False)
+        kept = await content.add([b"kept"], "kept")
+        marking = content._store._marking
+        may_go_on, began = threading.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        find = marking.garbage
+
+        def slowly(needed_bytes: int, held: list[bytes]) -> list[tuple[bytes, int]]:
+            loop.call_soon_threadsafe(began.set)
+            may_go_on.wait(10)
+            return find(needed_bytes, held)
+
+        marking.garbage = slowly  # type: ignore[method-assign, assignment]
+        room = asyncio.ensure_future(content.make_room(1))
+        await began.wait()
+        assert await read_whole(content, kept.cid) == b"kept"
+        added = await content._store.write_block(Block.of(RAW, b"new"))
+        await content._store.commit()
+        assert await content._store.sizes([added.cid])
+        assert not room.done()
+        may_go_on.set()
+        assert await room > 0

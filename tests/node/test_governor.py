@@ -71,6 +71,16 @@ def test_a_full_disk_is_told_apart_from_a_full_quota(tmp_path: Path) -> None:
     quota.events.reserve(2 * MEGABYTE)
 
 
+def test_a_disk_without_room_for_files_is_told_apart(tmp_path: Path) -> None:
+    free: list[int | None] = [999]
+    quota = StorageQuota(tmp_path, 1 << 60, disk_free=lambda _: 1 << 50, files_free=lambda _: free[0])
+    with pytest.raises(Refused, match="inodes"):
+        quota.blocks.reserve(1)
+    for some in (2000, None):
+        free[0] = some
+        quota.blocks.reserve(1)
+
+
 def test_connections_are_refused_at_the_limit_and_counted(tmp_path: Path) -> None:
     use = Use()
     governor = Governor(Config(limits=LimitsSection(max_connections=2)), tmp_path, lambda: use)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from meshconsole.core.status import StorageStatus
 
 LOW_DISK_BYTES = 200_000_000
+LOW_DISK_FILES = 50_000
 
 
 class Storage(Sheet, can_focus=True):
@@ -51,6 +52,14 @@ class Storage(Sheet, can_focus=True):
         return lines[:height]
 
 
+def _room_for_files(storage: StorageStatus, dot: str) -> Line:
+    """Said only where it may run out before the space does."""
+    files = storage.disk_free_files
+    if files is None or files >= LOW_DISK_FILES:
+        return []
+    return [(f" {dot} room for {count_in_words(files)} files", "bad")]
+
+
 def _details(storage: StorageStatus, dot: str, *, roomy: bool) -> list[Line]:
     events, blocks = count_in_words(storage.events_count), count_in_words(storage.blocks_count)
     free = size_in_words(storage.disk_free_bytes)
@@ -71,5 +80,5 @@ def _details(storage: StorageStatus, dot: str, *, roomy: bool) -> list[Line]:
         [("files   ", "dim"), (f"{size_in_words(storage.blocks_bytes)} {dot} {blocks} blocks", "")],
         [("pinned  ", "dim"), (size_in_words(storage.pinned_bytes), "")],
         [("growth  ", "dim"), (growth, "")],
-        [("disk    ", "dim"), (f"{free} free", free_tone)],
+        [("disk    ", "dim"), (f"{free} free", free_tone), *_room_for_files(storage, dot)],
     ]

@@ -1,0 +1,73 @@
+"""Roots: the CIDs that somebody asked for, who keeps them here, and how much of each is here. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+OWNER = ""
+"""Pins made at this node's console."""
+
+TEAM = "team"
+"""Pins of copies that this node keeps because the team wants so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Somebody's wish that everything below a root stays here.
+
+    `owner` is OWNER, TEAM, or whoever asked over an interface. `min_replicas` and `max_replicas` are how
+    many copies the owner wants in the team, 0 where the team's own numbers hold. `expires_at` is in seconds
+    since the epoch, None for a pin that stays.
+    """
+
+    owner: str = OWNER
+    min_replicas: int = 0
+    max_replicas: int = 0
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """`total_bytes` is a claim until the root is whole. `cid` is the text form. A root that is `wanted` is
+    being fetched, unless it is `paused`."""
+
+    cid: str
+    name: str
+    wanted: bool
+    total_bytes: int | None
+    added_at: float
+    pins: tuple[Pin, ...] = ()
+    paused: bool = False
+
+    @property
+    def pinned(self) -> bool:
+        return bool(self.pins)
+
+    def pin_of(self, owner: str) -> Pin | None:
+        return next((pin for pin in self.pins if pin.owner == owner), None)
+
+    def with_pin(self, pin: Pin) -> Root:
+        """The owner's earlier pin is replaced."""
+        return replace(self, pins=(*self.without_pin(pin.owner).pins, pin))
+
+    def without_pin(self, owner: str) -> Root:
+        return replace(self, pins=tuple(pin for pin in self.pins if pin.owner != owner))
+
+    def unexpired(self, now: float) -> Root:
+        pins = tuple(pin for pin in self.pins if pin.expires_at is None or pin.expires_at > now)
+        return self if len(pins) == len(self.pins) else replace(self, pins=pins)
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """How much of what is below a root is here. `bytes` are those of its distinct blocks.
+
+    `total_bytes` is None while inner blocks are missing that would tell.
+    """
+
+    bytes: int
+    total_bytes: int | None
+    complete: bool
+
+
+ABSENT = Presence(0, None, False)

@@ -1,0 +1,92 @@
+"""What a console may ask about files: to share, fetch, keep and check them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from meshconsole.control import files as f
+from meshconsole.control import messages as m
+from meshconsole.core.errors import Unavailable
+from meshconsole.core.status import JobView
+from meshconsole.core.text import safe
+
+if TYPE_CHECKING:
+    from meshconsole.control.server import Report
+    from meshconsole.node.files import TeamFiles
+    from meshconsole.node.node import Node
+
+
+class FileActs:
+    """The part of the node's `ControlHandler` that speaks of files."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def handle(self, command: m.Command, report: Report) -> m.Reply | None:
+        """None when the command is not about files. Raises MeshconsoleError."""
+        match command:
+            case m.ListBlobs():
+                return m.done(data=m.BlobsData(self._files.views()))
+            case m.AddBlob(path=path):
+                view = await self._files.add(Path(path), report)
+                self._node.record("file-added", cid=view.cid)
+                return m.done(f"Added {safe(view.name)}.", m.BlobsData((view,)))
+            case m.GetBlob(cid=cid, destination=destination):
+                written = await self._files.get(cid, Path(destination), report)
+                self._node.record("file-opened", cid=cid)
+                return m.done(f"Written to {written}.", m.BlobsData((self._files.view(cid),)))
+            case m.Pin(cid=cid):
+                return m.done("Kept on this node.", m.BlobsData((await self._files.pin(cid),)))
+            case m.Unpin(cid=cid):
+                return m.done("May be dropped now.", m.BlobsData((await self._files.unpin(cid),)))
+            case _:
+                return await self._handle_jobs(command, report)
+
+    async def _handle_jobs(self, command: m.Command, report: Report) -> m.Reply | None:
+        match command:
+            case f.FetchBlob(cid=cid):
+                return m.done(await self._files.start_fetch(cid))
+            case f.PauseFetch(cid=cid):
+                await self._files.pause_fetch(cid)
+                return m.done("Paused. Go on: meshconsole blobs resume CID")
+            case f.CancelFetch(cid=cid):
+                await self._files.cancel_fetch(cid)
+                return m.done("Forgotten. What came stays until room is needed.")
+            case f.ListJobs():
+                return m.done(data=f.JobsData(self._jobs()))
+            case f.ScrubBlobs():
+                return await self._scrub(report)
+            case _:
+                return None
+
+    def _jobs(self) -> tuple[JobView, ...]:
+        return tuple(
+            JobView(
+                cid=job.cid,
+                name=self._files.name_of(job.cid),
+                have_bytes=job.have_bytes,
+                total_bytes=job.total_bytes,
+                state=job.state,
+                peers=job.peers,
+                error=job.error,
+            )
+            for job in self._files.jobs()
+        )
+
+    async def _scrub(self, report: Report) -> m.Reply:
+        counts = {"read": 0, "damaged": 0}
+        async for step in self._files.scrub():
+            counts = {"read": step.blocks, "damaged": step.damaged}
+            report(step.bytes, None, "checking")
+        self._node.record("scrub", **{name: str(count) for name, count in counts.items()})
+        sentence = ""
+        if counts["damaged"]:
+            sentence = "Damaged blocks were set aside and are fetched again from teammates who hold them."
+        return m.done(sentence, m.CountsData(counts))
+
+    @property
+    def _files(self) -> TeamFiles:
+        if self._node.files is None:
+            raise Unavailable("The file store is not open yet.", hint="Try again in a moment.")
+        return self._node.files

@@ -1,0 +1,42 @@
+"""The content store as teammates meet it: what this node gives to whom.
+
+Links are for enrolled devices alone, so a stranger never gets as far as this. A device of role "relay" may
+have what it may hold: all blocks of the team's files are ciphertext. A device that was removed gets nothing
+from the moment on at which this node learns of it, and where the owner has switched the IPFS node off, nobody
+does: it only fetches.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from meshconsole.content.service import Content
+    from meshconsole.team.state import Team
+
+
+class Sharing:
+    def __init__(self, content: Content, team: Callable[[], Team | None], *, gives: bool) -> None:
+        self._content = content
+        self._team = team
+        self._gives = gives
+
+    def attach(
+        self, peer: str, send: Callable[[bytes], Awaitable[None]], may_read: Callable[[str], bool]
+    ) -> None:
+        self._content.attach(peer, send, lambda cid: self._belongs(peer) and may_read(cid))
+
+    def detach(self, peer: str) -> None:
+        self._content.detach(peer)
+
+    async def receive(self, peer: str, message: bytes) -> None:
+        await self._content.receive(peer, message)
+
+    def _belongs(self, peer: str) -> bool:
+        if not self._gives:
+            return False
+        team = self._team()
+        member = team.member(peer) if team is not None else None
+        return member is not None and not member.removed

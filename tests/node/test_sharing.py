@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from meshconsole.node.sharing import Sharing
+from tests.team.devices import NOW, founder, join
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from meshconsole.content.service import Content
+    from meshconsole.team.ops import GivenRole
+
+
+class Ear:
+    """Hears who is attached with which right."""
+
+    def attach(
+        self, peer: str, send: Callable[[bytes], Awaitable[None]], may_read: Callable[[str], bool]
+    ) -> None:
+        self.may_read = may_read
+
+
+async def send(_: bytes) -> None:
+    return None
+
+
+@pytest.mark.parametrize("role", ["member", "observer", "relay"])
+def test_who_belongs_may_have_blocks_until_it_is_removed(role: GivenRole) -> None:
+    alpha, ear = founder(), Ear()
+    bravo = join(alpha, "bravo", role)
+    sharing = Sharing(cast("Content", ear), lambda: alpha.team, gives=True)
+    sharing.attach(bravo.npub, send, lambda cid: cid != "secret")
+    assert ear.may_read("cid")
+    assert not ear.may_read("secret")
+    alpha.say(alpha.team.remove(bravo.npub, NOW))
+    assert not ear.may_read("cid")
+
+
+def test_strangers_get_nothing_and_nobody_does_where_nothing_is_given() -> None:
+    alpha, ear = founder(), Ear()
+    Sharing(cast("Content", ear), lambda: alpha.team, gives=True).attach("ab" * 32, send, lambda _: True)
+    assert not ear.may_read("cid")
+    Sharing(cast("Content", ear), lambda: None, gives=True).attach(alpha.npub, send, lambda _: True)
+    assert not ear.may_read("cid")
+    Sharing(cast("Content", ear), lambda: alpha.team, gives=False).attach(alpha.npub, send, lambda _: True)
+    assert not ear.may_read("cid")
