@@ -14,11 +14,10 @@ from meshconsole.cli.output import print_json, say
 from meshconsole.cli.reading import node_status
 from meshconsole.control.members import find_member
 from meshconsole.core.errors import Fatal, Refused
+from meshconsole.core.status import MemberStatus
 
 if TYPE_CHECKING:
     import argparse
-
-    from meshconsole.core.status import MemberStatus
 
 WORDS_IN_A_ROW = 4
 MAX_TYPED_CHARS = 512
@@ -37,17 +36,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def fingerprint(parsed: argparse.Namespace) -> int:
     """1 if the compared fingerprint is another one."""
-    team = node_status(home_of(parsed.home)).team
-    members = team.members if team else ()
+    status = node_status(home_of(parsed.home))
+    members = status.team.members if status.team else ()
     if parsed.compare is not None:
         return _compare(members, parsed)
     if parsed.member:
         shown = find_member(members, parsed.member)
     else:
-        mine = [member for member in members if member.me]
-        if not mine:
-            raise Fatal("This node has no team yet.", hint="Found or join one: meshconsole team --help")
-        shown = mine[0]
+        # Without a team too: whoever is to let it in compares it before.
+        own = MemberStatus(status.npub, status.name, "in no team", status.fingerprint, me=True)
+        shown = next((member for member in members if member.me), own)
     _show(shown, parsed)
     return 0
 

@@ -22,18 +22,20 @@ from meshconsole.crypto.identity import SEED_LEN, Identity
 from meshconsole.crypto.provider import default_provider
 from meshconsole.crypto.suites import MC1
 from meshconsole.team.entries import read_entry
+from meshconsole.team.rules import read_policy
 from meshconsole.team.state import Team
 
 if TYPE_CHECKING:
     from meshconsole.core.event import Event
     from meshconsole.core.home import Home
+    from meshconsole.crypto.suites import Suite
 
 PREFIX = "mcroot"
 
 
-def fresh() -> tuple[str, bytes]:
-    """The key as text, and its bundle event for the genesis."""
-    me = Identity.generate(MC1, default_provider())
+def fresh(suite: Suite) -> tuple[str, bytes]:
+    """The key as text, and its bundle event for the genesis. `suite` is the team's."""
+    me = Identity.generate(suite, default_provider())
     return bech32.encode(PREFIX, me.seed), encode_event(me.bundle_event(int(time.time())))
 
 
@@ -52,13 +54,13 @@ def read_seed() -> str:
     return sys.stdin.readline(256).strip()
 
 
-def act(home: Home, seed: str, what: str, npub: str) -> None:
-    """Signs and hands in. Raises Fatal for a key that is not this team's, Refused for an act that the
-    roster does not allow."""
+def act(home: Home, seed: str, what: str, whom: str) -> None:
+    """Signs and hands in. `whom` is a key, or RULE=VALUE for a rule. Raises Fatal for a key that is not this
+    team's, Refused for an act that the roster does not allow."""
     roster = ask_for(home, ListRoster(), RosterData)
     events = [decode_event(raw) for raw in roster.events]
     team = _team_as(seed, events, bytes.fromhex(roster.team_id))
-    made = _made(team, what, npub)
+    made = _made(team, what, whom)
     answer = ask(home, ImportLines(tuple(encode_event(event) for event in made)))
     if isinstance(answer.data, CountsData) and answer.data.counts.get("refused"):
         raise Fatal(
@@ -88,8 +90,11 @@ def _is_genesis(event: Event) -> bool:
         return False
 
 
-def _made(team: Team, what: str, npub: str) -> list[Event]:
+def _made(team: Team, what: str, whom: str) -> list[Event]:
     now = int(time.time())
     if what == "remove":
-        return team.remove(npub, now)
-    return team.set_role(npub, "admin" if what == "admin" else "member", now)
+        return team.remove(whom, now)
+    if what == "policy":
+        name, _, value = whom.partition("=")
+        return team.set_policy(read_policy({name.strip(): value.strip()}), now)
+    return team.set_role(whom, "admin" if what == "admin" else "member", now)

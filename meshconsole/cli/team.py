@@ -7,10 +7,11 @@ import sys
 from argparse import SUPPRESS
 from typing import TYPE_CHECKING, get_args
 
-from meshconsole.cli import fingerprint, team_rules
+from meshconsole.cli import fingerprint, proposals, team_rules
 from meshconsole.cli.ask import ask, ask_for
 from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, print_table, say
+from meshconsole.cli.proposals import outcome
 from meshconsole.cli.reading import node_status
 from meshconsole.console.words import duration_in_words, moment_in_words
 from meshconsole.control.members import find_member
@@ -71,6 +72,12 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
         metavar="MEMBER",
         help="for the owner of a lost device: the new one takes its name and role, the lost one is removed",
     )
+    inviting.add_argument(
+        "--person",
+        default="",
+        metavar="MEMBER",
+        help="for another device of the person who has MEMBER: the two are never two admins who agree",
+    )
     inviting.add_argument("--no-qr", action="store_true", help="the text only")
     inviting.set_defaults(run=invite)
 
@@ -96,7 +103,7 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
     comparing = actions.add_parser("fingerprint", help="a device's keys, to compare by voice or by QR code")
     fingerprint.configure(comparing)
 
-    more = team_rules.configure(actions)
+    more = (*team_rules.configure(actions), *proposals.configure(actions))
     for action in (listing, creating, inviting, joining, changing, removing, rotating, comparing, *more):
         # SUPPRESS: what stands before the action must survive the action's own default.
         action.add_argument("--json", action="store_true", default=SUPPRESS, help=SUPPRESS)
@@ -115,6 +122,8 @@ def members(parsed: argparse.Namespace) -> None:
         if team.clients:
             say("\nPlain Nostr clients at the team's relays (not post-quantum):")
             print_table(("name", "may", "key"), [_client_row(client) for client in team.clients])
+        if team.proposals:
+            say(f"\n{len(team.proposals)} waiting for a second admin: meshconsole team proposals")
         if team.rotation_owed:
             say("\nA new team key is owed: an admin's device turns it, or 'meshconsole team rotate'.")
 
@@ -134,8 +143,10 @@ def create(parsed: argparse.Namespace) -> None:
         say(ask(home, CreateTeam(parsed.name)).verdict.sentence or f"Team {parsed.name} exists now.")
         return
     from meshconsole.cli.root_key import explain, fresh
+    from meshconsole.crypto.suites import SUITES
 
-    seed, bundle = fresh()
+    suite = node_status(home).suite
+    seed, bundle = fresh(next(known for known in SUITES if known.name == suite))
     say(ask(home, CreateTeam(parsed.name, bundle)).verdict.sentence or f"Team {parsed.name} exists now.")
     explain(seed)
 
@@ -145,7 +156,10 @@ def invite(parsed: argparse.Namespace) -> None:
     if parsed.replaces:
         lost = member_named(home, parsed.replaces)
         role, replaces = lost.role, lost.npub
-    command = Invite(tuple(parsed.address), _seconds(parsed.lifetime), role, replaces)
+    person = member_named(home, parsed.person).npub if parsed.person else ""
+    if person and replaces:
+        raise Fatal("A device that replaces another one is that person's already.", exit_code=2)
+    command = Invite(tuple(parsed.address), _seconds(parsed.lifetime), role, replaces, person)
     made = ask_for(home, command, InviteData)
     if parsed.json:
         print_json(made)
@@ -189,10 +203,7 @@ def join(parsed: argparse.Namespace) -> None:
 def role(parsed: argparse.Namespace) -> None:
     home = home_of(parsed.home)
     member = member_named(home, parsed.member)
-    say(
-        ask(home, SetRole(member.npub, parsed.role)).verdict.sentence
-        or f"{member.name} is {parsed.role} now."
-    )
+    say(outcome(ask(home, SetRole(member.npub, parsed.role)), f"{member.name} is {parsed.role} now."))
 
 
 def remove(parsed: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from meshconsole.cli.ask import ask, ask_for
 from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_facts, print_json, print_table, say
+from meshconsole.cli.proposals import outcome
 from meshconsole.cli.reading import node_status
 from meshconsole.console.words import moment_in_words
 from meshconsole.control.team import (
@@ -51,8 +52,8 @@ def configure(actions: Actions) -> tuple[argparse.ArgumentParser, ...]:
     revoking.set_defaults(run=revoke)
 
     rooting = actions.add_parser("root", help="act with the offline root key, which outranks every admin")
-    rooting.add_argument("act", choices=("remove", "admin", "member"))
-    rooting.add_argument("member", help="name, or the beginning of the key")
+    rooting.add_argument("act", choices=("remove", "admin", "member", "policy"))
+    rooting.add_argument("what", help="a member's name or the beginning of its key; for policy, RULE=VALUE")
     rooting.set_defaults(run=root)
     return ruling, clients, listing, revoking, rooting
 
@@ -61,8 +62,8 @@ def policy(parsed: argparse.Namespace) -> None:
     home = home_of(parsed.home)
     rules = dict(_pair(text) for text in parsed.rules)
     if rules:
-        ask(home, SetPolicy(rules))
-        say("Every node of the team applies this as soon as it hears of it.")
+        reply = ask(home, SetPolicy(rules))
+        say(reply.verdict.sentence)
     elif parsed.json:
         print_json(dict(_team(home).rules))
     else:
@@ -84,8 +85,8 @@ def client(parsed: argparse.Namespace) -> None:
         raise Fatal("Say which key.", hint=f"meshconsole team client {parsed.act} NPUB", exit_code=2)
     elif parsed.act == "add":
         name = parsed.name or parsed.key[:12]
-        ask(home, AdmitClient(parsed.key, name, parsed.role))
-        say(f"{name} may use the team's relays. Its traffic is not post-quantum.")
+        reply = ask(home, AdmitClient(parsed.key, name, parsed.role))
+        say(outcome(reply, f"{name} may use the team's relays. Its traffic is not post-quantum."))
     else:
         found = _client(home, parsed.key)
         ask(home, RemoveMember(found.npub))
@@ -140,10 +141,15 @@ def root(parsed: argparse.Namespace) -> None:
     from meshconsole.cli.team import member_named
 
     home = home_of(parsed.home)
-    member = member_named(home, parsed.member)
+    if parsed.act == "policy":
+        what, words = parsed.what, parsed.what
+        _pair(what)
+    else:
+        member = member_named(home, parsed.what)
+        what, words = member.npub, f"{member.name} ({member.fingerprint})"
     if sys.stdin.isatty():
-        say(f"With the root key: {parsed.act} {member.name} ({member.fingerprint}).")
-    act(home, read_seed(), parsed.act, member.npub)
+        say(f"With the root key: {parsed.act} {words}.")
+    act(home, read_seed(), parsed.act, what)
     say("Done. Every node of the team applies this as soon as it hears of it.")
 
 

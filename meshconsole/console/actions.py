@@ -64,6 +64,7 @@ ACTIONS: tuple[Action, ...] = (
         "team",
     ),
     Action("team.rotate", "Team", "Turn the team's key", (), "rotate", changes=True),
+    Action("team.agree", "Team", "Agree to a proposal, or refuse it", (), "agree", changes=True),
     Action("row.open", "List", "Open: an event in full, a peer, a file to fetch", ("enter", "l"), "open"),
     Action("file.get", "List", "Fetch a file", ("f",), "get", "PATH", "Fetch", True, "files"),
     Action("file.pin", "List", "Pin a file here, or let go of it", ("p",), "pin", "", "Pin", True, "files"),

@@ -30,7 +30,15 @@ from meshconsole.control.relay import (
     ScanRelay,
     VacuumRelay,
 )
-from meshconsole.control.team import InviteData, InvitesData, ListInvites, ListRoster, RosterData, TeamCommand
+from meshconsole.control.team import (
+    InviteData,
+    InvitesData,
+    ListInvites,
+    ListRoster,
+    ProposedData,
+    RosterData,
+    TeamCommand,
+)
 from meshconsole.control.wire import AbsolutePath, Cid, Message, RequestId, Text
 from meshconsole.core.errors import MeshconsoleError, Refused
 from meshconsole.core.precedence import PrecedenceName  # noqa: TC001 - msgspec reads the annotation
@@ -280,6 +288,7 @@ Data = (
     | InviteData
     | InvitesData
     | RosterData
+    | ProposedData
     | ConfigData
     | CountsData
     | LinesData

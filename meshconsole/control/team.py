@@ -18,6 +18,8 @@ class Invite(Message, frozen=True):
     role: Role = "member"
     replaces: Annotated[str, Meta(max_length=64)] = ""
     """The npub of a lost device whose owner gets a new one."""
+    person: Annotated[str, Meta(max_length=64)] = ""
+    """The npub of another device of the same person, which stays."""
 
 
 class JoinTeam(Message, frozen=True):
@@ -63,6 +65,18 @@ class AdmitClient(Message, frozen=True):
     role: ClientRole = "member"
 
 
+class AgreeToProposal(Message, frozen=True):
+    """Carries out what another admin has proposed. The beginning of its id is enough."""
+
+    id: Annotated[str, Meta(min_length=4, max_length=64)]
+
+
+class RefuseProposal(Message, frozen=True):
+    """Ends a proposal for good. The beginning of its id is enough."""
+
+    id: Annotated[str, Meta(min_length=4, max_length=64)]
+
+
 class SendDirect(Message, frozen=True):
     """To one device of the team, sealed for it alone. Answered with `EventsData` holding the one event."""
 
@@ -100,6 +114,12 @@ class InviteData(Message, frozen=True):
     addresses: tuple[str, ...]
 
 
+class ProposedData(Message, frozen=True):
+    """What was asked for needs a second admin: it has been proposed, and not done yet."""
+
+    id: str
+
+
 class OpenInvite(msgspec.Struct, frozen=True):
     """An invite that may still be used. `expires` is in seconds since the epoch."""
 
@@ -129,6 +149,8 @@ TeamCommand = (
     | RotateKey
     | SetPolicy
     | AdmitClient
+    | AgreeToProposal
+    | RefuseProposal
     | SendDirect
     | SendPlain
     | ListInvites

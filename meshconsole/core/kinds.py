@@ -41,10 +41,11 @@ FILE_MANIFEST = 4203
 CHECKPOINT = 4204
 KEY_BUNDLE = 4205
 DIRECT_MESSAGE = 4206
+PROPOSAL = 4207
 SIGNAL = 24201
 EPOCH_GRANT = 34202
 
-CONTROL_KINDS = frozenset({ROSTER_ENTRY, KEY_BUNDLE, EPOCH_GRANT, CHECKPOINT})
+CONTROL_KINDS = frozenset({ROSTER_ENTRY, KEY_BUNDLE, EPOCH_GRANT, CHECKPOINT, PROPOSAL})
 """What makes a team: replicated first, evicted last, never deleted. All but grants are signed twice."""
 
 TEAM_KINDS = CONTROL_KINDS | {TEAM_NOTE, FILE_MANIFEST, DIRECT_MESSAGE, SIGNAL}
@@ -72,6 +73,7 @@ _WORDS = {
     LEAVE_REQUEST: "leave request",
     ROLE: "role",
     ROSTER_ENTRY: "roster",
+    PROPOSAL: "proposal",
     TEAM_NOTE: "team note",
     FILE_MANIFEST: "file",
     CHECKPOINT: "checkpoint",

@@ -201,6 +201,8 @@ class TeamStatus(Frozen, frozen=True):
     clients: tuple[ClientStatus, ...] = ()
     rules: tuple[tuple[str, str], ...] = ()
     """Name and value of each rule that the team has set; "-" where it leaves it to the owner."""
+    proposals: tuple[ProposalStatus, ...] = ()
+    """What waits for a second admin, the oldest first."""
     rotation_owed: bool = False
     """The team's key may be held by somebody who may not read any more, until an admin turns it."""
 
@@ -211,6 +213,18 @@ class ClientStatus(Frozen, frozen=True):
     npub: str
     name: str
     writes: bool
+
+
+class ProposalStatus(Frozen, frozen=True):
+    """Something that an admin wants done and a second one must agree to."""
+
+    id: str
+    npub: str
+    author: str
+    words: str
+    made: int
+    mine: bool = False
+    """Proposed by this device, so that another one must agree."""
 
 
 class MemberStatus(Frozen, frozen=True):
@@ -244,6 +258,10 @@ class NodeStatus(Frozen, frozen=True):
     team: TeamStatus | None = None
     capabilities: tuple[str, ...] = ()
     provider: str = ""
+    suite: str = ""
+    """Of this device's keys, and so of any team that it founds or joins."""
+    fingerprint: str = ""
+    """Of this device's keys."""
     discovery: tuple[str, ...] = ()
     """One line for each rung: what it does now or why it does not."""
     health: tuple[HealthItem, ...] = ()

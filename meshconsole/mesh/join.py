@@ -33,6 +33,7 @@ from meshconsole.mesh.links.frames import Channel, FrameDecoder, FrameQueue, Pre
 from meshconsole.mesh.links.secure import SecurePipe
 from meshconsole.mesh.links.websocket import dial
 from meshconsole.mesh.messages import MALFORMED
+from meshconsole.mesh.roster import live_device
 from meshconsole.team.invites import proof
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ MAX_EVENTS = 50_000
 BATCH_BYTES = 256 * 1024
 MAX_AT_ONCE = 4
 EXPECTS_NOBODY = "This device has no invite out."
+SECOND_ADMIN = (
+    "A second admin must agree before this device is let in; it has been proposed. After that use the same "
+    "invite again, or a new one if it has expired."
+)
 
 EventBytes = Annotated[bytes, Meta(max_length=MAX_EVENT)]
 
@@ -250,8 +255,12 @@ class Doorkeeper:
                 raise Refused(redeemed.verdict.code, redeemed.verdict.sentence)
             await asyncio.to_thread(self._membership.save_book)
             # A device whose first answer was lost on the way comes again, and gets its grant again.
-            admission = team.admit(event, name, redeemed.role, now, redeemed.replaces or None)
+            admission = team.admit(
+                event, name, redeemed.role, now, redeemed.replaces or None, redeemed.person or None
+            )
             await self._store(admission)
+            if live_device(team, bundle.mldsa_public) is None:
+                raise Refused("restricted", SECOND_ADMIN)
             self._joined()
             return list({known.id: known for known in (*team.control_events(), *admission)}.values())
 

@@ -56,10 +56,18 @@ class Team(Roster, Protocol):
     """What joining needs besides."""
 
     def admit(
-        self, bundle_event: Event, name: str, role: AdmittedRole, now: int, replaces: str | None = None, /
+        self,
+        bundle_event: Event,
+        name: str,
+        role: AdmittedRole,
+        now: int,
+        replaces: str | None = None,
+        person: str | None = None,
+        /,
     ) -> list[Event]:
-        """The events that make a device a member, and again its grant if it is one; `replaces` is the
-        lost device (npub) that it stands in for. Raises Refused."""
+        """The events that make a device a member, and again its grant if it is one, or that propose it to a
+        second admin; `replaces` is the lost device (npub) that it stands in for, `person` another device
+        of the same person. Raises Refused."""
 
     def control_events(self) -> list[Event]:
         """Everything a joining device needs besides its own grant."""

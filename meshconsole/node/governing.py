@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from meshconsole.control import messages as m
 from meshconsole.control import team as t
 from meshconsole.core.errors import Refused
 from meshconsole.core.event import encode_event
+from meshconsole.core.kinds import PROPOSAL
 from meshconsole.core.text import safe
-from meshconsole.team.ops import Policy
-from meshconsole.team.rules import CAUTIOUS
+from meshconsole.node.proposing import said_of_rules, words_of
+from meshconsole.team.rules import read_policy
 
 if TYPE_CHECKING:
     from meshconsole.core.event import Event
@@ -79,14 +78,26 @@ class Governing:
                 return await self._said(events, "client", npub=npub, name=name, role=client_role)
             case t.SetPolicy(rules=rules):
                 events = team.set_policy(read_policy(rules), now)
-                return await self._said(events, "policy", **rules)
+                reply = await self._said(events, "policy", **rules)
+                return m.done(said_of_rules(team, rules)) if reply.data is None else reply
+            case t.AgreeToProposal(id=id_):
+                words = words_of(team, id_)
+                return await self._said(team.agree(id_, now), "agree", what=words)
+            case t.RefuseProposal(id=id_):
+                words = words_of(team, id_)
+                return await self._said(team.refuse(id_, now), "refuse", what=words)
             case _:
                 return m.refused("unsupported", f"This node does not know {type(command).__name__}.")
 
     async def _said(self, events: list[Event], act: str, **detail: str) -> m.Reply:
         await self._node.teamwork.act(events)
-        self._node.record(f"team-{act}", **detail)
+        proposed = next((event.id for event in events if event.kind == PROPOSAL), "")
+        self._node.record("team-propose" if proposed else f"team-{act}", **detail)
         await self._node.vouching.make()
+        if proposed:
+            return m.done(
+                f"A second admin must agree: meshconsole team agree {proposed[:8]}", t.ProposedData(proposed)
+            )
         return m.done("Done.")
 
     async def _create_team(self, name: str, root: bytes) -> m.Reply:
@@ -98,8 +109,10 @@ class Governing:
         offered = list(asked.addresses or self._node.reachable_addresses())
         if asked.replaces:
             self._must_belong(asked.replaces)
+        if asked.person and self.team().member(asked.person) is None:
+            raise Refused("invalid", "The other device of that person was never in the team.")
         invite, text = self._node.membership.invite(
-            offered, int(time.time()), asked.lifetime_s, asked.role, asked.replaces
+            offered, int(time.time()), asked.lifetime_s, asked.role, asked.replaces, asked.person
         )
         self._node.record("invite", role=asked.role, expires=str(invite.expires), replaces=asked.replaces)
         return m.done(data=t.InviteData(text, invite.expires, tuple(invite.addresses)))
@@ -133,21 +146,3 @@ class Governing:
         self._node.membership.save_book()
         self._node.record("invite-revoked", id=found[0])
         return m.done("The invite lets nobody in any more.")
-
-
-def read_policy(rules: dict[str, str]) -> Policy:
-    """Rules as people write them. Raises Refused naming what is wrong."""
-    unknown = sorted(rules.keys() - CAUTIOUS.keys())
-    if unknown:
-        names = ", ".join(safe(name, 32) for name in unknown)
-        raise Refused(
-            "invalid", f"The team has no rule {names}.", hint=f"The rules are: {', '.join(CAUTIOUS)}."
-        )
-    values = {name: _ON_OFF.get(value.lower(), value) for name, value in rules.items()}
-    try:
-        return msgspec.convert(values, Policy, strict=False)
-    except msgspec.ValidationError as error:
-        raise Refused("invalid", f"That rule does not fit: {str(error).replace('`', '')}.") from None
-
-
-_ON_OFF: dict[str, bool | str] = {"on": True, "yes": True, "off": False, "no": False}

@@ -11,6 +11,7 @@ from meshconsole.core.status import HealthItem
 from meshconsole.core.text import safe
 from meshconsole.core.verdict import ACCEPTED
 from meshconsole.mesh.happenings import JoinAnswered, LinkDown, LinkRefused, LinkUp
+from meshconsole.node.proposing import proposals_of, waiting
 from meshconsole.node.refusals import RefusalDigest
 from meshconsole.relay.relay import RefusedEvent, Stored
 
@@ -45,6 +46,8 @@ class Happenings:
             self._node.mesh.on_stored(stored)
         if self._node.membership.accept(event) is not None:
             self._node.teamwork.is_new.set()
+        if event.kind == kinds.PROPOSAL:
+            self._proposed(event.id)
         if event.kind == kinds.CHECKPOINT:
             self._node.vouching.heard(event)
         if event.kind == kinds.FILE_MANIFEST and self._node.files is not None:
@@ -55,6 +58,14 @@ class Happenings:
             return
         view = node.recent.add(event, seq=seq, received_at=received_at, size=size, via=via, verdict=ACCEPTED)
         node.control.events_happened([view])
+
+    def _proposed(self, event_id: str) -> None:
+        team = self._node.membership.team
+        for proposal in proposals_of(team, self._node.identity.npub) if team is not None else ():
+            if proposal.id == event_id and not proposal.mine:
+                item = waiting(proposal)
+                self._node.notice("warning", item.text, item.remedy)
+        self._node.control.status_changed()
 
     def on_refused(self, refused: RefusedEvent) -> None:
         if refused.verdict.accepted:

@@ -77,13 +77,19 @@ class Membership:
         return team.name
 
     def invite(
-        self, addresses: list[str], now: int, lifetime_s: int, role: AdmittedRole, replaces: str = ""
+        self,
+        addresses: list[str],
+        now: int,
+        lifetime_s: int,
+        role: AdmittedRole,
+        replaces: str = "",
+        person: str = "",
     ) -> tuple[Invite, str]:
         """Raises Refused when this device may not admit others."""
         if self.team is None:
             raise Refused("restricted", "This node has no team to invite to yet.")
         invite, text = self.team.make_invite(addresses, now, lifetime_s)
-        self.book.offer(invite, role, replaces)
+        self.book.offer(invite, role, replaces, person)
         self.save_book()
         return invite, text
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from meshconsole import __version__
 from meshconsole.core.config import capabilities
 from meshconsole.core.status import ClientStatus, HealthItem, MemberStatus, NodeStatus, TeamStatus
+from meshconsole.crypto.bundle import fingerprint
+from meshconsole.node.proposing import proposals_of, waiting
 from meshconsole.team.rules import shown
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ def node_status(node: Node) -> NodeStatus:
         team=_team_status(node.membership.team, node.identity.npub),
         capabilities=capabilities(node.config),
         provider=f"{node.provider.name} {node.provider.version}",
+        suite=node.identity.suite.name,
+        fingerprint=fingerprint(node.identity.bundle_hash),
         discovery=node.mesh.discovery_lines() if node.mesh is not None else (),
         health=_health(node),
         has_passphrase=node.has_passphrase,
@@ -71,6 +75,7 @@ def _team_status(team: Team | None, npub: str) -> TeamStatus | None:
         members=members,
         clients=tuple(ClientStatus(c.npub, c.name, c.writes) for c in team.clients()),
         rules=shown(team.rules),
+        proposals=proposals_of(team, npub),
         rotation_owed=team.rotation_due,
     )
 
@@ -118,6 +123,8 @@ def _health(node: Node) -> tuple[HealthItem, ...]:
             )
         )
     team = node.membership.team
+    for proposal in proposals_of(team, node.identity.npub) if team is not None else ():
+        items.append(waiting(proposal))
     if team is not None and team.rotation_due:
         items.append(
             HealthItem(

@@ -17,7 +17,8 @@ from meshconsole.core.kinds import ROSTER_ENTRY
 from meshconsole.crypto.encoding import lp
 from meshconsole.crypto.hybrid import verify_control
 from meshconsole.crypto.suites import suite_by_id
-from meshconsole.team.ops import AnyOp, Body
+from meshconsole.team.ops import AnyOp, Body, Consent
+from meshconsole.team.proposals import approval_in
 from meshconsole.team.roster import Entry
 
 if TYPE_CHECKING:
@@ -34,13 +35,20 @@ MAX_CONTENT = 60_000
 """Characters; with its signatures an entry stays below the 64 KiB that relays commonly take."""
 
 
-def make_entry(author: Identity, parents: Iterable[str], ops: Iterable[AnyOp], now: int) -> Event:
-    body = Body(1, author.suite.id, tuple(sorted(parents)), tuple(ops))
+def make_entry(
+    author: Identity,
+    parents: Iterable[str],
+    ops: Iterable[AnyOp],
+    now: int,
+    second: Consent | None = None,
+) -> Event:
+    body = Body(1, author.suite.id, tuple(sorted(parents)), tuple(ops), second)
     return author.sign_control(ROSTER_ENTRY, (), msgspec.json.encode(body).decode(), now, CONTEXT)
 
 
-def read_entry(event: Event) -> tuple[Entry, Suite]:
-    """The entry and the suite it names; signatures are not looked at. Raises Refused."""
+def read_entry(event: Event, team: bytes = b"") -> tuple[Entry, Suite]:
+    """The entry and the suite it names; signatures are not looked at. `team` is the id of the team that it
+    is read for; a genesis needs none. Raises Refused."""
     if event.kind != ROSTER_ENTRY or len(event.content) > MAX_CONTENT:
         raise Refused("invalid", "That is not a roster entry.")
     if len(event.tags) != 1:
@@ -52,7 +60,8 @@ def read_entry(event: Event) -> tuple[Entry, Suite]:
         raise Refused("invalid", "The roster entry is malformed, or of a newer kind.") from None
     if msgspec.json.encode(body) != raw or list(body.parents) != sorted(set(body.parents)):
         raise Refused("invalid", "The roster entry is not in its one canonical form.")
-    return Entry(event.id, event.pubkey, body.parents, body.ops), suite_by_id(body.suite)
+    second = approval_in(body.second, body.suite, team, body.ops) if body.second else None
+    return Entry(event.id, event.pubkey, body.parents, body.ops, second), suite_by_id(body.suite)
 
 
 def verify_entry(event: Event, bundle: KeyBundle, suite: Suite, provider: Provider) -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import Refused
 from meshconsole.crypto.bundle import KeyBundle, open_bundle
-from meshconsole.team.entries import read_entry, verify_entry
+from meshconsole.team.entries import read_entry, team_id, verify_entry
 from meshconsole.team.ops import Add
+from meshconsole.team.proposals import verify_proposal
 from meshconsole.team.roster import Roster
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Intake:
         self._waiting_bytes = 0
         entry, self.suite = read_entry(genesis)
         self.roster = Roster(entry)
+        self._team = team_id(entry.id)
         self.entries: dict[str, Event] = {entry.id: genesis}
         """Accepted, parents before children."""
         self._named: set[bytes] = set()
@@ -110,7 +112,7 @@ class Intake:
         return [event for digest, (_, event) in self._bundles.items() if digest in self._named]
 
     def _read(self, event: Event) -> Entry:
-        entry, suite = read_entry(event)
+        entry, suite = read_entry(event, self._team)
         if suite.id != self.suite.id:
             raise Refused("invalid", "The roster entry is signed for another suite than the team's.")
         if not entry.parents and entry.id not in self.roster:
@@ -118,13 +120,15 @@ class Intake:
         return entry
 
     def _add(self, event: Event, entry: Entry) -> bool:
-        """False while a parent or the author's bundle is missing. Raises Refused."""
+        """False while a parent or the bundle of a signer is missing. Raises Refused."""
         if entry.id in self.roster:
             return True
         if self.roster.missing(entry.parents):
             return False
-        bundle = self._author(entry)
+        bundle = self._signer(entry, entry.author)
         if bundle is None:
+            return False
+        if entry.second is not None and not self._is_agreed(entry):
             return False
         verify_entry(event, bundle, self.suite, self._provider)
         self.roster.add(entry)
@@ -159,14 +163,25 @@ class Intake:
                 self._forget(entry_id)
             progress = bool(settled)
 
-    def _author(self, entry: Entry) -> KeyBundle | None:
-        """The bundle under which the author was known in the entry's own past. Raises Refused."""
+    def _is_agreed(self, entry: Entry) -> bool:
+        """Whether the second admin signed it; False while the bundle is missing. Raises Refused."""
+        second = entry.second
+        if second is None or second.event is None:
+            raise Refused("invalid", "The roster entry names a second admin who signed nothing.")
+        bundle = self._signer(entry, second.npub)
+        if bundle is None:
+            return False
+        verify_proposal(second.event, bundle, self.suite, self._provider)
+        return True
+
+    def _signer(self, entry: Entry, npub: str) -> KeyBundle | None:
+        """The bundle under which a signer was known in the entry's own past. Raises Refused."""
         view = self.roster.view(entry.parents)
-        if view.root is not None and view.root.npub == entry.author:
-            return self.bundle(entry.author, view.root.bundle)
-        if entry.author not in view.members:
-            raise Refused("restricted", "The author of this roster entry was never admitted.")
-        return self.bundle(entry.author, view.members[entry.author].bundle)
+        if view.root is not None and view.root.npub == npub:
+            return self.bundle(npub, view.root.bundle)
+        if npub not in view.members:
+            raise Refused("restricted", "Who signed this roster entry was never admitted.")
+        return self.bundle(npub, view.members[npub].bundle)
 
     def _founder(self, genesis: Entry) -> KeyBundle:
         admitted = next(op for op in genesis.ops if isinstance(op, Add))

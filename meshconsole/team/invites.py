@@ -125,6 +125,8 @@ class Offer(msgspec.Struct):
     revoked: bool = False
     replaces: str = ""
     """The npub of the lost device that the new one stands in for."""
+    person: str = ""
+    """The npub of another device of the same person."""
 
     def __repr__(self) -> str:
         return f"Offer(id={self.id}, role={self.role}, expires={self.expires})"
@@ -136,6 +138,7 @@ class Redeemed(msgspec.Struct, frozen=True):
     verdict: Verdict
     role: AdmittedRole | None = None
     replaces: str = ""
+    person: str = ""
 
 
 class InviteBook:
@@ -151,10 +154,10 @@ class InviteBook:
     def dump(self) -> bytes:
         return msgspec.msgpack.encode(self._offers)
 
-    def offer(self, invite: Invite, role: AdmittedRole, replaces: str = "") -> str:
+    def offer(self, invite: Invite, role: AdmittedRole, replaces: str = "", person: str = "") -> str:
         """Remembers an invite. Returns its id, by which it can be revoked."""
         identifier = sha256(invite.secret).hexdigest()[:16]
-        offer = Offer(identifier, invite.secret, invite.expires, role, replaces=replaces)
+        offer = Offer(identifier, invite.secret, invite.expires, role, replaces=replaces, person=person)
         self._offers.append(offer)
         self._offers.sort(key=lambda each: each.expires)
         del self._offers[:-MAX_OUT]
@@ -192,7 +195,7 @@ class InviteBook:
         if now >= found.expires:
             return Redeemed(refuse("restricted", "This invite has expired; ask for a new one."))
         found.used_by = npub
-        return Redeemed(ACCEPTED, found.role, found.replaces)
+        return Redeemed(ACCEPTED, found.role, found.replaces, found.person)
 
 
 def _checksum(body: bytes) -> bytes:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from meshconsole.core.event import Event
     from meshconsole.crypto.identity import Identity
     from meshconsole.team.epochs import EpochKey
-    from meshconsole.team.resolution import EpochRecord
+    from meshconsole.team.facts import EpochRecord
 
 MAX_WAITING = 1024
 """Grants whose epoch is not in the roster yet, other devices' too; the oldest is dropped first."""

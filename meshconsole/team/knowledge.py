@@ -14,12 +14,14 @@ from meshconsole.core import kinds
 from meshconsole.core.errors import Refused
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict, refuse
 from meshconsole.crypto.bundle import fingerprint
+from meshconsole.team.agreement import latest_epoch
 from meshconsole.team.checkpoints import read_checkpoint
 from meshconsole.team.entries import read_entry, team_id
 from meshconsole.team.epochs import check_grant
 from meshconsole.team.intake import Bundles, Intake, open_bundles
 from meshconsole.team.keyring import Keyring
 from meshconsole.team.ops import CLIENTS, LEVEL, READS, WRITES
+from meshconsole.team.proposals import ProposalBook
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
     from meshconsole.crypto.provider import Provider
     from meshconsole.crypto.suites import Suite
     from meshconsole.team.epochs import EpochKey
-    from meshconsole.team.resolution import Standing
+    from meshconsole.team.facts import Standing
+    from meshconsole.team.proposals import Proposal
     from meshconsole.team.rules import Rules
 
 
@@ -69,6 +72,7 @@ class Knowledge:
         self.team_id = team_id(genesis.id)
         self.name = self._roster.name
         self.keys = Keyring(me, self.team_id)
+        self._proposals = ProposalBook(self.team_id)
         self._members: tuple[Member, ...] | None = None
 
     @classmethod
@@ -99,8 +103,8 @@ class Knowledge:
             names = ", ".join(f"{team.name} ({team.team_id.hex()[:8]})" for team in found)
             raise Refused("invalid", f"The stored events hold several teams that name this device: {names}.")
         for team in found:
-            for grant in by_kind[kinds.EPOCH_GRANT]:
-                team.accept(grant)
+            for control in (*by_kind[kinds.EPOCH_GRANT], *by_kind[kinds.PROPOSAL]):
+                team.accept(control)
             return team
         return None
 
@@ -129,6 +133,8 @@ class Knowledge:
                     self.keys.offer(event, self._roster.epochs())
                 case kinds.CHECKPOINT:
                     read_checkpoint(event)
+                case kinds.PROPOSAL:
+                    self._proposals.offer(event)
                 case _:
                     return refuse("invalid", "that is not a control event")
         except Refused as error:
@@ -142,6 +148,10 @@ class Knowledge:
     @property
     def my_role(self) -> str | None:
         return self.role_of(self._me.npub)
+
+    @property
+    def has_root_key(self) -> bool:
+        return self._roster.state.root is not None
 
     @property
     def rules(self) -> Rules:
@@ -207,6 +217,23 @@ class Knowledge:
         """Every epoch key that this device has, the oldest first; for a backup."""
         held = [self.keys.held(record) for record in self._roster.epochs() if self.keys.holds(record)]
         return tuple(sorted(held, key=lambda key: (key.n, key.commit)))
+
+    def proposals(self) -> tuple[Proposal, ...]:
+        """What admins have proposed and a second one may still agree to, the oldest first."""
+        epoch = latest_epoch(self._roster.state)
+        return tuple(p for p in self._pending() if p.epoch == epoch)
+
+    def _pending(self) -> list[Proposal]:
+        """By admins, and neither carried out nor refused; those of earlier epochs too."""
+        state = self._roster.state
+        return [
+            p
+            for p in self._proposals.signed(self.bundle_of, self.suite, self._provider)
+            if (standing := state.members.get(p.npub)) is not None
+            and standing.role == "admin"
+            and not self._roster.is_closed(p.id)
+            and not self._roster.is_carried_out(p.id)
+        ]
 
     @property
     def epoch(self) -> int:

@@ -84,6 +84,8 @@ class Add(Op, frozen=True, tag="add"):
     bundle: Hex32
     replaces: Hex32 | None = None
     """The lost device of the same person, which this entry removes: one member, a new key."""
+    person: Hex32 | None = None
+    """Another device of the same person. Two devices of one person are never two admins who agree."""
 
 
 class Remove(Op, frozen=True, tag="remove"):
@@ -131,6 +133,8 @@ class Policy(Op, frozen=True, tag="policy"):
     """Copies of each pinned file that the team wants at least."""
     max_file_mb: Annotated[int, Meta(ge=1, le=1 << 20)] | None = None
     """The largest file (10^6 bytes) that a device adds."""
+    two_admins: bool | None = None
+    """Whatever gives rights counts only when a second admin has agreed (`agreement.py`)."""
 
 
 class AdmitClient(Op, frozen=True, tag="client"):
@@ -142,13 +146,31 @@ class AdmitClient(Op, frozen=True, tag="client"):
     role: ClientRole
 
 
-AnyOp = Found | Add | Remove | SetRole | NewEpoch | Policy | AdmitClient
+class Refuse(Op, frozen=True, tag="refuse"):
+    """Closes a proposal: no entry that this one does not know of can be carried out by it."""
+
+    proposal: Hex32
 
 
-class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+AnyOp = Found | Add | Remove | SetRole | NewEpoch | Policy | AdmitClient | Refuse
+
+
+class Consent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The other admin's signatures over what an entry gives: all of the proposal's event that the entry
+    does not say itself (`proposals.py`)."""
+
+    npub: Hex32
+    epoch: Annotated[int, Meta(ge=1, le=1 << 31)]
+    created_at: Annotated[int, Meta(ge=0, lt=1 << 53)]
+    pqsig: Annotated[str, Meta(max_length=8192)]
+    sig: Annotated[str, Meta(pattern=r"\A[0-9a-f]{128}\Z")]
+
+
+class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The content of a roster entry event."""
 
     v: Literal[1]
     suite: Annotated[int, Meta(ge=1, le=255)]
     parents: Annotated[tuple[Hex32, ...], Meta(max_length=MAX_PARENTS)]
     ops: Annotated[tuple[AnyOp, ...], Meta(min_length=1, max_length=MAX_OPS)]
+    second: Consent | None = None

@@ -20,174 +20,32 @@ the normal case, so two admins may act without knowing of each other. The laws:
     until an admission that knows of it.
 7.  A second admission is moot while the removal it answers is void: it neither lowers a role nor
     costs seniority.
+8.  Two admins. Where the rule `two_admins` was switched on, what gives rights on one admin's word is
+    void, unless the switching-on knows of it, or it knows of a switching-off that stands and knows of
+    the switching-on. So is what two agreed on once one of the two was removed without knowing of it,
+    and what was agreed on in a proposal that was closed without knowing of it. Withdrawals in such
+    entries stand. A switching-on stands like a removal: only somebody more senior than its author
+    can void it; it takes the most senior admin, or the root key (`agreement.py`).
 
 A senior admin whom a junior has removed can answer with a removal that does not build on the junior's.
 
-Sets of entries are held as integers, one bit for each entry; an entry's number is local to one
-`History` and never decides anything.
+What each entry says, as its author saw it, is in `facts.py`.
 """
 
 from __future__ import annotations
 
-from bisect import insort
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from meshconsole.team.ops import CLIENTS, GOVERNS, LEVEL, READS, EpochLink, Policy, Role, RootKey
+from meshconsole.team.facts import GENESIS, ROOT_RANK, State
+from meshconsole.team.ops import CLIENTS, LEVEL
 from meshconsole.team.rules import CAUTIOUS, Rules, overlay, values_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from meshconsole.team.facts import Backing, EpochRecord, Fact, Facts, Standing, StandingRole, Statement
 
-Rank = tuple[int, int, str, int]
-"""Seniority, smallest first: (tier, order or depth, entry id, operation). Tier 0 is the root key."""
-
-ROOT_RANK: Rank = (0, 0, "", 0)
-GENESIS = 1
-"""The bit of the genesis. It lies in the past of every other entry, so no removal reaches it."""
-
-StandingRole = Role | Literal["removed"]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """One device or plain client in one state. `rank` and `supports` are set for admins only; a client
-    has no bundle."""
-
-    npub: str
-    name: str
-    role: StandingRole
-    bundle: str
-    rank: Rank | None = None
-    supports: int = 0
-    """The entries to which an admin owes the role."""
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """What one operation says about one device, as its author saw that device."""
-
-    kind: Literal["add", "raise", "lower", "remove"]
-    standing: Standing
-
-    @property
-    def withdraws(self) -> bool:
-        return self.kind in ("lower", "remove")
-
-    @property
-    def gives_key(self) -> bool:
-        return self.standing.role in READS and not self.withdraws
-
-
-@dataclass(frozen=True, slots=True)
-class EpochRecord:
-    """An epoch that the roster commits to. `holders` are those its author granted it to."""
-
-    n: int
-    commit: str
-    links: tuple[EpochLink, ...]
-    entry: str
-    bit: int
-    rank: Rank
-    holders: frozenset[str]
-
-    @property
-    def kid(self) -> str:
-        """The key id: the first 8 bytes of the commitment, in hex."""
-        return self.commit[:16]
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """What a set of entries says."""
-
-    entries: int
-    live: int
-    """Entries whose removals stand."""
-    counted: int
-    """Entries that stand whole."""
-    members: Mapping[str, Standing]
-    """Everyone ever admitted, by npub; look at `role`."""
-    epochs: tuple[EpochRecord, ...]
-    rules: Rules
-    root: RootKey | None
-
-    def role_of(self, npub: str) -> StandingRole | None:
-        if self.root is not None and npub == self.root.npub:
-            return "root"
-        standing = self.members.get(npub)
-        return standing.role if standing else None
-
-    def governs(self, npub: str) -> bool:
-        return self.role_of(npub) in GOVERNS
-
-    def readers(self) -> frozenset[str]:
-        return frozenset(npub for npub, standing in self.members.items() if standing.role in READS)
-
-
-@dataclass(slots=True)
-class Fact:
-    """An admitted entry and what follows from its own past."""
-
-    id: str
-    author: str
-    bit: int
-    past: int
-    depth: int
-    rank: Rank
-    supports: int
-    statements: tuple[Statement, ...]
-    let_in: frozenset[str]
-    """Devices that this entry lets read."""
-    takes_rights: bool
-    """Someone loses the right to read or to write."""
-    epoch: EpochRecord | None
-    policy: Policy | None
-    against_author: int
-    """Withdrawals of the author's role in this entry's past."""
-    after: int = 0
-    """For an entry that withdraws: the later entries that know of it."""
-
-
-class Facts:
-    """All admitted entries of one team, parents before children."""
-
-    def __init__(self, root: RootKey | None) -> None:
-        self.root = root
-        self.all: list[Fact] = []
-        self.by_id: dict[str, Fact] = {}
-        self.by_rank: list[tuple[Rank, int, str, Fact]] = []
-        self.by_author: dict[str, int] = {}
-        self.against: dict[str, int] = {}
-        self.withdrawing = 0
-        self.gives_key = 0
-        self.takes_rights = 0
-
-    def add(self, fact: Fact) -> None:
-        for withdrawal in self.of(fact.past & self.withdrawing):
-            withdrawal.after |= fact.bit
-        self.all.append(fact)
-        self.by_id[fact.id] = fact
-        insort(self.by_rank, (fact.rank, fact.depth, fact.id, fact), key=lambda item: item[:3])
-        self.by_author[fact.author] = self.by_author.get(fact.author, 0) | fact.bit
-        if fact.let_in:
-            self.gives_key |= fact.bit
-        if fact.takes_rights:
-            self.takes_rights |= fact.bit
-        for statement in fact.statements:
-            if statement.withdraws:
-                npub = statement.standing.npub
-                self.withdrawing |= fact.bit
-                self.against[npub] = self.against.get(npub, 0) | fact.bit
-
-    def of(self, entries: int) -> Iterator[Fact]:
-        """The facts of a set, in no meaningful order."""
-        while entries:
-            low = entries & -entries
-            yield self.all[low.bit_length() - 1]
-            entries ^= low
 
 
 def resolve(facts: Facts, entries: int) -> State:
@@ -232,7 +90,7 @@ class _Decision:
             counted=self.counted,
             members=MappingProxyType(self._members()),
             epochs=_epochs(self.facts, self.counted),
-            rules=_rules(self.facts, self.counted),
+            rules=_rules(self.facts, self.counted | self.live & self.facts.switched_on),
             root=self.facts.root,
         )
 
@@ -245,6 +103,7 @@ class _Decision:
             if not self._supported(fact, self.live & ~doubted):
                 continue
             self.live |= fact.bit
+            doubted |= self._doubted_by_agreement(fact)
             for statement in fact.statements:
                 if not statement.withdraws:
                     continue
@@ -252,25 +111,47 @@ class _Decision:
                 struck = facts.by_author.get(statement.standing.npub, 0) & outside
                 # Of these, the ones already decided are more senior: they stay live (law 4).
                 void |= struck
-                doubted |= struck
+                doubted |= struck | facts.by_second.get(statement.standing.npub, 0) & outside
+        return doubted
+
+    def _doubted_by_agreement(self, fact: Fact) -> int:
+        """Law 8: the entries whose grants are void because this one is live."""
+        facts, doubted = self.facts, 0
+        for proposal in fact.closes:
+            doubted |= facts.by_proposal.get(proposal, 0) & self.entries & ~fact.past
+        if fact.bit & facts.switched_on:
+            for alone in facts.of(facts.alone & self.entries & ~fact.past):
+                if not facts.allowed_again(alone, fact, facts.switched_off):
+                    doubted |= alone.bit
         return doubted
 
     def _decide_grants(self, doubted: int) -> None:
-        for _, _, _, fact in self.facts.by_rank:
-            if fact.bit & self.live & ~doubted and self._supported(fact, self.counted):
+        for fact in self.facts.of(self.live & ~doubted):
+            if self._supported(fact, self.counted) and self._agreed(fact):
                 self.counted |= fact.bit
 
     def _supported(self, fact: Fact, standing: int) -> bool:
-        """Whether the author owes the role to a standing entry that no withdrawal undid."""
-        if fact.bit == GENESIS or fact.rank == ROOT_RANK:
-            return True
-        supports = fact.supports & standing
+        return fact.bit == GENESIS or fact.rank == ROOT_RANK or self._backed(fact.backing, standing)
+
+    def _agreed(self, fact: Fact) -> bool:
+        """Law 8, with everything that is more senior or earlier decided."""
+        if fact.second is not None:
+            return self._backed(fact.second, self.counted)
+        offs = self.facts.switched_off & self.counted
+        return not fact.alone or all(
+            self.facts.allowed_again(fact, switch, offs)
+            for switch in self.facts.of(self.facts.switched_on & self.live & fact.past)
+        )
+
+    def _backed(self, backing: Backing, standing: int) -> bool:
+        """Whether an admin owes the role to a standing entry that no withdrawal undid."""
+        supports = backing.supports & standing
         if not supports:
             return False
         # A withdrawal may have been void in the author's own view and stand in the wider one.
         return all(
             any(withdrawal.bit & support.past for support in self.facts.of(supports))
-            for withdrawal in self.facts.of(fact.against_author & self.live)
+            for withdrawal in self.facts.of(backing.against & self.live)
         )
 
     def _members(self) -> dict[str, Standing]:
@@ -330,12 +211,13 @@ def _most_cautious(last: list[tuple[Fact, Standing]]) -> Standing:
         supports |= standing.supports
     # The latest admission ranks: whichever of them survives, its author was more senior than that.
     rank = max(standing.rank for _, standing in last if standing.rank is not None)
-    return Standing(spokesman.npub, spokesman.name, "admin", spokesman.bundle, rank, supports)
+    return replace(spokesman, rank=rank, supports=supports)
 
 
 def _without_role(standing: Standing, role: StandingRole) -> Standing:
     # Whoever is a client was never a device by what stands: no link and no key goes by its bundle.
-    return Standing(standing.npub, standing.name, role, "" if role in CLIENTS else standing.bundle)
+    bundle = "" if role in CLIENTS else standing.bundle
+    return replace(standing, role=role, bundle=bundle, rank=None, supports=0)
 
 
 def _epochs(facts: Facts, counted: int) -> tuple[EpochRecord, ...]:

@@ -17,6 +17,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import LocalError, Refused
+from meshconsole.team.agreement import backing, backing_of, check_agreement, gives_rights, latest_epoch
+from meshconsole.team.facts import (
+    GENESIS,
+    ROOT_RANK,
+    EpochRecord,
+    Fact,
+    Facts,
+    Rank,
+    Standing,
+    State,
+    Statement,
+)
 from meshconsole.team.ops import (
     CLIENTS,
     LEVEL,
@@ -32,27 +44,18 @@ from meshconsole.team.ops import (
     GivenRole,
     NewEpoch,
     Policy,
+    Refuse,
     Remove,
     Role,
     SetRole,
 )
-from meshconsole.team.resolution import (
-    GENESIS,
-    ROOT_RANK,
-    EpochRecord,
-    Fact,
-    Facts,
-    Rank,
-    Standing,
-    State,
-    Statement,
-    advance,
-    resolve,
-)
+from meshconsole.team.resolution import advance, resolve
 from meshconsole.team.rules import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from meshconsole.team.agreement import Approval
 
 MAX_ENTRIES = 16_384
 """In one roster. A node that reaches it takes no more: only a hostile admin could get there."""
@@ -67,6 +70,8 @@ class Entry:
     author: str
     parents: tuple[str, ...]
     ops: tuple[AnyOp, ...]
+    second: Approval | None = None
+    """Another admin who agreed."""
 
 
 class Roster:
@@ -150,6 +155,14 @@ class Roster:
         """Whether all that the entry says counts today."""
         return bool(self._facts.by_id[entry_id].bit & self.state.counted)
 
+    def is_carried_out(self, proposal: str) -> bool:
+        """Whether an entry that counts today rests on the proposal."""
+        return bool(self._facts.by_proposal.get(proposal, 0) & self.state.counted)
+
+    def is_closed(self, proposal: str) -> bool:
+        """Whether an admin has refused it."""
+        return bool(self._facts.closing.get(proposal, 0) & self.state.live)
+
     def epochs(self) -> tuple[EpochRecord, ...]:
         """Every epoch ever committed to, void ones too: what was sealed under them stays readable."""
         return tuple(fact.epoch for fact in self._facts.all if fact.epoch is not None)
@@ -219,6 +232,10 @@ def _check_genesis(genesis: Entry) -> Found:
     if len(epochs) != 1 or epochs[0].n != 1 or epochs[0].links:
         raise Refused("invalid", "A genesis sets epoch 1.")
     _check_shape(genesis.ops)
+    if any(isinstance(op, Policy) and op.two_admins is not None for op in rest):
+        raise Refused("invalid", "The rule two_admins is switched on later, when there are two admins.")
+    if any(op.person is not None for op in admitted) or genesis.second is not None:
+        raise Refused("invalid", "A genesis names no second device of a person, and nobody agrees to it.")
     if found.root is not None and any(op.npub == found.root.npub for op in admitted):
         raise Refused("invalid", "The root key cannot be a member as well.")
     return found
@@ -243,7 +260,9 @@ def _check(entry: Entry, view: State, facts: Facts) -> Rank:
     admitted = sum(isinstance(op, Add | AdmitClient) for op in entry.ops)
     if admitted + sum(s.role != "removed" for s in view.members.values()) > MAX_MEMBERS:
         raise Refused("restricted", f"A team has at most {MAX_MEMBERS} devices and clients.")
-    return _rank_of(entry.author, view)
+    rank = _rank_of(entry.author, view)
+    check_agreement(entry.author, entry.ops, entry.second, view, facts, rank)
+    return rank
 
 
 def _check_shape(ops: tuple[AnyOp, ...]) -> None:
@@ -255,6 +274,8 @@ def _check_shape(ops: tuple[AnyOp, ...]) -> None:
         raise Refused("invalid", "A device replaces one that the same entry removes.")
     if any(sum(isinstance(op, kind) for op in ops) > 1 for kind in (Found, NewEpoch, Policy)):
         raise Refused("invalid", "An entry sets at most one epoch and one policy.")
+    if len({op.proposal for op in ops if isinstance(op, Refuse)}) < sum(isinstance(op, Refuse) for op in ops):
+        raise Refused("invalid", "An entry refuses each proposal once.")
     if any(isinstance(op, Policy) and op == Policy() for op in ops):
         raise Refused("invalid", "A policy must set a rule.")
 
@@ -263,10 +284,10 @@ def _check_op(op: AnyOp, entry: Entry, view: State) -> None:
     if isinstance(op, Found):
         raise Refused("invalid", "A team is founded once.")
     if isinstance(op, NewEpoch):
-        if op.n != 1 + max(record.n for record in view.epochs):
+        if op.n != 1 + latest_epoch(view):
             raise Refused("invalid", "Epochs are numbered one after the other.")
         return
-    if isinstance(op, Policy):
+    if isinstance(op, Policy | Refuse):
         return
     role = view.role_of(op.npub)
     if role == "root":
@@ -278,6 +299,8 @@ def _check_op(op: AnyOp, entry: Entry, view: State) -> None:
             raise Refused("invalid", "A device that belongs already cannot be admitted again.")
         if role == "removed" and (view.members[op.npub].bundle == "") != isinstance(op, AdmitClient):
             raise Refused("invalid", "The key of a plain client cannot be a device's, nor the other way.")
+        if isinstance(op, Add) and op.person is not None:
+            _check_person(op, view)
     elif role is None:
         raise Refused("invalid", "A device that was never admitted cannot be changed or removed.")
     elif isinstance(op, Remove):
@@ -288,6 +311,14 @@ def _check_op(op: AnyOp, entry: Entry, view: State) -> None:
         raise Refused("invalid", "A plain client's role is changed by removing and admitting it again.")
     elif op.role == role:
         raise Refused("invalid", "A role change must change the role.")
+
+
+def _check_person(op: Add, view: State) -> None:
+    first = view.members.get(op.person or "")
+    if first is None or not first.bundle or first.npub == op.npub:
+        raise Refused("invalid", "The other device of the same person was never admitted.")
+    if op.replaces is not None:
+        raise Refused("invalid", "A device that stands in for a lost one is that one's person's already.")
 
 
 def _withdraws(ops: tuple[AnyOp, ...], view: State) -> bool:
@@ -314,7 +345,6 @@ def _rank_of(npub: str, view: State) -> Rank:
 def _fact(facts: Facts, entry: Entry, view: State, rank: Rank) -> Fact:
     bit = 1 << len(facts.all)
     depth = 1 + max((facts.by_id[parent].depth for parent in entry.parents), default=-1)
-    author = view.members.get(entry.author)
     statements = tuple(
         _statement(op, view, _rank_given(entry, position, depth), bit)
         for position, op in enumerate(entry.ops)
@@ -334,13 +364,16 @@ def _fact(facts: Facts, entry: Entry, view: State, rank: Rank) -> Fact:
         past=view.entries,
         depth=depth,
         rank=rank,
-        supports=author.supports if author else GENESIS,
+        backing=backing(entry.author, view, facts),
         statements=statements,
         let_in=frozenset(s.standing.npub for s in statements if s.gives_key),
         takes_rights=_withdraws(entry.ops, view),
         epoch=epochs[0] if epochs else None,
         policy=next((op for op in entry.ops if isinstance(op, Policy)), None),
-        against_author=facts.against.get(entry.author, 0) & view.entries,
+        second=backing_of(entry.second, view, facts),
+        alone=bit != GENESIS and rank != ROOT_RANK and entry.second is None and gives_rights(entry.ops, view),
+        proposal=entry.second.proposal if entry.second else "",
+        closes=frozenset(op.proposal for op in entry.ops if isinstance(op, Refuse)),
     )
 
 
@@ -353,15 +386,25 @@ def _statement(op: Add | AdmitClient | Remove | SetRole, view: State, given: Ran
         role: Role = "client" if op.role == "member" else "client-observer"
         return Statement("add", Standing(op.npub, op.name, role, ""))
     if isinstance(op, Add):
-        return Statement("add", _standing(op.npub, op.name, op.role, op.bundle, given, bit))
+        person = _person(op, view)
+        return Statement("add", _standing(op.npub, op.name, op.role, op.bundle, person, given, bit))
     seen = view.members[op.npub]
     if isinstance(op, Remove):
-        return Statement("remove", Standing(op.npub, seen.name, "removed", seen.bundle))
-    standing = _standing(op.npub, seen.name, op.role, seen.bundle, given, bit)
+        return Statement("remove", Standing(op.npub, seen.name, "removed", seen.bundle, person=seen.person))
+    standing = _standing(op.npub, seen.name, op.role, seen.bundle, seen.person, given, bit)
     return Statement("raise" if LEVEL[op.role] > LEVEL[seen.role] else "lower", standing)
 
 
-def _standing(npub: str, name: str, role: GivenRole, bundle: str, given: Rank, bit: int) -> Standing:
+def _person(op: Add, view: State) -> str:
+    """Whose device it is, as `Standing.person`."""
+    other = view.members.get(op.person or op.replaces or op.npub)
+    # A device that comes back is still its person's, whatever the admission says.
+    return "" if other is None or other.owner == op.npub else other.owner
+
+
+def _standing(
+    npub: str, name: str, role: GivenRole, bundle: str, person: str, given: Rank, bit: int
+) -> Standing:
     if role == "admin":
-        return Standing(npub, name, role, bundle, given, bit)
-    return Standing(npub, name, role, bundle)
+        return Standing(npub, name, role, bundle, given, bit, person)
+    return Standing(npub, name, role, bundle, person=person)

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from meshconsole.core.errors import Refused
+from meshconsole.core.text import safe
+from meshconsole.team.ops import Policy
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from meshconsole.core.config import Config
-    from meshconsole.team.ops import History, Policy
+    from meshconsole.team.ops import History
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class Rules:
     max_event_bytes: int | None = None
     min_replicas: int | None = None
     max_file_mb: int | None = None
+    two_admins: bool | None = None
 
 
 def _joining_first(values: Iterable[History]) -> History:
@@ -48,6 +53,7 @@ CAUTIOUS: dict[str, Callable[[list[Any]], Any]] = {
     "max_event_bytes": min,
     "min_replicas": max,
     "max_file_mb": min,
+    "two_admins": any,
 }
 """Of several values set side by side, the one that gives away least, or keeps most copies."""
 
@@ -62,9 +68,17 @@ def values_of(policy: Policy) -> dict[str, Any]:
     return {name: value for name in CAUTIOUS if (value := getattr(policy, name)) is not None}
 
 
+def loosens(rules: Rules, policy: Policy) -> bool:
+    """Whether a policy sets any rule to a less cautious value than the one in force."""
+    return any(
+        (before := getattr(rules, name)) is not None and CAUTIOUS[name]([value, before]) != value
+        for name, value in values_of(policy).items()
+    )
+
+
 def shown(rules: Rules) -> tuple[tuple[str, str], ...]:
     """Name and value of every rule, for people; "-" where each owner decides."""
-    return tuple((field.name, _in_words(getattr(rules, field.name))) for field in fields(rules))
+    return tuple((field.name, in_words(getattr(rules, field.name))) for field in fields(rules))
 
 
 def stricter(config: Config, rules: Rules) -> Config:
@@ -89,7 +103,25 @@ def stricter(config: Config, rules: Rules) -> Config:
     )
 
 
-def _in_words(value: object) -> str:
+def read_policy(rules: dict[str, str]) -> Policy:
+    """Rules as people write them. Raises Refused naming what is wrong."""
+    unknown = sorted(rules.keys() - CAUTIOUS.keys())
+    if unknown:
+        names = ", ".join(safe(name, 32) for name in unknown)
+        raise Refused(
+            "invalid", f"The team has no rule {names}.", hint=f"The rules are: {', '.join(CAUTIOUS)}."
+        )
+    values = {name: _ON_OFF.get(value.lower(), value) for name, value in rules.items()}
+    try:
+        return msgspec.convert(values, Policy, strict=False)
+    except msgspec.ValidationError as error:
+        raise Refused("invalid", f"That rule does not fit: {str(error).replace('`', '')}.") from None
+
+
+_ON_OFF: dict[str, bool | str] = {"on": True, "yes": True, "off": False, "no": False}
+
+
+def in_words(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):

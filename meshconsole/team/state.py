@@ -12,29 +12,26 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from meshconsole.core.errors import LocalError, Refused
+from meshconsole.core.errors import Refused
 from meshconsole.crypto.bundle import open_bundle
 from meshconsole.crypto.schnorr import npub_from_bech32
 from meshconsole.team import direct, files, notes, plain
+from meshconsole.team.acting import MAX_CLOSED, Acting
 from meshconsole.team.direct import Direct
 from meshconsole.team.entries import make_entry
-from meshconsole.team.epochs import EpochKey, grant_event
+from meshconsole.team.epochs import EpochKey
 from meshconsole.team.export import read_epoch_keys
 from meshconsole.team.files import FileEntry, object_context, object_key
 from meshconsole.team.intake import open_bundles
 from meshconsole.team.invites import Invite, decode, encode, fresh_secret
-from meshconsole.team.knowledge import Knowledge
 from meshconsole.team.ops import (
     CLIENTS,
-    MAX_LINKS,
     MAX_NAME,
-    READS,
-    WRITES,
     Add,
     AdmitClient,
-    EpochLink,
     Found,
     NewEpoch,
+    Refuse,
     Remove,
     RootKey,
     SetRole,
@@ -50,13 +47,12 @@ if TYPE_CHECKING:
     from meshconsole.crypto.provider import Provider
     from meshconsole.team.notes import Note
     from meshconsole.team.ops import AnyOp, ClientRole, GivenRole, Policy
-    from meshconsole.team.resolution import EpochRecord
 
 
 MAX_DATAGRAM_KEYS = 3
 
 
-class Team(Knowledge):
+class Team(Acting):
     """Raises Refused where an act is not allowed to this device."""
 
     @classmethod
@@ -77,6 +73,8 @@ class Team(Knowledge):
         root_key = None
         if root is not None:
             opened = open_bundle(root, provider)
+            if opened.suite.id != me.suite.id:
+                raise Refused("invalid", "The root key is of another suite than this device.")
             root_key = RootKey(npub=opened.npub, bundle=opened.hash.hex())
         admitted = Add(me.npub, _clip(my_name), "admin", me.bundle_hash.hex())
         ops: list[AnyOp] = [Found(_clip(team_name), root_key), admitted, NewEpoch(1, key.commit)]
@@ -98,14 +96,20 @@ class Team(Knowledge):
         return decode(text), text
 
     def admit(
-        self, bundle_event: Event, name: str, role: GivenRole, now: int, replaces: str | None = None
+        self,
+        bundle_event: Event,
+        name: str,
+        role: GivenRole,
+        now: int,
+        replaces: str | None = None,
+        person: str | None = None,
     ) -> list[Event]:
-        """The roster entry and, for a role that reads, the grant. A device that belongs already with
-        the same keys gets its grant again.
+        """The roster entry and, for a role that reads, the grant; or the proposal, where a second admin must
+        agree. A device that belongs already with the same keys gets its grant again.
 
         `replaces` names (npub) a lost device of the same person: it is removed in the same entry and
-        the new one takes its name. Where the policy lets newcomers read from joining on only, a new
-        epoch begins with them.
+        the new one takes its name. `person` names another device of the same person, which stays. Where
+        the policy lets newcomers read from joining on only, a new epoch begins with them.
         """
         self._must_govern()
         bundle = open_bundle(bundle_event, self._provider)
@@ -118,17 +122,14 @@ class Team(Knowledge):
         self.accept(bundle_event)
         if belongs:
             return [bundle_event, *self._grants_for_writing([bundle.npub], now)]
-        added = Add(bundle.npub, _clip(name), role, bundle.hash.hex(), replaces)
-        if replaces is not None:
-            lost = self.member(replaces)
-            if lost is None or lost.removed:
-                raise Refused("invalid", "The device to be replaced does not belong to the team.")
-            added = msgspec.structs.replace(added, name=lost.name)
-            return [bundle_event, *self._amend_and_rotate([Remove(replaces), added], now)]
-        if role in READS and self._roster.state.rules.history == "joining":
-            return [bundle_event, *self._amend_and_rotate([added], now)]
-        self._must_hold_key(role)
-        return [bundle_event, *self._amend([added], now), *self._grants_for_writing([bundle.npub], now)]
+        added = Add(bundle.npub, _clip(name), role, bundle.hash.hex(), replaces, person)
+        if replaces is None:
+            return [bundle_event, *self._carry_out([added], now)]
+        lost = self.member(replaces)
+        if lost is None or lost.removed:
+            raise Refused("invalid", "The device to be replaced does not belong to the team.")
+        added = msgspec.structs.replace(added, name=lost.name)
+        return [bundle_event, *self._carry_out([Remove(replaces), added], now)]
 
     def remove(self, npub: str, now: int, disown: Iterable[str] = ()) -> list[Event]:
         """Removes a device and begins a new epoch in the same entry; with grants for those who stay.
@@ -151,26 +152,30 @@ class Team(Knowledge):
 
     def admit_client(self, npub: str, name: str, role: ClientRole, now: int) -> list[Event]:
         """Lets a plain Nostr key use the team's relays."""
-        self._must_govern()
-        return self._amend([AdmitClient(npub_from_bech32(npub), _clip(name), role)], now)
+        return self._carry_out([AdmitClient(npub_from_bech32(npub), _clip(name), role)], now)
 
     def set_policy(self, policy: Policy, now: int) -> list[Event]:
         """What `policy` leaves out stays as it is."""
-        self._must_govern()
-        return self._amend([policy], now)
+        return self._carry_out([policy], now)
 
     def set_role(self, npub: str, role: GivenRole, now: int) -> list[Event]:
         """A role that reads or writes less begins a new epoch."""
-        before = self.role_of(npub)
-        if before is None:
+        if self.role_of(npub) is None:
             raise Refused("invalid", "No device of this team has that key.")
-        if any(before in right and role not in right for right in (READS, WRITES)):
-            return self._amend_and_rotate([SetRole(npub, role)], now)
+        return self._carry_out([SetRole(npub, role)], now)
+
+    def agree(self, proposal_id: str, now: int) -> list[Event]:
+        """Carries out what another admin has proposed. The id's beginning is enough."""
         self._must_govern()
-        if before in READS or role not in READS:
-            return self._amend([SetRole(npub, role)], now)
-        self._must_hold_key(role)
-        return [*self._amend([SetRole(npub, role)], now), *self._grants_for_writing([npub], now)]
+        proposal = self._proposal(proposal_id)
+        if proposal.npub == self._me.npub:
+            raise Refused("restricted", "This device proposed it; another admin must agree.")
+        return self._carry_out(list(proposal.ops), now, proposal)
+
+    def refuse(self, proposal_id: str, now: int) -> list[Event]:
+        """Closes a proposal for good, another admin's or this one's. The id's beginning is enough."""
+        self._must_govern()
+        return self._amend([Refuse(self._proposal(proposal_id).id)], now)
 
     def tend(self, now: int) -> list[Event]:
         """What an admin's device does of its own accord, now and then and when nothing is arriving.
@@ -186,58 +191,15 @@ class Team(Knowledge):
             return self._amend_and_rotate([], now)
         if not self.keys.holds(record):
             return []
+        lapsed = [Refuse(p.id) for p in self._lapsed() if p.npub == self._me.npub][:MAX_CLOSED]
+        if lapsed:  # else whoever kept it could still use it, dated back to when it was made
+            return self._amend(list(lapsed), now)
         lacking = [
             npub
             for npub in sorted(self._roster.state.readers())
             if not any(self._roster.state.governs(by) for by in self.keys.granters(record, npub))
         ]
         return self._grants(self.keys.held(record), lacking, now)
-
-    def _amend(self, ops: list[AnyOp], now: int, disown: Iterable[str] = ()) -> list[Event]:
-        event = make_entry(self._me, self._roster.heads_without(disown), ops, now)
-        verdict = self.accept(event)
-        if not verdict.accepted:
-            raise Refused(verdict.code, verdict.sentence)
-        return [event]
-
-    def _amend_and_rotate(self, ops: list[AnyOp], now: int, disown: Iterable[str] = ()) -> list[Event]:
-        self._must_govern()
-        disown = tuple(disown)
-        view = self._roster.view(self._roster.heads_without(disown))
-        key = EpochKey.fresh(self.team_id, 1 + max(record.n for record in view.epochs))
-        links: tuple[EpochLink, ...] = ()
-        if self._roster.state.rules.history == "full":
-            links = tuple(EpochLink(old.kid, key.seal_link(old)) for old in self._unlinked())
-        self.keys.add(key)
-        events = self._amend([*ops, NewEpoch(key.n, key.commit, links)], now, disown)
-        return events + self._grants(key, sorted(self._roster.state.readers()), now)
-
-    def _unlinked(self) -> list[EpochKey]:
-        """Held keys that no other held one leads to: the ends of the branches, newest first."""
-        held = [record for record in self._roster.epochs() if self.keys.holds(record)]
-        linked = {kid for record in held for kid in self.keys.opened_by(record, held)}
-        ends = sorted((r for r in held if r.kid not in linked), key=lambda r: (-r.n, r.commit))
-        return [self.keys.held(record) for record in ends[:MAX_LINKS]]
-
-    def _must_govern(self) -> None:
-        if not self._roster.state.governs(self._me.npub):
-            raise Refused("restricted", "Only an admin of the team may do this.")
-
-    def _must_hold_key(self, role: GivenRole) -> None:
-        """Before somebody is let in: this device has a key to give."""
-        if role in READS:
-            self._writing()
-
-    def _grants_for_writing(self, npubs: list[str], now: int) -> list[Event]:
-        readers = [npub for npub in npubs if self.may_read(npub)]
-        return self._grants(self.keys.held(self._writing()), readers, now) if readers else []
-
-    def _grants(self, key: EpochKey, npubs: list[str], now: int) -> list[Event]:
-        """For those whose bundle is here; the others get theirs from `tend` once it is."""
-        events = [self._grant(key, npub, now) for npub in npubs if self._bundle_of(npub) is not None]
-        for event in events:
-            self.accept(event)
-        return events
 
     def restore_keys(self, backup: bytes, now: int) -> list[Event]:
         """Epoch keys from a backup (team/export.py) that this device lacks: each is granted by it to
@@ -249,12 +211,6 @@ class Team(Knowledge):
         for key in keys:
             self.keys.add(key)
         return [self._grant(key, self._me.npub, now) for key in keys]
-
-    def _grant(self, key: EpochKey, npub: str, now: int) -> Event:
-        bundle = self._bundle_of(npub)
-        if bundle is None:
-            raise LocalError("A grant was to be made for a device whose keys are not known.")
-        return grant_event(self._me, key, bundle, now, self._provider)
 
     # --- Epochs, notes, messages and files ---------------------------------------------------------
 
@@ -343,26 +299,6 @@ class Team(Knowledge):
         newest = sorted(self._roster.epochs(), key=lambda record: -record.n)[:MAX_DATAGRAM_KEYS]
         held = {r.commit: r for r in [*writing, *newest] if self.keys.holds(r)}
         return tuple(self.keys.held(r).derive("datagram") for r in list(held.values())[:MAX_DATAGRAM_KEYS])
-
-    def _writing(self) -> EpochRecord:
-        """The epoch to write under. Raises Refused while the latest clean one's key is not held.
-
-        Falling back to an older key would hand what is written to whoever was just removed, or to
-        whom the rotation was meant to shut out; withholding one grant would be enough for that.
-        """
-        choice = self._roster.epochs_to_write()
-        clean = [record for record, is_clean in choice if is_clean]
-        latest = [record for record in clean if record.n == clean[0].n]
-        for record in latest or [record for record, _ in choice]:
-            if self.keys.holds(record):
-                return record
-        if any(self.keys.holds(record) for record in self._roster.epochs()):
-            raise Refused(
-                "restricted",
-                "The team has a new key that has not reached this device yet.",
-                hint="It comes with the next sync with an admin's device.",
-            )
-        raise Refused("restricted", "This device has not been given the team's key yet.")
 
     def _writing_key(self) -> EpochKey:
         if not self.may_write(self._me.npub):

@@ -45,6 +45,7 @@ from meshconsole.control.relay import (
 )
 from meshconsole.control.server import ControlServer
 from meshconsole.control.team import (
+    AgreeToProposal,
     CreateTeam,
     Invite,
     InviteData,
@@ -52,10 +53,13 @@ from meshconsole.control.team import (
     JoinTeam,
     ListInvites,
     OpenInvite,
+    ProposedData,
+    RefuseProposal,
     RemoveMember,
     RevokeInvite,
     SendDirect,
     SendPlain,
+    SetPolicy,
     SetRole,
 )
 from meshconsole.core.config import Config, changed_keys, to_values, with_values
@@ -308,6 +312,14 @@ class ScriptedNode:
                 return done(data=InviteData(INVITE, int(NOW) + lifetime, ("192.0.2.7:7447",)))
             case ListInvites():
                 return done(data=InvitesData((OpenInvite("0a1b2c3d4e5f6071", int(NOW) + 3600, "member"),)))
+            case SetPolicy():
+                return done("Every node of the team applies this as soon as it hears of it.")
+            case SetRole(role="relay"):
+                return done(
+                    "A second admin must agree: meshconsole team agree 0a1b2c3d", ProposedData("0a1b2c3d")
+                )
+            case AgreeToProposal() | RefuseProposal():
+                return done("Done.")
             case RevokeInvite():
                 return done("The invite lets nobody in any more.")
             case JoinTeam(invite="MC1-USED"):

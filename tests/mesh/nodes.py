@@ -74,8 +74,16 @@ class SmallRoster:
         return next(live, None)
 
     def admit(
-        self, bundle_event: Event, name: str, role: AdmittedRole, now: int, replaces: str | None = None, /
+        self,
+        bundle_event: Event,
+        name: str,
+        role: AdmittedRole,
+        now: int,
+        replaces: str | None = None,
+        person: str | None = None,
+        /,
     ) -> list[Event]:
+        del person
         if replaces is not None:
             del self.devices[replaces]
         bundle = open_bundle(bundle_event, default_provider())

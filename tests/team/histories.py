@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import Refused
+from meshconsole.team.agreement import Approval, latest_epoch
 from meshconsole.team.ops import (
     CLIENTS,
     Add,
@@ -16,6 +17,7 @@ from meshconsole.team.ops import (
     Found,
     NewEpoch,
     Policy,
+    Refuse,
     Remove,
     RootKey,
     SetRole,
@@ -25,21 +27,29 @@ from meshconsole.team.roster import Entry, Roster
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from meshconsole.team.resolution import State
+    from meshconsole.team.facts import State
 
 ROOT = "root"
 BUNDLE = "b"
 
 
-def entry(author: str, parents: Sequence[str], *ops: AnyOp, salt: object = "") -> Entry:
+def entry(
+    author: str, parents: Sequence[str], *ops: AnyOp, salt: object = "", second: Approval | None = None
+) -> Entry:
     """An entry whose id depends on everything in it, as an event's does."""
-    shape = repr((author, sorted(parents), ops, salt)).encode()
-    return Entry(hashlib.sha256(shape).hexdigest(), author, tuple(sorted(parents)), ops)
+    shape = repr((author, sorted(parents), ops, salt, second)).encode()
+    return Entry(hashlib.sha256(shape).hexdigest(), author, tuple(sorted(parents)), ops, second)
 
 
-def add(npub: str, role: str = "member") -> Add:
+def consent(npub: str, epoch: int, *ops: AnyOp, salt: object = "") -> Approval:
+    """What `npub` agreed to while `epoch` was the latest one."""
+    shape = repr((npub, epoch, ops, salt)).encode()
+    return Approval(npub, epoch, hashlib.sha256(shape).hexdigest())
+
+
+def add(npub: str, role: str = "member", person: str | None = None) -> Add:
     assert role in ("admin", "member", "observer", "relay")
-    return Add(npub=npub, name=npub, role=role, bundle=BUNDLE + npub)  # type: ignore[arg-type]
+    return Add(npub=npub, name=npub, role=role, bundle=BUNDLE + npub, person=person)  # type: ignore[arg-type]
 
 
 def genesis(admins: Sequence[str], others: Sequence[Add] = (), *, root: bool = False) -> Entry:
@@ -78,6 +88,18 @@ class Graph:
         self.roster.add(made)
         return made.id
 
+    def agree(
+        self, author: str, other: str, parents: Sequence[str], *ops: AnyOp, told: Approval | None = None
+    ) -> str:
+        """Adds an entry of two admins; `told` is an earlier consent of `other`."""
+        n = latest_epoch(self.roster.view(parents))
+        second = told or consent(other, n, *ops)
+        if any(isinstance(op, Remove) for op in ops):
+            ops = (*ops, epoch(n + 1, (author, parents)))
+        made = entry(author, parents, *ops, second=second)
+        self.roster.add(made)
+        return made.id
+
     def roles(self) -> dict[str, str]:
         """Those who belong."""
         return roles(self.roster.state)
@@ -95,8 +117,11 @@ class RandomHistory:
     root: bool = False
     steps: int = 22
     replicas: int = 4
+    two: bool = False
+    """The rule of two admins is switched on and off now and then."""
     entries: dict[str, Entry] = field(default_factory=dict)
     refused: int = 0
+    proposals: list[str] = field(default_factory=list)
 
     def run(self) -> Roster:
         dice = random.Random(self.seed)
@@ -105,7 +130,12 @@ class RandomHistory:
         first = genesis(admins, root=self.root)
         self.entries[first.id] = first
         roster = Roster(first)
-        views: list[set[str]] = [{first.id} for _ in range(self.replicas)]
+        if self.two:  # so that there is somebody to agree before all is lost to quarrels
+            first = entry("a0", [first.id], Policy(two_admins=True))
+            if dice.random() < 0.5:
+                self.entries[first.id] = first
+                roster.add(first)
+        views: list[set[str]] = [set(self.entries) for _ in range(self.replicas)]
         for step in range(self.steps):
             view = dice.choice(views)
             if dice.random() < 0.3:
@@ -123,7 +153,11 @@ class RandomHistory:
                 author = dice.choice(governing)
             else:
                 author = dice.choice(names)
-            made = entry(author, parents, *self._ops(dice, state, names, step), salt=(self.seed, step))
+            ops = self._ops(dice, state, names, step)
+            second = None
+            if self.two:
+                ops, second = self._agreed(dice, state, author, ops)
+            made = entry(author, parents, *ops, salt=(self.seed, step), second=second)
             try:
                 roster.add(made)
             except Refused:
@@ -132,6 +166,27 @@ class RandomHistory:
             self.entries[made.id] = made
             self._learn(view, made)
         return roster
+
+    def _agreed(
+        self, dice: random.Random, state: State, author: str, ops: list[AnyOp]
+    ) -> tuple[list[AnyOp], Approval | None]:
+        """The rule switched, a proposal refused, or a second admin, also one who is none."""
+        others = sorted(s.npub for s in state.members.values() if s.role == "admin" and s.npub != author)
+        luck = dice.random()
+        if luck < 0.06:
+            return [Policy(two_admins=True)], None
+        if luck < 0.12 and self.proposals:
+            return [Refuse(dice.choice(self.proposals))], None
+        if luck < 0.2:
+            ops = [Policy(two_admins=False)]
+        if dice.random() < 0.3:
+            return ops, None
+        n = latest_epoch(state) - (dice.random() < 0.05)
+        second = consent(dice.choice(others or ["u0"]), max(1, n), *ops, salt=dice.randint(0, 3))
+        if self.proposals and dice.random() < 0.05:
+            second = Approval(second.npub, second.epoch, dice.choice(self.proposals))
+        self.proposals.append(second.proposal)
+        return ops, second
 
     def _heads(self, view: set[str]) -> list[str]:
         named = {parent for known in view for parent in self.entries[known].parents}

@@ -8,19 +8,25 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from meshconsole.team.ops import LEVEL, Add, AdmitClient, Remove, SetRole
+from meshconsole.team.ops import LEVEL, Add, AdmitClient, Policy, Refuse, Remove, SetRole
+from meshconsole.team.rules import loosens
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from meshconsole.team.roster import Entry
+    from meshconsole.team.rules import Rules
 
 Ids = frozenset[str]
 Rank = tuple[object, ...]
 
 
 class Reference:
-    def __init__(self, entries: dict[str, Entry], root: str | None) -> None:
+    def __init__(self, entries: dict[str, Entry], root: str | None, rules: Callable[[str], Rules]) -> None:
+        """`rules` are those of an entry's past."""
         self.entries = entries
         self.root = root
+        self.alone = cache(lambda entry: self.is_alone(entry, rules(entry)))
         self.past = cache(self._past)
         self.depth = cache(self._depth)
         self.view = cache(self._view)
@@ -65,6 +71,36 @@ class Reference:
         if not self.entries[entry].parents:
             return frozenset({entry})
         return self.view(entry).last_statements(self.author(entry))
+
+    def second(self, entry: str) -> str:
+        """The other admin who agreed, "" for none."""
+        approval = self.entries[entry].second
+        return approval.npub if approval else ""
+
+    def second_supports(self, entry: str) -> Ids:
+        return self.view(entry).last_statements(self.second(entry))
+
+    def switches(self, entry: str) -> bool | None:
+        return next((op.two_admins for op in self.entries[entry].ops if isinstance(op, Policy)), None)
+
+    def refuses(self, entry: str, other: str) -> bool:
+        approval = self.entries[other].second
+        return approval is not None and any(
+            isinstance(op, Refuse) and op.proposal == approval.proposal for op in self.entries[entry].ops
+        )
+
+    def is_alone(self, entry: str, rules: Rules) -> bool:
+        """It gives rights on one admin's word; `rules` are those of its past."""
+        if self.second(entry) or self.author(entry) == self.root or not self.entries[entry].parents:
+            return False
+        for op in self.entries[entry].ops:
+            if isinstance(op, Add | AdmitClient):
+                return True
+            if isinstance(op, SetRole) and LEVEL[op.role] > LEVEL[self.seen_role(entry, op.npub)]:
+                return True
+            if isinstance(op, Policy) and (op.two_admins is False or loosens(rules, op)):
+                return True
+        return False
 
     def seen_role(self, entry: str, npub: str) -> str:
         return self.view(entry).roles().get(npub, "removed")
@@ -118,16 +154,46 @@ class World:
             for s in self.laws.supports(entry)
             if self.is_live(s)
             and not any(
-                self.laws.rank(r) < rank
-                and self.withdraws(r, self.laws.author(s))
-                and self.concurrent(r, s)
-                and s != self.first
-                and self.is_live(r)
+                self.laws.rank(r) < rank and self.is_doubted_by(s, r) and s != self.first and self.is_live(r)
                 for r in self.ids
             )
         }
         known = [r for r in senior if r in self.laws.past(entry) and self.is_live(r)]
         return bool(supports) and all(any(r in self.laws.past(s) for s in supports) for r in known)
+
+    def is_doubted_by(self, entry: str, other: str) -> bool:
+        """Whether `other`, if it is live, voids what `entry` grants."""
+        laws = self.laws
+        if self.concurrent(other, entry):
+            if self.withdraws(other, laws.author(entry)):
+                return True
+            if laws.second(entry) and self.withdraws(other, laws.second(entry)):
+                return True
+        if entry == other or entry in laws.past(other):
+            return False
+        if laws.refuses(other, entry):
+            return True
+        return (
+            laws.switches(other) is True
+            and laws.alone(entry)
+            and not any(laws.switches(o) is False and other in laws.past(o) for o in laws.past(entry))
+        )
+
+    def is_agreed(self, entry: str) -> bool:
+        """Law 8, but for what doubts it."""
+        laws = self.laws
+        if laws.second(entry):
+            return self.is_backed(laws.second(entry), laws.second_supports(entry), entry)
+        return not laws.alone(entry) or all(
+            any(laws.switches(o) is False and on in laws.past(o) and self.counts(o) for o in laws.past(entry))
+            for on in laws.past(entry) & self.ids
+            if laws.switches(on) is True and self.is_live(on)
+        )
+
+    def is_backed(self, npub: str, supports: Ids, entry: str) -> bool:
+        standing = {s for s in supports if self.counts(s)}
+        known = [r for r in self.laws.past(entry) if self.withdraws(r, npub) and self.is_live(r)]
+        return bool(standing) and all(any(r in self.laws.past(s) for s in standing) for r in known)
 
     @property
     def first(self) -> str:
@@ -138,13 +204,22 @@ class World:
             return False
         if self.above_the_law(entry):
             return True
-        author = self.laws.author(entry)
-        against = [r for r in self.ids if self.withdraws(r, author) and self.is_live(r)]
-        if any(self.concurrent(r, entry) for r in against):
+        if any(self.is_doubted_by(entry, r) and self.is_live(r) for r in self.ids):
             return False
-        supports = {s for s in self.laws.supports(entry) if self.counts(s)}
-        known = [r for r in against if r in self.laws.past(entry)]
-        return bool(supports) and all(any(r in self.laws.past(s) for s in supports) for r in known)
+        return self.is_backed(self.laws.author(entry), self.laws.supports(entry), entry) and self.is_agreed(
+            entry
+        )
+
+    def two_admins(self) -> bool:
+        """Whether the rule holds."""
+        switches = {
+            e: switch
+            for e in self.ids
+            if (switch := self.laws.switches(e)) is not None
+            and (self.is_live(e) if switch else self.counts(e))
+        }
+        last = [e for e in switches if not any(e in self.laws.past(o) for o in switches)]
+        return any(switches[e] for e in last)
 
     def _statements(self, npub: str) -> dict[str, str]:
         """Entry -> role, of those that say something valid about a device and do not remove it."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from meshconsole.core.errors import Refused
 from meshconsole.core.event import Event, Tags
-from meshconsole.core.kinds import EPOCH_GRANT, FILE_MANIFEST, KEY_BUNDLE, ROSTER_ENTRY, TEAM_NOTE
+from meshconsole.core.kinds import EPOCH_GRANT, FILE_MANIFEST, KEY_BUNDLE, PROPOSAL, ROSTER_ENTRY, TEAM_NOTE
 from meshconsole.crypto.encoding import b64
 from meshconsole.crypto.sealing import pad, seal
 from meshconsole.team.entries import MAX_CONTENT, read_entry
@@ -49,7 +49,7 @@ def body(**changes: object) -> str:
 
 @settings(max_examples=60)
 @given(
-    st.sampled_from((ROSTER_ENTRY, KEY_BUNDLE, EPOCH_GRANT, TEAM_NOTE, 1, 5)),
+    st.sampled_from((ROSTER_ENTRY, KEY_BUNDLE, EPOCH_GRANT, PROPOSAL, TEAM_NOTE, 1, 5)),
     ANY_TEXT,
     ANY_TAGS,
     HEX | ANY_TEXT,

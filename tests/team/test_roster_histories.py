@@ -13,7 +13,7 @@ from tests.team.histories import ROOT, RandomHistory, answer, entry, epoch, role
 from tests.team.reference import Reference
 
 if TYPE_CHECKING:
-    from meshconsole.team.resolution import Fact, Facts, State
+    from meshconsole.team.facts import Fact, Facts, State
     from meshconsole.team.roster import Roster
 
 SEEDS = 1500
@@ -65,8 +65,32 @@ def test_histories_contain_what_they_are_meant_to_test() -> None:
     assert without_admin < 20
 
 
+def test_histories_of_two_admins_contain_what_they_are_meant_to_test() -> None:
+    alone = void = agreed = undone = on = off = closed = 0
+    for seed in range(150):
+        roster = RandomHistory(seed, root=seed % 2 == 0, two=True).run()
+        facts, state = roster._facts, roster.state
+        both = [fact for fact in facts.all if fact.second is not None]
+        alone += (facts.alone & state.counted).bit_count()
+        void += (facts.alone & state.live & ~state.counted).bit_count()
+        agreed += sum(bool(fact.bit & state.counted) for fact in both)
+        undone += sum(bool(fact.bit & state.live & ~state.counted) for fact in both)
+        on += (facts.switched_on & state.live).bit_count()
+        off += (facts.switched_off & state.counted).bit_count()
+        closed += sum(p in facts.closing for p in facts.by_proposal)
+    assert min(alone, void, agreed, undone, on, off, closed) > 20, (
+        alone,
+        void,
+        agreed,
+        undone,
+        on,
+        off,
+        closed,
+    )
+
+
 def check_history(seed: int) -> None:
-    history = RandomHistory(seed, root=seed % 3 == 0)
+    history = RandomHistory(seed, root=seed % 3 == 0, two=seed % 2 == 1)
     roster = history.run()
     dice = random.Random(seed)
     expected = answer(roster)
@@ -76,6 +100,7 @@ def check_history(seed: int) -> None:
     for fact in facts.all:
         check_statements(facts, state, fact, seed)
     check_admins(roster, seed)
+    check_agreement(roster, seed)
     check_epochs(roster, seed)
     check_chains_resolve_as_whole_sets(roster, seed)
     check_one_more_epoch_heals(roster, seed)
@@ -91,7 +116,7 @@ def check_statements(facts: Facts, state: State, fact: Fact, seed: int) -> None:
         for other in facts.of(facts.by_author.get(target, 0) & state.counted):
             if other.bit & (fact.past | 1):
                 continue
-            supports = facts.of(other.supports & state.counted)
+            supports = facts.of(other.backing.supports & state.counted)
             readmitted = any(fact.bit & support.past for support in supports)
             assert readmitted, f"a removed admin's entry counts, seed {seed}"
         if statement.kind == "remove" and state.role_of(target) not in (None, "removed"):
@@ -115,7 +140,21 @@ def check_admins(roster: Roster, seed: int) -> None:
             assert all(sponsor.bit == 1 or sponsor.rank < standing.rank for sponsor in sponsors)
     for fact in facts.of(state.counted):
         if fact.author != ROOT and fact.bit != 1:
-            assert fact.supports & state.counted, f"an entry counts without a sponsor, seed {seed}"
+            assert fact.backing.supports & state.counted, f"an entry counts without a sponsor, seed {seed}"
+
+
+def check_agreement(roster: Roster, seed: int) -> None:
+    """Nothing that gives rights counts on one admin's word while the rule holds."""
+    state, facts = roster.state, roster._facts
+    for fact in facts.of(state.counted & facts.alone):
+        for switch in facts.of(state.live & facts.switched_on):
+            if fact.bit & switch.past:
+                continue
+            assert facts.allowed_again(fact, switch, facts.switched_off & state.counted), f"seed {seed}"
+    for fact in facts.of(state.counted):
+        if fact.second is not None:
+            assert fact.second.supports & state.counted, f"a second admin without a sponsor, seed {seed}"
+            assert fact.second.npub != fact.author
 
 
 def check_epochs(roster: Roster, seed: int) -> None:
@@ -161,11 +200,16 @@ def check_chains_resolve_as_whole_sets(roster: Roster, seed: int) -> None:
 
 
 def check_against_reference(seed: int, steps: int) -> None:
-    history = RandomHistory(seed, root=seed % 3 == 0, steps=steps)
+    history = RandomHistory(seed, root=seed % 3 == 0, steps=steps, two=seed % 2 == 1)
     roster = history.run()
-    laws = Reference(history.entries, ROOT if history.root else None)
+    laws = Reference(
+        history.entries,
+        ROOT if history.root else None,
+        lambda entry: roster.view(history.entries[entry].parents).rules,
+    )
     world = laws.world(frozenset(history.entries))
     facts, state = roster._facts, roster.state
     assert {f.id for f in facts.of(state.live)} == {e for e in history.entries if world.is_live(e)}, seed
     assert {f.id for f in facts.of(state.counted)} == {e for e in history.entries if world.counts(e)}, seed
     assert {npub: s.role for npub, s in state.members.items()} == world.roles(), seed
+    assert bool(state.rules.two_admins) == world.two_admins(), seed

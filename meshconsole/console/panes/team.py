@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from meshconsole.console.ink import Span
     from meshconsole.console.model import Model
     from meshconsole.console.profile import Profile
+    from meshconsole.core.status import TeamStatus
 
 
 class Team(Lines[MemberStatus]):
@@ -39,7 +40,7 @@ class Team(Lines[MemberStatus]):
         members = team.members if team else ()
         if list(members) != self.listing.rows or not members:
             self.replace(members)
-        self.set_note(f"{team.suite}, epoch {team.epoch}, you are {team.role}" if team else "")
+        self.set_note(_note(team) if team else "")
 
     def teach(self) -> list[str]:
         if self.has_team:
@@ -49,6 +50,11 @@ class Team(Lines[MemberStatus]):
             "Create one:  :create NAME",
             "Or join one with the invite that a teammate shows you (key i on their console):  :join INVITE",
         ]
+
+
+def _note(team: TeamStatus) -> str:
+    waiting = f"{len(team.proposals)} to agree to (:agree), " if team.proposals else ""
+    return f"{waiting}{team.suite}, epoch {team.epoch}, you are {team.role}"
 
 
 def _name(member: MemberStatus) -> Span:

@@ -13,10 +13,12 @@ from meshconsole.console.work import start
 from meshconsole.control.members import find_member
 from meshconsole.control.messages import SendNote
 from meshconsole.control.team import (
+    AgreeToProposal,
     CreateTeam,
     Invite,
     InviteData,
     JoinTeam,
+    RefuseProposal,
     RemoveMember,
     RotateKey,
     SendDirect,
@@ -152,6 +154,30 @@ async def rotate(desk: Desk, _: str) -> None:
     choices = [Choice("", "leave the key"), Choice("rotate", "turn the key", "r")]
     if await desk.app.push_screen_wait(Choose("Turn the team's key?", sentences, choices, desk.profile)):
         await attempt(desk, RotateKey(), "The key was turned.")
+
+
+@verb("team.agree")
+async def agree(desk: Desk, _: str) -> None:
+    team = desk.model.status.team if desk.model.status else None
+    waiting = team.proposals if team else ()
+    if not waiting:
+        desk.say("Nothing waits for a second admin.", "dim")
+        return
+    choices = [Choice("", "decide later")]
+    for proposal in waiting:
+        author = "you" if proposal.mine else safe(proposal.author, 24)
+        if not proposal.mine:
+            choices.append(Choice(f"agree {proposal.id}", f"agree: {safe(proposal.words, 80)}", help=author))
+        choices.append(Choice(f"refuse {proposal.id}", f"refuse: {safe(proposal.words, 80)}", help=author))
+    sentences = ["Ask whoever proposes it, and compare fingerprints, before you agree."]
+    answer = await desk.app.push_screen_wait(
+        Choose("A second admin must agree", sentences, choices, desk.profile)
+    )
+    act, _, chosen = (answer or "").partition(" ")
+    if act == "agree":
+        await attempt(desk, AgreeToProposal(chosen), "Agreed.")
+    elif act == "refuse":
+        await attempt(desk, RefuseProposal(chosen), "Refused.")
 
 
 def _other_member(desk: Desk) -> MemberStatus | None:

@@ -1,0 +1,87 @@
+"""What waits for a second admin, in the words of the console and the command line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshconsole.core.status import HealthItem, ProposalStatus
+from meshconsole.core.text import safe
+from meshconsole.crypto.bundle import fingerprint
+from meshconsole.team.ops import Add, AdmitClient, Policy, Remove, SetRole
+from meshconsole.team.rules import in_words, values_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from meshconsole.team.ops import AnyOp
+    from meshconsole.team.state import Team
+
+MAX_WORDS = 400
+APPLIES = "Every node of the team applies this as soon as it hears of it."
+NO_ROOT_KEY = (
+    "This team has no root key: once all admins but one are lost, nobody can let anybody in any more, nor "
+    "switch two_admins off."
+)
+
+
+def proposals_of(team: Team, npub: str) -> tuple[ProposalStatus, ...]:
+    return tuple(
+        ProposalStatus(
+            id=proposal.id,
+            npub=proposal.npub,
+            author=_name(team, proposal.npub),
+            words=safe("; ".join(_words(team, op) for op in proposal.ops), MAX_WORDS),
+            made=proposal.consent.created_at,
+            mine=proposal.npub == npub,
+        )
+        for proposal in team.proposals()
+    )
+
+
+def waiting(proposal: ProposalStatus) -> HealthItem:
+    short = proposal.id[:8]
+    if proposal.mine:
+        remedy = (
+            f"On another admin's device: meshconsole team agree {short}. Or: meshconsole team refuse {short}"
+        )
+        return HealthItem("proposal", "info", f"Waits for a second admin: {proposal.words}.", remedy)
+    author = safe(proposal.author, 64)
+    remedy = f"Ask {author} first. Then: meshconsole team agree {short}, or: meshconsole team refuse {short}"
+    return HealthItem("proposal", "warning", f"{author} proposes: {proposal.words}.", remedy)
+
+
+def words_of(team: Team, beginning: str) -> str:
+    """For the audit log."""
+    found = [p for p in proposals_of(team, "") if p.id.startswith(beginning.lower())]
+    return f"{found[0].words}, proposed by {found[0].npub}" if len(found) == 1 else beginning
+
+
+def said_of_rules(team: Team, changed: Iterable[str]) -> str:
+    """What has come of a change of rules."""
+    if "two_admins" in changed and team.rules.two_admins and not team.has_root_key:
+        return f"{APPLIES} {NO_ROOT_KEY}"
+    return APPLIES
+
+
+def _words(team: Team, op: AnyOp) -> str:
+    match op:
+        case Add(npub=npub, name=name, role=role, bundle=bundle):
+            of = f", another device of {_name(team, op.person)}" if op.person else ""
+            print_ = fingerprint(bytes.fromhex(bundle))
+            return f"admit {safe(name, 64)} as {role} ({npub[:8]}, fingerprint {print_}{of})"
+        case Remove(npub=npub):
+            return f"remove {_name(team, npub)}"
+        case SetRole(npub=npub, role=role):
+            return f"make {_name(team, npub)} {role}"
+        case AdmitClient(npub=npub, name=name, role=role):
+            may = "read and publish" if role == "member" else "read"
+            return f"let the plain client {safe(name, 64)} ({npub[:8]}) {may}"
+        case Policy():
+            return ", ".join(f"set {name} to {in_words(value)}" for name, value in values_of(op).items())
+        case _:
+            return type(op).__name__
+
+
+def _name(team: Team, npub: str | None) -> str:
+    member = team.member(npub or "")
+    return safe(member.name, 64) if member else (npub or "")[:8]
