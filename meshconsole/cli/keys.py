@@ -6,7 +6,6 @@ unlock and passphrase never change a key; `team rotate` does. panic needs no pas
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from contextlib import suppress
@@ -22,7 +21,7 @@ from meshconsole.cli.home import (
     given_passphrase,
     home_of,
 )
-from meshconsole.cli.node import is_locked_by_a_node
+from meshconsole.cli.node import is_locked_by_a_node, kill_node
 from meshconsole.cli.output import say
 from meshconsole.cli.recording import record
 from meshconsole.control.messages import GetStatus, Panic, Unlock
@@ -219,8 +218,7 @@ def _end_node(home: Home) -> None:
         if runs(home):
             ask(home, Panic())
     if not _let_go(home):
-        with suppress(OSError, ValueError):
-            os.kill(int(home.lock.read_text()), signal.SIGKILL)
+        kill_node(home)
         _let_go(home)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol, TextIO, cast
 
 from meshconsole.core.errors import (
     Fatal,
+    KeystoreWiped,
     LocalError,
     MeshconsoleError,
     Refused,
@@ -98,6 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _silence(sys.stdout)
         return EXIT_BROKEN_PIPE
+    except KeystoreWiped as error:
+        _end_node_of(home)
+        return _explain(error)
     except MeshconsoleError as error:
         return _explain(error)
     except Exception as error:
@@ -203,6 +207,15 @@ def _explain(error: MeshconsoleError) -> int:
             return EXIT_BUG
         case _:
             return 1
+
+
+def _end_node_of(home: str | None) -> None:
+    """A node that runs still holds the keys that the duress passphrase has just destroyed. At once, not
+    in good order: whoever watches must not be kept waiting longer than by a mistake."""
+    from meshconsole.cli.home import home_of
+    from meshconsole.cli.node import kill_node
+
+    kill_node(home_of(home))
 
 
 def _confess(error: Exception, home: str | None) -> int:

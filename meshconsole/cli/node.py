@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,3 +107,10 @@ def is_locked_by_a_node(home: Home) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def kill_node(home: Home) -> None:
+    """What it holds in memory is gone on return, or will not be used again."""
+    if is_locked_by_a_node(home):
+        with suppress(OSError, ValueError):
+            os.kill(int(home.lock.read_text()), signal.SIGKILL)

@@ -8,6 +8,7 @@ MeshconsoleError
   Fatal               the command or node cannot go on; carries a hint and an exit code
     CorruptData       stored bytes fail their check; names what and where
     WipeIncomplete    something of a destroyed home is left
+    KeystoreWiped     the duress passphrase was given: says what a wrong passphrase says
 
 `sentence` says what happened, `hint` what to do. Both are written for the person at the keyboard
 and never hold a secret.
@@ -70,3 +71,8 @@ class CorruptData(Fatal):
 
 class WipeIncomplete(Fatal):
     """A home was to be destroyed and something of it is left. Shown in red until it is done."""
+
+
+class KeystoreWiped(Fatal):
+    """The duress passphrase was given, and no slot is left. Its words are those of a wrong passphrase:
+    whoever shows them must not let the difference be seen, and ends what still holds the keys."""

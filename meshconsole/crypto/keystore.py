@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from meshconsole.core.errors import CorruptData, Fatal, LocalError, Refused, RemoteError
+from meshconsole.core.errors import CorruptData, Fatal, KeystoreWiped, LocalError, Refused, RemoteError
 from meshconsole.crypto.encoding import expand, lp, read_int, unlp
 from meshconsole.crypto.passphrase import (
     SALT_LEN,
@@ -49,11 +49,6 @@ _MAX_KEYFILE_LEN = 4096
 _SECRETS_LABEL = b"mc/secrets/v1"
 
 SlotName = Literal["passphrase", "duress"]
-
-
-class KeystoreWiped(Fatal):
-    """The duress passphrase was given, and no slot is left. Its words are those of a wrong passphrase:
-    whoever shows them must not let the difference be seen."""
 
 
 class _Slot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,6 +7,8 @@ acts that change who may do what are written to the audit log before they are an
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +17,10 @@ from typing import TYPE_CHECKING
 from meshconsole.control import messages as m
 from meshconsole.control.team import SendDirect, SendPlain
 from meshconsole.core.config import ConfigError, changed_keys, shown_values
-from meshconsole.core.errors import Refused
+from meshconsole.core.errors import KeystoreWiped, Refused
 from meshconsole.core.text import safe
 from meshconsole.crypto.agefile import age_encrypt
-from meshconsole.crypto.keystore import Keystore, KeystoreWiped
+from meshconsole.crypto.keystore import Keystore
 from meshconsole.crypto.private_file import write_private
 from meshconsole.node.auditing import answer_about_audit
 from meshconsole.node.file_acts import FileActs
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     from meshconsole.control.server import Report
     from meshconsole.core.status import NodeStatus
     from meshconsole.node.node import Node
+
+END_S = 3.0
+"""How long a node may take to stop in good order after the duress passphrase."""
 
 
 class Commands:
@@ -97,6 +102,7 @@ class Commands:
                 await asyncio.to_thread(Keystore.unlock, self._node.home.keystore, passphrase)
             except KeystoreWiped:
                 self._node.request_stop("asked by a console")
+                _end_soon()
                 raise
         return m.done("This node is unlocked already.")
 
@@ -151,6 +157,13 @@ class Commands:
             detail = " ".join(f"{name}={safe(value, 80)}" for name, value in record.detail.items())
             lines.append(f"{record.seq} {when} {record.act} {detail}".rstrip())
         return tuple(lines)
+
+
+def _end_soon() -> None:
+    """Whatever keeps the node from stopping: its memory holds keys that must not outlive the keystore."""
+    end = threading.Timer(END_S, os._exit, (0,))
+    end.daemon = True
+    end.start()
 
 
 def _restored(count: int) -> m.CountsData:

@@ -174,6 +174,22 @@ def test_the_duress_passphrase_at_a_locked_console_ends_the_node_too(
     assert "passphrase is wrong" in said
 
 
+def test_the_duress_passphrase_given_to_a_command_ends_a_node_that_is_open(
+    shut: Machine, start: Callable[..., Node], file_with: Callable[[str], str]
+) -> None:
+    """At once: its memory holds what the keystore does not any more."""
+    command = ("backup", "seed")
+    right, duress = file_with(RIGHT), file_with("let me out")
+    says(shut, "passphrase", "--duress", "--passphrase-file", right, "--new-passphrase-file", duress)
+    node = start(shut, "--passphrase-file", right)
+    node.logs("serving on")
+    wrong = says(shut, *command, "--passphrase-file", file_with(WRONG), code=1)
+    assert node.process.poll() is None
+    assert says(shut, *command, "--passphrase-file", duress, code=1) == wrong
+    assert node.end() == -signal.SIGKILL
+    assert says(shut, *command, "--passphrase-file", right, code=1) == wrong
+
+
 @pytest.mark.parametrize("kind", ["key", "passphrase"])
 def test_the_service_manager_may_hold_what_opens_it(
     kind: str,
