@@ -25,7 +25,8 @@ from meshconsole.crypto.suites import suite_by_id
 from meshconsole.node.config_file import render_config
 from meshconsole.node.membership import remember_team
 from meshconsole.node.state import NodeState
-from meshconsole.relay.sqlite import LOG_BYTES, SMALL_WRITER_CACHE_KIB, WRITER_CACHE_KIB, SqliteEventStore
+from meshconsole.relay.memory import CACHES
+from meshconsole.relay.sqlite import LOG_BYTES, SqliteEventStore
 from meshconsole.relay.store import NoQuota
 from meshconsole.team.state import Team
 
@@ -152,7 +153,7 @@ def open_store(
         unlocked.derive("tag-hash"),
         quota=quota,
         log_bytes=min(LOG_BYTES, config.limits.max_storage_mb * 1_000_000 // LOG_SHARE),
-        cache_kib=SMALL_WRITER_CACHE_KIB if config.limits.performance_mode == "saver" else WRITER_CACHE_KIB,
+        caches=CACHES[config.limits.performance_mode],
         may_go=may_go,
     )
 

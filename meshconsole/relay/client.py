@@ -46,6 +46,9 @@ MAX_OFFERED_BYTES = 512 * 1024
 MAX_READING = 4
 """Stored queries of one client under way at the same time."""
 
+MAX_UNSENT_BYTES = 512 * 1024
+"""Answers of one client that wait to be written; beyond it no further question of it is heard."""
+
 MAX_UNPAID_BYTES = 128 * 1024
 """Received bytes that the meter has not let pass yet; beyond it the client is not read."""
 
@@ -98,6 +101,7 @@ class ClientConnection(ServerConnection):
         self.is_client = False
         """Set before the handshake is answered, when the path is the relay's own."""
         self._port: ClientPort | None = None
+        """Set by `attach`."""
         self._before_port: list[bytes] = []
         self._fragments: list[bytes] = []
         self._rest = bytearray()
@@ -198,13 +202,19 @@ class ClientConnection(ServerConnection):
         if not self.is_client or self.protocol.state is not State.OPEN:
             super().data_received(data)
             return
-        if self._port is not None:
-            self._port.received(len(data))
-        if self._rest:
-            self._rest += data
-            self._feed(self._rest)
-        else:
-            self._feed(data)
+        port = self._port
+        if port is not None:
+            port.received(len(data))
+            port.hearing = True
+        try:
+            if self._rest:
+                self._rest += data
+                self._feed(self._rest)
+            else:
+                self._feed(data)
+        finally:
+            if port is not None:
+                port.heard()
 
     def process_event(self, event: Request | Response | Frame) -> None:
         """Frames that took the long way."""
@@ -317,6 +327,8 @@ class ClientPort:
         self._via = via
         self._turn_end = relay.turn_end
         self._flushing = False
+        self.hearing = False
+        """What the client sent is being acted upon: answers are written when that is done."""
         self._piece = b""
         """Written as soon as the meter lets it pass."""
         self._to_pay_out = asyncio.Event()
@@ -355,6 +367,7 @@ class ClientPort:
             session.offered >= MAX_OFFERED
             or session.offered_bytes >= MAX_OFFERED_BYTES
             or session.reading >= MAX_READING
+            or session.unsent >= MAX_UNSENT_BYTES
             or self._unpaid_in >= MAX_UNPAID_BYTES
             or self.connection.paused  # it does not take what it is sent
             or bool(self._piece)
@@ -391,9 +404,15 @@ class ClientPort:
             self._unpaid_in += count
             self._to_pay_in.set()
 
+    def heard(self) -> None:
+        """What could be answered at once is written at once: another turn of the loop would cost more."""
+        self.hearing = False
+        if self._session.unsent and not self._flushing:
+            self.flush()
+
     def wake(self) -> None:
         self._empty.clear()
-        if not self._flushing:
+        if not self._flushing and not self.hearing:
             self._flushing = True
             self._turn_end.do(self.flush)
 

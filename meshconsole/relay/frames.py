@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -81,13 +82,11 @@ class Batch:
 
     def frames(self) -> list[bytes]:
         """What `text_frames` joins."""
+        count = len(self.raws)
         around = len(self.prefix) + 1
-        sizes = list(map(len, self.raws))
-        heads = {size: b"]" + _header(size + around) + self.prefix for size in set(sizes)}
-        parts = [b"]"] * (2 * len(sizes) + 1)
-        parts[:-1:2] = map(heads.__getitem__, sizes)
-        parts[1::2] = self.raws
-        parts[0] = parts[0][1:]
+        parts = [self.prefix, self.prefix, b"", b"]"] * count
+        parts[::4] = [header(len(raw) + around) for raw in self.raws]
+        parts[2::4] = self.raws
         return parts
 
 
@@ -98,7 +97,7 @@ def text_frames(messages: Iterable[bytes | Batch]) -> bytes:
         if isinstance(message, Batch):
             parts += message.frames()
         else:
-            parts.append(_HEADERS.get(len(message)) or _header(len(message)))
+            parts.append(header(len(message)))
             parts.append(message)
     return b"".join(parts)
 
@@ -115,5 +114,5 @@ def _header(size: int) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big")
 
 
-_HEADERS = {size: _header(size) for size in range(1024)}
-"""Of nearly all messages; 60 kB."""
+header = lru_cache(2048)(_header)
+"""What goes before a message of so many bytes. Most sizes come again and again."""

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from meshconsole.core.errors import Fatal
 from meshconsole.crypto.database import DatabaseErrors
@@ -16,9 +16,14 @@ if TYPE_CHECKING:
 
     from meshconsole.relay.dbapi import Connection
 
+T = TypeVar("T")
+
 MAX_READERS = 4
 STEPS_BETWEEN_LOOKS = 20_000
 """Of SQLite's machine, about a millisecond: so often a statement looks at the clock."""
+
+PROMPT_STEPS = 2_000
+"""The same where every tenth of a millisecond counts."""
 
 PATIENCE = 5
 """Times its budget that a query may take by the clock: on a busy machine or a slow disk it waits more than
@@ -28,10 +33,10 @@ it works, and others are not held up by that."""
 class _Reader:
     """A connection that breaks off what takes longer than its budget."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, steps: int = STEPS_BETWEEN_LOOKS) -> None:
         self.connection = connection
         self._until = self._at_last = 0.0
-        connection.set_progress_handler(self._is_over, STEPS_BETWEEN_LOOKS)
+        connection.set_progress_handler(self._is_over, steps)
 
     def begin(self, budget_s: float) -> None:
         """In the thread that is going to read."""
@@ -109,3 +114,40 @@ class Readers:
                     while self._idle:
                         self._idle.pop().connection.close()
                 self._free.notify()
+
+
+class PromptReader:
+    """One connection for short questions, answered at once or not at all. Whoever finds it in use, or
+    closed, gets None instead of waiting."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
+        self._reader: _Reader | None = None
+        self._in_use = threading.Lock()
+        self._closed = False
+
+    def ask(self, question: Callable[[Connection], T], budget_s: float) -> T | None:
+        """What `question` finds in a read transaction with a budget as `Readers.reading` has it."""
+        if not self._in_use.acquire(blocking=False):
+            return None
+        try:
+            if self._closed:
+                return None
+            reader = self._reader
+            if reader is None:
+                reader = self._reader = _Reader(self._connect(), PROMPT_STEPS)
+            reader.begin(budget_s)
+            try:
+                return question(reader.connection)
+            finally:
+                with contextlib.suppress(*DatabaseErrors):
+                    reader.connection.execute("rollback")
+        finally:
+            self._in_use.release()
+
+    def close(self) -> None:
+        with self._in_use:
+            self._closed = True
+            if self._reader is not None:
+                self._reader.connection.close()
+                self._reader = None

@@ -20,10 +20,12 @@ from meshconsole.relay import schema
 from meshconsole.relay.backup import copy_database
 from meshconsole.relay.event import address
 from meshconsole.relay.filter import Filter
+from meshconsole.relay.hot import HotEvents
 from meshconsole.relay.hyperloglog import registers_of
 from meshconsole.relay.keys import MAX_KEY, KeyedHash, created_at_of, id_bytes
-from meshconsole.relay.readers import Readers
-from meshconsole.relay.reading import Reading, Span, beyond, bodies
+from meshconsole.relay.memory import CACHES, Caches
+from meshconsole.relay.readers import PromptReader, Readers
+from meshconsole.relay.reading import Reading, bodies, is_stretch, stretch
 from meshconsole.relay.retention import is_versioned
 from meshconsole.relay.store import (
     Answer,
@@ -45,6 +47,7 @@ from meshconsole.relay.store import (
     within_limits,
 )
 from meshconsole.relay.upkeep import Upkeep
+from meshconsole.relay.walks import Span, beyond
 from meshconsole.relay.writing import Authors, Writing, in_lists, known_ids, settled_ids
 
 if TYPE_CHECKING:
@@ -55,15 +58,12 @@ if TYPE_CHECKING:
     from meshconsole.core.verdict import Verdict
     from meshconsole.relay.dbapi import Connection
 
-WRITER_CACHE_KIB = 8192
-"""Enough that the ends of the indexes stay in it: each page that does not is decrypted to be changed."""
-
-SMALL_WRITER_CACHE_KIB = 2048
-"""For those to whom memory is dearer than 27 us per event."""
-
 READER_CACHE_KIB = 4096
 """With a quarter of it, queries over 100,000 events cost a fifth more, the newest of a kind four times as
 much."""
+
+PROMPT_BUDGET_S = 0.002
+"""So long the event loop may wait for an answer; what takes longer is left to a thread."""
 
 UPKEEP_CACHE_KIB = 64
 LOG_BYTES = 32 << 20
@@ -116,7 +116,7 @@ class SqliteEventStore:
         quota: Quota | None = None,
         clock: Callable[[], float] = time.time,
         log_bytes: int = LOG_BYTES,
-        cache_kib: int = WRITER_CACHE_KIB,
+        caches: Caches = CACHES["balanced"],
         may_go: Callable[[], Sequence[EvictionClass]] | None = None,
     ) -> None:
         """`may_go` says what makes room when the quota refuses; without it the refusal is passed on."""
@@ -131,9 +131,11 @@ class SqliteEventStore:
         self._authors = Authors()
         self._write_lock = threading.Lock()
         self._readers = Readers(self._open_reader)
+        self._prompt = PromptReader(partial(self._open, caches.prompt_kib, readonly=True))
+        self._hot = HotEvents(caches.hot_kib << 10)
         self._writer = open_database(path, key)
         try:
-            self._writer.execute(f"pragma cache_size = -{cache_kib}")
+            self._writer.execute(f"pragma cache_size = -{caches.writer_kib}")
             self._writer.execute(f"pragma journal_size_limit = {min(MAX_IDLE_LOG_BYTES, log_bytes)}")
             # The last commit before it is emptied may take the log's other half.
             pages = max(1, log_bytes // 2 // self._pragma("page_size"))
@@ -194,6 +196,23 @@ class SqliteEventStore:
         with self._reading() as connection:
             selection = self._select(connection, filters, cap, caught_up=caught_up)
             return answered(selection, partial(bodies, connection), size)
+
+    def answer_now(self, filters: Sequence[Filter], cap: int, size: int) -> Answer | None:
+        if any(wanted.search for wanted in filters):
+            return None
+        mark = self._hot.mark
+
+        def question(connection: Connection) -> Answer:
+            kept = partial(self._hot.raws, mark=mark, read=partial(bodies, connection))
+            selection = self._select(connection, filters, cap, caught_up=True, raws=kept)
+            # What lies together on few pages would only drive others out of memory.
+            fetch = partial(stretch, connection) if all(map(is_stretch, filters)) else kept
+            return answered(selection, fetch, size)
+
+        try:
+            return self._prompt.ask(question, PROMPT_BUDGET_S)
+        except (MeshconsoleError, *DatabaseErrors):
+            return None  # whatever it is, a reader with more patience will say it
 
     def fetch(self, keys: Sequence[int]) -> list[bytes]:
         with self._reading() as connection:
@@ -306,7 +325,7 @@ class SqliteEventStore:
             alive = self._reader(connection).alive("e")
             cursor = connection.execute(
                 "select e.seq, e.kind, b.raw from events e join bodies b on b.key = e.key"
-                f" where e.seq > ?{alive} order by e.seq limit ?",
+                f" where e.seq > ?{alive} order by e.seq limit +?",
                 (after_seq, limit),
             )
             for seq, kind, raw in cursor:
@@ -332,7 +351,7 @@ class SqliteEventStore:
             with self._transaction() as writing:
                 rows = self._writer.execute(
                     "select x.key, b.raw from expirations x join bodies b on b.key = x.key"
-                    " where x.expires <= ? limit ?",
+                    " where x.expires <= ? limit +?",
                     (before, PURGE_AT_ONCE),
                 ).fetchall()
                 for key, raw in rows:
@@ -357,7 +376,7 @@ class SqliteEventStore:
         gone = 1
         while gone:
             with self._write_lock, self._transaction():
-                oldest = "select short_id from refused where at < ? limit ?"
+                oldest = "select short_id from refused where at < ? limit +?"
                 self._writer.execute(f"delete from refused where short_id in ({oldest})", (until, PIECE))
                 gone = int(self._writer.execute("select changes()").fetchone()[0])
 
@@ -387,14 +406,21 @@ class SqliteEventStore:
         self._upkeep.stop()
         with self._write_lock:
             self._readers.close()
+            self._prompt.close()
             self._upkeep_connection.close()
             self._writer.close()
 
     def _select(
-        self, connection: Connection, filters: Sequence[Filter], cap: int, *, caught_up: bool
+        self,
+        connection: Connection,
+        filters: Sequence[Filter],
+        cap: int,
+        *,
+        caught_up: bool,
+        raws: Callable[[Sequence[int]], list[bytes]] | None = None,
     ) -> Selection:
         (head,) = connection.execute("select value from relay_state where name = 'head_seq'").fetchone()
-        reading = self._reader(connection)
+        reading = self._reader(connection, raws)
         limits = [cap if wanted.limit is None else min(cap, wanted.limit) for wanted in filters]
         sought = [reading.ranked(wanted, limit + 1) for wanted, limit in zip(filters, limits, strict=True)]
         found, complete = within_limits(sought, limits)
@@ -437,8 +463,9 @@ class SqliteEventStore:
             yield [(key, size) for key, author, size in _sized(connection, keys) if author not in spared]
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[Writing]:
-        """Durable when it ends. Raises the errors of ours; then nothing was written."""
+    def _transaction(self, *, is_upkeep: bool = False) -> Iterator[Writing]:
+        """Durable when it ends. Raises the errors of ours; then nothing was written. The upkeep's own
+        writing is no end of the pause that it waits for."""
         try:
             self._writer.execute("begin immediate")
             writing = Writing(
@@ -452,7 +479,10 @@ class SqliteEventStore:
             if isinstance(error, DatabaseErrors):
                 raise translate(error, self._path) from error
             raise
-        self._upkeep.wrote()
+        if writing.gone:
+            self._hot.forget(writing.gone)
+        if not is_upkeep:
+            self._upkeep.wrote()
         self._authors.remember(writing.new_authors)
         self._head = writing.head
         self._count += writing.added - writing.removed
@@ -516,10 +546,12 @@ class SqliteEventStore:
         value: int | None = self._writer.execute("select min(expires) from expirations").fetchone()[0]
         return value
 
-    def _reader(self, connection: Connection) -> Reading:
+    def _reader(
+        self, connection: Connection, raws: Callable[[Sequence[int]], list[bytes]] | None = None
+    ) -> Reading:
         now = int(self._clock())
         expiring = self._next_expiry is not None and self._next_expiry <= now
-        return Reading(connection, self._hashes, self._authors, now=now, expiring=expiring)
+        return Reading(connection, self._hashes, self._authors, now=now, expiring=expiring, raws=raws)
 
     def _walk(
         self, filters: Sequence[Filter], after: int | None = None, piece: int = PIECE
@@ -561,7 +593,7 @@ class SqliteEventStore:
             left = self._head - self._indexed
             if left <= 0 or not (pause or left > MAX_UNINDEXED):
                 return False
-            with self._transaction() as writing:
+            with self._transaction(is_upkeep=True) as writing:
                 reached = writing.index(self._indexed, STEP)
             self._indexed = reached
             return True

@@ -17,7 +17,7 @@ Laws:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -232,6 +232,15 @@ class EventStore(Protocol):
 def checkpoints(ids: Collection[str]) -> list[Filter]:
     """What `retire` may remove."""
     return [Filter(ids=frozenset(ids), kinds=frozenset({CHECKPOINT}))]
+
+
+@runtime_checkable
+class PromptStore(Protocol):
+    """A store that has most answers at hand."""
+
+    def answer_now(self, filters: Sequence[Filter], cap: int, size: int) -> Answer | None:
+        """As `EventStore.answer`, for the event loop itself: within a millisecond or two, or None. Then
+        the question is to be asked in a thread."""
 
 
 def within_limits(found: Sequence[list[int]], limits: Sequence[int]) -> tuple[list[list[int]], bool | None]:

@@ -50,8 +50,11 @@ class Upkeep:
             try:
                 self._checkpoint()
                 self._stopping.wait(PAUSE_S)
+                has_indexed = False
                 while not self._stopping.is_set() and self._index(not self._written.is_set()):
-                    pass
+                    has_indexed = True
+                if has_indexed:
+                    self._checkpoint()
             except MeshconsoleError as error:
                 log.warning("the upkeep of the event store failed: %s", error)
             except Exception:

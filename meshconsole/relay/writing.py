@@ -71,7 +71,8 @@ class Authors:
 
 
 class Writing:
-    """Use once, inside BEGIN IMMEDIATE; then read `head`, `added`, `removed`, `expires`, `new_authors`."""
+    """Use once, inside BEGIN IMMEDIATE; then read `head`, `added`, `removed`, `gone`, `expires` and
+    `new_authors`."""
 
     def __init__(
         self,
@@ -85,6 +86,8 @@ class Writing:
         self.head = head
         self.added = 0
         self.removed = 0
+        self.gone: list[int] = []
+        """Row keys of what was removed."""
         self.expires: int | None = None
         """The earliest expiry among the new events."""
         self.new_authors: dict[str, int] = {}
@@ -160,6 +163,7 @@ class Writing:
             for table in ("events", "bodies", "expirations"):
                 self._db.execute(f"delete from {table} where key in ({numbers})")
             self._taken.difference_update(row[0] for row in rows)
+            self.gone += (row[0] for row in rows)
             count += len(rows)
         self.removed += count
         return Removed(count, size)
@@ -178,7 +182,7 @@ class Writing:
         """Makes the next `count` events after `after_seq` searchable. Returns up to which seq."""
         rows = self._db.execute(
             "select e.seq, e.kind, b.raw from events e join bodies b on b.key = e.key"
-            " where e.seq > ? order by e.seq limit ?",
+            " where e.seq > ? order by e.seq limit +?",
             (after_seq, count),
         ).fetchall()
         texts = [(seq, _content(raw).content) for seq, kind, raw in rows if kind in SEARCHABLE]

@@ -8,7 +8,8 @@ import pytest
 
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.keys import KeyedHash
-from meshconsole.relay.reading import EVERYTHING, Reading
+from meshconsole.relay.reading import Reading
+from meshconsole.relay.walks import EVERYTHING
 from meshconsole.relay.writing import Authors
 from tests.relay.making import NOW, TAG_KEY, fake_npub, unsigned
 

@@ -11,7 +11,7 @@ from sqlcipher3 import dbapi2
 
 from meshconsole.core.errors import Fatal
 from meshconsole.relay import readers as module
-from meshconsole.relay.readers import MAX_READERS, PATIENCE, Readers
+from meshconsole.relay.readers import MAX_READERS, PATIENCE, PromptReader, Readers
 
 LONG = "with recursive n(i) as (select 1 union all select i + 1 from n limit 100000) select count(*) from n"
 
@@ -79,3 +79,23 @@ def test_readers_wait_for_a_connection_and_for_no_closed_store() -> None:
     readers.close()
     with pytest.raises(Fatal), readers.reading(5.0):
         pass
+
+
+def test_a_prompt_reader_waits_for_nobody() -> None:
+    reader = PromptReader(in_memory)
+
+    def meanwhile(connection: Any) -> tuple[int, object]:  # noqa: ANN401
+        return connection.execute("select 1").fetchone()[0], reader.ask(lambda _: "never", 5.0)
+
+    assert reader.ask(meanwhile, 5.0) == (1, None)
+    assert reader.ask(lambda connection: connection.execute("select 2").fetchone(), 5.0) == (2,)
+    reader.close()
+    assert reader.ask(lambda _: "never", 5.0) is None
+
+
+def test_a_prompt_reader_breaks_off_what_takes_long() -> None:
+    reader = PromptReader(in_memory)
+    with pytest.raises(dbapi2.OperationalError, match="interrupted"):
+        reader.ask(lambda connection: connection.execute(LONG).fetchone(), 0.0)
+    assert reader.ask(lambda connection: connection.execute("select 1").fetchone(), 5.0) == (1,)
+    reader.close()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from meshconsole.relay.filter import Filter, matches
 from meshconsole.relay.live import LiveIndex
-from meshconsole.relay.store import Entry, EventStore, EvictionClass
+from meshconsole.relay.store import Entry, EventStore, EvictionClass, PromptStore
 from tests.relay.held import ALL
 from tests.relay.making import NOW, Clock
 from tests.relay.memory import MemoryEventStore, ids
@@ -57,6 +57,15 @@ def test_stored_and_limited(
         assert store.settled(everything) == reference.settled(everything) == everything
 
 
+def answers_at_once_are_right(store: EventStore, asked: list[list[Filter]]) -> None:
+    """What was read before must not be given any more once it is gone."""
+    if isinstance(store, PromptStore):
+        for wanted in asked:
+            answer = store.answer_now(wanted, 4, 1 << 20)
+            if answer is not None:
+                assert answer == store.answer(wanted, 4, 1 << 20)
+
+
 @relaxed
 @given(histories(), st.lists(st.lists(filters(), min_size=1, max_size=3), min_size=1, max_size=3))
 def test_removed(make_store: MakeStore, history: list[list[Entry]], asked: list[list[Filter]]) -> None:
@@ -66,6 +75,7 @@ def test_removed(make_store: MakeStore, history: list[list[Entry]], asked: list[
         for batch in history:
             store.write(batch)
             reference.write(batch)
+            answers_at_once_are_right(store, asked)
         for wanted in asked:
             classes = [EvictionClass(str(n), each) for n, each in enumerate(wanted)]
             for dry_run in (True, False):
@@ -73,6 +83,7 @@ def test_removed(make_store: MakeStore, history: list[list[Entry]], asked: list[
                     classes, 800, dry_run=dry_run
                 )
             assert ids(store.query(ALL, 100)) == ids(reference.query(ALL, 100))
+            answers_at_once_are_right(store, asked)
             while (gone := store.delete(wanted, dry_run=False, limit=2)).count:
                 assert gone == reference.delete(wanted, dry_run=False, limit=2)
             assert ids(store.query(ALL, 100)) == ids(reference.query(ALL, 100))

@@ -123,6 +123,19 @@ def test_ids_that_share_their_first_64_bits_are_told_apart(sqlite_store: SqliteE
     assert sqlite_store.known([one.id, two.id]) == {two.id}
 
 
+def test_a_key_that_was_given_to_another_event_leads_to_that_one(sqlite_store: SqliteEventStore) -> None:
+    one, two = (with_id(unsigned(content=str(n)), f"{'ab' * 4}{n:056x}") for n in range(2))
+    sqlite_store.add([one])
+    notes_only = [Filter(kinds=frozenset({1}))]
+    answer = sqlite_store.answer_now(notes_only, 9, 1000)
+    assert answer is not None
+    assert ids(answer.raws) == [one.id]
+    sqlite_store.add([unsigned(kind=5, tags=(("e", one.id),)), two])
+    answer = sqlite_store.answer_now(notes_only, 9, 1000)
+    assert answer is not None
+    assert ids(answer.raws) == [two.id]
+
+
 # --- consistency -----------------------------------------------------------------------------------
 
 ORPHANS = (
@@ -289,6 +302,24 @@ def test_a_query_that_takes_too_long_is_broken_off(
         sqlite_store.query([Filter(tags=(("t", many),), authors=frozenset({fake_npub("alice")}))] * 5, 5000)
     monkeypatch.setattr(sqlite, "QUERY_BUDGET_S", 60.0)
     assert len(sqlite_store.query(ALL, 5000)) == 3000
+
+
+def test_short_questions_are_answered_at_once(
+    sqlite_store: SqliteEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sqlite_store.add(notes(20))
+    newest = [Filter(limit=5)]
+    assert sqlite_store.answer_now(newest, 100, 1000) == sqlite_store.answer(newest, 100, 1000)
+    assert sqlite_store.answer_now([Filter(search="x")], 100, 1000) is None, "its words are indexed first"
+    monkeypatch.setattr(sqlite, "PROMPT_BUDGET_S", -1.0)
+    many = frozenset(map(str, range(2000)))
+    assert sqlite_store.answer_now([Filter(tags=(("t", many),))], 100, 1000) is None
+    monkeypatch.setattr(sqlite, "PROMPT_BUDGET_S", 60.0)
+    answer = sqlite_store.answer_now([Filter(tags=(("t", many),))], 100, 1 << 20)
+    assert answer is not None
+    assert len(answer.raws) == 20
+    sqlite_store.close()
+    assert sqlite_store.answer_now(newest, 100, 1000) is None
 
 
 # --- upkeep ----------------------------------------------------------------------------------------
