@@ -159,27 +159,27 @@ class Keystore:
         new: str,
         *,
         keyfile: Path | None = None,
-        params: KdfParams | None = None,
     ) -> None:
-        """Seals the same master key under `new`. The old passphrase (or key file) must open it."""
+        """Seals the same master key under `new`. The old passphrase (or key file) must open it.
+
+        The parameters stay those that were measured when the home was made: a duress slot cannot be
+        sealed anew with others, so that two kinds in one file would show when it was set.
+        """
         secrets = Keystore.unlock(path, passphrase, keyfile)
         file, device = _read(path), _read_device_secret(path)
         if _open_slot("duress", file.duress, new, device) is not None:
             raise _not_different()
-        slot = _passphrase_slot("passphrase", new, secrets.master, device, params or calibrate())
+        slot = _passphrase_slot("passphrase", new, secrets.master, device, file.passphrase.params)
         _replace(path, msgspec.structs.replace(file, passphrase=slot))
 
     @staticmethod
-    def set_duress(
-        path: Path, passphrase: str, duress: str | None, *, params: KdfParams | None = None
-    ) -> None:
+    def set_duress(path: Path, passphrase: str, duress: str | None) -> None:
         """Sets the passphrase that destroys the keystore; None makes the slot random again."""
         Keystore.unlock(path, passphrase)
         if duress is not None and same_passphrase(passphrase, duress):
             raise _not_different()
         file, device = _read(path), _read_device_secret(path)
-        params = params or file.passphrase.params
-        slot = _passphrase_slot("duress", duress, os.urandom(KEY_LEN), device, params)
+        slot = _passphrase_slot("duress", duress, os.urandom(KEY_LEN), device, file.passphrase.params)
         _replace(path, msgspec.structs.replace(file, duress=slot))
 
     @staticmethod

@@ -234,9 +234,10 @@ class RecentEvents:
             if event.kind == kinds.DIRECT_MESSAGE:
                 return _direct(team, event)
             if event.kind == kinds.TEAM_NOTE:
-                return _Opened(team.open_note(event).text)
-            entry = team.open_manifest(event)
-            return _Opened(f"{entry.name} ({entry.size} bytes) {entry.cid}")
+                note = team.open_note(event)
+                return _Opened(note.text, removed=note.author_removed)
+            entry, removed = team.open_manifest(event), team.role_of(event.pubkey) is None
+            return _Opened(f"{entry.name} ({entry.size} bytes) {entry.cid}", removed=removed)
         except (Refused, RemoteError) as error:
             return _Opened(f"sealed; {error.sentence}", final=False)
 

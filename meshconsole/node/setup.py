@@ -25,6 +25,7 @@ from meshconsole.crypto.suites import suite_by_id
 from meshconsole.node.config_file import render_config
 from meshconsole.node.membership import remember_team
 from meshconsole.node.state import NodeState
+from meshconsole.node.watermark import Watermark, write_watermark
 from meshconsole.relay.memory import CACHES
 from meshconsole.relay.sqlite import LOG_BYTES, SqliteEventStore
 from meshconsole.relay.store import NoQuota
@@ -176,6 +177,7 @@ def _fill(
         nsec=recovered.nsec if recovered is not None else None,
         suite=suite,
     )
+    write_watermark(home.watermark, unlocked.derive("watermark"), Watermark())
     write_private(home.config, render_config(config).encode())
     home.blobs.mkdir(mode=0o700)
     asyncio.run(_prepare_content(home, unlocked))

@@ -74,8 +74,12 @@ class Vouching:
 
     async def load(self, places: Places) -> None:
         """What the watermark and the stored checkpoints say. Raises CorruptData."""
-        self.mark = await asyncio.to_thread(read_watermark, self._node.home.watermark, self._key)
-        self.set_back = log_was_set_back(self.mark, places)
+        mark = await asyncio.to_thread(read_watermark, self._node.home.watermark, self._key)
+        if mark is None:
+            self.set_back = "The file watermark is gone, which said how far this home had come."
+        else:
+            self.mark = mark
+            self.set_back = log_was_set_back(mark, places)
         self.roster_changed()
         own = Filter(kinds=frozenset({kinds.CHECKPOINT}), authors=frozenset({self._node.identity.npub}))
         raws = await self._node.relay.query([own], PAGE)

@@ -37,15 +37,16 @@ class Watermark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     knows why."""
 
 
-def read_watermark(path: Path, key: bytes) -> Watermark:
-    """An empty one if there is none yet. Raises CorruptData."""
+def read_watermark(path: Path, key: bytes) -> Watermark | None:
+    """None if it is gone: a home has one from its first moment. Raises CorruptData."""
+    if not path.exists():
+        return None
     try:
-        data = read_bounded(path, MAX_LEN) if path.exists() else b""
-        return msgspec.json.decode(unseal(key, CONTEXT, data), type=Watermark) if data else Watermark()
+        return msgspec.json.decode(unseal(key, CONTEXT, read_bounded(path, MAX_LEN)), type=Watermark)
     except (RemoteError, msgspec.MsgspecError) as error:
         raise CorruptData(
             f"{path} was changed or belongs to another home.",
-            hint="Move it away if you know why; the node then cannot tell whether the home was set back.",
+            hint="Move it away if you know why; the node then says that it was set back.",
         ) from error
 
 

@@ -27,6 +27,7 @@ class Note(msgspec.Struct, frozen=True):
     name: str
     text: str
     created_at: int
+    author_removed: bool = False
 
 
 def seal_note(
@@ -54,7 +55,8 @@ def check_text(text: str, what: str) -> None:
         )
 
 
-def open_note(outer: Event, epoch: EpochKey, name: str) -> Note:
-    """`name` is what the roster calls the author. Raises Refused."""
+def open_note(outer: Event, epoch: EpochKey, name: str, *, removed: bool = False) -> Note:
+    """`name` is what the roster calls the author, `removed` whether it does not belong any more: what it
+    wrote under an epoch of its own may have been written before or after. Raises Refused."""
     inner = open_event(outer, epoch, TEXT_NOTE)
-    return Note(inner.pubkey, name, inner.content, inner.created_at)
+    return Note(inner.pubkey, name, inner.content, inner.created_at, removed)

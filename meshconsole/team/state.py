@@ -218,7 +218,8 @@ class Team(Acting):
         return notes.seal_note(self._me, self._writing_key(), text, now, precedence)
 
     def open_note(self, event: Event) -> Note:
-        return notes.open_note(event, self._key_for(event), self._name_of(event.pubkey))
+        removed = self.role_of(event.pubkey) is None
+        return notes.open_note(event, self._key_for(event), self._name_of(event.pubkey), removed=removed)
 
     def seal_direct(self, npub: str, text: str, now: int) -> Event:
         """A message that only the device `npub` and this one open."""

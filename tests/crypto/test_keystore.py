@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from meshconsole.core.errors import CorruptData, Fatal, LocalError, MeshconsoleError, Refused
-from meshconsole.crypto import passphrase
+from meshconsole.crypto import keystore, passphrase
 from meshconsole.crypto.keystore import Keystore, device_secret_path
 from meshconsole.crypto.passphrase import SMALL, KdfParams
 
@@ -188,7 +189,7 @@ def test_a_key_file_can_be_added_and_shut_out(path: Path, cheap_kdf: KdfParams) 
 def test_changing_the_passphrase_changes_no_key(path: Path, cheap_kdf: KdfParams) -> None:
     keyfile = path.with_name("unlock.key")
     made = Keystore.create(path, PASS, keyfile=keyfile, params=cheap_kdf)
-    Keystore.change_passphrase(path, PASS, "battery staple", params=cheap_kdf)
+    Keystore.change_passphrase(path, PASS, "battery staple")
     assert "wrong" in wrong_passphrase(path, PASS)
     assert Keystore.unlock(path, "battery staple") == made
     assert Keystore.unlock(path, keyfile=keyfile) == made
@@ -197,7 +198,7 @@ def test_changing_the_passphrase_changes_no_key(path: Path, cheap_kdf: KdfParams
 def test_a_forgotten_passphrase_is_replaced_by_key_file(path: Path, cheap_kdf: KdfParams) -> None:
     keyfile = path.with_name("unlock.key")
     made = Keystore.create(path, PASS, keyfile=keyfile, params=cheap_kdf)
-    Keystore.change_passphrase(path, None, "new", keyfile=keyfile, params=cheap_kdf)
+    Keystore.change_passphrase(path, None, "new", keyfile=keyfile)
     assert Keystore.unlock(path, "new") == made
 
 
@@ -205,7 +206,7 @@ def test_changing_needs_the_old_passphrase(path: Path, cheap_kdf: KdfParams) -> 
     Keystore.create(path, PASS, params=cheap_kdf)
     before = path.read_bytes()
     with pytest.raises(Fatal, match="wrong"):
-        Keystore.change_passphrase(path, "guess", "new", params=cheap_kdf)
+        Keystore.change_passphrase(path, "guess", "new")
     assert path.read_bytes() == before
 
 
@@ -220,7 +221,7 @@ def test_a_failed_change_leaves_the_old_passphrase(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(MeshconsoleError, match="no space left"):
-            Keystore.change_passphrase(path, PASS, "new", params=cheap_kdf)
+            Keystore.change_passphrase(path, PASS, "new")
     assert Keystore.unlock(path, PASS) == made
 
 
@@ -270,6 +271,24 @@ def test_the_file_does_not_show_which_slots_are_in_use(tmp_path: Path, cheap_kdf
     assert shape(json.loads(plain.read_bytes())) == shape(json.loads(full.read_bytes()))
 
 
+def test_no_change_shows_by_its_parameters_when_or_whether_a_duress_passphrase_was_set(
+    tmp_path: Path, cheap_kdf: KdfParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another machine, or a busy moment, would measure others."""
+    monkeypatch.setattr(keystore, "calibrate", lambda: replace(cheap_kdf, iterations=9))
+    for name, set_at in (("never", 0), ("before", 1), ("after", 2)):
+        path = tmp_path / name
+        Keystore.create(path, PASS, params=cheap_kdf)
+        if set_at == 1:
+            Keystore.set_duress(path, PASS, DURESS)
+        Keystore.change_passphrase(path, PASS, "new")
+        if set_at == 2:
+            Keystore.set_duress(path, "new", DURESS)
+        found = json.loads(path.read_bytes())
+        for slot in (found["passphrase"], found["duress"]):
+            assert KdfParams(slot["memory_kib"], slot["iterations"], slot["lanes"]) == cheap_kdf
+
+
 def test_duress_can_be_set_and_taken_back(path: Path, cheap_kdf: KdfParams) -> None:
     made = Keystore.create(path, PASS, params=cheap_kdf)
     Keystore.set_duress(path, PASS, DURESS)
@@ -284,8 +303,8 @@ def test_duress_can_be_set_and_taken_back(path: Path, cheap_kdf: KdfParams) -> N
 @pytest.mark.parametrize(
     "collide",
     [
-        lambda path, params: Keystore.set_duress(path, PASS, PASS, params=params),
-        lambda path, params: Keystore.change_passphrase(path, PASS, DURESS, params=params),
+        lambda path, params: Keystore.set_duress(path, PASS, PASS),
+        lambda path, params: Keystore.change_passphrase(path, PASS, DURESS),
         lambda path, params: Keystore.create(
             path.with_name("new"), "caf\u00e9", duress="cafe\u0301", params=params
         ),

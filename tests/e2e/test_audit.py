@@ -129,3 +129,18 @@ def test_a_device_restored_from_its_backup_is_acknowledged_once(alpha: Machine, 
     assert not alarmed(bravo.json("status"))
     assert "signed twice" in bravo.command("audit", "verify").stdout
     bravo.command("team", "policy", "rotate_days=23")
+
+
+def test_a_watermark_that_was_deleted_is_noticed(alpha: Machine) -> None:
+    """With it gone, yesterday's database and log would pass for today's."""
+    alpha.kill(signal.SIGTERM)
+    (alpha.home / "watermark").unlink()
+    alpha.start()
+    [alarm] = [item for item in alpha.json("status")["health"] if item["code"] == "set-back"]
+    assert "watermark is gone" in alarm["text"]
+    assert alpha.command("team", "rotate", check=False).returncode == 5
+    alpha.command("audit", "acknowledge")
+    alpha.command("team", "rotate")
+    alpha.kill(signal.SIGTERM)
+    alpha.start()
+    assert not alarmed(alpha.json("status"))

@@ -17,6 +17,7 @@ from meshconsole.crypto.schnorr import sign_event
 from meshconsole.crypto.suites import MC1
 from meshconsole.node.recent import MAX_UNOPENED_WRAPS, OTHERS_CAPACITY, STRANGERS_TEXT, RecentEvents
 from meshconsole.team.direct import seal_direct
+from meshconsole.team.notes import seal_note
 from meshconsole.team.ops import Policy
 from meshconsole.team.plain import wrap_message
 from meshconsole.team.state import Team
@@ -154,7 +155,9 @@ def test_a_message_to_one_device_says_who_from_and_to(team: Team) -> None:
     with pytest.raises(Refused):
         theirs.seal_direct(ME.npub, "I never left", NOW)
     late = seal_direct(bravo, ME.bundle, theirs.epochs_held()[0], "I never left", NOW)
-    assert shown(RecentEvents(lambda: team, ME), late).author == "bravo (removed)"
+    note = seal_note(bravo, theirs.epochs_held()[0], "I never left", NOW)
+    for event in (late, note):
+        assert shown(RecentEvents(lambda: team, ME), event).author == "bravo (removed)"
 
 
 def test_messages_between_others_are_seen_and_do_not_wait_to_be_opened(team: Team) -> None:
