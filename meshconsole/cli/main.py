@@ -60,6 +60,7 @@ COMMANDS = {
     "audit": Command("audit", "what was done to this node: show, verify, export, merge"),
     "blobs": Command("blobs", "the team's files: list, add, get, keep; fetches in the background; scrub"),
     "send": Command("notes", "send a note to the team, or a message to one device of it"),
+    "receipts": Command("receipts", "who has the notes sent from here; tell an author that a note was read"),
     "import": Command("notes", "take over events from a JSONL file"),
     "export": Command("notes", "write events to a JSONL file"),
     "relay": Command("relay", "who uses the relay; scan, export, import, delete, evict, backup, vacuum"),

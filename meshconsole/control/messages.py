@@ -81,6 +81,12 @@ class SendNote(Message, frozen=True):
     precedence: PrecedenceName = "routine"
 
 
+class MarkRead(Message, frozen=True):
+    """A note of the team, by its id in hex: its author is told that somebody has read it."""
+
+    event_id: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
 class AddBlob(Message, frozen=True):
     """Adds a file to the team's store. Answered with `BlobsData` holding the one file."""
 
@@ -202,6 +208,7 @@ Command = (
     | ListEvents
     | ListBlobs
     | SendNote
+    | MarkRead
     | AddBlob
     | GetBlob
     | Pin

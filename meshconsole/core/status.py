@@ -80,6 +80,22 @@ class PeerStatus(Frozen, frozen=True):
     """The last dials, the newest first."""
 
 
+class SentStatus(Frozen, frozen=True):
+    """What became of one note of this device."""
+
+    id: str
+    at: float
+    precedence: str
+    state: str
+    """queued; carried N/K: so many of the K devices that read have it; at hub: only devices that pass it on;
+    delivered: all have it; read N/K: so many have said that they read it."""
+    to: int
+    has: tuple[str, ...] = ()
+    """By npub, as are the others."""
+    lacks: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+
+
 class StorageStatus(Frozen, frozen=True):
     quota_bytes: int
     events_bytes: int
@@ -265,6 +281,8 @@ class NodeStatus(Frozen, frozen=True):
     discovery: tuple[str, ...] = ()
     """One line for each rung: what it does now or why it does not."""
     health: tuple[HealthItem, ...] = ()
+    sent: tuple[SentStatus, ...] = ()
+    """The newest notes of this device, newest first, and who has them."""
     has_passphrase: bool = False
     """It was opened with one, so that a console can lock itself behind it."""
 

@@ -17,7 +17,7 @@ from meshconsole.crypto.encoding import b64, expand, lp
 from meshconsole.crypto.hybrid import check_unsigned, hybrid_message, signature_tag
 from meshconsole.crypto.lengths import check_seed
 from meshconsole.crypto.nip44 import conversation_key
-from meshconsole.crypto.schnorr import check_secret, public_key, sign_event
+from meshconsole.crypto.schnorr import check_secret, public_key, sign_digest, sign_event
 
 if TYPE_CHECKING:
     from meshconsole.core.event import Event, Tags
@@ -79,6 +79,10 @@ class Identity:
     def sign(self, kind: int, tags: Tags, content: str, created_at: int) -> Event:
         """An event with the Nostr signature only."""
         return sign_event(self._nostr_secret, kind, tags, content, created_at)
+
+    def sign_digest(self, digest: bytes) -> bytes:
+        """BIP-340 over 32 bytes that name their use (`encoding.lp`): 64 bytes."""
+        return sign_digest(self._nostr_secret, digest)
 
     def sign_control(self, kind: int, tags: Tags, content: str, created_at: int, context: bytes) -> Event:
         """An event with the hybrid signature. `context` names its use, e.g. b"mc/roster/v1"."""

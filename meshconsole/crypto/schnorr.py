@@ -26,6 +26,14 @@ def sign_event(secret: bytes, kind: int, tags: Tags, content: str, created_at: i
     return Event(digest.hex(), pubkey, created_at, kind, tags, content, signature.hex())
 
 
+def sign_digest(secret: bytes, digest: bytes) -> bytes:
+    """BIP-340. Raises LocalError unless there are 32 bytes to sign."""
+    if len(digest) != _KEY_LEN:
+        raise LocalError("A signature is over 32 bytes.")
+    signature: bytes = PrivateKey(check_secret(secret)).sign_schnorr(digest)
+    return signature
+
+
 def verify_event(event: Event) -> bool:
     """Whether the id is that of the content and the signature is the author's. Never raises."""
     try:

@@ -33,6 +33,9 @@ class KnownIds:
         if len(ids) > self.limit:
             del ids[next(iter(ids))]
 
+    def discard(self, event_id: bytes) -> None:
+        self._ids.pop(event_id, None)
+
     def update(self, event_ids: Iterable[bytes]) -> None:
         for event_id in event_ids:
             self.add(event_id)

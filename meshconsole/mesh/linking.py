@@ -100,6 +100,8 @@ class Links:
         self.records: defaultdict[str, PeerRecord] = defaultdict(PeerRecord)
         self.nursery: Nursery
         """Set before anything is opened."""
+        self.silence = ""
+        """Why no link may carry anything now; "" if they may."""
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
         self._handshakes: Counter[str] = Counter()
         self._refusals = TokenBucket(rate=0.2, burst=20)
@@ -158,6 +160,9 @@ class Links:
 
     async def carry(self, link: Link, device: Device) -> Closed:
         """Runs an open link to its end."""
+        if self.silence:
+            link.close(self.silence)
+            return await link.run(_ignore)
         session = self._session(device)
         rival = self._rival(session, link)
         if rival is not None and not keeps_newer(_facts(rival), _facts(link), self._me.npub, device.npub):

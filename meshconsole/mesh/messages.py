@@ -1,8 +1,8 @@
 """What two nodes say to each other inside a link: msgpack arrays, tagged, every field bounded. Pure.
 
 Channel 0 (control) carries Hello, Ping, Pong, Bye and Lost; channel 1 (events) the messages of the sync
-machine (`peer.py`); channel 3 (signals) the descriptions of data channels and gossip. Channel 2 carries
-bitswap messages, which are the content room's own.
+machine (`peer.py`); channel 3 (signals) the descriptions of data channels, gossip and receipts. Channel 2
+carries bitswap messages, which are the content room's own.
 
 Structs are arrays on the wire, and a reader ignores elements it does not know: fields are only ever
 added at the end, with a default.
@@ -10,7 +10,7 @@ added at the end, with a default.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -179,7 +179,16 @@ class Told(Message, frozen=True, tag="told"):
     ]
 
 
-Signal = Describe | Told
+class Receipt(Message, frozen=True, tag="receipt"):
+    """`event` is the id of a note, `npub` the device that has it, or where somebody has read it."""
+
+    event: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    npub: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    word: Literal["delivered", "read"]
+    sig: Annotated[bytes, Meta(min_length=64, max_length=64)]
+
+
+Signal = Describe | Told | Receipt
 
 MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """All that msgspec raises for bytes that are not what they should be."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import MeshconsoleError
-from meshconsole.mesh.datagrams.messages import decode_datagram, read_plain_beacon
+from meshconsole.mesh.datagrams.messages import Beacon, FlashNote, decode_datagram, read_plain_beacon
 from meshconsole.mesh.datagrams.port import DatagramPort
 from meshconsole.mesh.datagrams.sealing import Sealer
 from meshconsole.mesh.discovery.beacons import BeaconRung
 from meshconsole.mesh.endpoints import with_port
 from meshconsole.mesh.hearing import Hearing
+from meshconsole.mesh.messages import Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,8 @@ class Nearby:
         self._now = now
         self._me = me
         self._own_port = 0
+        self.on_flash: Callable[[FlashNote, str], None] = lambda _note, _address: None
+        self.on_receipt: Callable[[Receipt], None] = lambda _receipt: None
         self.hearing = Hearing()
         self.sealer = Sealer()
         self.port = DatagramPort(self._received, may_send=lambda: emcon.may_send, now=now)
@@ -98,6 +101,11 @@ class Nearby:
             self.port.close()
         self._beacons.refresh()
 
+    @property
+    def may_seal(self) -> bool:
+        """Whether datagrams can be sent to the team at all."""
+        return bool(self.sealer.keys) and self.port.is_open and self._emcon.may_send
+
     def network_changed(self) -> None:
         self.hearing.forget_paths()
         self.refresh()
@@ -120,9 +128,13 @@ class Nearby:
         if payload is None:
             self._received_plain(datagram, address)
             return
-        beacon = decode_datagram(payload)
-        if beacon is not None:
-            self._beacons.received(beacon, address)
+        match decode_datagram(payload):
+            case Beacon() as beacon:
+                self._beacons.received(beacon, address)
+            case FlashNote() as note:
+                self.on_flash(note, address)
+            case Receipt() as receipt:
+                self.on_receipt(receipt)
 
     def _received_plain(self, datagram: bytes, address: str) -> None:
         plain = read_plain_beacon(datagram)

@@ -18,17 +18,19 @@ from meshconsole.core.config import capabilities
 from meshconsole.core.errors import Refused
 from meshconsole.core.precedence import Precedence, precedence_of
 from meshconsole.mesh.asked import Asked
+from meshconsole.mesh.board import Board
 from meshconsole.mesh.datachannels import DataChannels
 from meshconsole.mesh.dialling import Dialler
 from meshconsole.mesh.discovery.rungs import Rungs
 from meshconsole.mesh.emcon import SILENCE, Emcon
+from meshconsole.mesh.flashing import Flashing
 from meshconsole.mesh.join import Doorkeeper, join
 from meshconsole.mesh.known import KnownIds
 from meshconsole.mesh.ladder import Ladder
 from meshconsole.mesh.linking import Links, Self
 from meshconsole.mesh.links.description import ice_servers
 from meshconsole.mesh.links.websocket import accepted
-from meshconsole.mesh.messages import Describe, Signal, Told
+from meshconsole.mesh.messages import Describe, Receipt, Signal, Told
 from meshconsole.mesh.nearby import Nearby
 from meshconsole.mesh.network import NetworkWatch
 from meshconsole.mesh.nursery import Nursery
@@ -37,7 +39,6 @@ from meshconsole.mesh.serving import Row
 from meshconsole.mesh.snapshots import Snapshots
 from meshconsole.mesh.syncing import Surroundings, is_from_a_link, via_name
 from meshconsole.mesh.tending import Tending
-from meshconsole.mesh.view import peer_status
 from meshconsole.relay.shared import VIA_SHARED
 
 if TYPE_CHECKING:
@@ -174,6 +175,26 @@ class Mesh:
             now=self._now,
             random=random,
         )
+        self.flashing = Flashing(
+            identity,
+            membership,
+            relay,
+            self._links,
+            self._ladder,
+            self._nearby,
+            now=self._now,
+            clock=clock,
+        )
+        self._board = Board(
+            identity.npub,
+            membership,
+            self._links,
+            self._ladder,
+            self._channels,
+            self._nearby.hearing,
+            self._now,
+            clock,
+        )
         self._doorkeeper = Doorkeeper(
             identity,
             credentials,
@@ -211,6 +232,7 @@ class Mesh:
             nursery.keep("dialling", self._dialler.run)
             nursery.keep("watching the network", self._network.run)
             nursery.keep("tending links", self._tending.run)
+            nursery.keep("flash notes", self.flashing.run)
             self._rungs.start(nursery)
             self._nearby.start(nursery, self._port)
             started.set()
@@ -245,6 +267,7 @@ class Mesh:
             return
         log.info("emission control: %s", level)
         could_send, self._emcon.level = self._emcon.may_send, level
+        self._links.silence = "" if self._emcon.may_send else SILENCE
         self._rungs.emcon_changed()
         self._nearby.refresh()
         if could_send and not self._emcon.may_send and self._nursery is not None:
@@ -362,6 +385,7 @@ class Mesh:
         self._links.network_changed(self._network.current.own)
         self._rungs.network_changed()
         self._nearby.network_changed()
+        self.flashing.network_changed()
 
     def _is_linked(self, npub: str) -> bool:
         session = self._links.sessions.get(npub)
@@ -373,41 +397,14 @@ class Mesh:
                 self._channels.signal(session, message)
             case Told():
                 self._rungs.gossip(session.npub, message)
+            case Receipt():
+                self.flashing.receipt(message, session)
 
     # Status.
 
     def status(self) -> tuple[PeerStatus, ...]:
         """Every device of the team but this one; removed ones only while they have a link."""
-        team = self._membership.team
-        if team is None:
-            return ()
-        offset = self._clock() - self._now()
-        rows = []
-        for device in team.members():
-            session = self._links.sessions.get(device.npub)
-            if device.npub == self._identity.npub or (device.removed and session is None):
-                continue
-            if session is not None:
-                self._links.remember(session)
-            record = self._links.records[device.npub]
-            candidates = self._ladder.candidates(device.npub)
-            attempts = self._ladder.attempts.of(device.npub)
-            channel_error = self._channels.error(device.npub)
-            hearing = self._nearby.hearing
-            rows.append(
-                peer_status(
-                    device,
-                    session,
-                    record,
-                    candidates,
-                    attempts,
-                    channel_error,
-                    lambda at: at + offset,
-                    heard_by=hearing.ways(device.npub, self._now()),
-                    heard_us=hearing.hears_us(device.npub, self._now()),
-                )
-            )
-        return tuple(rows)
+        return self._board.rows()
 
     def discovery_lines(self) -> tuple[str, ...]:
         """One line for each rung: what it does now, or why it does not."""

@@ -61,6 +61,8 @@ class Commands:
                 return m.done(data=m.EventsData(self._node.recent.newest(limit, wanted)))
             case m.SendNote(text=text, precedence=precedence):
                 return await self._messaging.note(text, precedence)
+            case m.MarkRead(event_id=event_id):
+                return await self._messaging.read(event_id)
             case SendDirect(npub=npub, text=text):
                 return await self._messaging.direct(npub, text)
             case SendPlain(npub=npub, text=text):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from meshconsole.content.happenings import BlockCorrupt, FetchProgress, IndexRebuilt, PresenceChanged
 from meshconsole.core import kinds
+from meshconsole.core.precedence import mark_of
 from meshconsole.core.status import HealthItem
 from meshconsole.core.text import safe
 from meshconsole.core.verdict import ACCEPTED
@@ -16,6 +17,7 @@ from meshconsole.node.refusals import RefusalDigest
 from meshconsole.relay.relay import RefusedEvent, Stored
 
 if TYPE_CHECKING:
+    from meshconsole.core.event import Event
     from meshconsole.core.status import BlobView
     from meshconsole.mesh.happenings import MeshHappening
     from meshconsole.node.node import Node
@@ -57,6 +59,7 @@ class Happenings:
         if not node.control.clients and node.recent.add_unseen(event, seq, received_at, size, via):
             return
         view = node.recent.add(event, seq=seq, received_at=received_at, size=size, via=via, verdict=ACCEPTED)
+        self._acknowledge(event)
         node.control.events_happened([view])
 
     def _proposed(self, event_id: str) -> None:
@@ -66,6 +69,14 @@ class Happenings:
                 item = waiting(proposal)
                 self._node.notice("warning", item.text, item.remedy)
         self._node.control.status_changed()
+
+    def _acknowledge(self, event: Event) -> None:
+        """A flash note that has come over a link, durably: its author waits to hear of it."""
+        node, team, me = self._node, self._node.membership.team, self._node.identity.npub
+        if node.mesh is None or team is None or mark_of(event) != "flash" or event.pubkey == me:
+            return
+        if team.may_read(me):
+            node.mesh.flashing.acknowledge(bytes.fromhex(event.id), "delivered")
 
     def on_refused(self, refused: RefusedEvent) -> None:
         if refused.verdict.accepted:

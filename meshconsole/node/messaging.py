@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from meshconsole.control import messages as m
 from meshconsole.core.errors import Refused
+from meshconsole.core.kinds import TEAM_NOTE
 from meshconsole.crypto.schnorr import npub_from_bech32
 from meshconsole.team.plain import wrap_message
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from meshconsole.node.governing import Governing
     from meshconsole.node.node import Node
 
+MAX_READ = 2000
 LOOKED_AT = 50
 """Newest events among which the one just sent is."""
 
@@ -28,7 +30,23 @@ class Messaging:
     async def note(self, text: str, precedence: PrecedenceName = "routine") -> m.Reply:
         if not text.strip():
             raise Refused("invalid", "The note is empty.")
-        return await self._publish(self._governing.team().seal_note(text, _now(), precedence), "Sent.")
+        event = self._governing.team().seal_note(text, _now(), precedence)
+        done = "Sent as flash; who has it: meshconsole receipts" if precedence == "flash" else "Sent."
+        reply = await self._publish(event, done)
+        if reply.verdict.accepted and self._node.mesh is not None:
+            self._node.mesh.flashing.sent(event)
+        return reply
+
+    async def read(self, event_id: str) -> m.Reply:
+        """Somebody has read a note here: its author is told."""
+        view = next((view for view in self._node.recent.newest(MAX_READ) if view.id == event_id), None)
+        if view is None or view.kind != TEAM_NOTE:
+            raise Refused("invalid", "There is no such note among the newest here.")
+        if view.npub == self._node.identity.npub:
+            raise Refused("invalid", "That note is this device's own.")
+        if self._node.mesh is not None:
+            self._node.mesh.flashing.acknowledge(bytes.fromhex(event_id), "read")
+        return m.done("Its author is told that it was read.")
 
     async def direct(self, npub: str, text: str) -> m.Reply:
         event = self._governing.team().seal_direct(npub, text, _now())

@@ -46,6 +46,7 @@ def node_status(node: Node) -> NodeStatus:
         fingerprint=fingerprint(node.identity.bundle_hash),
         discovery=node.mesh.discovery_lines() if node.mesh is not None else (),
         health=_health(node),
+        sent=tuple(node.mesh.flashing.status()) if node.mesh is not None else (),
         has_passphrase=node.has_passphrase,
     )
 

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 MAX_SEALED_TEXT = 96 * 1024
 """Characters of Base64 that are made and looked at."""
 
-INNER_FLOOR = 1016
-"""Bytes: with its length this fills the padding's class of 1 KiB, so that all short notes look alike."""
+INNER_FLOOR = 920
+"""Bytes: with its length this fills one of the padding's classes, so that all notes of up to 490 bytes look
+alike; and it is the largest class that fits a datagram of the flash path with what goes around it."""
 
 
 def seal_event(author: Identity, epoch: EpochKey, inner: Event, kind: int, outside: Tags = ()) -> Event:

@@ -22,6 +22,7 @@ from meshconsole.control.messages import (
     LinesData,
     ListBlobs,
     ListEvents,
+    MarkRead,
     ReloadConfig,
     Reply,
     SendNote,
@@ -77,6 +78,7 @@ from meshconsole.core.status import (
     PeerStatus,
     RelayRates,
     RelayStatus,
+    SentStatus,
     SlowClient,
     StorageStatus,
     Talker,
@@ -181,6 +183,10 @@ STATUS = NodeStatus(
     capabilities=("nostr_relay", "ipfs_node"),
     provider="OpenSSL 4.0.3",
     discovery=("mdns: 1 node seen", "cached: 2 addresses"),
+    sent=(
+        SentStatus("05" * 32, NOW - 60, "flash", "carried 1/2", 2, (BRAVO,), (CHARLIE,)),
+        SentStatus("06" * 32, NOW - 600, "routine", "read 1/1", 1, (BRAVO,), (), (BRAVO,)),
+    ),
     health=(HealthItem("clock", "warning", "The clock was never set.", "Set it."),),
 )
 
@@ -279,6 +285,8 @@ class ScriptedNode:
                 return refused(
                     "restricted", "The storage quota of 512 MB is used up.", "Raise it, or unpin files."
                 )
+            case MarkRead():
+                return done("Its author is told that it was read.")
             case SendNote():
                 return done(data=EventsData(EVENTS[:1]))
             case SendDirect(npub=npub):

@@ -80,7 +80,7 @@ def test_who_shows_itself_is_found_where_it_came_from_and_answered_directly() ->
     ((to, datagram),) = bench.port.sent
     assert to == "192.168.7.7:7447"
     answer = decode_datagram(Sealer((KEY,)).open(datagram) or b"")
-    assert answer is not None
+    assert isinstance(answer, Beacon)
     assert (answer.npub.hex(), answer.way, answer.port) == (ME, "answer", 7447)
     assert answer.heard == bytes.fromhex(PEER)[:HEARD]
 

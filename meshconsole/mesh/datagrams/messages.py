@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from meshconsole.mesh.messages import MALFORMED, LinkId, Message
+from meshconsole.mesh.datagrams.sealing import MAX_DATAGRAM
+from meshconsole.mesh.messages import MALFORMED, LinkId, Message, Receipt
 
 Way = Literal["multicast-6", "multicast-4", "broadcast", "unicast", "answer"]
 """How a datagram was sent. It stands inside, so that the other side can tell which ways are open."""
@@ -38,7 +39,23 @@ class Beacon(Message, frozen=True, tag="beacon"):
     """Whose datagrams the sender has heard lately, HEARD bytes of each key."""
 
 
-Datagram = Beacon
+class FlashNote(Message, frozen=True, tag="flash"):
+    """A sealed note (kind 4202), packed: the fields that its id does not follow from."""
+
+    npub: Key
+    created_at: Annotated[int, Meta(ge=0, le=(1 << 53) - 1)]
+    route: Annotated[bytes, Meta(min_length=16, max_length=16)]
+    """Tag h."""
+    kid: Annotated[bytes, Meta(min_length=8, max_length=8)]
+    """Tag k."""
+    precedence: Annotated[str, Meta(max_length=16)]
+    """The tag of that name."""
+    content: Annotated[bytes, Meta(max_length=MAX_DATAGRAM)]
+    """What the event has in Base64."""
+    sig: Annotated[bytes, Meta(min_length=64, max_length=64)]
+
+
+Datagram = Beacon | FlashNote | Receipt
 
 _PLAIN = struct.Struct("!4s8sH")
 _MAGIC = b"mcb1"

@@ -1,0 +1,231 @@
+"""The flash path at work, and receipts: sent, repeated, acknowledged, passed on.
+
+A flash note goes out as datagrams beside the links, to everybody near and to where each teammate was heard
+or reached last. Who has it durably says so by a signed receipt, as a datagram and over the links, on which
+receipts are passed on to whoever may know their note's author.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from meshconsole.core.errors import MeshconsoleError, Unavailable
+from meshconsole.core.limits import TokenBucket
+from meshconsole.core.precedence import mark_of
+from meshconsole.mesh.datagrams.packing import pack_note, unpack_note
+from meshconsole.mesh.endpoints import split_address
+from meshconsole.mesh.flash import Flash
+from meshconsole.mesh.known import KnownIds
+from meshconsole.mesh.messages import Receipt, encode
+from meshconsole.mesh.receipts import Sent, SentNotes, is_genuine, make_receipt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from meshconsole.core.event import Event
+    from meshconsole.core.status import SentStatus
+    from meshconsole.crypto.identity import Identity
+    from meshconsole.mesh.datagrams.messages import FlashNote
+    from meshconsole.mesh.ladder import Ladder
+    from meshconsole.mesh.linking import Links
+    from meshconsole.mesh.nearby import Nearby
+    from meshconsole.mesh.receipts import Word
+    from meshconsole.mesh.roster import Membership
+    from meshconsole.mesh.session import PeerSession
+    from meshconsole.relay.relay import Relay
+
+log = logging.getLogger(__name__)
+
+VIA_FLASH = "flash"
+READERS = ("admin", "member", "observer")
+AGAIN_S = 0.2
+"""Between two receipts for the same note, whatever is asked."""
+LOOK_S = 0.5
+"""At what the links have brought to others meanwhile."""
+REMEMBERED = 256
+LAST_KNOWN = 2
+"""Addresses of a peer that was not heard, by which it was reached before."""
+RECEIPTS_PER_S = 50.0
+
+
+class Flashing:
+    def __init__(
+        self,
+        identity: Identity,
+        membership: Membership,
+        relay: Relay,
+        links: Links,
+        ladder: Ladder,
+        nearby: Nearby,
+        *,
+        now: Callable[[], float],
+        clock: Callable[[], float],
+    ) -> None:
+        self._identity = identity
+        self._membership = membership
+        self._relay = relay
+        self._links = links
+        self._ladder = ladder
+        self._nearby = nearby
+        self._now = now
+        self._clock = clock
+        self._flash = Flash()
+        self._sent = SentNotes()
+        self._given: OrderedDict[tuple[bytes, Word], tuple[Receipt, float]] = OrderedDict()
+        """Receipts of this device, and when they were sent last."""
+        self._passed = KnownIds(4096)
+        self._taken = KnownIds(1024)
+        self._budget = TokenBucket(RECEIPTS_PER_S, 4 * RECEIPTS_PER_S)
+        self._more = asyncio.Event()
+        nearby.on_flash = self.received
+        nearby.on_receipt = self.receipt
+
+    # What this device sends.
+
+    def sent(self, event: Event) -> None:
+        """A note of this device is durably stored here; a flash one goes out at once."""
+        to = self._readers()
+        precedence = mark_of(event) or "routine"
+        event_id = bytes.fromhex(event.id)
+        self._sent.add(Sent(event_id, self._clock(), precedence, to))
+        payload = pack_note(event) if precedence == "flash" else None
+        if payload is not None:
+            self._flash.begin(event_id, payload, set(to), self._now())
+            self._repeat()
+            self._more.set()
+
+    def status(self) -> Iterable[SentStatus]:
+        return self._sent.status()
+
+    def network_changed(self) -> None:
+        self._flash.hurry(self._now())
+        self._more.set()
+
+    async def run(self) -> None:
+        while True:
+            self._look()
+            self._repeat()
+            self._more.clear()
+            timer = self._flash.next_timer()
+            wait = LOOK_S if timer is None else min(LOOK_S, max(0.01, timer - self._now()))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._more.wait()
+
+    def _look(self) -> None:
+        for npub, session in self._links.sessions.items():
+            self._sent.look(npub, session.sync.known.__contains__)
+
+    def _repeat(self) -> None:
+        if not self._nearby.may_seal:
+            return
+        for flying in self._flash.due(self._now()):
+            datagram = self._nearby.sealer.seal(flying.payload)
+            self._nearby.port.everywhere(lambda _way, datagram=datagram: datagram)  # type: ignore[misc]
+            for npub in flying.missing:
+                for address in self._last_known(npub):
+                    self._nearby.port.to(address, datagram)
+
+    def _last_known(self, npub: str) -> list[str]:
+        """Where it was heard, else where it was reached: datagrams are taken at the same number as links."""
+        heard = self._nearby.hearing.of(npub)
+        if heard is not None:
+            return [heard.address]
+        found = [c.address for c in self._ladder.candidates(npub) if c.ever_worked and _is_ip(c.address)]
+        return found[:LAST_KNOWN]
+
+    def _readers(self) -> frozenset[str]:
+        team = self._membership.team
+        devices = team.members() if team is not None else ()
+        return frozenset(
+            d.npub for d in devices if not d.removed and d.role in READERS and d.npub != self._identity.npub
+        )
+
+    # What others send.
+
+    def received(self, note: FlashNote, address: str) -> None:
+        """A flash note came as a datagram, perhaps again."""
+        event = unpack_note(note)
+        event_id = bytes.fromhex(event.id)
+        if event.pubkey == self._identity.npub or not self._belongs(event.pubkey):
+            return
+        given = self._given.get((event_id, "delivered"))
+        if given is not None:
+            self._send_receipt(given[0], address)
+        elif event_id not in self._taken:
+            self._taken.add(event_id)
+            self._links.nursery.spawn("storing a flash note", self._store(event, event_id, address))
+
+    async def _store(self, event: Event, event_id: bytes, address: str) -> None:
+        try:
+            verdict = await self._relay.publish(event, via=VIA_FLASH, trusted=True)
+        except MeshconsoleError as error:
+            self._taken.discard(event_id)
+            log.warning("a flash note waits to be sent again: %s", error.sentence)
+            return
+        if verdict.accepted:
+            self.acknowledge(event_id, "delivered", address)
+        elif verdict.code == "error":
+            self._taken.discard(event_id)
+
+    def acknowledge(self, event_id: bytes, word: Word, address: str = "") -> None:
+        """This device has the note durably, or somebody has read it here."""
+        if (event_id, word) in self._given:
+            return
+        receipt = make_receipt(self._identity, event_id, word)
+        self._given[event_id, word] = (receipt, self._now() - AGAIN_S)
+        if len(self._given) > REMEMBERED:
+            self._given.popitem(last=False)
+        self._send_receipt(receipt, address)
+        self._pass_on(receipt)
+
+    def _send_receipt(self, receipt: Receipt, address: str) -> None:
+        """As a datagram: to where the note came from, and to everybody near, as one way may be closed."""
+        key, now = (receipt.event, receipt.word), self._now()
+        _, last = self._given[key]
+        if now - last < AGAIN_S or not self._nearby.may_seal or not self._budget.try_take(1, now):
+            return
+        self._given[key] = (receipt, now)
+        datagram = self._nearby.sealer.seal(encode(receipt))
+        if address:
+            self._nearby.port.to(address, datagram)
+        self._nearby.port.everywhere(lambda _way: datagram)
+
+    def receipt(self, receipt: Receipt, source: PeerSession | None = None) -> None:
+        """A receipt came, as a datagram or over the link of `source`."""
+        mark = receipt.sig[:32]
+        if mark in self._passed:
+            return
+        self._passed.add(mark)
+        npub = receipt.npub.hex()
+        if not self._belongs(npub) or not is_genuine(receipt):
+            return
+        if self._sent.get(receipt.event) is not None:
+            self._sent.acknowledged(receipt)
+            self._flash.acknowledged(receipt.event, npub)
+        else:
+            self._pass_on(receipt, source)
+
+    def _belongs(self, npub: str) -> bool:
+        team = self._membership.team
+        device = team.member(npub) if team is not None else None
+        return device is not None and not device.removed
+
+    def _pass_on(self, receipt: Receipt, source: PeerSession | None = None) -> None:
+        self._passed.add(receipt.sig[:32])
+        for session in self._links.sessions.values():
+            if session is not source and session.npub != receipt.npub.hex():
+                session.signal(receipt)
+
+
+def _is_ip(address: str) -> bool:
+    try:
+        ipaddress.ip_address(split_address(address)[0])
+    except (ValueError, Unavailable):
+        return False
+    return True
