@@ -165,7 +165,8 @@ class PrivacySection(Section, frozen=True):
     share_with_team_only: bool = True
     """Off: the relay serves strangers too. What is sealed for the team stays sealed."""
     allow_public_discovery: bool = False
-    """Not used by this version: nothing is announced outside of the team."""
+    """On: strangers on the local network are told where the Nostr relay answers (DNS-SD, `_nostr._tcp`), as
+    long as it serves and discovery.mdns is on. Off: what this node announces only teammates recognise."""
     emcon: EmconLevel = "open"
     """Emission control. quiet: this node answers and keeps its links, but does not show itself and dials
     nobody. receive-only: nothing leaves it; beacons and flash messages of others are heard. dark: nothing
@@ -277,6 +278,7 @@ RELOADABLE = frozenset(
         "privacy.emcon",
         "privacy.share_with_team_only",
         "privacy.require_authentication",
+        "privacy.allow_public_discovery",
         "content.peer_mbps",
         "relay.rate_limits",
         "relay.events_per_second",

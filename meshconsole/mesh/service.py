@@ -261,6 +261,10 @@ class Mesh:
         self._nearby.refresh()
         self._wake()
 
+    def tell_strangers(self, *, on: bool) -> None:
+        """Whether strangers near by may be told where the relay answers, from now on."""
+        self._rungs.tell_strangers(on=on)
+
     def set_emcon(self, level: EmconLevel) -> None:
         """What may be sent from now on. Links are told goodbye; silence is complete within STOP_S."""
         if level == self._emcon.level:

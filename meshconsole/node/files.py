@@ -127,7 +127,7 @@ class TeamFiles:
         if await asyncio.to_thread(path.is_dir):
             return await self._add_folder(team, path, report)
         size = await asyncio.to_thread(_regular_size, path)
-        _check_size(team, size)
+        check_size(team, size)
         key = team.object_key()
         sealed = seal_stream(key, team.object_context(), _pieces(path, _counting(report, size)), size)
         added = await self._content.add(sealed, path.name, profile=_PROFILE_OF[team.suite.cid_hash])
@@ -136,7 +136,7 @@ class TeamFiles:
 
     async def _add_folder(self, team: Team, path: Path, report: Report) -> BlobView:
         found = await asyncio.to_thread(scan, path)
-        _check_size(team, found.size)
+        check_size(team, found.size)
         files = [FolderFile(file.path, file.size, team.object_key()) for file in found.files]
         listing, key = encode_listing(files), team.object_key()
         profile = _PROFILE_OF[team.suite.cid_hash]
@@ -306,7 +306,7 @@ def _regular_size(path: Path) -> int:
         raise Fatal(f"Cannot read {safe(str(path))}: {error.strerror}.") from error
 
 
-def _check_size(team: Team, size: int) -> None:
+def check_size(team: Team, size: int) -> None:
     most_mb = team.rules.max_file_mb
     if most_mb is not None and size > most_mb * 1_000_000:
         raise Refused(

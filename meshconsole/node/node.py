@@ -295,6 +295,7 @@ class Node:
         await self.server.start()
         stack.push_async_callback(self.server.stop)
         self._keep_silence()
+        self.tell_strangers()
         if self.config.metrics.listen:
             from meshconsole.node.metrics import MetricsServer
 
@@ -360,9 +361,16 @@ class Node:
         if self.server is not None:
             self.server.apply(self.effective.limits)
         self._keep_silence()
+        self.tell_strangers()
         self.mirror.changed()
         logging.getLogger("meshconsole").setLevel(config.log.level.upper())
         self.control.status_changed()
+
+    def tell_strangers(self) -> None:
+        """Of the relay, where the owner and the team allow it and there is one to tell of."""
+        if self.mesh is not None:
+            serves = self.config.relay.enable and self.config.capabilities.nostr_relay
+            self.mesh.tell_strangers(on=serves and self.effective.privacy.allow_public_discovery)
 
     def _keep_silence(self) -> None:
         """As `privacy.emcon` says: the mesh first, so that links can still be told goodbye."""

@@ -92,6 +92,7 @@ class Teamwork:
         self._node.relay.apply(self._node.effective.relay)
         if self._node.mesh is not None:
             self._node.mesh.recheck()
+            self._node.tell_strangers()
         await self._node.learn_files()
         self._node.control.events_happened(self._node.recent.reopen())
         self._node.control.status_changed()

@@ -126,7 +126,7 @@ class Policy(Op, frozen=True, tag="policy"):
     require_authentication: bool | None = None
     """As [privacy] require_authentication, on every node."""
     allow_public_discovery: bool | None = None
-    """Off: no node announces itself outside of the team, whatever its owner allowed."""
+    """Off: no node tells strangers where its relay answers, whatever its owner allowed."""
     max_event_bytes: Annotated[int, Meta(ge=1024, le=1 << 20)] | None = None
     """The largest event that plain clients may publish."""
     min_replicas: Annotated[int, Meta(ge=1, le=100)] | None = None

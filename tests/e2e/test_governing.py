@@ -10,12 +10,15 @@ from urllib.request import Request, urlopen
 import pytest
 
 from meshconsole.crypto.schnorr import npub_to_bech32
+from tests.mesh.test_mdns import can_multicast
 from tests.relay.making import npub
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scripts.machine import Machine
+
+CAN_MULTICAST = can_multicast()
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -24,11 +27,27 @@ def rule(name: str, value: str) -> Callable[[dict[str, Any]], bool]:
     return lambda status: (name, value) in status["team"]["rules"]
 
 
+def tells_strangers(status: dict[str, Any]) -> bool:
+    return any("strangers are told" in line for line in status["discovery"])
+
+
 def test_a_rule_holds_on_every_node_whatever_its_owner_set(alpha: Machine, bravo: Machine) -> None:
     bravo.command("config", "set", "privacy.share_with_team_only=off", "privacy.require_authentication=off")
     bravo.wait("a public relay", lambda status: status["relay"]["public"])
-    alpha.command("team", "policy", "require_authentication=on", "max_file_mb=1")
+    bravo.command("config", "set", "privacy.allow_public_discovery=on")
+    bravo.wait("mDNS", lambda status: tells_strangers(status) or not CAN_MULTICAST)
+    rules = (
+        "require_authentication=on",
+        "max_file_mb=1",
+        "allow_public_discovery=off",
+        "max_event_bytes=2048",
+    )
+    alpha.command("team", "policy", *rules)
     bravo.wait("a relay that asks", lambda status: not status["relay"]["public"])
+    bravo.wait("that strangers hear nothing", lambda status: not tells_strangers(status))
+    bravo.wait("the size", rule("max_event_bytes", "2048"))
+    with urlopen(Request(f"http://{bravo.address}", headers={"Accept": "application/nostr+json"})) as told:
+        assert json.load(told)["limitation"]["max_message_length"] < 100_000
     bravo.wait("the rule", rule("max_file_mb", "1"))
     big = bravo.home / "big.bin"
     big.write_bytes(bytes(1_000_001))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from meshconsole.mesh.discovery.advertisement import RELAY_SERVICE
 from meshconsole.mesh.discovery.mdns import MdnsRung
 from tests.mesh.nodes import SmallRoster, TestNode
 
@@ -71,6 +72,45 @@ async def test_two_nodes_find_each_other_and_hear_the_goodbye() -> None:
     await until(lambda: any(gone.addresses == mine_b for gone in lost_a))
     tasks[0].cancel()
     await asyncio.wait([tasks[0]])
+
+
+async def test_strangers_are_told_of_the_relay_while_that_is_allowed() -> None:
+    from zeroconf import ServiceStateChange
+    from zeroconf.asyncio import AsyncServiceBrowser, AsyncZeroconf
+
+    public, heard = False, set[str]()
+
+    def changed(*, zeroconf: object, service_type: str, name: str, state_change: ServiceStateChange) -> None:
+        del zeroconf, service_type
+        if state_change is ServiceStateChange.Added:
+            heard.add(name)
+        elif state_change is ServiceStateChange.Removed:
+            heard.discard(name)
+
+    node = MdnsRung(
+        tag=lambda _: "",
+        listen=lambda: ("127.0.0.1:7005",),
+        is_public=lambda: public,
+        found=lambda _: None,
+        lost=lambda _: None,
+    )
+    task = asyncio.create_task(node.run())
+    stranger = AsyncZeroconf()
+    browser = AsyncServiceBrowser(stranger.zeroconf, RELAY_SERVICE, handlers=[changed])
+    await until(lambda: node.line == "announcing and listening")
+    assert not heard
+    public = True
+    node.refresh()
+    await until(lambda: len(heard) == 1)
+    await until(lambda: "strangers are told" in node.line)
+    public = False
+    node.refresh()
+    await until(lambda: not heard)
+    await until(lambda: "strangers" not in node.line)
+    await browser.async_cancel()
+    await stranger.async_close()
+    task.cancel()
+    await asyncio.wait([task])
 
 
 async def test_what_goes_wrong_becomes_a_line_and_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SERVICE = "_meshconsole._tcp.local."
+RELAY_SERVICE = "_nostr._tcp.local."
+"""For strangers, where they may be told: a Nostr relay, at the path in its TXT. It names nobody either."""
 VERSION = b"1"
 ID_BYTES = 8
 MAX_ADDRESSES = 8

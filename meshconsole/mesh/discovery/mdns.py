@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from meshconsole.core.text import safe
 from meshconsole.mesh.discovery.advertisement import (
     ID_BYTES,
+    RELAY_SERVICE,
     SERVICE,
     Advertisement,
     make_txt,
@@ -41,7 +42,8 @@ MAX_RESOLVING = 16
 class MdnsRung:
     """`tag(id)` blinds the team for that id, "" without a key; `listen()` is where this node answers.
 
-    `found` is called for every other node that is seen or has changed, `lost` for one that says goodbye.
+    `is_public` says whether strangers may be told where the relay answers. `found` is called for every other
+    node that is seen or has changed, `lost` for one that says goodbye.
     """
 
     def __init__(
@@ -49,11 +51,13 @@ class MdnsRung:
         *,
         tag: Callable[[bytes], str],
         listen: Callable[[], tuple[str, ...]],
+        is_public: Callable[[], bool] = lambda: False,
         found: Callable[[Advertisement], None],
         lost: Callable[[Advertisement], None],
     ) -> None:
         self._tag = tag
         self._listen = listen
+        self._is_public = is_public
         self._found = found
         self._lost = lost
         self._id = os.urandom(ID_BYTES).hex()
@@ -72,7 +76,7 @@ class MdnsRung:
         return len(self._seen)
 
     def refresh(self) -> None:
-        """Addresses or the team's key have changed."""
+        """Addresses, the team's key or what strangers may be told have changed."""
         self._refresh.set()
 
     async def run(self) -> None:
@@ -137,8 +141,10 @@ class MdnsRung:
 
     async def _follow_changes(self, zeroconf: AsyncZeroconf, info: AsyncServiceInfo) -> None:
         """zeroconf does not notice new interfaces or addresses by itself; nor does it know our epochs."""
+        told: AsyncServiceInfo | None = None
         while True:
             self._refresh.clear()
+            told = await self._tell_strangers(zeroconf, told)
             await self._refresh.wait()
             await zeroconf.async_update_interfaces()
             fresh = self._info()
@@ -146,16 +152,33 @@ class MdnsRung:
                 await (await zeroconf.async_update_service(fresh))
                 info = fresh
 
+    async def _tell_strangers(
+        self, zeroconf: AsyncZeroconf, told: AsyncServiceInfo | None
+    ) -> AsyncServiceInfo | None:
+        """Announces the relay to everybody, or takes that back; returns what they are told from now on."""
+        wanted = self._service(RELAY_SERVICE, {"path": "/"}) if self._is_public() else None
+        if told is not None and (wanted is None or wanted.addresses != told.addresses):
+            await (await zeroconf.async_unregister_service(told))
+            told = None
+        if wanted is not None and told is None:
+            await (await zeroconf.async_register_service(wanted))
+            told = wanted
+        self._line = "announcing and listening" + ("; strangers are told of the relay" if told else "")
+        return told
+
     def _info(self) -> AsyncServiceInfo:
+        return self._service(SERVICE, make_txt(self._id, self._tag(bytes.fromhex(self._id))))
+
+    def _service(self, kind: str, properties: dict[str, str]) -> AsyncServiceInfo:
         from zeroconf.asyncio import AsyncServiceInfo
 
         listen = [split_address(address) for address in self._listen()]
         return AsyncServiceInfo(
-            SERVICE,
-            f"{self._id}.{SERVICE}",
+            kind,
+            f"{self._id}.{kind}",
             addresses=[ipaddress.ip_address(host).packed for host, _ in listen if _is_ip(host)],
             port=listen[0][1],
-            properties=make_txt(self._id, self._tag(bytes.fromhex(self._id))),
+            properties=properties,
             server=f"{self._id}.local.",
         )
 

@@ -62,6 +62,7 @@ class Rungs:
         self._book = AddressBook()
         self._port = 0
         self._emcon = emcon
+        self._is_public = False
         self._may_have_changed = asyncio.Event()
         """Whether mDNS may run: a team, or what may be sent."""
         self._unsaved = asyncio.Event()
@@ -70,7 +71,11 @@ class Rungs:
         self._mdns: MdnsRung | None = None
         if config.discovery.mdns:
             self._mdns = MdnsRung(
-                tag=self._tag, listen=self.listen, found=self._advertised, lost=self._withdrawn
+                tag=self._tag,
+                listen=self.listen,
+                is_public=lambda: self._is_public,
+                found=self._advertised,
+                lost=self._withdrawn,
             )
 
     async def prepare(self, port: int) -> None:
@@ -136,6 +141,13 @@ class Rungs:
         if self._mdns is not None:
             self._mdns.refresh()
         self._changed()
+
+    def tell_strangers(self, *, on: bool) -> None:
+        """Whether they may hear where the relay answers, from now on."""
+        if on != self._is_public:
+            self._is_public = on
+            if self._mdns is not None:
+                self._mdns.refresh()
 
     def emcon_changed(self) -> None:
         self._may_have_changed.set()
