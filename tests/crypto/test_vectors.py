@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,11 +16,12 @@ from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PublicKey, MLDSA87PublicKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM1024PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
-from meshconsole.core.errors import MeshconsoleError
+from meshconsole.core.errors import MeshconsoleError, Refused
 from meshconsole.crypto import bech32, liboqs_provider, openssl_provider
-from meshconsole.crypto.encoding import expand
+from meshconsole.crypto.agefile import age_decrypt, needs_passphrase
+from meshconsole.crypto.encoding import expand, unb64
 from meshconsole.crypto.hpke_schedule import Schedule
 from meshconsole.crypto.suites import MC1, MC2, SUITES, Suite
 
@@ -307,6 +310,29 @@ def test_aes_256_gcm_against_wycheproof() -> None:
     assert seen >= 50
 
 
+def test_chacha20_poly1305_against_wycheproof() -> None:
+    """Nothing of ours is sealed with it. It is inside age files, whose library takes whole files only, and
+    in the wraps of age's testkit below: so this is the library that opens those."""
+    seen = refused = 0
+    for group, test in cases("wycheproof-chacha20_poly1305_test.json.gz"):
+        seen += 1
+        if group["ivSize"] != 96:
+            with pytest.raises(ValueError, match="Nonce must be 12 bytes"):
+                ChaCha20Poly1305(unhex(test["key"])).decrypt(unhex(test["iv"]), unhex(test["ct"]), None)
+            assert test["result"] == "invalid", test["tcId"]
+            continue
+        cipher = ChaCha20Poly1305(unhex(test["key"]))
+        try:
+            plain = cipher.decrypt(unhex(test["iv"]), unhex(test["ct"] + test["tag"]), unhex(test["aad"]))
+        except InvalidTag:
+            refused += 1
+            assert test["result"] == "invalid", test["tcId"]
+        else:
+            assert (test["result"], plain.hex()) == ("valid", test["msg"]), test["tcId"]
+    assert seen == 325
+    assert refused >= 60
+
+
 def test_mlkem_keys_that_acvp_says_are_sound_or_not(provider: Provider) -> None:
     seen = unsound = 0
     for group, test in cases("acvp-ML-KEM-encapDecap-FIPS203.json.gz"):
@@ -384,6 +410,81 @@ def test_xwing_wraps_that_age_made_give_liboqs_a_secret(liboqs: LiboqsProvider, 
             liboqs._xwing_decapsulate(seed, enc)
     else:
         assert len(liboqs._xwing_decapsulate(seed, enc)) == 32
+
+
+AGE_HEADERS = {
+    "hybrid_extra_argument": "stanza",
+    "hybrid_x25519_arg": "stanza",
+    "hybrid_uppercase": "stanza",
+    "hybrid_not_canonical_enc": "base64",
+    "hybrid_not_canonical_body": "base64",
+    "hybrid_long_share": "length",
+    "hybrid_short_share": "length",
+    "hybrid_long_file_key": "file key",
+    "hybrid_multiple_recipients": "opens",
+}
+
+
+@pytest.mark.parametrize(("name", "of"), AGE_HEADERS.items())
+def test_headers_of_age_files(name: str, of: str, provider: Provider) -> None:
+    """What is wrong with a stanza's words (`stanza`) is for a reader of stanzas: we have none, the library
+    does it, which `test_hybrid_age_files_as_a_whole` shows. Encodings and lengths are read by us too."""
+    head, stanzas = age_file(name)
+    hybrid = [stanza for stanza in stanzas if stanza[0].lower() == "mlkem768x25519"]
+    if of == "stanza":
+        assert any(len(stanza) != 3 or stanza[0] != "mlkem768x25519" for stanza in stanzas)
+        return
+    if of == "base64":
+        texts = [text + "=" * (-len(text) % 4) for stanza in hybrid for text in stanza[1:]]
+        with pytest.raises(MeshconsoleError):
+            list(map(unb64, texts))
+        return
+    _, seed = bech32.decode(head["identity"])
+    suite = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.CHACHA20_POLY1305)
+    private = hpke.MLKEM768X25519PrivateKey(*openssl_provider._xwing_halves(seed))
+    opened = []
+    for _, enc, body in hybrid:
+        wrapped = unpadded(enc) + unpadded(body)
+        if of == "length":
+            assert len(unpadded(enc)) != 1120
+            with pytest.raises((InvalidTag, ValueError)):
+                suite.decrypt(wrapped, private, info=b"age-encryption.org/mlkem768x25519")
+            with pytest.raises(MeshconsoleError):
+                provider.hpke_open(MC1, seed, b"age-encryption.org/mlkem768x25519", wrapped)
+            return
+        with suppress(InvalidTag):
+            opened.append(suite.decrypt(wrapped, private, info=b"age-encryption.org/mlkem768x25519"))
+    assert unhex(head["file key"]) in opened
+    # A key of another length than it should have: ours are checked where they are used (`epochs.checked`).
+    assert (len(opened[0]) == 16) == (of == "opens")
+
+
+def test_hybrid_age_files_as_a_whole() -> None:
+    """The age library knows no hybrid recipients: each file is refused in words, whoever's identity is
+    tried, and none makes it stumble. Our own backups are for a passphrase or X25519."""
+    other = "AGE-SECRET-KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0"
+    files = sorted(path_of("age-testkit").iterdir())
+    assert len(files) == 18
+    for path in files:
+        data = age_bytes(path.name)[1]
+        assert not needs_passphrase(data)
+        with pytest.raises(Refused, match="does not open"):
+            age_decrypt(data, identities=[other])
+
+
+def age_bytes(name: str) -> tuple[dict[str, str], bytes]:
+    """The words before a file of age's testkit, and the file itself."""
+    text, _, rest = path_of("age-testkit").joinpath(name).read_bytes().partition(b"\n\n")
+    head = dict(line.partition(": ")[::2] for line in text.decode().splitlines())
+    return head, zlib.decompress(rest) if head.get("compressed") == "zlib" else rest
+
+
+def age_file(name: str) -> tuple[dict[str, str], list[tuple[str, ...]]]:
+    """The words before the file, and its stanzas: arguments and body."""
+    head, data = age_bytes(name)
+    lines = data.split(b"\n--- ")[0].decode().splitlines()
+    starts = [number for number, line in enumerate(lines) if line.startswith("-> ")]
+    return head, [(*lines[n][3:].split(), lines[n + 1]) for n in starts]
 
 
 def age_stanza(name: str) -> tuple[bytes, bytes, bytes, bytes]:
