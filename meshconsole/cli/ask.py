@@ -53,6 +53,10 @@ def runs(home: Home) -> bool:
 
 def why_unavailable(home: Home, error: Unavailable) -> Unavailable:
     """The same error, with what to do in this very home."""
+    if home.shared_socket is not None:
+        return Unavailable(
+            f"No node lets you attach at {home.shared_socket}.", hint="Ask who looks after this hub."
+        )
     if home.wipe_order.exists():
         return Unavailable(
             f"THE WIPE OF {home.path} DID NOT COMPLETE.",

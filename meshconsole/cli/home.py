@@ -15,18 +15,24 @@ if TYPE_CHECKING:
     import argparse
 
 HOME_VARIABLE = "MESHCONSOLE_HOME"
+SOCKET_VARIABLE = "MESHCONSOLE_SOCKET"
 PASSPHRASE_VARIABLE = "MESHCONSOLE_PASSPHRASE"
 MAX_PASSPHRASE_BYTES = 1024
 
 
 def home_of(given: str | None) -> Home:
-    """--home, else $MESHCONSOLE_HOME, else the platform's data folder. Absolute; need not exist."""
+    """--home, else $MESHCONSOLE_HOME, else the platform's data folder. Absolute; need not exist.
+
+    Without --home, $MESHCONSOLE_SOCKET means the node of another user that lets this one attach.
+    """
     chosen = given or os.environ.get(HOME_VARIABLE)
+    socket = "" if given else os.environ.get(SOCKET_VARIABLE, "")
+    shared = Path(socket).absolute() if socket else None
     if chosen:
-        return Home(Path(chosen).expanduser().absolute())
+        return Home(Path(chosen).expanduser().absolute(), shared)
     from platformdirs import user_data_path
 
-    return Home(user_data_path("meshconsole", appauthor=False))
+    return Home(user_data_path("meshconsole", appauthor=False), shared)
 
 
 def command_line(command: str, home: Home) -> str:

@@ -16,11 +16,10 @@ from meshconsole.cli.home import add_passphrase_file, home_of, passphrase_for
 from meshconsole.cli.output import say
 from meshconsole.control.messages import Stop
 from meshconsole.core.errors import Fatal, Unavailable
+from meshconsole.core.home import Home
 
 if TYPE_CHECKING:
     import argparse
-
-    from meshconsole.core.home import Home
 
 STOP_TIMEOUT_S = 30.0
 POLL_S = 0.05
@@ -58,7 +57,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 def node(parsed: argparse.Namespace) -> int:
     """Without its passphrase it starts locked, and waits for `meshconsole unlock`."""
-    home = home_of(parsed.home)
+    home = Home(home_of(parsed.home).path)
     finish_owed_wipe(home)
     if not home.keystore.exists():
         raise Fatal(f"There is no node in {home.path}.", hint=how_to_make(home))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from meshconsole.control.messages import Push
     from meshconsole.core.status import BlobView, EventView, NodeStatus
 
+READ_ONLY = "This console is read-only: it shows, and changes nothing."
 LOCK_CHECK_S = 5.0
 
 
@@ -58,7 +59,7 @@ class Console(Shell):
         for problem in self.theme_problems:
             self.desk.say(problem, "warn")
         if self.session.read_only:
-            self.desk.say("This console is read-only: it shows, and changes nothing.")
+            self.desk.say(READ_ONLY)
         start(self, self.session.run, "session")
         if self._lock_after_s:
             self.set_interval(min(LOCK_CHECK_S, self._lock_after_s), self.lock_if_idle)
@@ -73,9 +74,9 @@ class Console(Shell):
             self.lock()
 
     def lock(self) -> bool:
-        """False for a home that no passphrase opens: there would be no way back."""
+        """False where no passphrase of this user's opens it again: there would be no way back."""
         status = self.desk.model.status
-        if status is None or not status.has_passphrase:
+        if status is None or not status.has_passphrase or self.session.right != "owner":
             return False
         if not any(isinstance(screen, Locked) for screen in self.screen_stack):
             self.push_screen(Locked(self.session.check_passphrase))
@@ -98,6 +99,8 @@ class Console(Shell):
 
     def began(self, status: NodeStatus, events: list[EventView], blobs: tuple[BlobView, ...]) -> None:
         self.desk.began(status, events, blobs)
+        if self.session.right == "watcher":
+            self.desk.say(READ_ONLY)
 
     def pushed(self, push: Push) -> None:
         self.desk.pushed(push)

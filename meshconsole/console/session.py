@@ -49,6 +49,8 @@ class Session:
         self.listener = listener
         self.fps = fps
         self.read_only = read_only
+        self.right = "owner"
+        """What this user is to the node: control/rights.py."""
         self._client: ControlClient | None = None
         self._again = asyncio.Event()
         self._tries = 0
@@ -94,7 +96,8 @@ class Session:
     async def _attend(self) -> None:
         self.listener.link_changed("connecting", "")
         client = ControlClient(self.path)
-        await client.connect()
+        self.right = (await client.connect()).right
+        self.read_only |= self.right == "watcher"
         try:
             self._client = client
             await self._begin(client)

@@ -15,11 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from meshconsole.control.rights import Peer
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_SOCKET_PATH = 107 if os.uname().sysname == "Linux" else 103
 """Bytes, without the closing NUL."""
+
+SO_PEERGROUPS = 59
+MAX_GROUPS = 256
+"""As many as Python's getsockopt can take in; whoever is in more counts with the first group only."""
 
 _OWN_DESCRIPTORS = Path("/proc/self/fd")
 
@@ -44,16 +50,20 @@ def short_address(path: Path, descriptors: Path = _OWN_DESCRIPTORS) -> Iterator[
             shutil.rmtree(private)
 
 
-def peer_uid(connection: socket.socket) -> int | None:
-    """The user at the other end of a Unix socket, None where the system does not tell."""
+def peer_of(connection: socket.socket) -> Peer | None:
+    """Who is at the other end of a Unix socket, None where the system does not tell."""
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None:
         return None
     raw = connection.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i"))
-    _pid, uid, _gid = struct.unpack("3i", raw)
-    return int(uid)
+    _pid, uid, gid = struct.unpack("3i", raw)
+    return Peer(uid, frozenset({gid, *_supplementary(connection)}))
 
 
-def may_attach(uid: int | None, own_uid: int) -> bool:
-    """The owner, and root, who could read the home anyway. An unknown user may not."""
-    return uid is not None and uid in (own_uid, 0)
+def _supplementary(connection: socket.socket) -> tuple[int, ...]:
+    """SO_PEERGROUPS (socket(7)), which the kernel knows and Python has no name for."""
+    try:
+        raw = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, MAX_GROUPS * 4)
+    except OSError:
+        return ()
+    return struct.unpack(f"{len(raw) // 4}I", raw)

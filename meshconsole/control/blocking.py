@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from meshconsole import __version__
@@ -101,7 +101,8 @@ def _connection(path: Path) -> Iterator[socket.socket]:
                 connection.connect(address)
         except OSError as error:
             raise no_node(error) from error
-        connection.sendall(pack(Hello(PROTOCOL, __version__, f"command {os.getpid()}")))
+        with suppress(ConnectionError):  # a node that sends us away at once says why: that is read next
+            connection.sendall(pack(Hello(PROTOCOL, __version__, f"command {os.getpid()}")))
         check_welcome(_receive(connection))
         yield connection
 

@@ -369,6 +369,8 @@ class Welcome(msgspec.Struct, frozen=True, tag=True):
     protocol: int
     version: str
     pid: int = 0
+    right: str = "owner"
+    """What this user is to the node: owner, operator or watcher (rights.py)."""
 
 
 class Bye(msgspec.Struct, frozen=True, tag=True):

@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
-import stat
 from typing import TYPE_CHECKING, Protocol
 
 from meshconsole import __version__
-from meshconsole.control.address import may_attach, peer_uid, short_address
+from meshconsole.control.address import peer_of
 from meshconsole.control.frames import (
     HEADER,
     MAX_CLIENT_FRAME,
@@ -23,6 +21,7 @@ from meshconsole.control.frames import (
     read_client_frame,
     read_command,
 )
+from meshconsole.control.listening import EVERYBODY, OWNER_ONLY, Listening
 from meshconsole.control.messages import (
     PROTOCOL,
     Answer,
@@ -41,13 +40,15 @@ from meshconsole.control.messages import (
     refused_by,
 )
 from meshconsole.control.outbox import Outbox
-from meshconsole.core.errors import Fatal, LocalError, MeshconsoleError, RemoteError
+from meshconsole.control.rights import Groups, check_right, right_of
+from meshconsole.core.errors import LocalError, MeshconsoleError, RemoteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from meshconsole.control.messages import Command, Notice, ServerFrame
+    from meshconsole.control.rights import Right
     from meshconsole.core.status import BlobView, EventView, NodeStatus
 
 log = logging.getLogger(__name__)
@@ -84,16 +85,16 @@ class ControlHandler(Protocol):
 
 
 class ControlServer:
-    """Serves one socket. `clock` gives seconds, monotonic."""
+    """Serves one socket, and perhaps a second one for others. `clock` gives seconds, monotonic."""
 
     def __init__(self, path: Path, handler: ControlHandler, clock: Callable[[], float]) -> None:
         self.path = path
         self.handler = handler
         self.clock = clock
-        self._server: asyncio.Server | None = None
-        self._listener: socket.socket | None = None
+        self.groups = Groups()
+        """Whose members may come through the second socket."""
+        self._doors: list[tuple[Listening, asyncio.Server]] = []
         self._clients: set[_Client] = set()
-        self._identity: tuple[int, int] | None = None
 
     @property
     def clients(self) -> int:
@@ -101,32 +102,42 @@ class ControlServer:
 
     async def start(self) -> None:
         """Raises Fatal if the socket cannot be had. Does nothing when it serves already."""
-        if self._server is not None:
-            return
-        self._listener = _listen(self.path)
-        found = self.path.stat()
-        self._identity = (found.st_dev, found.st_ino)
-        self._server = await asyncio.start_unix_server(self._serve, sock=self._listener)
+        if not self._doors:
+            await self._open(self.path, OWNER_ONLY)
+
+    async def share(self, path: Path, groups: Groups) -> None:
+        """A second socket, for members of these groups: see rights.py. Raises Fatal."""
+        self.groups = groups
+        await self._open(path, EVERYBODY)
+
+    async def _open(self, path: Path, mode: int) -> None:
+        listening = Listening(path, mode=mode, backlog=MAX_CLIENTS)
+        server = await asyncio.start_unix_server(self._serve, sock=listening.socket)
+        self._doors.append((listening, server))
 
     async def stop(self, reason: str = "The node has stopped.") -> None:
-        """Says goodbye to every client and takes the socket's file away.
+        """Says goodbye to every client and takes the sockets' files away.
 
         Not to be awaited inside `handle`: it waits for the commands that run.
         """
-        if self._server is None or self._listener is None:
+        if not self._doors:
             return
         # asyncio drops, and never closes, a connection that it accepted in the turn before Server.close().
-        asyncio.get_running_loop().remove_reader(self._listener)
+        for listening, _ in self._doors:
+            asyncio.get_running_loop().remove_reader(listening.socket)
         await _turns()  # in which a connection that was just accepted becomes a client
-        self._server.close()
+        for _, server in self._doors:
+            server.close()
         if self._clients:
             await asyncio.gather(*(client.leave(reason) for client in set(self._clients)))
         while self._clients:
             await asyncio.wait([client.task for client in self._clients if client.task is not None])
-        await self._server.wait_closed()
+        for _, server in self._doors:
+            await server.wait_closed()
         await _turns()  # in which the loop closes the sockets that were let go
-        self._server = None
-        self._unlink()
+        for listening, _ in self._doors:
+            listening.unlink()
+        self._doors.clear()
 
     # The node calls these from its loop, as often as it likes.
 
@@ -154,10 +165,11 @@ class ControlServer:
             client.wake.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        client = _Client(self, reader, writer)
-        uid = peer_uid(writer.get_extra_info("socket"))
-        if not may_attach(uid, os.geteuid()):
-            log.warning("control: refused a connection of user %s", uid)
+        peer = peer_of(writer.get_extra_info("socket"))
+        right = right_of(peer, os.geteuid(), self.groups)
+        client = _Client(self, reader, writer, right or "watcher")
+        if right is None:
+            log.warning("control: refused a connection of user %s", None if peer is None else peer.uid)
             await client.leave("This node belongs to another user.")
             return
         if len(self._clients) >= MAX_CLIENTS:
@@ -168,14 +180,6 @@ class ControlServer:
             await client.run()
         finally:
             self._clients.discard(client)
-
-    def _unlink(self) -> None:
-        try:
-            found = self.path.stat()
-        except FileNotFoundError:
-            return
-        if (found.st_dev, found.st_ino) == self._identity:
-            self.path.unlink()
 
 
 async def _turns() -> None:
@@ -188,9 +192,14 @@ class _Client:
     """One connection: a reader, a pump of pushes, and the requests that run."""
 
     def __init__(
-        self, server: ControlServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        server: ControlServer,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        right: Right,
     ) -> None:
         self.server = server
+        self.right = right
         self.reader = reader
         self.writer = writer
         self.outbox = Outbox()
@@ -240,7 +249,7 @@ class _Client:
         hello = read_client_frame(await self._frame())
         if not isinstance(hello, Hello):
             raise RemoteError("no-hello", "A control connection begins with Hello.")
-        await self._send(Welcome(PROTOCOL, __version__, os.getpid()))
+        await self._send(Welcome(PROTOCOL, __version__, os.getpid(), self.right))
         return hello.protocol == PROTOCOL
 
     async def _read(self, tasks: asyncio.TaskGroup) -> None:
@@ -291,6 +300,7 @@ class _Client:
             command = read_command(request.command)
         except RemoteError as error:
             return refused("invalid", error.sentence)
+        check_right(self.right, command)
         if isinstance(command, GetStatus):
             return done(data=StatusData(self.server.handler.status()))
         if isinstance(command, Subscribe):
@@ -355,43 +365,3 @@ class _Reporter:
         transport = self.client.writer.transport
         if not transport.is_closing() and transport.get_write_buffer_size() == 0:
             self.client.writer.write(pack(Progress(self.request_id, have, total, words)))
-
-
-def _listen(path: Path) -> socket.socket:
-    """A listening socket of mode 0600. Raises Fatal."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        _clear_stale(path)
-        with short_address(path) as address:
-            listener.bind(address)
-        # Nobody can connect between bind and listen, so the mode is right before the first client.
-        path.chmod(0o600)
-        listener.listen(MAX_CLIENTS)
-        listener.setblocking(False)
-    except OSError as error:
-        listener.close()
-        raise Fatal(
-            f"The control socket {path} cannot be opened: {error.strerror or error}.",
-            hint="Check the rights of the home and the space on its disk.",
-        ) from error
-    except Fatal:
-        listener.close()
-        raise
-    return listener
-
-
-def _clear_stale(path: Path) -> None:
-    """Takes away the socket of a node that died. Raises Fatal if one answers, or if it is no socket."""
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise Fatal(f"{path} is in the way: it is not a socket.", hint="Move it away, then start again.")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, short_address(path) as address:
-        try:
-            probe.connect(address)
-        except ConnectionRefusedError:
-            path.unlink()
-            return
-    raise Fatal("A node already runs in this home.", hint="Attach to it: meshconsole attach")

@@ -228,6 +228,17 @@ class ConsoleSection(Section, frozen=True):
     """The most; over SSH 1, on a serial line 0.5."""
 
 
+class ControlSection(Section, frozen=True):
+    """Other users of this machine who may attach, such as a hub's operators over SSH."""
+
+    socket: str = ""
+    """A second control socket for them, such as /run/meshconsole/control.sock; empty: none."""
+    operators: str = ""
+    """A Unix group. Its members send, invite, remove, pin, and change what takes effect at once."""
+    watchers: str = ""
+    """A Unix group. Its members look, and change nothing."""
+
+
 class LogSection(Section, frozen=True):
     """The node's log."""
 
@@ -255,6 +266,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     discovery: DiscoverySection = DiscoverySection()
     crypto: CryptoSection = CryptoSection()
     console: ConsoleSection = ConsoleSection()
+    control: ControlSection = ControlSection()
     log: LogSection = LogSection()
     metrics: MetricsSection = MetricsSection()
 

@@ -14,6 +14,8 @@ class Home:
     """Two nodes on one machine are two homes."""
 
     path: Path
+    shared_socket: Path | None = None
+    """Where another user's node lets this one attach: then nothing else of the home is seen."""
 
     @property
     def config(self) -> Path:
@@ -51,7 +53,7 @@ class Home:
 
     @property
     def control_socket(self) -> Path:
-        return self.path / "control.sock"
+        return self.shared_socket or self.path / "control.sock"
 
     @property
     def lock(self) -> Path:

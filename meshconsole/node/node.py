@@ -12,6 +12,7 @@ import logging
 import time
 from collections import deque
 from contextlib import AsyncExitStack
+from pathlib import Path
 from socket import gethostname
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ from meshconsole.node.commands import Commands
 from meshconsole.node.config_file import write_values
 from meshconsole.node.files import TeamFiles
 from meshconsole.node.governor import Governor, Use
+from meshconsole.node.groups import sharing_groups
 from meshconsole.node.happenings import Happenings
 from meshconsole.node.listbook import ListBook
 from meshconsole.node.listen import split_listen
@@ -220,6 +222,8 @@ class Node:
         self.control.handler = Commands(self)
         await self.control.start()
         stack.push_async_callback(self.control.stop)
+        if self.config.control.socket:
+            await self.control.share(Path(self.config.control.socket), sharing_groups(self.config.control))
         log.info("node %s…, %s", self.identity.npub[:8], self.provider.name)
 
     async def _start_content(self, stack: AsyncExitStack) -> None:

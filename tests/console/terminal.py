@@ -24,7 +24,14 @@ LONG_S = 30.0
 
 
 class Terminal:
-    def __init__(self, *arguments: str, width: int = 80, height: int = 24, **environment: str) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        width: int = 80,
+        height: int = 24,
+        program: tuple[str, ...] = (sys.executable, "-m", "tests.console.on_a_terminal"),
+        **environment: str,
+    ) -> None:
         self.master, self._slave = pty.openpty()
         self.output = b""
         self.screen = pyte.Screen(width, height)
@@ -33,7 +40,7 @@ class Terminal:
         self.settings = termios.tcgetattr(self._slave)
         inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.console.on_a_terminal", *arguments],
+            [*program, *arguments],
             cwd=ROOT,
             stdin=self._slave,
             stdout=self._slave,

@@ -34,6 +34,7 @@ from meshconsole.control.messages import (
     Subscribe,
     Welcome,
 )
+from meshconsole.control.rights import Peer
 from meshconsole.control.server import MAX_CLIENTS, MAX_RUNNING, ControlServer
 from meshconsole.core.errors import Fatal, Refused, Unavailable
 from tests.control.handler import Handler, an_event
@@ -172,7 +173,7 @@ async def test_another_version_is_named(server: ControlServer, monkeypatch: pyte
 
 
 async def test_another_user_is_refused(server: ControlServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "peer_uid", lambda _: 4242)
+    monkeypatch.setattr(server_module, "peer_of", lambda _: Peer(4242, frozenset()))
     with pytest.raises((Fatal, Unavailable), match=r"another user|went away"):
         await ControlClient(server.path).connect()
     assert server.clients == 0
