@@ -11,9 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from meshconsole.cli.ask import runs
 from meshconsole.cli.home import command_line, home_of
@@ -21,26 +19,16 @@ from meshconsole.cli.output import print_json, print_table, say
 from meshconsole.console.words import size_in_words
 from meshconsole.core.config import Config, ConfigError
 from meshconsole.core.errors import MeshconsoleError
+from meshconsole.core.reachability import OLDEST_CREDIBLE_TIME, Finding
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
 
     from meshconsole.core.home import Home
+    from meshconsole.core.reachability import Outcome
 
-Outcome = Literal["good", "note", "bad"]
-OLDEST_CREDIBLE_TIME = 1_760_000_000
-"""Seconds since the epoch, before this version was written: a clock that shows less was never set."""
 LITTLE_SPACE_BYTES = 200_000_000
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One check's outcome. "bad" is what keeps a node from working; "note" what limits it."""
-
-    check: str
-    outcome: Outcome
-    text: str
-    remedy: str = ""
 
 
 def configure(command: str, parser: argparse.ArgumentParser) -> None:

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from meshconsole.control.files import FileCommand, JobsData, ListJobs
+from meshconsole.control.reach import Netcheck, PingPeer, ReachCommand, ReachData, TracePeer, WhyPeer
 from meshconsole.control.relay import (
     BackUpRelay,
     DeleteFromRelay,
@@ -237,6 +238,7 @@ Command = (
     | Stop
     | FileCommand
     | TeamCommand
+    | ReachCommand
 )
 
 READING = (
@@ -250,6 +252,10 @@ READING = (
     VerifyAudit,
     ListInvites,
     ListRoster,
+    Netcheck,
+    PingPeer,
+    TracePeer,
+    WhyPeer,
     Subscribe,
 )
 """Commands that change nothing; the only ones a console sends with --read-only."""
@@ -301,6 +307,7 @@ Data = (
     | LinesData
     | PageData
     | RemovedData
+    | ReachData
 )
 
 

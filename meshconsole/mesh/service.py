@@ -34,6 +34,7 @@ from meshconsole.mesh.messages import Describe, Receipt, Signal, Told
 from meshconsole.mesh.nearby import Nearby
 from meshconsole.mesh.network import NetworkWatch
 from meshconsole.mesh.nursery import Nursery
+from meshconsole.mesh.reach.reach import Reach
 from meshconsole.mesh.rows import RecentRows
 from meshconsole.mesh.serving import Row
 from meshconsole.mesh.snapshots import Snapshots
@@ -195,6 +196,19 @@ class Mesh:
             self._now,
             clock,
         )
+        self.reach = Reach(
+            identity.npub,
+            self._links,
+            self._ladder,
+            self._rungs,
+            self._nearby.hearing,
+            self._emcon,
+            membership,
+            config,
+            clock=clock,
+            now=self._now,
+        )
+        self._around.on_echo = self.reach.receive
         self._doorkeeper = Doorkeeper(
             identity,
             credentials,

@@ -185,6 +185,8 @@ class PeerSession:
                 self._blocks_more.set()
             case Channel.SIGNALS:
                 self._on_signal(self, decode_signal(frame.payload))
+            case Channel.ECHOES:
+                self._around.on_echo(self, link, frame.payload)
             case Channel.CONTROL:
                 raise RemoteError("bad-frame", "A control frame reached the sync machine.")
 

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from meshconsole.mesh.asked import Asked
     from meshconsole.mesh.known import KnownIds
+    from meshconsole.mesh.links.link import Link
     from meshconsole.mesh.rows import RecentRows
+    from meshconsole.mesh.session import PeerSession
     from meshconsole.mesh.snapshots import Snapshots
     from meshconsole.relay.relay import Relay
 
@@ -70,6 +72,8 @@ class Surroundings:
     snapshots: Snapshots
     now: Callable[[], float]
     random: Random
+    on_echo: Callable[[PeerSession, Link, bytes], None] = lambda _session, _link, _echo: None
+    """Gets what comes on the channel for echoes."""
 
 
 def via_name(npub: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshconsole.control import messages as m
+from meshconsole.control.reach import Netcheck, PingPeer, TracePeer, WhyPeer
 from meshconsole.control.team import SendDirect, SendPlain
 from meshconsole.core.config import ConfigError, changed_keys, shown_values
 from meshconsole.core.errors import KeystoreWiped, Refused
@@ -26,6 +27,7 @@ from meshconsole.node.auditing import answer_about_audit
 from meshconsole.node.file_acts import FileActs
 from meshconsole.node.governing import Governing
 from meshconsole.node.messaging import Messaging
+from meshconsole.node.reach_acts import answer_about_reach
 from meshconsole.node.relay_acts import RelayActs
 from meshconsole.node.wipe import destroy_keys
 from meshconsole.team.export import epoch_keys
@@ -77,6 +79,8 @@ class Commands:
                 return m.done(data=m.LinesData(await self._audit_tail(limit)))
             case m.VerifyAudit() | m.ExportAudit() | m.AcknowledgeSetBack():
                 return await answer_about_audit(self._node, command)
+            case PingPeer() | TracePeer() | WhyPeer() | Netcheck():
+                return await answer_about_reach(self._node, command)
             case m.Stop():
                 self._node.request_stop("asked by a console")
                 return m.done("The node is stopping.")

@@ -31,6 +31,16 @@ from meshconsole.control.messages import (
     done,
     refused,
 )
+from meshconsole.control.reach import (
+    DiagnosisData,
+    FindingsData,
+    HopsData,
+    Netcheck,
+    PingPeer,
+    PongData,
+    TracePeer,
+    WhyPeer,
+)
 from meshconsole.control.relay import (
     BackUpRelay,
     DeleteFromRelay,
@@ -64,6 +74,8 @@ from meshconsole.control.team import (
     SetRole,
 )
 from meshconsole.core.config import Config, changed_keys, to_values, with_values
+from meshconsole.core.errors import Fatal
+from meshconsole.core.reachability import Diagnosis, Finding, Hop, Pong
 from meshconsole.core.status import (
     BlobView,
     ClientStatus,
@@ -256,6 +268,31 @@ BLOBS = (
 )
 
 
+STRAIGHT = Pong("b2" * 32, "bravo", 1.94, path="websocket", address="192.0.2.8:7447", clock_offset_s=0.1)
+ROUNDABOUT = Pong("c3" * 32, "charlie", 31.0, via=("bravo",), clock_offset_s=-7200.0)
+HOPS = (Hop("b2" * 32, "bravo", 1.9), Hop("d4" * 32, "delta"), Hop("c3" * 32, "charlie", 31.0))
+LINKED = Diagnosis("bravo", "b2" * 32, True, "", "bravo is linked over websocket; nothing is wrong.")
+BLOCKED = Diagnosis(
+    "charlie",
+    "c3" * 32,
+    False,
+    "port-blocked",
+    "charlie runs at 192.0.2.9:7447 and answers by UDP, but its machine refuses TCP connections.",
+    "Open the port in the firewall of that machine, or choose another: node.listen",
+    ("192.0.2.9:7447: TCP refused, answers a question to it alone, answers one to all",),
+)
+FINDINGS = (
+    Finding("interface", "good", "eth0: 192.0.2.7/24"),
+    Finding("mdns", "note", "0 other nodes answered"),
+    Finding(
+        "servers",
+        "bad",
+        "turn:192.0.2.99:3478 does not answer",
+        "Start the server, or correct nat.turn_servers.",
+    ),
+)
+
+
 STORED = (
     b'{"id":"01","kind":1,"content":"all set"}',
     '{"id":"02","kind":1,"content":"\u202egnp.exe \x9b31m"}'.encode(),
@@ -279,6 +316,18 @@ class ScriptedNode:
             case ListEvents(limit=limit, filter=wanted):
                 shown = [event for event in EVENTS if wanted in event.text]
                 return done(data=EventsData(tuple(shown[-limit:])))
+            case PingPeer(who="bravo"):
+                return done(data=PongData(STRAIGHT))
+            case PingPeer(who="charlie"):
+                return done(data=PongData(ROUNDABOUT))
+            case PingPeer() | TracePeer(who="delta"):
+                raise Fatal("The team has no device 'delta'.", hint="See: meshconsole team members")
+            case TracePeer():
+                return done(data=HopsData(HOPS))
+            case WhyPeer(who=who):
+                return done(data=DiagnosisData(LINKED if who == "bravo" else BLOCKED))
+            case Netcheck():
+                return done(data=FindingsData(FINDINGS))
             case ListBlobs():
                 return done(data=BlobsData(BLOBS))
             case SendNote(text=text) if len(text) > 1000:

@@ -44,6 +44,14 @@ def homes(lab_works: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def strangers(lab_works: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of another team's only device, "x"."""
+    folder = tmp_path_factory.mktemp("strangers")
+    found_homes(folder, ("x",))
+    return folder
+
+
 @pytest.fixture
 def team(lab: Lab, homes: Path, tmp_path: Path) -> Iterator[Callable[..., Team]]:
     """Makes nodes of the team in hosts of the lab that have the same names; killed after the test."""

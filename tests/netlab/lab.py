@@ -152,13 +152,14 @@ class Lab:
     def heal(self) -> None:
         self.switch.heal()
 
-    def replug(self, host: str, segment: str, address: str = "") -> None:
+    def replug(self, host: str, segment: str, address: str = "", gateway: str = "") -> None:
         """Moves a host to another segment, with a new address if one is given."""
         self.switch.move(host, segment)
         if address:
             self.ip(host, "addr", "flush", "dev", "eth0", "scope", "global")
             self.ip(host, "addr", "add", address, "dev", "eth0")
-            self.ip(host, "route", "replace", "default", "dev", "eth0")
+            way = ["via", gateway] if gateway else ["dev", "eth0"]
+            self.ip(host, "route", "replace", "default", *way)
             self.addresses[host] = address.partition("/")[0]
         self.ip(host, "neigh", "flush", "dev", "eth0")
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from scripts.machine import Failure, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
     from tests.netlab.lab import Lab
 
@@ -48,14 +50,15 @@ def found_homes(folder: Path, names: Iterable[str]) -> None:
 
 
 class Team:
-    """`homes` is what `found_homes` made; the nodes' homes are copies in `folder`."""
+    """`homes` is what `found_homes` made; the nodes' homes are copies in `folder`. Each runs in the host of
+    its name, or in `host`."""
 
-    def __init__(self, lab: Lab, homes: Path, folder: Path, names: Iterable[str]) -> None:
+    def __init__(self, lab: Lab, homes: Path, folder: Path, names: Iterable[str], host: str = "") -> None:
         self.lab = lab
         self.nodes: dict[str, Machine] = {}
         for name in names:
             shutil.copytree(homes / name, folder / name, symlinks=True)
-            within = tuple(lab.within(name))
+            within = tuple(lab.within(host or name))
             self.nodes[name] = Machine(folder, name, None, within=within, listen=f"0.0.0.0:{PORT}")
 
     def __getitem__(self, name: str) -> Machine:
@@ -65,6 +68,17 @@ class Team:
         """All of them at once, or those that are named."""
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda name: self.nodes[name].start(*settings), tuple(only) or self.nodes))
+
+    def set_clock(self, name: str, offset: str) -> None:
+        """From its next start on the node's clock is off: "+1y", "-3h". Skips where that cannot be done."""
+        library = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
+        if library is None:
+            pytest.skip("libfaketime is not installed (Debian: apt install faketime)")
+        self.nodes[name].environment |= {
+            "LD_PRELOAD": str(library),
+            "FAKETIME": offset,
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
 
     def kill(self) -> None:
         for node in self.nodes.values():

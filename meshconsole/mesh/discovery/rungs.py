@@ -124,6 +124,17 @@ class Rungs:
         if self._book.is_dirty:
             self._unsaved.set()
 
+    def is_ours(self, ephemeral_id: str, tag: str) -> bool:
+        """Whether an announcement carries the team's mark."""
+        try:
+            return tag != "" and tag == self._tag(bytes.fromhex(ephemeral_id))
+        except ValueError:
+            return False
+
+    def remembered(self, npub: str) -> list[str]:
+        """Addresses that led to the device before, the newest first."""
+        return self._book.all().get(npub, [])
+
     def roster_changed(self) -> None:
         team = self._membership.team
         self._may_have_changed.set()
@@ -247,7 +258,7 @@ class Rungs:
 
     def _advertised(self, seen: Advertisement) -> None:
         # Without the team's mark it may still be a teammate: of an older epoch, or one without the key.
-        is_marked = seen.tag != "" and seen.tag == self._tag(bytes.fromhex(seen.id))
+        is_marked = self.is_ours(seen.id, seen.tag)
         self._marked[seen.id] = is_marked
         for address in seen.addresses:
             self._ladder.offer(address, "mdns", self._now(), group=seen.id, is_proven=is_marked)

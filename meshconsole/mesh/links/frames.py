@@ -47,6 +47,7 @@ class Channel(IntEnum):
     EVENTS = 1
     BLOCKS = 2
     SIGNALS = 3
+    ECHOES = 4
 
 
 MAX_FRAME = {
@@ -54,6 +55,7 @@ MAX_FRAME = {
     Channel.EVENTS: 2 * 1024 * 1024,
     Channel.BLOCKS: 4 * 1024 * 1024 + 4096,
     Channel.SIGNALS: 64 * 1024,
+    Channel.ECHOES: 1024,
 }
 """Bytes. An event may have 1 MiB (relay.max_event_bytes), a bitswap message 4 MiB."""
 

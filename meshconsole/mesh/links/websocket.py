@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import socket as socket_module
+import struct
 from socket import IPPROTO_TCP
 from typing import TYPE_CHECKING, Literal
 
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 CONNECT_S = 5.0
 CLOSE_S = 0.5
+_TCP_INFO: int | None = getattr(socket_module, "TCP_INFO", None)
+"""Not everywhere."""
+_LAST_ACK_RECEIVED = struct.Struct("=56xI")
+"""tcpi_last_ack_recv of struct tcp_info (linux/tcp.h), in milliseconds."""
 Route = Literal["/mesh", "/join"]
 WIDE_UNSENT = 128 * 1024
 NARROW_UNSENT = 2048
@@ -47,6 +52,18 @@ class WebSocketPipe:
         self.own_host = _own_host(connection.local_address)
         self._connection = connection
         self.narrow(False)
+
+    @property
+    def kernel_silent_s(self) -> float | None:
+        """Seconds since the kernel got anything here, repetitions too; None if it does not tell."""
+        connected = self._connection.transport.get_extra_info("socket")
+        if connected is None or _TCP_INFO is None:
+            return None
+        try:
+            info = connected.getsockopt(IPPROTO_TCP, _TCP_INFO, _LAST_ACK_RECEIVED.size)
+        except OSError:
+            return None
+        return _LAST_ACK_RECEIVED.unpack(info)[0] / 1000 if len(info) == _LAST_ACK_RECEIVED.size else None
 
     async def send(self, message: bytes) -> None:
         try:

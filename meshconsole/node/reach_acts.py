@@ -1,0 +1,38 @@
+"""What the node answers about the way to other devices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshconsole.control import messages as m
+from meshconsole.control.reach import (
+    DiagnosisData,
+    FindingsData,
+    HopsData,
+    Netcheck,
+    PingPeer,
+    PongData,
+    ReachCommand,
+    TracePeer,
+    WhyPeer,
+)
+from meshconsole.core.errors import Unavailable
+
+if TYPE_CHECKING:
+    from meshconsole.node.node import Node
+
+
+async def answer_about_reach(node: Node, command: ReachCommand) -> m.Reply:
+    """Raises Unavailable while the mesh is not up, and as `Reach` does."""
+    if node.mesh is None:
+        raise Unavailable("The node is still starting.", hint="Try again in a moment.")
+    reach = node.mesh.reach
+    match command:
+        case PingPeer(who=who):
+            return m.done(data=PongData(await reach.ping(who)))
+        case TracePeer(who=who):
+            return m.done(data=HopsData(await reach.trace(who)))
+        case WhyPeer(who=who):
+            return m.done(data=DiagnosisData(await reach.why(who)))
+        case Netcheck():
+            return m.done(data=FindingsData(await reach.netcheck()))
