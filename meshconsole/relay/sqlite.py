@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from functools import partial
@@ -67,9 +68,10 @@ PROMPT_BUDGET_S = 0.002
 
 UPKEEP_CACHE_KIB = 64
 LOG_BYTES = 32 << 20
-"""So much the log may take. A commit empties it from half of that on; mostly upkeep has done so before."""
+"""So much the log may take. A commit empties it from half of that on; mostly upkeep has done so before.
+That half stays a file when it is empty: a commit that makes the file longer costs the file system a commit
+of its own, and takes four times as long."""
 
-MAX_IDLE_LOG_BYTES = 4 << 20
 QUERY_BUDGET_S = 2.0
 """A query that takes longer is broken off: it would keep others from theirs."""
 
@@ -136,7 +138,7 @@ class SqliteEventStore:
         self._writer = open_database(path, key)
         try:
             self._writer.execute(f"pragma cache_size = -{caches.writer_kib}")
-            self._writer.execute(f"pragma journal_size_limit = {min(MAX_IDLE_LOG_BYTES, log_bytes)}")
+            self._writer.execute(f"pragma journal_size_limit = {log_bytes // 2}")
             # The last commit before it is emptied may take the log's other half.
             pages = max(1, log_bytes // 2 // self._pragma("page_size"))
             self._writer.execute(f"pragma wal_autocheckpoint = {pages}")
@@ -529,7 +531,7 @@ class SqliteEventStore:
 
     def _file_bytes(self, suffix: str) -> int:
         try:
-            return self._path.with_name(self._path.name + suffix).stat().st_size
+            return os.stat(f"{self._path}{suffix}").st_size
         except FileNotFoundError:
             return 0
 

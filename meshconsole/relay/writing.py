@@ -29,6 +29,7 @@ from meshconsole.relay.keys import (
 from meshconsole.relay.retention import is_versioned
 from meshconsole.relay.searching import SEARCHABLE
 from meshconsole.relay.store import Entry, Removed, Written
+from meshconsole.relay.walks import json_list
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -129,8 +130,9 @@ class Writing:
     def finish(self) -> None:
         """Writes what was gathered. `run` does it itself; after `remove` it must be called."""
         self._insert()
-        self._db.executemany("insert or ignore into refused (short_id, at) values (?, ?)", self._refused)
-        self._refused = []
+        if self._refused:
+            self._db.executemany("insert or ignore into refused (short_id, at) values (?, ?)", self._refused)
+            self._refused = []
         if self.head != self._first:
             self._db.execute("update relay_state set value = ? where name = 'head_seq'", (str(self.head),))
 
@@ -244,8 +246,10 @@ class Writing:
             self._events,
         )
         many("insert into bodies (key, raw) values (?, ?)", self._bodies)
-        many("insert or ignore into tags (hash, kind, key) values (?, ?, ?)", self._tags)
-        many("insert into expirations (key, expires) values (?, ?)", self._expirations)
+        if self._tags:
+            many("insert or ignore into tags (hash, kind, key) values (?, ?, ?)", self._tags)
+        if self._expirations:
+            many("insert into expirations (key, expires) values (?, ?)", self._expirations)
         self._events, self._bodies, self._tags, self._expirations = [], [], [], []
 
     def _author(self, pubkey: str) -> int:
@@ -352,12 +356,8 @@ class Writing:
         return key
 
     def _occupied(self, keys: Sequence[int]) -> set[int]:
-        found: set[int] = set()
-        for numbers in in_lists(keys):
-            found.update(
-                row[0] for row in self._db.execute(f"select key from events where key in ({numbers})")
-            )
-        return found
+        sql = "select e.key from json_each(?) k cross join events e on e.key = k.value"
+        return {row[0] for row in self._db.execute(sql, (json_list(keys),))}
 
 
 class _Content(msgspec.Struct, gc=False):
@@ -369,11 +369,10 @@ _content = msgspec.json.Decoder(_Content).decode
 
 def known_ids(connection: Connection, ids: Sequence[str]) -> set[str]:
     """Those ids that are in the tables. The whole id is compared, not only its first 8 bytes."""
-    found: set[str] = set()
-    for numbers in in_lists([short_id(event_id) for event_id in ids]):
-        rows = connection.execute(f"select short_id, rest from events where short_id in ({numbers})")
-        found.update(id_bytes(*row).hex() for row in rows)
-    return found.intersection(ids)
+    # A list in a parameter: a statement with the numbers in its text would be planned for each batch.
+    sql = "select e.short_id, e.rest from json_each(?) k cross join events e on e.short_id = k.value"
+    rows = connection.execute(sql, (json_list(map(short_id, ids)),))
+    return {id_bytes(*row).hex() for row in rows}.intersection(ids)
 
 
 def settled_ids(connection: Connection, ids: Collection[str]) -> set[str]:
