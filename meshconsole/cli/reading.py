@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 from meshconsole.cli.ask import ask_for, why_unavailable
 from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_facts, print_json, print_table, say
-from meshconsole.console.words import duration_in_words, moment_in_words, rate_in_words, size_in_words
+from meshconsole.console.words import (
+    duration_in_words,
+    moment_in_words,
+    rate_in_words,
+    size_in_words,
+    uplink_in_words,
+)
 from meshconsole.control.messages import (
     EventsData,
     EventsPush,
@@ -79,6 +85,8 @@ def _status_facts(now: NodeStatus) -> Iterator[tuple[str, str]]:
     )
     yield "capabilities", ", ".join(now.capabilities)
     yield "crypto", now.provider
+    for uplink in now.uplinks:
+        yield f"uplink {uplink.url}", uplink_in_words(uplink, now.now)
     for line in now.discovery:
         yield "discovery", line
     for degraded in now.limits.degraded:
@@ -121,6 +129,8 @@ def peers(parsed: argparse.Namespace) -> None:
             [_peer_row(peer, now.now) for peer in now.peers],
             right=frozenset({4, 5, 6}),
         )
+    if not parsed.json and now.uplinks:
+        print_facts((f"uplink {up.url}", uplink_in_words(up, now.now)) for up in now.uplinks)
 
 
 def _peer_row(peer: PeerStatus, now: float) -> tuple[str, ...]:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from meshconsole.core.status import UplinkStatus
 
 
 def size_in_words(size_bytes: float) -> str:
@@ -68,3 +72,17 @@ def _local(at: float, pattern: str, otherwise: str) -> str:
         return time.strftime(pattern, time.localtime(at))
     except (OverflowError, ValueError, OSError):
         return otherwise
+
+
+def uplink_in_words(uplink: UplinkStatus, now: float) -> str:
+    """What a plain relay that carries the team's events does for it now."""
+    words: list[str] = [uplink.state]
+    if uplink.lag_in is not None and uplink.state != "level":
+        words.append(f"{uplink.lag_in} to fetch, {uplink.lag_out} to send")
+    if uplink.since is not None:
+        words.append(f"{uplink.received} in, {uplink.sent} out")
+    if uplink.note:
+        words.append(uplink.note)
+    if uplink.next_try is not None:
+        words.append(f"next try in {duration_in_words(max(0.0, uplink.next_try - now))}")
+    return "; ".join(words)

@@ -208,6 +208,14 @@ class DiscoverySection(Section, frozen=True):
     """Not part of this version."""
 
 
+class MeshSection(Section, frozen=True):
+    """How devices of the team stay in sync."""
+
+    uplinks: tuple[str, ...] = ()
+    """Plain Nostr relays (`wss://...` or `ws://...`) that carry the team's sealed notes, messages and file
+    lists between devices which cannot link to each other. They see who writes when, and nothing else."""
+
+
 class CryptoSection(Section, frozen=True):
     """Which library computes ML-KEM and ML-DSA."""
 
@@ -269,6 +277,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     control: ControlSection = ControlSection()
     log: LogSection = LogSection()
     metrics: MetricsSection = MetricsSection()
+    mesh: MeshSection = MeshSection()
 
 
 RELOADABLE = frozenset(
@@ -309,6 +318,7 @@ RELOADABLE = frozenset(
         "relay.eviction",
         "relay.evict",
         "relay.compression",
+        "mesh.uplinks",
         "console.theme",
         "console.glyphs",
         "console.frames_per_second",
@@ -474,11 +484,22 @@ def _typed(source: str, section: str, key: str, value: object, problems: list[Pr
     if name == "relay.store" and (reason := store_url.problem_with(str(typed))):
         problems.append(Problem(source, name, reason))
         return None
+    if name == "mesh.uplinks" and (reason := _problem_with_uplinks(typed)):
+        problems.append(Problem(source, name, reason))
+        return None
     if name == "nat.turn_servers" and f":{store_url.STARS}@" in str(typed):
         reason = "holds stars where a password was; write the password anew"
         problems.append(Problem(source, name, reason))
         return None
     return typed
+
+
+def _problem_with_uplinks(urls: object) -> str:
+    """ "" if there is none."""
+    for url in urls if isinstance(urls, tuple) else ():
+        if not re.fullmatch(r"wss?://[^/?#@\s]+(/\S*)?", url):
+            return f"{url!r} is no relay: write wss://HOST or ws://HOST, without a password"
+    return ""
 
 
 def _from_text(value: object, wanted: Any) -> object:  # noqa: ANN401 - a type expression

@@ -51,6 +51,9 @@ CONTROL_KINDS = frozenset({ROSTER_ENTRY, KEY_BUNDLE, EPOCH_GRANT, CHECKPOINT, PR
 TEAM_KINDS = CONTROL_KINDS | {TEAM_NOTE, FILE_MANIFEST, DIRECT_MESSAGE, SIGNAL}
 """Kinds that only enrolled nodes exchange."""
 
+CARRIED_KINDS = frozenset({TEAM_NOTE, FILE_MANIFEST, DIRECT_MESSAGE})
+"""Sealed: these may travel over plain Nostr relays between the team's devices."""
+
 _WORDS = {
     METADATA: "profile",
     TEXT_NOTE: "note",

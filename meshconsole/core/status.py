@@ -96,6 +96,28 @@ class SentStatus(Frozen, frozen=True):
     read: tuple[str, ...] = ()
 
 
+UplinkState = Literal["off", "connecting", "comparing", "following", "level", "refused", "waiting"]
+
+
+class UplinkStatus(Frozen, frozen=True):
+    """A plain Nostr relay that carries the team's sealed events."""
+
+    url: str
+    state: UplinkState
+    since: float | None = None
+    """When it was connected; None while it is not."""
+    sent: int = 0
+    received: int = 0
+    refused: int = 0
+    """Events that the relay did not want."""
+    lag_in: int | None = None
+    """Events to be fetched from it; None while unknown."""
+    lag_out: int | None = None
+    """Events to be sent to it."""
+    note: str = ""
+    next_try: float | None = None
+
+
 class StorageStatus(Frozen, frozen=True):
     quota_bytes: int
     events_bytes: int
@@ -278,6 +300,7 @@ class NodeStatus(Frozen, frozen=True):
     """Of this device's keys, and so of any team that it founds or joins."""
     fingerprint: str = ""
     """Of this device's keys."""
+    uplinks: tuple[UplinkStatus, ...] = ()
     discovery: tuple[str, ...] = ()
     """One line for each rung: what it does now or why it does not."""
     health: tuple[HealthItem, ...] = ()

@@ -40,6 +40,7 @@ from meshconsole.mesh.serving import Row
 from meshconsole.mesh.snapshots import Snapshots
 from meshconsole.mesh.syncing import Surroundings, is_from_a_link, via_name
 from meshconsole.mesh.tending import Tending
+from meshconsole.mesh.uplinking import Uplinking, is_from_an_uplink
 from meshconsole.relay.shared import VIA_SHARED
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
     from meshconsole.core.config import Config, EmconLevel
     from meshconsole.core.event import Event
-    from meshconsole.core.status import PeerStatus
+    from meshconsole.core.status import PeerStatus, UplinkStatus
     from meshconsole.core.verdict import Verdict
     from meshconsole.crypto.identity import Identity
     from meshconsole.crypto.tls import LinkCredentials
@@ -209,6 +210,20 @@ class Mesh:
             now=self._now,
         )
         self._around.on_echo = self.reach.receive
+
+        self._uplinks = Uplinking(
+            identity,
+            relay,
+            membership,
+            meter=meter,
+            admit=admit,
+            emcon=self._emcon,
+            keep=lambda name, loop: self._links.nursery.keep(name, loop),
+            random=random,
+            now=self._now,
+            clock=clock,
+        )
+        self._uplinks.urls = config.mesh.uplinks
         self._doorkeeper = Doorkeeper(
             identity,
             credentials,
@@ -249,6 +264,7 @@ class Mesh:
             nursery.keep("flash notes", self.flashing.run)
             self._rungs.start(nursery)
             self._nearby.start(nursery, self._port)
+            self._uplinks.apply()
             started.set()
             try:
                 await self._stopping.wait()
@@ -273,11 +289,17 @@ class Mesh:
         self._ladder.roster_changed(self._now())
         self._rungs.roster_changed()
         self._nearby.refresh()
+        self._uplinks.team_changed()
         self._wake()
 
     def tell_strangers(self, *, on: bool) -> None:
         """Whether strangers near by may be told where the relay answers, from now on."""
         self._rungs.tell_strangers(on=on)
+
+    def set_uplinks(self, urls: tuple[str, ...]) -> None:
+        self._uplinks.urls = urls
+        if self._nursery is not None:
+            self._uplinks.apply()
 
     def set_emcon(self, level: EmconLevel) -> None:
         """What may be sent from now on. Links are told goodbye; silence is complete within STOP_S."""
@@ -290,6 +312,8 @@ class Mesh:
         self._nearby.refresh()
         if could_send and not self._emcon.may_send and self._nursery is not None:
             self._nursery.spawn("falling silent", self._fall_silent(self._nursery))
+        if self._nursery is not None:
+            self._uplinks.apply()
         self._wake()
 
     async def _fall_silent(self, nursery: Nursery) -> None:
@@ -304,13 +328,16 @@ class Mesh:
     def on_stored(self, stored: Stored) -> None:
         """An event was taken in here, from whomever: passes it on to the peers that lack it."""
         event = stored.event
-        is_local = not is_from_a_link(stored.via) and stored.via != VIA_SHARED
+        is_local = (
+            not is_from_a_link(stored.via) and not is_from_an_uplink(stored.via) and stored.via != VIA_SHARED
+        )
         precedence = precedence_of(event.kind, stored.raw)
         # What is urgent goes at once beside the log, which then need not push it as well.
         push = is_local and precedence > Precedence.PRIORITY
         row = Row(stored.seq, bytes.fromhex(event.id), event.kind, stored.raw, push, precedence)
         sessions = self._links.sessions.values()
         if stored.seq:
+            self._uplinks.stored(stored)
             self._around.settled.add(row.id)
             self._around.rows.add(row)
             for session in sessions:
@@ -423,6 +450,9 @@ class Mesh:
     def status(self) -> tuple[PeerStatus, ...]:
         """Every device of the team but this one; removed ones only while they have a link."""
         return self._board.rows()
+
+    def uplinks(self) -> tuple[UplinkStatus, ...]:
+        return self._uplinks.status()
 
     def discovery_lines(self) -> tuple[str, ...]:
         """One line for each rung: what it does now, or why it does not."""

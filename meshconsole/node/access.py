@@ -40,6 +40,14 @@ class TeamAccess:
     def may_read(self, npubs: Collection[str]) -> Verdict:
         return self._check(npubs, "read", lambda team, npub: team.may_query(npub))
 
+    def is_device(self, npubs: Collection[str]) -> bool:
+        """Whether one of these keys is a device of the team, which may use this relay as an uplink: only
+        while the relay is the team's alone, so that a removed device is shut out at once."""
+        team = self._team()
+        if not npubs or team is None or not self._privacy().share_with_team_only:
+            return False
+        return any(not member.removed and member.npub in npubs for member in team.members())
+
     def may_manage(self, npub: str) -> bool:
         """Whether that key may change what this relay takes and from whom (NIP-86)."""
         team = self._team()

@@ -128,6 +128,7 @@ class Node:
             config=config.relay,
             lists=lambda: self.lists.current,
             mode=config.limits.performance_mode,
+            is_device=self.access.is_device,
         )
         self.managing = Managing(
             book=self.lists,
@@ -366,6 +367,8 @@ class Node:
             self.server.apply(self.effective.limits)
         self._keep_silence()
         self.tell_strangers()
+        if self.mesh is not None:
+            self.mesh.set_uplinks(config.mesh.uplinks)
         self.mirror.changed()
         logging.getLogger("meshconsole").setLevel(config.log.level.upper())
         self.control.status_changed()

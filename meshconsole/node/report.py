@@ -44,6 +44,7 @@ def node_status(node: Node) -> NodeStatus:
         provider=f"{node.provider.name} {node.provider.version}",
         suite=node.identity.suite.name,
         fingerprint=fingerprint(node.identity.bundle_hash),
+        uplinks=node.mesh.uplinks() if node.mesh is not None else (),
         discovery=node.mesh.discovery_lines() if node.mesh is not None else (),
         health=_health(node),
         sent=tuple(node.mesh.flashing.status()) if node.mesh is not None else (),

@@ -58,6 +58,10 @@ def _no_name(url: str) -> bool:
     return False
 
 
+def _no_device(npubs: Collection[str]) -> bool:
+    return False
+
+
 @dataclass(slots=True, eq=False)
 class House:
     """What holds for every client of a relay. The relay puts in a new `config` while it runs; `lists`
@@ -69,6 +73,8 @@ class House:
     names_us: Callable[[str], bool] = _no_name
     npub: str = ""
     """The relay's own key (`self` of NIP-11), "" while it has nothing to say."""
+    is_device: Callable[[Collection[str]], bool] = _no_device
+    """Whether one of these proven keys is that of a device of the team."""
 
 
 @dataclass(slots=True)
@@ -174,7 +180,8 @@ def nothing_listed_away(event: Event, client: Client, now: float) -> Verdict:
 
 
 def team_kinds_need_a_link(event: Event, client: Client, now: float) -> Verdict:
-    if event.kind not in kinds.TEAM_KINDS:
+    """Or, where they are sealed, a device of the team that says who it is: an uplink."""
+    if event.kind not in kinds.TEAM_KINDS or event.kind not in unseen_kinds(client):
         return ACCEPTED
     return refuse("restricted", "this kind travels between the team's own nodes only")
 
@@ -300,12 +307,19 @@ def narrowed(wanted: Filter, client: Client) -> Filter:
     # Where no wrap can match, the filters of all clients stay equal: the live index compares them once.
     gated = asked is None or not asked.isdisjoint(kinds.GATED_KINDS)
     addressed = frozenset(client.npubs) if gated else None
-    return msgspec.structs.replace(wanted, hidden=kinds.TEAM_KINDS, addressed=addressed)
+    return msgspec.structs.replace(wanted, hidden=unseen_kinds(client), addressed=addressed)
+
+
+def unseen_kinds(client: Client) -> frozenset[int]:
+    return _NOT_CARRIED if client.house.is_device(client.npubs) else kinds.TEAM_KINDS
+
+
+_NOT_CARRIED = kinds.TEAM_KINDS - kinds.CARRIED_KINDS
 
 
 def team_kinds_are_not_asked_for(filters: Sequence[Filter], client: Client) -> Verdict:
     """A question for nothing else is told so; from wider ones these kinds are left out."""
-    if _all_within(filters, kinds.TEAM_KINDS):
+    if _all_within(filters, unseen_kinds(client)):
         return refuse("restricted", "these kinds travel between the team's own nodes only")
     return ACCEPTED
 

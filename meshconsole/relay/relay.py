@@ -97,6 +97,7 @@ class Relay:
         clock: Callable[[], float] = time.time,
         lists: Callable[[], Lists] = Lists,
         mode: PerformanceMode = "balanced",
+        is_device: Callable[[Collection[str]], bool] | None = None,
     ) -> None:
         self.store = store
         self._mode: PerformanceMode = mode
@@ -108,6 +109,8 @@ class Relay:
         self.refusals: Counter[tuple[str, str]] = Counter()
         """How often what was refused, by verb and code, since the start."""
         self.house = House(access, self.config, lists, self._names_us)
+        if is_device is not None:
+            self.house.is_device = is_device
         self._emit = emit
         self._clock = clock
         self._local = Client(self.house, trusted=True)

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from meshconsole.core.config import RelaySection
-from meshconsole.core.kinds import TEAM_KINDS
+from meshconsole.core.kinds import CARRIED_KINDS, TEAM_KINDS
 from meshconsole.relay.filter import Filter, matches
 from meshconsole.relay.lists import Lists, allow_key, ban_event, ban_key, disallow_kind
 from meshconsole.relay.policy import Client, House, judge_event, judge_filters, may_ask, may_offer, narrowed
@@ -161,6 +161,15 @@ def test_events_from_the_future_are_refused_only_where_the_owner_wants_it(ahead:
     assert judge_event(event, Client(strict), NOW).code == code
     assert judge_event(event, Client(strict, trusted=True), NOW).accepted
     assert judge_event(event, Client(House(Public())), NOW).accepted
+
+
+def test_a_device_of_the_team_may_exchange_what_is_sealed_and_nothing_else_of_the_team() -> None:
+    device = Client(House(Public(), is_device=lambda npubs: ALICE in npubs), (ALICE,))
+    for kind in TEAM_KINDS:
+        carried = kind in CARRIED_KINDS
+        assert code(unsigned(kind=kind), device) == ("" if carried else "restricted")
+        assert judge_filters([Filter(kinds=frozenset({kind}))], device).accepted == carried
+    assert narrowed(Filter(), device).hidden == TEAM_KINDS - CARRIED_KINDS
 
 
 def test_a_banned_key_neither_reads_nor_writes_nor_is_published() -> None:

@@ -11,6 +11,7 @@ from meshconsole.console.words import (
     duration_in_words,
     short_key,
     size_in_words,
+    uplink_in_words,
 )
 from meshconsole.core.status import PeerStatus
 
@@ -34,6 +35,7 @@ class Peers(Lines[PeerStatus]):
         self.now = 0.0
         self.has_team: bool | None = None
         self.discovery: tuple[str, ...] = ()
+        self.uplinks: tuple[str, ...] = ()
         super().__init__(
             [
                 Column("STATE", 12, self._state),
@@ -61,6 +63,8 @@ class Peers(Lines[PeerStatus]):
             return
         peers = model.status.peers
         self.discovery = model.status.discovery
+        now = model.status.now
+        self.uplinks = tuple(f"{up.url}  {uplink_in_words(up, now)}" for up in model.status.uplinks)
         self.has_team = model.status.team is not None
         changed = list(peers) != self.listing.rows
         self.now = model.status.now
@@ -86,7 +90,9 @@ class Peers(Lines[PeerStatus]):
         ]
 
     def footnotes(self) -> list[str]:
-        return ["discovery", *(f"  {line}" for line in self.discovery)] if self.discovery else []
+        uplinks = ["uplinks", *(f"  {line}" for line in self.uplinks)] if self.uplinks else []
+        found = ["discovery", *(f"  {line}" for line in self.discovery)] if self.discovery else []
+        return [*uplinks, *found]
 
     def text_of(self, row: PeerStatus) -> str:
         links = " ".join(f"{link.path} {link.address}" for link in row.links)
