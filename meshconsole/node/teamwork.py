@@ -90,6 +90,8 @@ class Teamwork:
         self._node.vouching.roster_changed()
         self._node.mirror.changed()
         self._node.relay.apply(self._node.effective.relay)
+        if self._node.server is not None:
+            self._node.server.recheck()
         if self._node.mesh is not None:
             self._node.mesh.recheck()
             self._node.tell_strangers()

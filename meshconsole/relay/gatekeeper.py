@@ -38,6 +38,9 @@ TEND_S = 2.0
 STOPPING = TurnedAway(HTTPStatus.SERVICE_UNAVAILABLE, refuse("error", "this relay is shutting down"))
 
 
+NO_LONGER = refuse("restricted", "the key that you logged in with may not use this relay any more")
+
+
 class Gatekeeper:
     """`admit` asks the owner's limits for one more connection of a kind; `clock` is monotonic."""
 
@@ -143,6 +146,13 @@ class Gatekeeper:
         for connection in self._connections.values():
             if connection.is_stuck:
                 connection.transport.abort()
+
+    def expel_former(self) -> None:
+        """Who has logged in and may neither read nor write any more, by what it has proven, is let go."""
+        for place, (port, _) in list(self._clients.items()):
+            if port.client.npubs and is_stranger(port.client):
+                self._relay.traffic.refuse(NO_LONGER, port.client.use)
+                self._connections[place].expel(NO_LONGER.message)
 
     def slow(self) -> Iterator[SlowClient]:
         """Clients that do not take what they are sent, now."""

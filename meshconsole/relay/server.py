@@ -160,7 +160,8 @@ class RelayServer:
         return self._relay.status(addresses, handshakes=self.gate.places.handshakes, slow=self.gate.slow())
 
     def recheck(self) -> None:
-        """Addresses may have been blocked: clients that are connected from there are let go."""
+        """Addresses may have been blocked, keys have lost their rights: such clients are let go."""
+        self.gate.expel_former()
         lists = self._relay.house.lists()
         for connection in self._server.connections if self._server is not None else ():
             if isinstance(connection, ClientConnection) and connection.is_client:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
 
 import pytest
+from websockets.asyncio.client import connect
 
 from meshconsole.crypto.schnorr import npub_to_bech32
+from tests.e2e.test_plain_clients import listening, logged_in
 from tests.mesh.test_mdns import can_multicast
-from tests.relay.making import npub
+from tests.relay.making import npub, secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +88,17 @@ def test_a_phone_is_admitted_on_every_node_and_put_out_again(alpha: Machine, bra
     alpha.command("team", "client", "add", npub_to_bech32(phone), "--name", "phone")
     bravo.wait("the phone", lambda status: [c["npub"] for c in status["team"]["clients"]] == [phone])
     epoch = alpha.json("status")["team"]["epoch"]
-    alpha.command("team", "client", "remove", "phone")
+
+    async def until_let_go() -> int | None:
+        address = listening(bravo)
+        async with connect(f"ws://{address}/", compression=None, proxy=None) as client:
+            await logged_in(client, address, secret("phone"))
+            await asyncio.to_thread(alpha.command, "team", "client", "remove", "phone")
+            async with asyncio.timeout(5):  # the promise
+                await client.wait_closed()
+            return client.close_code
+
+    assert asyncio.run(until_let_go()) == 1008
     bravo.wait("the phone's end", lambda status: not status["team"]["clients"])
     assert alpha.json("status")["team"]["epoch"] == epoch
 

@@ -88,6 +88,28 @@ async def log_in(client: Client, d: Door, name: str) -> None:
 # --- Connections -----------------------------------------------------------------------------------
 
 
+async def test_who_has_lost_the_rights_is_let_go_and_nobody_else() -> None:
+    members = Members({npub("alice"), npub("bob")})
+    async with (
+        kept(access=members) as (d, _),
+        d.connect() as alice,
+        d.connect() as bob,
+        d.connect() as nobody,
+    ):
+        await log_in(alice, d, "alice")
+        await log_in(bob, d, "bob")
+        assert await is_served(bob)
+        d.server.recheck()
+        assert await is_served(bob)
+        members.npubs.discard(npub("bob"))
+        d.server.recheck()
+        await bob.wait_closed()
+        assert bob.close_code == 1008
+        assert "may not use this relay" in str(bob.close_reason)
+        assert await is_served(alice)
+        assert (await hear(nobody))[0] == "AUTH"  # still asked who it is
+
+
 async def test_too_many_from_one_address_are_told_so() -> None:
     limits = LimitsSection(max_connections_per_ip=2, ping_interval_s=0)
     async with kept(limits) as (d, _), d.connect() as one, d.connect() as two:
