@@ -122,7 +122,7 @@ class Machine:
         return [event["text"] for event in self.json("events")]
 
     def wait(self, what: str, ready: Callable[[dict[str, Any]], bool], within_s: float = WAIT_S) -> None:
-        """Until a pushed status satisfies `ready`."""
+        """Until a pushed status satisfies `ready`, which is asked again with each event."""
         deadline = time.monotonic() + within_s
         for status in self._statuses():
             if ready(status):
@@ -134,9 +134,12 @@ class Machine:
         )
 
     def _statuses(self) -> Iterator[dict[str, Any]]:
-        for push in stream(self.home / "control.sock", Subscribe(fps=10, events=False, blobs=False)):
+        status: dict[str, Any] | None = None
+        for push in stream(self.home / "control.sock", Subscribe(fps=10, events=True, blobs=True)):
             if isinstance(push, StatusPush):
-                yield msgspec.to_builtins(push.status)
+                status = msgspec.to_builtins(push.status)
+            if status is not None:
+                yield status
 
 
 def free_port() -> int:

@@ -32,9 +32,10 @@ MAX_BLOBS = 500
 MAX_NOTICES = 50
 MAX_EVENT_BYTES = 4 << 20
 """Of the events that wait, so that a push never outgrows a frame."""
-STATUS_PERIOD_S = 2.5
-"""How often an unasked status is looked at. One that says the same as the last is not sent. What people
-wait for (a link, a member, a setting) does not wait for this."""
+STATUS_PERIOD_S = 5.0
+"""How often an unasked status is looked at, for what merely drifts (memory, rates): each is a repaint. One
+that says the same as the last is not sent. What people wait for (a link, a member, a setting) does not wait
+for this."""
 SIGN_OF_LIFE_S = 10.0
 """A status is sent this often even if nothing changed, so that a hung node can be told from a calm one."""
 

@@ -77,8 +77,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SAMPLE_S = 2.0
-SAMPLES_PER_REPORT = 3
-"""Consoles are told of what merely drifts (memory, rates) every third time: each report is a repaint."""
 RECENT_AT_START = 500
 CONTROL_LIMIT = 1_000_000
 
@@ -426,10 +424,8 @@ class Node:
 
     async def _measure(self) -> None:
         while True:
-            for _ in range(SAMPLES_PER_REPORT):
-                await asyncio.sleep(SAMPLE_S)
-                self._measure_once()
-            self.control.status_changed()
+            await asyncio.sleep(SAMPLE_S)
+            self._measure_once()
 
     def _measure_once(self) -> None:
         events = self.store.usage()
