@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+# How many tests run at once.
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 BIN := $(VENV)/bin
 SETUP := $(PYTHON) scripts/bootstrap.py
 
@@ -19,8 +21,8 @@ help: ## this list
 run: product ## the console; without a terminal, a headless node and its log
 	@exec $(BIN)/meshconsole run $(ARGS)
 
-test: dev ## every test but the soak
-	@exec $(BIN)/python -m pytest -m "not soak" $(ARGS)
+test: dev ## every test but the soak, some at once (JOBS=0: one after the other)
+	@exec $(BIN)/python -m pytest -m "not soak" -n $(JOBS) --dist worksteal $(ARGS)
 
 check: dev ## style, types and architecture
 	@$(BIN)/ruff check .

@@ -26,6 +26,7 @@ def main() -> int:
     unknown = set(chosen.groups) - set(GROUPS)
     if unknown:
         parser.error(f"there is no group {', '.join(sorted(unknown))}; they are {', '.join(GROUPS)}")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is measured has its byte code, as if installed
     results: list[tuple[str, list[Figure]]] = []
     if not chosen.json:
         print(f"{_machine()}, load {os.getloadavg()[0]:.1f}", flush=True)

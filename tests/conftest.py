@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,9 @@ from scripts.postgres import MISSING, Cluster, programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+"""Nodes and commands that tests start have their byte code, as installed ones do: half a second each."""
 
 
 @pytest.fixture(scope="session")
