@@ -38,6 +38,15 @@ ACTIONS: tuple[Action, ...] = (
         "note.write", "Team", "Write a note to the team", ("n", "c"), "note", "TEXT", "Note", changes=True
     ),
     Action("note.direct", "Team", "Write to one device of it", (), "to", "WHO TEXT", changes=True),
+    Action(
+        "note.plain",
+        "Team",
+        "To a plain Nostr key: not post-quantum",
+        (),
+        "plain",
+        "NPUB TEXT",
+        changes=True,
+    ),
     Action("file.add", "Team", "Add a file for the team", ("a",), "add", "PATH", "Add", changes=True),
     Action(
         "team.invite",

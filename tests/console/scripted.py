@@ -39,6 +39,7 @@ from meshconsole.control.team import (
     RemoveMember,
     RotateKey,
     SendDirect,
+    SendPlain,
     SetRole,
 )
 from meshconsole.core.config import RELOADABLE, Config, ConfigError, to_values, with_values
@@ -138,7 +139,7 @@ class ScriptedNode:
 
     async def _changing(self, command: Command, report: Report) -> Reply:
         match command:
-            case SendDirect():
+            case SendDirect() | SendPlain():
                 return done()
             case SendNote(text=text):
                 event = an_event(len(self.events) + 1, "falcon-3", TEAM_NOTE, text, at=self.now)

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 from meshconsole.console.actions import ACTIONS, DASHBOARD, PANES
 from meshconsole.control.messages import AddBlob, GetBlob, Pin, SendNote, SetConfig, Stop, Unpin
-from meshconsole.control.team import CreateTeam, JoinTeam, RemoveMember, RotateKey, SendDirect, SetRole
+from meshconsole.control.team import (
+    CreateTeam,
+    JoinTeam,
+    RemoveMember,
+    RotateKey,
+    SendDirect,
+    SendPlain,
+    SetRole,
+)
 from meshconsole.core.kinds import TEAM_NOTE
 from tests.console.scripted import INVITE, NOW, ScriptedNode, an_event, npub_of
 from tests.console.stage import Stage, stage
@@ -248,6 +256,16 @@ async def test_a_message_to_one_device() -> None:
             await play.press("enter")
             await play.until(lambda why=why: why in play.notice)  # type: ignore[misc]
         assert len(sent(play, SendDirect)) == 2
+
+
+async def test_a_message_to_a_plain_key_says_what_it_is_not() -> None:
+    async with stage() as play:
+        for words, why in (("plain npub1x", "not post-quantum"), ("plain npub1x two bags", "Sent, not")):
+            await play.press("colon")
+            await play.type(words)
+            await play.press("enter")
+            await play.until(lambda why=why: why in play.notice)  # type: ignore[misc]
+        assert sent(play, SendPlain) == [SendPlain("npub1x", "two bags")]
 
 
 async def test_commands() -> None:

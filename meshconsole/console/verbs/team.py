@@ -22,6 +22,7 @@ from meshconsole.control.team import (
     RemoveMember,
     RotateKey,
     SendDirect,
+    SendPlain,
     SetRole,
 )
 from meshconsole.control.wire import Role
@@ -82,6 +83,20 @@ def write_to_one(desk: Desk, words: str) -> None:
 
     async def send() -> None:
         await attempt(desk, SendDirect(member.npub, text.strip()), f"Sent to {safe(member.name, 24)}.")
+
+    start(desk, send, "message")
+
+
+@verb("note.plain")
+def write_plain(desk: Desk, words: str) -> None:
+    """The node says whose key it is not, and whether the team allows it."""
+    who, _, text = words.strip().partition(" ")
+    if not text.strip():
+        desk.say("Say to which key and what: :plain NPUB TEXT. It is not post-quantum.", "warn")
+        return
+
+    async def send() -> None:
+        await attempt(desk, SendPlain(who, text.strip()), "Sent, not post-quantum.")
 
     start(desk, send, "message")
 
