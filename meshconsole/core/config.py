@@ -179,9 +179,9 @@ class NatSection(Section, frozen=True):
     """Servers that help links through NAT. Empty: host candidates only."""
 
     stun_servers: tuple[str, ...] = ()
-    """`stun:HOST:PORT`; the first one is used."""
+    """`stun:HOST:PORT`; the first one that answers is used. They are asked every half minute."""
     turn_servers: tuple[str, ...] = ()
-    """`turn:USER:PASSWORD@HOST:PORT?transport=udp` or `tcp`; the first one is used."""
+    """`turn:USER:PASSWORD@HOST:PORT?transport=udp` or `tcp`; the first one that answers is used."""
     relay_fallback: bool = True
     """Off: TURN servers are not used."""
 

@@ -1,8 +1,9 @@
-"""Data channels beside the websocket: made over it, and made again when they go.
+"""Data channels: beside the websocket, or where no websocket can be; made again when they go.
 
-The lower npub offers. Descriptions travel as signals inside the links that exist already, so nobody
-else can offer anything; the TLS session inside the channel is pinned to the same peer all the same.
-Host addresses are tried first, STUN and TURN only after that has failed: a dead server costs seconds.
+The lower npub offers. Descriptions travel as signals inside the links to the peer, or where there is none
+as sealed events over any other path (`signalling.py`), so nobody outside of the team can offer anything;
+the TLS session inside the channel is pinned to the same peer all the same. Host addresses come first: where
+a websocket shows that the peer is near, servers are not used until that has failed, and never a dead one.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 from meshconsole.core.errors import MeshconsoleError, Unavailable
 from meshconsole.core.text import safe
 from meshconsole.mesh.endpoints import is_loopback
+from meshconsole.mesh.known import KnownIds
 from meshconsole.mesh.messages import Describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
     from random import Random
 
     from meshconsole.core.verdict import Verdict
@@ -31,9 +33,13 @@ log = logging.getLogger(__name__)
 
 CAPABILITY = "webrtc_hub"
 SETTLE_S = 1.0
-"""A link that has just come up may be replaced by another at once."""
+"""A link that has just come up may be replaced by another at once; who has just lost one may be back."""
 FIRST_S = 5.0
 LAST_S = 300.0
+FAR_LOOK_S = 0.5
+MAX_FAR = 4
+"""Attempts without a link, at once."""
+MAX_ANSWERS = 16
 NO_WAY = "No way for a data channel was found in time."
 
 
@@ -41,31 +47,44 @@ NO_WAY = "No way for a data channel was found in time."
 class _Trouble:
     failures: int = 0
     error: str = ""
+    next_try: float = 0.0
 
 
 class DataChannels:
-    """`carry` makes a link of a pipe to a peer and returns when that link has ended."""
+    """`carry(npub, pipe, dialled)` makes a link of a pipe to a peer and returns when that link has ended.
+
+    `servers` are those that live. `send_far` sends a signal to a peer without a link, if there is a way.
+    """
 
     def __init__(
         self,
         npub: str,
-        servers: tuple[IceServer, ...],
+        servers: Callable[[], tuple[IceServer, ...]],
         *,
         enabled: bool,
-        carry: Callable[[PeerSession, Pipe, bool], Coroutine[Any, Any, None]],
+        session: Callable[[str], PeerSession | None],
+        send_far: Callable[[str, Describe], bool],
+        carry: Callable[[str, Pipe, bool], Coroutine[Any, Any, None]],
         spawn: Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]],
         admit: Callable[[str, str], Verdict],
+        now: Callable[[], float],
         random: Random,
     ) -> None:
         self._npub = npub
         self._servers = servers
         self._enabled = enabled
+        self._session = session
+        self._send_far = send_far
         self._carry = carry
         self._spawn = spawn
         self._admit = admit
+        self._now = now
         self._random = random
         self._answers: dict[bytes, asyncio.Future[Describe]] = {}
         self._answering: dict[str, asyncio.Task[None]] = {}
+        self._offering: set[str] = set()
+        self._offers = KnownIds(1024)
+        """Attempts of others that were answered: a signal may come by two ways, or be played again."""
         self._trouble: dict[str, _Trouble] = {}
 
     def error(self, npub: str) -> str:
@@ -83,43 +102,76 @@ class DataChannels:
             await asyncio.sleep(SETTLE_S)
             if not self._should_offer(session):
                 continue
-            trouble = self._trouble.setdefault(session.npub, _Trouble())
-            try:
-                pipe = await self._offer(session, trouble.failures)
-            except (MeshconsoleError, TimeoutError) as error:
-                self._failed(session, error)
-            else:
-                trouble.error = ""
-                # In a task of its own: this loop ends with the session, and that with its last link.
-                await asyncio.wait([self._spawn(f"channel {session.npub[:8]}", self._open(session, pipe))])
-            if trouble.error:
-                pause = min(LAST_S, FIRST_S * 2.0 ** min(trouble.failures - 1, 10))
-                await asyncio.sleep(pause * (0.75 + 0.5 * self._random.random()))
+            # In a task of its own: this loop ends with the session, and that with its last link.
+            await asyncio.wait([self._spawn(f"channel {session.npub[:8]}", self._attempt(session.npub))])
+            wait = self._wait(session.npub)
+            if wait > 0:
+                await asyncio.sleep(wait)
 
-    def signal(self, session: PeerSession, message: Describe) -> None:
-        """A signal from the peer of the session."""
+    async def keep_far(self, members: Callable[[], Iterable[str]]) -> None:
+        """Offers data channels to members who have no link, when they had the time to get one. Never
+        returns. `members` are empty while there is no path for signals."""
+        since: dict[str, float] = {}
+        while True:
+            await asyncio.sleep(FAR_LOOK_S)
+            now = self._now()
+            alone = {npub for npub in members() if self._npub < npub and self._session(npub) is None}
+            since = {npub: since.get(npub, now) for npub in alone}
+            for npub in alone - self._offering:
+                if len(self._offering) >= MAX_FAR or not self._enabled:
+                    break
+                if now - since[npub] >= SETTLE_S and self._wait(npub) <= 0:
+                    self._spawn(f"channel {npub[:8]}", self._attempt(npub))
+
+    def network_changed(self) -> None:
+        """What failed before may work now."""
+        self._trouble.clear()
+
+    def signal(self, npub: str, message: Describe) -> None:
+        """A signal from a peer, over its link or from afar."""
         if message.kind == "offer" and not self._enabled:
-            session.signal(Describe(message.attempt, "refuse", "This node makes no data channels."))
+            self._send(npub, Describe(message.attempt, "refuse", "This node makes no data channels."))
         elif message.kind == "offer":
-            self._spawn(f"answer {session.npub[:8]}", self._answer(session, message))
+            mark = message.attempt.ljust(32)
+            if mark not in self._offers and len(self._answering) < MAX_ANSWERS:
+                self._offers.add(mark)
+                self._spawn(f"answer {npub[:8]}", self._answer(npub, message))
         else:
             waiting = self._answers.get(message.attempt)
             if waiting is not None and not waiting.done():
                 waiting.set_result(message)
 
-    async def _open(self, session: PeerSession, pipe: Pipe) -> None:
-        try:
-            await self._carry(session, pipe, True)
-        except MeshconsoleError as error:
-            self._failed(session, error)
-        else:
-            self._trouble.pop(session.npub, None)
+    def _send(self, npub: str, message: Describe) -> bool:
+        session = self._session(npub)
+        return (session is not None and session.signal(message)) or self._send_far(npub, message)
 
-    def _failed(self, session: PeerSession, error: BaseException) -> None:
-        trouble = self._trouble.setdefault(session.npub, _Trouble())
+    async def _attempt(self, npub: str) -> None:
+        self._offering.add(npub)
+        try:
+            pipe = await self._offer(npub)
+        except (MeshconsoleError, TimeoutError) as error:
+            self._failed(npub, error)
+            return
+        finally:
+            self._offering.discard(npub)
+        try:
+            await self._carry(npub, pipe, True)
+        except MeshconsoleError as error:
+            self._failed(npub, error)
+        else:
+            self._trouble.pop(npub, None)
+
+    def _failed(self, npub: str, error: BaseException) -> None:
+        trouble = self._trouble.setdefault(npub, _Trouble())
         trouble.failures += 1
         trouble.error = error.sentence if isinstance(error, MeshconsoleError) else NO_WAY
-        log.info("no data channel to %s: %s", session.npub[:8], trouble.error)
+        pause = min(LAST_S, FIRST_S * 2.0 ** min(trouble.failures - 1, 10))
+        trouble.next_try = self._now() + pause * (0.75 + 0.5 * self._random.random())
+        log.info("no data channel to %s: %s", npub[:8], trouble.error)
+
+    def _wait(self, npub: str) -> float:
+        trouble = self._trouble.get(npub)
+        return trouble.next_try - self._now() if trouble is not None else 0.0
 
     def _should_offer(self, session: PeerSession) -> bool:
         best = session.best
@@ -131,7 +183,13 @@ class DataChannels:
             and not session.has_path("webrtc")
         )
 
-    async def _offer(self, session: PeerSession, failures: int) -> Pipe:
+    def _servers_for(self, npub: str) -> tuple[IceServer, ...]:
+        """None at first where a websocket shows that the peer is near: they would only cost time."""
+        session, trouble = self._session(npub), self._trouble.get(npub)
+        is_near = session is not None and session.has_path("websocket")
+        return () if is_near and (trouble is None or not trouble.failures) else self._servers()
+
+    async def _offer(self, npub: str) -> Pipe:
         from meshconsole.mesh.links.webrtc import CONNECT_S, DataChannelOffer
 
         verdict = self._admit("link", "")
@@ -141,13 +199,14 @@ class DataChannels:
         answer: asyncio.Future[Describe] = asyncio.get_running_loop().create_future()
         self._answers[attempt] = answer
         offer: DataChannelOffer | None = None
+        session = self._session(npub)
         try:
             async with asyncio.timeout(CONNECT_S):
                 offer = await DataChannelOffer.make(
-                    _where(session), self._servers if failures else (), loopback=_on_loopback(session)
+                    _where(session), self._servers_for(npub), loopback=_on_loopback(session)
                 )
-                if not session.signal(Describe(attempt, "offer", offer.text)):
-                    raise Unavailable("The link to signal over is gone.")
+                if not self._send(npub, Describe(attempt, "offer", offer.text)):
+                    raise Unavailable("There is no path to signal over.")
                 reply = await answer
                 if reply.kind != "answer":
                     raise Unavailable(f"The peer wants none: {safe(reply.text, 120)}")
@@ -159,56 +218,53 @@ class DataChannels:
         finally:
             del self._answers[attempt]
 
-    async def _answer(self, session: PeerSession, message: Describe) -> None:
+    async def _answer(self, npub: str, message: Describe) -> None:
         """One answer at a time for each peer: a newer offer means that the older one was given up."""
-        older = self._answering.pop(session.npub, None)
+        older = self._answering.pop(npub, None)
         if older is not None:
             older.cancel()
         task = asyncio.current_task()
         assert task is not None
-        self._answering[session.npub] = task
+        self._answering[npub] = task
         try:
-            pipe = await self._connect(session, message)
-            await self._carry(session, pipe, False)
+            pipe = await self._connect(npub, message)
+            await self._carry(npub, pipe, False)
         except (MeshconsoleError, TimeoutError) as error:
-            self._failed(session, error)
-            session.signal(Describe(message.attempt, "refuse", self.error(session.npub)))
+            self._failed(npub, error)
+            self._send(npub, Describe(message.attempt, "refuse", self.error(npub)))
         finally:
-            if self._answering.get(session.npub) is task:
-                del self._answering[session.npub]
+            if self._answering.get(npub) is task:
+                del self._answering[npub]
 
-    async def _connect(self, session: PeerSession, message: Describe) -> Pipe:
+    async def _connect(self, npub: str, message: Describe) -> Pipe:
         from meshconsole.mesh.links.webrtc import CONNECT_S, DataChannelAnswer
 
         verdict = self._admit("link", "")
         if not verdict.accepted:
             raise Unavailable(verdict.sentence)
-        trouble = self._trouble.setdefault(session.npub, _Trouble())
+        session = self._session(npub)
         answer: DataChannelAnswer | None = None
         try:
             async with asyncio.timeout(CONNECT_S):
                 answer = await DataChannelAnswer.make(
-                    message.text,
-                    _where(session),
-                    self._servers if trouble.failures else (),
-                    loopback=_on_loopback(session),
+                    message.text, _where(session), self._servers_for(npub), loopback=_on_loopback(session)
                 )
-                if not session.signal(Describe(message.attempt, "answer", answer.text)):
-                    raise Unavailable("The link to signal over is gone.")
+                if not self._send(npub, Describe(message.attempt, "answer", answer.text)):
+                    raise Unavailable("There is no path to signal over.")
                 pipe = await answer.connect()
         except BaseException:
             if answer is not None:
                 await answer.close()
             raise
-        trouble.failures, trouble.error = 0, ""
+        self._trouble.pop(npub, None)
         return pipe
 
 
-def _where(session: PeerSession) -> str:
+def _where(session: PeerSession | None) -> str:
     """For people: the host that the peer's other link leads to."""
-    best = session.best
+    best = session.best if session is not None else None
     return best.address if best is not None else ""
 
 
-def _on_loopback(session: PeerSession) -> bool:
-    return any(is_loopback(link.address) for link in session.links)
+def _on_loopback(session: PeerSession | None) -> bool:
+    return session is not None and any(is_loopback(link.address) for link in session.links)

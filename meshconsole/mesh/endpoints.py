@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+from socket import gaierror
 
 from meshconsole.core.errors import Unavailable
 from meshconsole.core.text import safe
@@ -41,3 +43,12 @@ def is_loopback(address: str) -> bool:
 def with_port(address: str, port: int) -> str:
     """The same host at another port. Raises Unavailable if `address` is no HOST:PORT."""
     return join_address(split_address(address)[0], port)
+
+
+def os_words(error: OSError) -> str:
+    """Why an address cannot be reached, in the system's words."""
+    # asyncio writes "Connect call failed" over the system's words, and joins the errors of several
+    # addresses of one name into one text without a number.
+    if error.errno and not isinstance(error, gaierror):
+        return os.strerror(error.errno).lower()
+    return safe(str(error.strerror or error), 120).lower() or type(error).__name__

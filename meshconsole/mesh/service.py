@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from meshconsole.core.config import capabilities
 from meshconsole.core.errors import Refused
+from meshconsole.core.kinds import SIGNAL
 from meshconsole.core.precedence import Precedence, precedence_of
+from meshconsole.mesh.afar import Afar
 from meshconsole.mesh.asked import Asked
 from meshconsole.mesh.board import Board
 from meshconsole.mesh.datachannels import DataChannels
@@ -24,6 +26,7 @@ from meshconsole.mesh.dialling import Dialler
 from meshconsole.mesh.discovery.rungs import Rungs
 from meshconsole.mesh.emcon import SILENCE, Emcon
 from meshconsole.mesh.flashing import Flashing
+from meshconsole.mesh.ice import IceServers
 from meshconsole.mesh.join import Doorkeeper, join
 from meshconsole.mesh.known import KnownIds
 from meshconsole.mesh.ladder import Ladder
@@ -120,13 +123,30 @@ class Mesh:
             changed=self._wake,
             now=self._now,
         )
+        self._ice = IceServers(
+            ice_servers(config.nat) if config.capabilities.webrtc_hub else (),
+            may_ask=lambda: membership.team is not None and self._emcon.may_send,
+            now=self._now,
+        )
+        self._afar = Afar(
+            identity,
+            membership,
+            relay,
+            self._emcon,
+            has_path=lambda: bool(self._links.sessions),
+            spawn=self._spawn,
+            clock=clock,
+        )
         self._channels = DataChannels(
             identity.npub,
-            ice_servers(config.nat),
+            self._ice.live,
             enabled=config.capabilities.webrtc_hub,
+            session=lambda npub: self._links.sessions.get(npub),
+            send_far=self._afar.send,
             carry=self._carry_channel,
             spawn=self._spawn,
             admit=admit,
+            now=self._now,
             random=random,
         )
         self._around = Surroundings(
@@ -262,6 +282,8 @@ class Mesh:
             nursery.keep("watching the network", self._network.run)
             nursery.keep("tending links", self._tending.run)
             nursery.keep("flash notes", self.flashing.run)
+            nursery.keep("STUN and TURN servers", self._ice.run)
+            nursery.keep("data channels from afar", lambda: self._channels.keep_far(self._afar.members))
             self._rungs.start(nursery)
             self._nearby.start(nursery, self._port)
             self._uplinks.apply()
@@ -347,6 +369,9 @@ class Mesh:
             for session in sessions:
                 if stored.via != via_name(session.npub):
                     session.pass_on(row)
+            signal = self._afar.heard(event) if event.kind == SIGNAL else None
+            if signal is not None:
+                self._channels.signal(event.pubkey, signal)
 
     # Connections.
 
@@ -407,8 +432,8 @@ class Mesh:
         """Addresses from an invite or from the owner: dialled soon."""
         self._rungs.offer(addresses, source)
 
-    async def _carry_channel(self, session: PeerSession, pipe: Pipe, dialled: bool) -> None:
-        link, device = await self._links.open(pipe, dialled=dialled, only=session.npub)
+    async def _carry_channel(self, npub: str, pipe: Pipe, dialled: bool) -> None:
+        link, device = await self._links.open(pipe, dialled=dialled, only=npub)
         await self._links.carry(link, device)
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -431,6 +456,8 @@ class Mesh:
         self._rungs.network_changed()
         self._nearby.network_changed()
         self.flashing.network_changed()
+        self._ice.refresh()
+        self._channels.network_changed()
 
     def _is_linked(self, npub: str) -> bool:
         session = self._links.sessions.get(npub)
@@ -439,7 +466,7 @@ class Mesh:
     def _signal(self, session: PeerSession, message: Signal) -> None:
         match message:
             case Describe():
-                self._channels.signal(session, message)
+                self._channels.signal(session.npub, message)
             case Told():
                 self._rungs.gossip(session.npub, message)
             case Receipt():
@@ -457,4 +484,4 @@ class Mesh:
     def discovery_lines(self) -> tuple[str, ...]:
         """One line for each rung: what it does now, or why it does not."""
         silence = (self._emcon.line,) if self._emcon.line else ()
-        return (*silence, self._nearby.line(), *self._rungs.lines())
+        return (*silence, self._nearby.line(), *self._rungs.lines(), *self._ice.lines())

@@ -67,12 +67,13 @@ def test_no_text_breaks_the_check(before: str, after: str) -> None:
         assert check_description(checked) == checked
 
 
-def test_servers_are_the_owners_and_only_the_first_of_each() -> None:
+def test_servers_are_the_owners() -> None:
     nat = NatSection(
         ("stun:10.0.0.1:3478", "stun:10.0.0.2"), ("turn:mc:s:ecret@10.0.0.1:3478?transport=tcp",)
     )
     assert ice_servers(nat) == (
         IceServer("stun:10.0.0.1:3478"),
+        IceServer("stun:10.0.0.2"),
         IceServer("turn:10.0.0.1:3478?transport=tcp", "mc", "s:ecret"),
     )
     assert ice_servers(NatSection()) == ()

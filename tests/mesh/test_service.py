@@ -426,9 +426,7 @@ async def test_a_link_that_falls_silent_gives_way_before_it_ends(
         spare_a, spare_b = memory_pipes()
         spare_a.path = spare_b.path = "webrtc"
         carried = [
-            asyncio.create_task(
-                node.mesh._carry_channel(node.mesh._links.sessions[other.npub], pipe, dialled)
-            )
+            asyncio.create_task(node.mesh._carry_channel(other.npub, pipe, dialled))
             for node, other, pipe, dialled in ((alice, bob, spare_a, True), (bob, alice, spare_b, False))
         ]
         await alice.until_linked(bob, "webrtc")

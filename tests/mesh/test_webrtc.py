@@ -46,6 +46,20 @@ class TestContract:
         assert (aioice.ice.CONSENT_INTERVAL, aioice.ice.CONSENT_FAILURES) == (1, 3)
         assert (sctp.SCTP_RTO_INITIAL, sctp.SCTP_RTO_MIN) == (1.0, 0.2)
 
+    async def test_candidates_are_gathered_for_so_long_at_most(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        webrtc._load()
+        import aioice.ice
+
+        async def never(*_arguments: object, **_named: object) -> None:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(webrtc, "GATHER_S", 0.05)
+        monkeypatch.setattr(aioice.ice, "server_reflexive_candidate", never)
+        connection = aioice.ice.Connection(ice_controlling=True, stun_server=("192.0.2.1", 3478))
+        found = await connection.get_component_candidates(1, ["127.0.0.1"])
+        assert [candidate.type for candidate in found] == ["host"]
+        await connection.close()
+
     def test_the_transport_that_connections_use(self) -> None:
         webrtc._load()
         import aiortc.rtcpeerconnection

@@ -32,10 +32,10 @@ class IceServer:
 def ice_servers(nat: NatSection) -> tuple[IceServer, ...]:
     """The owner's servers: `stun:HOST:PORT`, `turn:USER:PASSWORD@HOST:PORT?transport=tcp`.
 
-    aiortc uses the first of each kind only.
+    aiortc uses the first of each kind only, so those that live are sought out first (`mesh/ice.py`).
     """
-    stun = [IceServer(url) for url in nat.stun_servers[:1]]
-    turn = [_turn_server(url) for url in nat.turn_servers[:1]] if nat.relay_fallback else []
+    stun = [IceServer(url) for url in nat.stun_servers]
+    turn = [_turn_server(url) for url in nat.turn_servers] if nat.relay_fallback else []
     return (*stun, *turn)
 
 

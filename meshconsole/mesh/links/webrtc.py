@@ -6,6 +6,7 @@ made, and held by a contract test:
 
 - PyAV is not installed: a stub stands for it, so that the media code can be imported and never used.
 - `iceServers` is always given: the default asks a public server and waits 5 s for it.
+- Candidates are gathered for GATHER_S at most, not 5 s: a server may have died since it was asked.
 - Consent to send is checked every second and given up after three failures; the defaults need 33 s.
 - SCTP's first and least retransmission timeouts come down from 3 s and 1 s, which a LAN never needs.
 - The congestion window is capped: without it 10,000 messages overflow the socket's buffer by half.
@@ -22,6 +23,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import inspect
 import logging
 import struct
 import sys
@@ -55,6 +57,7 @@ BUFFER_BYTES = 256 * 1024
 CWND_BYTES = 128 * 1024
 PARTIAL_BYTES = 320 * 1024
 """Of messages that are not whole yet: the largest message aiortc allows, and what may be in flight."""
+GATHER_S = 2.5
 CONSENT_INTERVAL_S = 1
 CONSENT_FAILURES = 3
 NARROW_BUFFER_BYTES = 2048
@@ -300,7 +303,20 @@ def _load() -> ModuleType:
     _set(aiortc.rtcsctptransport, "SCTP_RTO_MIN", RTO_MIN_S)
     _set(aiortc.rtcpeerconnection, "RTCSctpTransport", _guarded_sctp(aiortc.rtcsctptransport))
     _set(aioice.ice, "get_host_addresses", _with_loopback(aioice.ice))
+    _gather_quickly(aioice.ice)
     return aiortc
+
+
+def _gather_quickly(ice: ModuleType) -> None:
+    connection = _part(ice, "Connection")
+    gather: Callable[..., Awaitable[list[Any]]] = _part(connection, "get_component_candidates")
+    if "timeout" not in inspect.signature(gather).parameters:
+        raise Fatal("This version of aioice gathers candidates in another way.", hint=_VERSIONS)
+
+    async def get_component_candidates(self: object, component: int, addresses: list[str]) -> list[Any]:
+        return await gather(self, component=component, addresses=addresses, timeout=GATHER_S)
+
+    connection.get_component_candidates = get_component_candidates
 
 
 def _with_loopback(ice: ModuleType) -> Callable[[bool, bool], list[str]]:
@@ -341,13 +357,16 @@ def _guarded_sctp(module: ModuleType) -> type:
     return GuardedSctp
 
 
+_VERSIONS = "Install the versions of meshconsole's lock file: aiortc 1.16, aioice 0.13."
+
+
 def _part(owner: object, name: str) -> Any:  # noqa: ANN401 - parts of a library, of any type
     """An inner part that must exist."""
     if not hasattr(owner, name):
         where = getattr(owner, "__name__", type(owner).__name__)
         raise Fatal(
             f"This version of aiortc or aioice has no {where}.{name}.",
-            hint="Install the versions of meshconsole's lock file: aiortc 1.16, aioice 0.13.",
+            hint=_VERSIONS,
         )
     return getattr(owner, name)
 

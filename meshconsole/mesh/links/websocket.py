@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket as socket_module
 import struct
 from socket import IPPROTO_TCP
@@ -18,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from meshconsole.core.errors import Unavailable
 from meshconsole.core.text import safe
-from meshconsole.mesh.endpoints import join_address, split_address
+from meshconsole.mesh.endpoints import join_address, os_words, split_address
 from meshconsole.mesh.links.frames import PIPE_MESSAGE
 from meshconsole.mesh.links.pipe import PipeClosed
 
@@ -127,7 +126,7 @@ async def dial(address: str, route: Route = "/mesh") -> WebSocketPipe:
     except TimeoutError:
         raise Unavailable(f"{address} did not answer within {CONNECT_S:.0f} s.") from None
     except OSError as error:
-        raise Unavailable(f"{address} cannot be reached: {_os_words(error)}.") from None
+        raise Unavailable(f"{address} cannot be reached: {os_words(error)}.") from None
     return WebSocketPipe(connection, address)
 
 
@@ -149,11 +148,3 @@ def _why(error: ConnectionClosed) -> str:
     if received is not None and received.reason:
         return f"The connection was closed: {safe(received.reason, 120)}"
     return "The connection was closed." if received is not None else "The connection was lost."
-
-
-def _os_words(error: OSError) -> str:
-    # asyncio writes "Connect call failed" over the system's words, and joins the errors of several
-    # addresses of one name into one text without a number.
-    if error.errno:
-        return os.strerror(error.errno).lower()
-    return safe(str(error), 120) or type(error).__name__
