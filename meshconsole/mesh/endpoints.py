@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from socket import gaierror
 
 from meshconsole.core.errors import Unavailable
 from meshconsole.core.text import safe
@@ -49,6 +48,6 @@ def os_words(error: OSError) -> str:
     """Why an address cannot be reached, in the system's words."""
     # asyncio writes "Connect call failed" over the system's words, and joins the errors of several
     # addresses of one name into one text without a number.
-    if error.errno and not isinstance(error, gaierror):
+    if error.errno and error.errno > 0:  # those of getaddrinfo are negative
         return os.strerror(error.errno).lower()
     return safe(str(error.strerror or error), 120).lower() or type(error).__name__
