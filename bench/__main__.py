@@ -11,7 +11,7 @@ from importlib import import_module
 
 from bench.figures import Figure, as_json
 
-GROUPS = ("commands", "memory", "console", "relay", "store", "postgres", "notes", "files", "trust")
+GROUPS = ("commands", "memory", "console", "relay", "store", "postgres", "notes", "files", "trust", "mesh")
 
 
 def main() -> int:
