@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MAX_BYTES = 256 << 20
+UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -85,7 +86,7 @@ def read_export(path: Path, provider: Provider) -> tuple[Export, int]:
     try:
         head = msgspec.json.decode(first, type=_Head)
         bundle = open_bundle(head.keys, provider)
-    except (msgspec.MsgspecError, Refused) as error:
+    except (*UNREADABLE, Refused) as error:
         raise _broken(path, 1, f"is not the head of an audit export ({error})") from None
     if bundle.npub != head.device:
         raise _broken(path, 1, "names one device and holds the keys of another")
@@ -128,7 +129,7 @@ def _places(path: Path, start: _Start | None, bundle: KeyBundle, provider: Provi
 def _record(path: Path, number: int, line: bytes) -> AuditRecord:
     try:
         record = msgspec.json.decode(line, type=AuditRecord)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise _broken(path, number, f"is not an audit record ({error})") from None
     if msgspec.json.encode(record) != line:
         raise _broken(path, number, "is not written as a device writes it")
@@ -139,7 +140,7 @@ def _parsed(line: bytes, kind: type[T]) -> T | None:
     """None for a line that is something else."""
     try:
         return msgspec.json.decode(line, type=kind)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None
 
 

@@ -60,7 +60,7 @@ def decode_listing(data: bytes) -> tuple[FolderFile, ...]:
     """In the order of the entries 1, 2, .... Raises Refused("invalid", ...)."""
     try:
         files = msgspec.json.decode(data, type=_Listing).files
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise Refused("invalid", "The listing of the folder is malformed.") from None
     _check(files)
     return files

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from meshconsole.cli.audit import merge
 from meshconsole.core.errors import CorruptData, Fatal
@@ -103,6 +106,20 @@ def test_a_moment_that_is_none_does_not_keep_the_rest_from_being_read(
     write_export(tmp_path / "export", Export(me.npub, "alpha", (record,), me.bundle_event(NOW)))
     merge(Namespace(files=[str(tmp_path / "export")], json=False))
     assert "(no such moment) alpha 1 act" in capsys.readouterr().out
+
+
+HOSTILE = [b"", b"{}", b'{"x":' + b"[" * 100_000, b'{"cut":{"x":' + b"[" * 100_000, b'{"device":"\xff"}']
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary() | st.sampled_from(HOSTILE), st.integers(0, 6))
+def test_any_bytes_in_any_line_are_named_or_read(
+    tmp_path: Path, exported: bytes, hostile: bytes, at: int
+) -> None:
+    lines = exported.splitlines()
+    with suppress(CorruptData):
+        export, _ = read(tmp_path, b"\n".join([*lines[:at], hostile, *lines[at + 1 :]]))
+        assert len(export.records) <= 5
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from meshconsole.core.errors import Refused
 from meshconsole.team.folders import MAX_FILES, FolderFile, decode_listing, encode_listing
@@ -47,3 +49,12 @@ def test_bounds() -> None:
     for bad in (b"", b"{}", b'{"v":2,"files":[]}', b'{"v":1,"files":[{"path":"a","size":1,"key":"AA=="}]}'):
         with pytest.raises(Refused):
             decode_listing(bad)
+
+
+HOSTILE = [b'{"v":1,"files":[{"path":"\xff"}]}', b'{"v":1,"x":' + b"[" * 100_000, b"[" * 100_000]
+
+
+@given(st.binary() | st.sampled_from(HOSTILE))
+def test_any_bytes_are_refused_in_words(data: bytes) -> None:
+    with pytest.raises(Refused):
+        decode_listing(data)
