@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from argparse import SUPPRESS
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from meshconsole.cli.ask import ask, ask_for
 from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, print_table, say
-from meshconsole.console.words import moment_in_words, size_in_words
+from meshconsole.console.words import copies_in_words, moment_in_words, size_in_words
 from meshconsole.control.files import CancelFetch, FetchBlob, JobsData, ListJobs, PauseFetch, ScrubBlobs
 from meshconsole.control.messages import AddBlob, BlobsData, CountsData, GetBlob, ListBlobs, Pin, Unpin
 from meshconsole.core.errors import Fatal
@@ -34,6 +35,10 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
     )
     pinning = actions.add_parser("pin", help="keep a file on this node")
     unpinning = actions.add_parser("unpin", help="let the store drop a file when it needs room")
+    pinning.add_argument(
+        "--copies", metavar="N[:M]", default="", help="how many the team should hold: at least N, at most M"
+    )
+    pinning.add_argument("--days", type=float, metavar="D", help="only for so long")
     fetching = actions.add_parser("fetch", help="bring a file here in the background")
     pausing = actions.add_parser("pause", help="stop a fetch until it is resumed, over restarts too")
     resuming = actions.add_parser("resume", help="go on with a fetch that was paused or failed")
@@ -69,7 +74,7 @@ def list_blobs(parsed: argparse.Namespace) -> None:
     elif not blobs:
         say("No files yet. Add one: meshconsole blobs add FILE")
     else:
-        heads = ("added", "name", "size", "state", "pin", "by", "cid")
+        heads = ("added", "name", "size", "state", "pin", "by", "copies", "cid")
         print_table(heads, [_row(blob) for blob in blobs], right=frozenset({2}))
 
 
@@ -79,7 +84,8 @@ def _row(blob: BlobView) -> tuple[str, ...]:
         state = f"{blob.state} {100 * blob.present_bytes // blob.sealed_size} %"  # type: ignore[assignment]
     pinned = "pin" if blob.pinned else ""
     size = size_in_words(blob.size)
-    return moment_in_words(blob.added_at), blob.name, size, state, pinned, blob.author, blob.cid
+    copies = copies_in_words(blob.copies, blob.copies_wanted)
+    return moment_in_words(blob.added_at), blob.name, size, state, pinned, blob.author, copies, blob.cid
 
 
 def add(parsed: argparse.Namespace) -> None:
@@ -99,7 +105,20 @@ def get(parsed: argparse.Namespace) -> None:
 
 
 def pin(parsed: argparse.Namespace) -> None:
-    _report(ask(home_of(parsed.home), Pin(parsed.cid)).verdict.sentence)
+    least, most = _numbers(parsed.copies)
+    end = time.time() + parsed.days * 86_400 if parsed.days is not None else None
+    _report(ask(home_of(parsed.home), Pin(parsed.cid, least, most, end)).verdict.sentence)
+
+
+def _numbers(text: str) -> tuple[int, int]:
+    least, _, most = text.partition(":")
+    try:
+        numbers = int(least or 0), int(most or 0)
+    except ValueError:
+        numbers = -1, -1
+    if not (0 <= numbers[0] <= 100 and (numbers[1] == 0 or numbers[0] <= numbers[1] <= 1000)):
+        raise Fatal(f"{text} is not a number of copies.", hint="For example: --copies 2 or 2:4", exit_code=2)
+    return numbers
 
 
 def unpin(parsed: argparse.Namespace) -> None:

@@ -6,6 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from meshconsole.core.status import UplinkStatus
 
 
@@ -86,3 +88,12 @@ def uplink_in_words(uplink: UplinkStatus, now: float) -> str:
     if uplink.next_try is not None:
         words.append(f"next try in {duration_in_words(max(0.0, uplink.next_try - now))}")
     return "; ".join(words)
+
+
+def copies_in_words(copies: Sequence[str], wanted: int) -> str:
+    """ "2 of 3 wanted, on hub and ridge-pi"; nothing where nobody wants any."""
+    if not copies and not wanted:
+        return ""
+    count = f"{len(copies)} of {wanted} wanted" if wanted else f"{len(copies)}"
+    places = ", ".join(copies[:-1]) + " and " + copies[-1] if len(copies) > 1 else "".join(copies)
+    return f"{count}, on {places}" if copies else count

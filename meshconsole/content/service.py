@@ -134,13 +134,15 @@ class Content:
         async for piece in export_car(self._store, [Cid.parse(cid) for cid in cids]):
             yield piece
 
-    async def import_car(self, source: Source, name: str = "", *, pinned: bool = True) -> Imported:
+    async def import_car(
+        self, source: Source, name: str = "", *, pinned: bool = True, owner: str = OWNER
+    ) -> Imported:
         """Takes in a CAR file, given in pieces of any size; its roots become files here. What such a file
         lacks is fetched if it is pinned. If this raises, nothing of it is kept.
 
         Raises RemoteError (damaged file), Refused (quota), Unavailable (disk full), Fatal.
         """
-        imported = await import_car(self._store, source, lambda cid: self._kept(cid, name, pinned))
+        imported = await import_car(self._store, source, lambda cid: self._kept(cid, name, pinned, owner))
         self._fetches.resume()
         return imported
 
@@ -155,8 +157,10 @@ class Content:
             return False
         return root.pinned if owner is None else root.pin_of(owner) is not None
 
-    def roots(self) -> tuple[Root, ...]:
-        """Everything that was added, pinned or asked for, in the order in which it came."""
+    def roots(self, cid: str = "") -> tuple[Root, ...]:
+        """Everything that was added, pinned or asked for, in the order in which it came; or one of it."""
+        if cid:
+            return (self._store.roots[cid],) if cid in self._store.roots else ()
         return tuple(self._store.roots.values())
 
     async def pin(self, cid: str, name: str = "", pin: Pin = Pin()) -> None:  # noqa: B008 - frozen
@@ -298,9 +302,9 @@ class Content:
         """What each peer is sent of blocks at most, in bytes per second; 0 is no limit."""
         self._exchange.limit_peers(rate_bps)
 
-    def _kept(self, cid: Cid, name: str, pinned: bool) -> Root:
+    def _kept(self, cid: Cid, name: str, pinned: bool, owner: str = OWNER) -> Root:
         root = self._root(str(cid), name)
-        return root.with_pin(Pin()) if pinned and root.pin_of(OWNER) is None else root
+        return root.with_pin(Pin(owner)) if pinned and root.pin_of(owner) is None else root
 
     def _root(self, cid: str, name: str) -> Root:
         old = self._store.roots.get(cid)

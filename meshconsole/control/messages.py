@@ -102,9 +102,12 @@ class GetBlob(Message, frozen=True):
 
 
 class Pin(Message, frozen=True):
-    """Keeps a file on this node whatever the store's pressure."""
+    """Keeps a file on this node whatever the store's pressure. 0 copies: as many as the team wants."""
 
     cid: Cid
+    min_replicas: Annotated[int, Meta(ge=0, le=100)] = 0
+    max_replicas: Annotated[int, Meta(ge=0, le=1000)] = 0
+    expires_at: float | None = None
 
 
 class Unpin(Message, frozen=True):

@@ -117,7 +117,12 @@ class ContentSection(Section, frozen=True):
     backend: Literal["flat"] = "flat"
     """Where blocks are kept: files in the home."""
     min_replicas: Annotated[int, Meta(ge=1, le=100)] = 1
-    """Not used by this version."""
+    """Copies of each pinned file that this node wants in the team; the team's rule may ask for more. While
+    there are fewer, nodes with room make some."""
+    max_replicas: Annotated[int, Meta(ge=0, le=1000)] = 0
+    """Copies beyond this number that nodes made for the team are dropped again; 0 is no limit."""
+    replica_grace_hours: Annotated[float, Meta(ge=0.1, le=8760)] = 24.0
+    """A device that is away counts for so long, with all it holds. Only then are copies made in its place."""
     peer_mbps: Rate = 0.0
     """What each teammate's device is sent of files at most, in megabits (10^6) per second; 0 is no limit
     but that of all together."""
@@ -300,6 +305,9 @@ RELOADABLE = frozenset(
         "privacy.share_with_team_only",
         "privacy.require_authentication",
         "privacy.allow_public_discovery",
+        "content.min_replicas",
+        "content.max_replicas",
+        "content.replica_grace_hours",
         "content.peer_mbps",
         "relay.rate_limits",
         "relay.events_per_second",

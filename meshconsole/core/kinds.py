@@ -42,13 +42,15 @@ CHECKPOINT = 4204
 KEY_BUNDLE = 4205
 DIRECT_MESSAGE = 4206
 PROPOSAL = 4207
+COURIER_RECEIPT = 4208
 SIGNAL = 24201
 EPOCH_GRANT = 34202
+HOLDINGS = 34203
 
 CONTROL_KINDS = frozenset({ROSTER_ENTRY, KEY_BUNDLE, EPOCH_GRANT, CHECKPOINT, PROPOSAL})
 """What makes a team: replicated first, evicted last, never deleted. All but grants are signed twice."""
 
-TEAM_KINDS = CONTROL_KINDS | {TEAM_NOTE, FILE_MANIFEST, DIRECT_MESSAGE, SIGNAL}
+TEAM_KINDS = CONTROL_KINDS | {TEAM_NOTE, FILE_MANIFEST, DIRECT_MESSAGE, SIGNAL, HOLDINGS, COURIER_RECEIPT}
 """Kinds that only enrolled nodes exchange."""
 
 CARRIED_KINDS = frozenset({TEAM_NOTE, FILE_MANIFEST, DIRECT_MESSAGE})
@@ -83,7 +85,9 @@ _WORDS = {
     SIGNAL: "signal",
     KEY_BUNDLE: "key bundle",
     DIRECT_MESSAGE: "direct",
+    COURIER_RECEIPT: "courier",
     EPOCH_GRANT: "key grant",
+    HOLDINGS: "holdings",
     30023: "article",
 }
 

@@ -349,6 +349,16 @@ class BlobView(Frozen, frozen=True):
     state: BlobState
     pinned: bool = False
     error: str = ""
+    copies: tuple[str, ...] = ()
+    """Names of the devices that hold all of it and count, this one among them."""
+    copies_wanted: int = 0
+    copies_away: tuple[str, ...] = ()
+    """Devices that hold all of it and have been away for too long to count."""
+
+    @property
+    def is_short(self) -> bool:
+        """There are fewer copies than the team or the owner wants."""
+        return len(self.copies) < self.copies_wanted
 
 
 class JobView(Frozen, frozen=True):

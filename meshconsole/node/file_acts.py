@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from meshconsole.content.roots import OWNER, Pin
 from meshconsole.control import files as f
 from meshconsole.control import messages as m
 from meshconsole.core.errors import Unavailable
@@ -36,8 +37,9 @@ class FileActs:
                 written = await self._files.get(cid, Path(destination), report)
                 self._node.record("file-opened", cid=cid)
                 return m.done(f"Written to {written}.", m.BlobsData((self._files.view(cid),)))
-            case m.Pin(cid=cid):
-                return m.done("Kept on this node.", m.BlobsData((await self._files.pin(cid),)))
+            case m.Pin(cid=cid, min_replicas=least, max_replicas=most, expires_at=end):
+                view = await self._files.pin(cid, Pin(OWNER, least, most, end))
+                return m.done("Kept on this node.", m.BlobsData((view,)))
             case m.Unpin(cid=cid):
                 return m.done("May be dropped now.", m.BlobsData((await self._files.unpin(cid),)))
             case _:

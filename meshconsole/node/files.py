@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meshconsole.content.layout import UNIXFS_V1_2025, UNIXFS_V1_SHA512
+from meshconsole.content.roots import OWNER, Pin
 from meshconsole.core.errors import CorruptData, Fatal, Refused, RemoteError, Unavailable
 from meshconsole.core.status import BlobState, BlobView
 from meshconsole.core.text import safe
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from meshconsole.content.happenings import FetchProgress, FetchState
+    from meshconsole.content.replication import Copies
     from meshconsole.content.roots import Presence
     from meshconsole.content.scrubbing import Scrubbed
     from meshconsole.content.service import Content
@@ -68,7 +70,10 @@ class TeamFiles:
         publish: Callable[[Event], Awaitable[Verdict]],
         changed: Callable[[BlobView], None],
         clock: Callable[[], float],
+        copies: Callable[[str], Copies] | None = None,
     ) -> None:
+        """`copies` tells of how many copies of a root there are."""
+        self._copies = copies
         self._content = content
         self._team = team
         self._publish = publish
@@ -103,6 +108,7 @@ class TeamFiles:
     def view(self, cid: str) -> BlobView:
         known = self._find(cid)
         present = self._content.presence(cid)
+        copies = self._copies(cid) if self._copies is not None else None
         return BlobView(
             cid=cid,
             name=known.entry.name + ("/" if known.entry.media_type == FOLDER_TYPE else ""),
@@ -112,8 +118,11 @@ class TeamFiles:
             added_at=known.added_at,
             present_bytes=present.bytes,
             state=_state(known, present, self._content.job_state(cid)),
-            pinned=self._content.is_pinned(cid),
+            pinned=self._content.is_pinned(cid, OWNER),
             error=known.error,
+            copies=self._names(copies.here) if copies is not None else (),
+            copies_wanted=copies.wanted if copies is not None else 0,
+            copies_away=self._names(copies.away) if copies is not None else (),
         )
 
     async def add(self, path: Path, report: Report) -> BlobView:
@@ -176,9 +185,10 @@ class TeamFiles:
             return destination
         raise Unavailable("Too many blocks of this file are damaged here.", hint="Check the disk or card.")
 
-    async def pin(self, cid: str) -> BlobView:
+    async def pin(self, cid: str, pin: Pin = Pin()) -> BlobView:  # noqa: B008 - frozen
         """Kept here whatever the pressure, and fetched if it is not here yet."""
-        await self._content.pin(self._find(cid).entry.cid, self._find(cid).entry.name)
+        await self._content.pin(self._find(cid).entry.cid, self._find(cid).entry.name, pin)
+        self.presence_changed(cid)
         return self.view(cid)
 
     async def unpin(self, cid: str) -> BlobView:
@@ -259,6 +269,13 @@ class TeamFiles:
         async for piece in self._content.read(cid):
             yield opener.update(piece)
         yield opener.finish()
+
+    def _names(self, npubs: tuple[str, ...]) -> tuple[str, ...]:
+        team = self._team()
+        members = [team.member(npub) if team is not None else None for npub in npubs]
+        return tuple(
+            sorted(m.name if m is not None else npub[:8] for m, npub in zip(members, npubs, strict=True))
+        )
 
     def _find(self, cid: str) -> Known:
         known = self._known.get(cid)

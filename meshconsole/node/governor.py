@@ -211,6 +211,14 @@ class StorageQuota:
     def used_bytes(self) -> int:
         return self.events.used_bytes + self.blocks.used_bytes + self.audit_bytes
 
+    def room(self) -> int:
+        """Bytes that may still be written."""
+        headroom = min(HEADROOM_BYTES, self.limit_bytes // 8)
+        return max(
+            0,
+            min(self.limit_bytes - headroom - self.used_bytes, self.disk_free_bytes - DISK_RESERVE_BYTES),
+        )
+
     def look_at_disk(self) -> None:
         """Asks the file system what is free, and whether anything at all may be written."""
         self.disk_free_bytes = self._disk_free(self._folder)

@@ -54,6 +54,10 @@ class Happenings:
             self._node.vouching.heard(event)
         if event.kind == kinds.FILE_MANIFEST and self._node.files is not None:
             self._node.files.learn(event)
+        if event.kind == kinds.HOLDINGS:
+            if self._node.replicating is not None:
+                self._node.replicating.learn(event)
+            return  # every node says it again and again: nothing for people to read
         node = self._node
         seq, received_at, size, via = stored.seq, stored.received_at, len(stored.raw), stored.via
         if not node.control.clients and node.recent.add_unseen(event, seq, received_at, size, via):
@@ -106,6 +110,8 @@ class Happenings:
             case JoinAnswered(sentence=sentence):
                 if times := self._refused_joins.note(sentence, time.monotonic()):
                     self._node.record("join-refused", sentence=sentence, times=str(times))
+        if isinstance(happening, LinkUp | LinkDown) and self._node.replicating is not None:
+            self._node.replicating.is_due.set()
         self._node.control.status_changed()
 
     def on_damage(self, happening: BlockCorrupt | IndexRebuilt) -> None:
@@ -117,6 +123,12 @@ class Happenings:
     def on_content(self, happening: FetchProgress | PresenceChanged) -> None:
         if self._node.files is not None:
             self._node.files.presence_changed(happening.cid)
+        if self._node.replicating is not None and not _is_under_way(happening):
+            self._node.replicating.is_due.set()
 
     def file_changed(self, view: BlobView) -> None:
         self._node.control.blobs_happened([view])
+
+
+def _is_under_way(happening: FetchProgress | PresenceChanged) -> bool:
+    return isinstance(happening, FetchProgress) and happening.state in ("waiting", "fetching")

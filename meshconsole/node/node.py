@@ -32,7 +32,13 @@ from meshconsole.node.audit_keeping import AuditKeeping
 from meshconsole.node.bus import Bus
 from meshconsole.node.commands import Commands
 from meshconsole.node.config_file import write_values
-from meshconsole.node.files import TeamFiles
+from meshconsole.node.content_room import (
+    learn_files,
+    make_content,
+    make_files,
+    make_sharing,
+    peer_rate_bps,
+)
 from meshconsole.node.governor import Governor, Use
 from meshconsole.node.groups import sharing_groups
 from meshconsole.node.happenings import Happenings
@@ -45,7 +51,6 @@ from meshconsole.node.recent import RecentEvents
 from meshconsole.node.reloading import Reloading
 from meshconsole.node.report import node_status, pulse_line
 from meshconsole.node.setup import make_identity, open_store
-from meshconsole.node.sharing import Sharing
 from meshconsole.node.state import Cursors, KnownAddresses, NodeState
 from meshconsole.node.supervisor import Supervisor
 from meshconsole.node.teamwork import Teamwork
@@ -69,7 +74,9 @@ if TYPE_CHECKING:
     from meshconsole.crypto.keystore import Secrets
     from meshconsole.mesh.service import Mesh
     from meshconsole.node.audit import AuditRecord, Places
+    from meshconsole.node.files import TeamFiles
     from meshconsole.node.first_boot import InviteFile
+    from meshconsole.node.replicating import Replicating
     from meshconsole.relay.lists import Lists
     from meshconsole.relay.store import EvictionClass
     from meshconsole.team.rules import Rules
@@ -144,6 +151,7 @@ class Node:
         self.happenings = Happenings(self)
         self.content: Content | None = None
         self.files: TeamFiles | None = None
+        self.replicating: Replicating | None = None
         self.mesh: Mesh | None = None
         self.server: RelayServer | None = None
         self.control = control
@@ -190,6 +198,8 @@ class Node:
             self.supervisor = Supervisor(group)
             stack.callback(self.supervisor.stop)
             self.supervisor.keep("measuring", self._measure)
+            if self.replicating is not None:
+                self.supervisor.keep("keeping copies", self.replicating.follow)
             self.supervisor.keep("tending the roster", self.teamwork.tend)
             self.supervisor.keep("following the roster", self.teamwork.follow)
             self.supervisor.keep("signing checkpoints", self.vouching.keep)
@@ -226,35 +236,18 @@ class Node:
         log.info("node %s…, %s", self.identity.npub[:8], self.provider.name)
 
     async def _start_content(self, stack: AsyncExitStack) -> None:
-        from meshconsole.content.service import Content
-
-        key = self._secrets.derive("blob-index")
-        self.content = Content(
-            self.home.blobs,
-            key,
-            quota=self.governor.quota.blocks,
-            emit=self.bus.publish,
-            clock=time.time,
-            peer_rate_bps=self.config.content.peer_mbps * 1e6 / 8,
-        )
+        self.content = make_content(self, self._secrets.derive("blob-index"))
         await self.content.start()
         stack.push_async_callback(self.content.stop)
-        self.files = TeamFiles(
-            self.content, lambda: self.membership.team, self.publish, self.happenings.file_changed, time.time
-        )
-        await self.learn_files()
-
-    async def learn_files(self) -> None:
-        if self.files is not None:
-            for raw in reversed(
-                await self.relay.query([Filter(kinds=frozenset({kinds.FILE_MANIFEST}))], CONTROL_LIMIT)
-            ):
-                self.files.learn(decode_event(raw))
+        self.files = make_files(self, self.content)
+        await learn_files(self)
 
     async def _fill_recent(self) -> None:
         after = max(0, self.store.head_seq - RECENT_AT_START)
         for row in await self.relay.feed(after, RECENT_AT_START):
             event = decode_event(row.raw)
+            if event.kind == kinds.HOLDINGS:
+                continue
             self.recent.add(
                 event,
                 seq=row.seq,
@@ -273,9 +266,7 @@ class Node:
             credentials=self.credentials,
             membership=self.membership,
             relay=self.relay,
-            content=Sharing(
-                self.content, lambda: self.membership.team, gives=self.config.capabilities.ipfs_node
-            ),
+            content=make_sharing(self, self.content),
             config=self.config,
             cursors=Cursors(self.state),
             addresses=KnownAddresses(self.state),
@@ -360,7 +351,9 @@ class Node:
         self.governor.apply(config)
         self.relay.apply(self.effective.relay)
         if self.content is not None:
-            self.content.limit_peers(config.content.peer_mbps * 1e6 / 8)
+            self.content.limit_peers(peer_rate_bps(config))
+        if self.replicating is not None:
+            self.replicating.is_due.set()
         if self.server is not None:
             self.server.apply(self.effective.limits)
         self._keep_silence()

@@ -103,6 +103,15 @@ def _health(node: Node) -> tuple[HealthItem, ...]:
                 "or after: meshconsole audit acknowledge",
             )
         )
+    if node.replicating is not None and (short := node.replicating.short()):
+        items.append(
+            HealthItem(
+                "few-copies",
+                "warning",
+                f"{short} files of the team have fewer copies than are wanted.",
+                "Copies are made as soon as nodes with room are in reach. See: meshconsole blobs",
+            )
+        )
     if node.unrecorded:
         items.append(HealthItem("audit-behind", "critical", node.unrecorded, "Make room on the disk."))
     if node.access.public():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from meshconsole.core import kinds
 from meshconsole.core.errors import Refused
 from meshconsole.core.event import decode_event
+from meshconsole.node.content_room import learn_files
 from meshconsole.relay.event import read_event
 from meshconsole.relay.filter import Filter
 from meshconsole.team.invites import decode as decode_invite
@@ -95,7 +96,7 @@ class Teamwork:
         if self._node.mesh is not None:
             self._node.mesh.recheck()
             self._node.tell_strangers()
-        await self._node.learn_files()
+        await learn_files(self._node)
         self._node.control.events_happened(self._node.recent.reopen())
         self._node.control.status_changed()
 

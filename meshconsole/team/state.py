@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from meshconsole.core.event import Event
     from meshconsole.core.precedence import PrecedenceName
+    from meshconsole.crypto.bundle import KeyBundle
     from meshconsole.crypto.identity import Identity
     from meshconsole.crypto.provider import Provider
     from meshconsole.team.notes import Note
@@ -278,6 +279,11 @@ class Team(Acting):
 
     def open_manifest(self, event: Event) -> FileEntry:
         return files.open_manifest(event, self._key_for(event))
+
+    def readers(self) -> list[KeyBundle]:
+        """The keys of all devices that may read, as far as they are known here."""
+        npubs = [member.npub for member in self.members() if self.may_read(member.npub)]
+        return [bundle for npub in npubs if (bundle := self._bundle_of(npub)) is not None]
 
     def object_key(self) -> bytes:
         return object_key()

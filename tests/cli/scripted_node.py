@@ -254,7 +254,19 @@ JOBS = (
     JobView(CID, "写真.jpg", 0, None, "failed", error="No room is left."),
 )
 BLOBS = (
-    BlobView(CID, "map.pdf", 1_234_567, 1_250_000, "alpha", NOW - 300, 1_250_000, "here", pinned=True),
+    BlobView(
+        CID,
+        "map.pdf",
+        1_234_567,
+        1_250_000,
+        "alpha",
+        NOW - 300,
+        1_250_000,
+        "here",
+        pinned=True,
+        copies=("hub", "ridge-pi"),
+        copies_wanted=3,
+    ),
     BlobView(
         CID.replace("gh2", "xx2"),
         "写真.jpg",

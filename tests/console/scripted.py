@@ -483,10 +483,22 @@ def a_blob(name: str, size: int, author: str, state: str, *, at: float, **more: 
     return BlobView(cid, name, size, sealed, author, at, present, state, **more)  # type: ignore[arg-type]
 
 
+def copies(*names: str) -> dict[str, object]:
+    return {"copies": names, "copies_wanted": 2}
+
+
 def busy_blobs() -> list[BlobView]:
     return [
-        a_blob("ridge-north.geojson", 48_210, "falcon-2", "here", at=NOW - 700, pinned=True),
-        a_blob("blood-list.pdf", 212_000, "base", "elsewhere", at=NOW - 900),
+        a_blob(
+            "ridge-north.geojson",
+            48_210,
+            "falcon-2",
+            "here",
+            at=NOW - 700,
+            pinned=True,
+            **copies("falcon-2", "hub"),
+        ),
+        a_blob("blood-list.pdf", 212_000, "base", "elsewhere", at=NOW - 900, **copies("base")),
         a_blob("map-sheet-12.mbtiles", 184_000_000, "hub", "partial", at=NOW - 5200),
         a_blob("radio-plan.pdf", 96_400, "falcon-1", "here", at=NOW - 9000, pinned=True),
         a_blob("drone-0412.mp4", 71_800_000, "falcon-2", "fetching", at=NOW - 12_000),

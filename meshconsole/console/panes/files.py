@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshconsole.console.widgets.lines import Column, Lines
-from meshconsole.console.words import moment_in_words, short_key, size_in_words
+from meshconsole.console.words import copies_in_words, moment_in_words, short_key, size_in_words
 from meshconsole.core.status import BlobView
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ TONES: dict[str, Tone] = {
     "partial": "warn",
     "elsewhere": "dim",
     "fetching": "accent",
+    "paused": "warn",
     "failed": "bad",
 }
 
@@ -32,6 +33,7 @@ class Files(Lines[BlobView]):
                 Column("SIZE", 7, lambda blob: (size_in_words(blob.size), ""), right=True),
                 Column("STATE", 13, self._state),
                 Column("", 14, self._progress, rank=1),
+                Column("COPIES", 6, self._copies, rank=1, right=True),
                 Column("PINNED", 6, lambda blob: ("pinned" if blob.pinned else "", "accent"), rank=2),
                 Column("FROM", 10, lambda blob: (blob.author, ""), rank=3),
                 Column("ADDED", 19, lambda blob: (moment_in_words(blob.added_at), "dim"), rank=4),
@@ -51,7 +53,9 @@ class Files(Lines[BlobView]):
         files = model.files()
         self.replace(files)
         here = sum(blob.state == "here" for blob in files)
-        self.set_note(f"{here} of {len(files)} here" if files else "")
+        short = sum(blob.is_short for blob in files)
+        note = f"{here} of {len(files)} here" if files else ""
+        self.set_note(f"{note}, {short} with too few copies" if short else note)
 
     def teach(self) -> list[str]:
         return [
@@ -66,6 +70,12 @@ class Files(Lines[BlobView]):
         share = self._share(blob)
         words = blob.state if share is None else f"{blob.state} {share:.0%}"
         return words, TONES[blob.state]
+
+    def _copies(self, blob: BlobView) -> Span:
+        """How many there are of how many are wanted, red below that."""
+        if not blob.copies and not blob.copies_wanted:
+            return "", ""
+        return f"{len(blob.copies)}/{blob.copies_wanted}", "bad" if blob.is_short else ""
 
     def _progress(self, blob: BlobView) -> Span:
         if blob.error:
@@ -95,6 +105,8 @@ def in_full(blob: BlobView) -> list[tuple[str, str]]:
         ("state", blob.state + (f": {blob.error}" if blob.error else "")),
         ("present", f"{blob.present_bytes} bytes"),
         ("pinned", "yes" if blob.pinned else "no"),
+        ("copies", copies_in_words(blob.copies, blob.copies_wanted)),
+        ("away too long", ", ".join(blob.copies_away)),
         ("from", blob.author),
         ("added", moment_in_words(blob.added_at)),
     ]

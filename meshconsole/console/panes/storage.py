@@ -44,6 +44,9 @@ class Storage(Sheet, can_focus=True):
         if storage.refusing:
             lines.append([("Refusing writes: no room left.", "bad")])
         lines += _details(storage, glyphs.dot, roomy=height >= 6)
+        if short := sum(blob.is_short for blob in self.model.files()):
+            label = "copies  " if height >= 6 else "copies "
+            lines.append([(label, "dim"), (f"too few of {count_in_words(short)} files", "bad")])
         if height > len(lines) + 1:
             label = "trend   "
             lines.append(

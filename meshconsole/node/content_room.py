@@ -1,0 +1,94 @@
+"""The content room inside the node: the store, the team's files, their copies, and who is given what."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from meshconsole.content.replication import Targets
+from meshconsole.core import kinds
+from meshconsole.core.event import decode_event
+from meshconsole.node.files import TeamFiles
+from meshconsole.node.replicating import Replicating
+from meshconsole.node.sharing import Sharing
+from meshconsole.relay.filter import Filter
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from meshconsole.content.service import Content
+    from meshconsole.core.config import Config
+    from meshconsole.node.node import Node
+
+CONTROL_LIMIT = 1_000_000
+HOUR_S = 3600.0
+
+
+def make_content(node: Node, key: bytes) -> Content:
+    from meshconsole.content.service import Content  # only here: a home that stays locked needs none of it
+
+    return Content(
+        node.home.blobs,
+        key,
+        quota=node.governor.quota.blocks,
+        emit=node.bus.publish,
+        clock=time.time,
+        peer_rate_bps=peer_rate_bps(node.config),
+    )
+
+
+def make_files(node: Node, content: Content) -> TeamFiles:
+    def changed(cid: str) -> None:
+        if node.files is not None:
+            node.files.presence_changed(cid)
+
+    node.replicating = Replicating(
+        content=content,
+        identity=node.identity,
+        team=lambda: node.membership.team,
+        publish=node.publish,
+        linked=lambda: linked(node),
+        targets=lambda: targets(node.effective),
+        room=node.governor.quota.room,
+        changed=changed,
+        clock=time.time,
+        gives=node.config.capabilities.ipfs_node,
+    )
+    return TeamFiles(
+        content,
+        lambda: node.membership.team,
+        node.publish,
+        node.happenings.file_changed,
+        time.time,
+        node.replicating.copies,
+    )
+
+
+def make_sharing(node: Node, content: Content) -> Sharing:
+    return Sharing(content, lambda: node.membership.team, gives=node.config.capabilities.ipfs_node)
+
+
+async def learn_files(node: Node) -> None:
+    """Everything that is stored about files."""
+    if node.files is None or node.replicating is None:
+        return
+    for raw in await node.relay.query([Filter(kinds=frozenset({kinds.HOLDINGS}))], CONTROL_LIMIT):
+        node.replicating.learn(decode_event(raw))
+    for raw in reversed(
+        await node.relay.query([Filter(kinds=frozenset({kinds.FILE_MANIFEST}))], CONTROL_LIMIT)
+    ):
+        node.files.learn(decode_event(raw))
+
+
+def linked(node: Node) -> Collection[str]:
+    """Devices with a link now."""
+    return [peer.npub for peer in node.mesh.status() if peer.links] if node.mesh is not None else []
+
+
+def targets(config: Config) -> Targets:
+    content = config.content
+    return Targets(content.min_replicas, content.max_replicas, content.replica_grace_hours * HOUR_S)
+
+
+def peer_rate_bps(config: Config) -> float:
+    return config.content.peer_mbps * 1e6 / 8
