@@ -40,6 +40,8 @@ FAR_LOOK_S = 0.5
 MAX_FAR = 4
 """Attempts without a link, at once."""
 MAX_ANSWERS = 16
+OFFER_S = 1.0
+"""Between two offers of one peer that are answered: each costs a connection."""
 NO_WAY = "No way for a data channel was found in time."
 
 
@@ -85,6 +87,7 @@ class DataChannels:
         self._offering: set[str] = set()
         self._offers = KnownIds(1024)
         """Attempts of others that were answered: a signal may come by two ways, or be played again."""
+        self._offered: dict[str, float] = {}
         self._trouble: dict[str, _Trouble] = {}
 
     def error(self, npub: str) -> str:
@@ -132,9 +135,11 @@ class DataChannels:
         if message.kind == "offer" and not self._enabled:
             self._send(npub, Describe(message.attempt, "refuse", "This node makes no data channels."))
         elif message.kind == "offer":
-            mark = message.attempt.ljust(32)
-            if mark not in self._offers and len(self._answering) < MAX_ANSWERS:
+            mark, now = message.attempt.ljust(32), self._now()
+            is_hasty = now - self._offered.get(npub, -OFFER_S) < OFFER_S
+            if mark not in self._offers and not is_hasty and len(self._answering) < MAX_ANSWERS:
                 self._offers.add(mark)
+                self._offered[npub] = now
                 self._spawn(f"answer {npub[:8]}", self._answer(npub, message))
         else:
             waiting = self._answers.get(message.attempt)

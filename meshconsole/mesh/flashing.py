@@ -51,6 +51,8 @@ REMEMBERED = 256
 LAST_KNOWN = 2
 """Addresses of a peer that was not heard, by which it was reached before."""
 RECEIPTS_PER_S = 50.0
+CHECKS_PER_S = 200.0
+"""Signatures of receipts: one costs a tenth of a millisecond."""
 
 
 class Flashing:
@@ -81,6 +83,7 @@ class Flashing:
         self._passed = KnownIds(4096)
         self._taken = KnownIds(1024)
         self._budget = TokenBucket(RECEIPTS_PER_S, 4 * RECEIPTS_PER_S)
+        self._checks = TokenBucket(CHECKS_PER_S, 4 * CHECKS_PER_S)
         self._more = asyncio.Event()
         nearby.on_flash = self.received
         nearby.on_receipt = self.receipt
@@ -198,11 +201,10 @@ class Flashing:
 
     def receipt(self, receipt: Receipt, source: PeerSession | None = None) -> None:
         """A receipt came, as a datagram or over the link of `source`."""
-        mark = receipt.sig[:32]
-        if mark in self._passed:
+        mark, npub = receipt.sig[:32], receipt.npub.hex()
+        if mark in self._passed or not self._checks.try_take(1, self._now()):
             return
         self._passed.add(mark)
-        npub = receipt.npub.hex()
         if not self._belongs(npub) or not is_genuine(receipt):
             return
         if self._sent.get(receipt.event) is not None:

@@ -9,7 +9,8 @@ other) puts candidates in; the dialler takes out what is due and reports the out
    not dial in step. Somebody else's device at an address backs off for STRANGER_S and longer; a peer
    that was linked RECENT_S ago or less is tried every RECENT_LAST_S, so that it is back soon after its path.
 3. Nobody is dialled who has a link already on which anything is heard, and no address twice at once.
-4. The number of candidates is bounded: those that never worked and were not seen lately go first.
+4. The number of candidates is bounded: those that anybody may have named go first, then those that never
+   worked and were not seen lately.
 
 Times are in seconds on one monotonic clock; the random numbers come from outside.
 """
@@ -56,6 +57,8 @@ class Candidate:
     """When a rung named it last."""
     group: str = ""
     """Addresses of one device, whoever it is, have the same group and are tried one after the other."""
+    is_proven: bool = True
+    """Whoever named it has shown to be of the team, or the owner has."""
     outcome: Outcome = ""
     attempts: int = 0
     failures: int = 0
@@ -94,9 +97,10 @@ class Ladder:
         if known is None:
             self._make_room()
             due = now if is_proven else now + self._jittered(UNPROVEN_S)
-            self._candidates[address] = Candidate(address, source, npub, due, now, group)
+            self._candidates[address] = Candidate(address, source, npub, due, now, group, is_proven)
             return
         known.seen = now
+        known.is_proven = known.is_proven or is_proven
         known.group = group or known.group
         if npub and known.outcome != "linked":
             known.npub = npub
@@ -111,20 +115,25 @@ class Ladder:
             del self._candidates[address]
 
     def due(self, now: float) -> list[Candidate]:
-        """What to dial now, oldest first, at most MAX_DIALS at once and one address for each peer."""
+        """What to dial now, at most MAX_DIALS at once and one address for each peer. What may be anybody's
+        comes last and takes half of the places: a stranger who names a thousand addresses delays nobody."""
         trying = [c for c in self._candidates.values() if c.outcome == "trying"]
         busy = {name for c in trying for name in (c.npub, c.group) if name}
         room = MAX_DIALS - len(trying)
+        unproven = sum(not c.is_proven for c in trying)
         found: list[Candidate] = []
-        for candidate in sorted(self._candidates.values(), key=lambda c: c.next_try):
-            if len(found) >= room or candidate.next_try > now:
+        for candidate in sorted(self._candidates.values(), key=lambda c: (not c.is_proven, c.next_try)):
+            if len(found) >= room or (not candidate.is_proven and unproven >= MAX_DIALS // 2):
                 break
-            if candidate.outcome in ("trying", "self") or candidate.npub in self._linked:
+            if candidate.next_try > now or candidate.outcome in ("trying", "self"):
+                continue
+            if candidate.npub in self._linked:
                 continue
             names = {name for name in (candidate.npub, candidate.group) if name}
             if names & busy:
                 continue
             found.append(candidate)
+            unproven += not candidate.is_proven
             busy |= names
         return found
 
@@ -156,7 +165,7 @@ class Ladder:
         candidate.linked_at = now
         candidate.lost_at = None
         candidate.last_error = ""
-        candidate.ever_worked = True
+        candidate.ever_worked = candidate.is_proven = True
         candidate.seen = now
         candidate.next_try = now + self._jittered(FIRST_S)
         self.attempts.end(address, "linked", now, npub=npub)
@@ -243,7 +252,7 @@ class Ladder:
             return
         loser = min(
             (c for c in self._candidates.values() if c.outcome not in ("trying", "linked")),
-            key=lambda c: (c.ever_worked, c.seen),
+            key=lambda c: (c.ever_worked, c.is_proven, c.seen),
             default=None,
         )
         if loser is not None:

@@ -329,3 +329,19 @@ def test_the_record_is_bounded() -> None:
     for number in range(2 * MAX_ATTEMPTS):
         fail(machine, A, float(number))
     assert len(machine.attempts.of()) == MAX_ATTEMPTS
+
+
+def test_a_stranger_who_names_a_thousand_addresses_delays_nobody_and_drives_nobody_out() -> None:
+    machine = ladder()
+    machine.offer(A, "invite", 0.0)
+    for number in range(1000):
+        machine.offer(f"10.1.{number // 250}.{number % 250}:1", "mdns", 1.0, is_proven=False)
+    assert len(machine.candidates()) == MAX_CANDIDATES
+    now = 1.0 + 2 * UNPROVEN_S
+    machine.offer(B, "beacon", now, npub=NPUB)
+    first = machine.due(now)
+    assert {c.address for c in first[:2]} == {A, B}
+    assert sum(not c.is_proven for c in first) == MAX_DIALS // 2
+    for candidate in first:
+        machine.started(candidate.address, now)
+    assert machine.due(now) == []

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.mesh.discovery.advertisement import RELAY_SERVICE
-from meshconsole.mesh.discovery.mdns import MdnsRung
+from meshconsole.mesh.discovery.advertisement import RELAY_SERVICE, SERVICE, Advertisement
+from meshconsole.mesh.discovery.mdns import MAX_SEEN, MdnsRung
 from tests.mesh.nodes import SmallRoster, TestNode
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from meshconsole.mesh.discovery.advertisement import Advertisement
 
 
 def can_multicast() -> bool:
@@ -159,3 +157,19 @@ asyncio.run(main(pathlib.Path(sys.argv[1])))
     arguments = [sys.executable, "-c", code, str(tmp_path)]
     out = subprocess.run(arguments, check=True, capture_output=True, timeout=60, text=True)
     assert int(out.stdout) <= 8_000_000
+
+
+async def test_ten_thousand_records_are_bounded_and_do_not_hide_a_teammate() -> None:
+    found: list[Advertisement] = []
+    lost: list[Advertisement] = []
+    listener = rung(7001, found, lost)
+    for number in range(10_000):
+        name = f"{number:016x}.{SERVICE}"
+        listener._named(name, is_gone=False)
+        listener._take(name, Advertisement(f"{number:016x}", "", (f"10.0.{number % 250}.1:1",)))
+    assert listener._names.qsize() == MAX_SEEN
+    assert listener.seen == len(found) == MAX_SEEN
+    ours = Advertisement("0123456789abcdef", bytes.fromhex("0123456789abcdef").hex()[::-1], ("10.0.0.9:1",))
+    listener._take(f"0123456789abcdef.{SERVICE}", ours)
+    assert found[-1] == ours
+    assert (listener.seen, len(lost)) == (MAX_SEEN, 1)

@@ -302,6 +302,19 @@ async def test_too_many_silent_connections_of_one_host_are_turned_away(tmp_path:
             await socket.close()
 
 
+async def test_ten_thousand_handshakes_at_once_take_four_places(tmp_path: Path) -> None:
+    async with TestNode("alice", SmallRoster.of("alice", "bob"), tmp_path) as alice:
+        links, nursery = alice.mesh._links, alice.mesh._links.nursery
+        ends = [memory_pipes()[0] for _ in range(10_000)]
+        for end in ends:
+            nursery.spawn("link from a flood", links.inbound(end, "192.0.2.9"))
+        await alice.until(lambda: sum(end.ended is not None for end in ends) == len(ends) - 4)
+        assert links._handshakes.total() == 4
+        assert len(nursery._tasks) < 50
+        nursery.cancel("link from a flood")
+        await alice.until(lambda: links._handshakes.total() == 0)
+
+
 async def test_a_change_of_the_network_probes_links_and_dials_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

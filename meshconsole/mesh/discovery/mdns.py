@@ -104,10 +104,7 @@ class MdnsRung:
             *, zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange
         ) -> None:
             del zeroconf, service_type
-            if state_change is ServiceStateChange.Removed:
-                self._goodbye(name)
-            elif not self._names.full():
-                self._names.put_nowait(name)
+            self._named(name, is_gone=state_change is ServiceStateChange.Removed)
 
         zeroconf = AsyncZeroconf(ip_version=IPVersion.V4Only if _only_v4(self._listen()) else IPVersion.All)
         try:
@@ -125,6 +122,25 @@ class MdnsRung:
         finally:
             await _close(zeroconf)
 
+    def _named(self, name: str, *, is_gone: bool) -> None:
+        if is_gone:
+            self._goodbye(name)
+        elif not self._names.full():
+            self._names.put_nowait(name)
+
+    def _take(self, name: str, seen: Advertisement) -> None:
+        """Bounded: where there are too many, one without the team's mark gives way to one that bears it."""
+        if name not in self._seen and len(self._seen) >= MAX_SEEN:
+            loser = next((other for other, one in self._seen.items() if not self._is_marked(one)), None)
+            if loser is None or not self._is_marked(seen):
+                return
+            self._goodbye(loser)
+        self._seen[name] = seen
+        self._found(seen)
+
+    def _is_marked(self, seen: Advertisement) -> bool:
+        return seen.tag != "" and seen.tag == self._tag(bytes.fromhex(seen.id))
+
     async def _resolve(self, zeroconf: AsyncZeroconf) -> None:
         from zeroconf.asyncio import AsyncServiceInfo
 
@@ -135,9 +151,8 @@ class MdnsRung:
             info = AsyncServiceInfo(SERVICE, name)
             if await info.async_request(zeroconf.zeroconf, RESOLVE_MS):
                 seen = read_advertisement(name, info.properties, info.parsed_addresses(), info.port)
-                if seen is not None and (name in self._seen or len(self._seen) < MAX_SEEN):
-                    self._seen[name] = seen
-                    self._found(seen)
+                if seen is not None:
+                    self._take(name, seen)
 
     async def _follow_changes(self, zeroconf: AsyncZeroconf, info: AsyncServiceInfo) -> None:
         """zeroconf does not notice new interfaces or addresses by itself; nor does it know our epochs."""

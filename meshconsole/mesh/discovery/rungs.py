@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SAVE_S = 5.0
+TOLD_S = 1.0
+"""Between two tellings of one peer that are listened to."""
 """At least so long between two savings of the address book. The first comes at once."""
 MAX_TROUBLES = 5
 
@@ -68,6 +70,7 @@ class Rungs:
         self._unsaved = asyncio.Event()
         self._marked: dict[str, bool] = {}
         """By the id of each node that mDNS sees now: whether it carries the team's mark."""
+        self._told: dict[str, float] = {}
         self._mdns: MdnsRung | None = None
         if config.discovery.mdns:
             self._mdns = MdnsRung(
@@ -165,9 +168,10 @@ class Rungs:
 
     def gossip(self, npub: str, told: Told) -> None:
         """A peer has said where others of the team answer."""
-        team = self._membership.team
-        if team is None or not self._config.discovery.gossip:
+        team, now = self._membership.team, self._now()
+        if team is None or not self._config.discovery.gossip or now - self._told.get(npub, -TOLD_S) < TOLD_S:
             return
+        self._told[npub] = now
         for other, address in read_told(told):
             device = team.member(other)
             if device is not None and not device.removed and other != npub and not is_loopback(address):
