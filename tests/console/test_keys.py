@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from meshconsole.console.actions import ACTIONS, DASHBOARD, PANES
 from meshconsole.control.messages import AddBlob, GetBlob, Pin, SendNote, SetConfig, Stop, Unpin
 from meshconsole.control.team import (
+    AgreeToProposal,
     CreateTeam,
     JoinTeam,
     RemoveMember,
@@ -16,6 +19,7 @@ from meshconsole.control.team import (
     SetRole,
 )
 from meshconsole.core.kinds import TEAM_NOTE
+from meshconsole.core.status import ProposalStatus
 from tests.console.scripted import INVITE, NOW, ScriptedNode, an_event, npub_of
 from tests.console.stage import Stage, stage
 
@@ -205,6 +209,27 @@ async def test_files(tmp_path: Path) -> None:
         await play.until(lambda: sent(play, Unpin))
         await play.press("y")
         assert play.app.clipboard == fetched.cid
+
+
+async def test_what_waits_for_a_second_admin() -> None:
+    node = ScriptedNode()
+    team = node.status_now.team
+    assert team is not None
+    waiting = ProposalStatus("ab" * 32, npub_of("falcon-1"), "falcon-1", "admit [red]x as admin", int(NOW))
+    node.status_now = msgspec.structs.replace(
+        node.status_now, team=msgspec.structs.replace(team, proposals=(waiting,))
+    )
+    async with stage(node=node) as play:
+        await play.press("6")
+        await play.until_shown("1 to agree to")
+        await play.press("colon")
+        await play.type("agree")
+        await play.press("enter")
+        await play.until_shown("agree: admit [red]x as admin")
+        assert not sent(play, AgreeToProposal)
+        await play.press("j", "enter")
+        await play.until(lambda: sent(play, AgreeToProposal))
+        assert sent(play, AgreeToProposal) == [AgreeToProposal("ab" * 32)]
 
 
 async def test_the_team() -> None:
