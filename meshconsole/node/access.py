@@ -53,6 +53,11 @@ class TeamAccess:
         team = self._team()
         return npub == self._npub or (team is not None and team.role_of(npub) in GOVERNS)
 
+    def takes_two(self) -> bool:
+        """Whether the team lets nobody in on one admin's word."""
+        team = self._team()
+        return team is not None and bool(team.rules.two_admins)
+
     def _check(self, npubs: Collection[str], verb: str, allowed: Callable[[Team, str], bool]) -> Verdict:
         privacy = self._privacy()
         if self.public():

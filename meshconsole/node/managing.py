@@ -38,8 +38,8 @@ class Record(Protocol):
 
 
 class Managing:
-    """`may_manage` answers for a public key; `changed` hears of new lists once they count; `clock` is
-    in seconds since the epoch."""
+    """`may_manage` answers for a public key; `takes_two` says that one admin alone lets nobody in; `changed`
+    hears of new lists once they count; `clock` is in seconds since the epoch."""
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class Managing:
         state: NodeState,
         relay: Relay,
         may_manage: Callable[[str], bool],
+        takes_two: Callable[[], bool],
         record: Record,
         changed: Callable[[Lists], None],
         clock: Callable[[], float],
@@ -56,6 +57,7 @@ class Managing:
         self._state = state
         self._relay = relay
         self._may_manage = may_manage
+        self._takes_two = takes_two
         self._record = record
         self._changed = changed
         self._clock = clock
@@ -101,6 +103,11 @@ class Managing:
         subject = management.subject(call)
         if call.method == "banpubkey" and self._may_manage(subject):
             raise Refused("restricted", "an admin's key is not banned here: remove it from the team")
+        if call.method == "allowpubkey" and self._takes_two():
+            raise Refused(
+                "restricted",
+                "the team's rule two_admins is on: let the key in with meshconsole team client add",
+            )
         if call.method == "banevent":
             await self._must_not_make_the_team(subject)
         if outcome.lists != before:

@@ -140,6 +140,7 @@ class Node:
             state=self.state,
             relay=self.relay,
             may_manage=self.access.may_manage,
+            takes_two=self.access.takes_two,
             record=self.record,
             changed=self._lists_changed,
             clock=time.time,

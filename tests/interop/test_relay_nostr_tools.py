@@ -102,6 +102,7 @@ async def test_manage(tmp_path: Path) -> None:
         state=state,
         relay=service,
         may_manage=lambda key: key == npub("alice"),
+        takes_two=lambda: False,
         record=lambda act, **_: acts.append(act),
         changed=lambda _: None,
         clock=time.time,

@@ -43,6 +43,7 @@ class House:
         self.store = MemoryEventStore(self.clock)
         self.relay = Relay(self.store, access=Public(), emit=lambda _: None, lists=lambda: self.book.current)
         self.admins = {npub("alice")}
+        self.two_admins = False
         self.managing = self.restarted()
 
     def restarted(self) -> Managing:
@@ -51,6 +52,7 @@ class House:
             state=self.state,
             relay=self.relay,
             may_manage=self.admins.__contains__,
+            takes_two=lambda: self.two_admins,
             record=self.record,
             changed=self.told.append,
             clock=self.clock,
@@ -102,6 +104,15 @@ async def test_an_admin_bans_and_it_survives_a_restart(house: House) -> None:
     assert ListBook(house.state).current.banned_keys == {npub("mallory"): "spam"}
     assert await house.call("listbannedpubkeys") == [{"pubkey": npub("mallory"), "reason": "spam"}]
     assert len(house.recorded) == 1, "a question is no act"
+
+
+async def test_under_the_rule_of_two_admins_one_lets_no_key_in(house: House) -> None:
+    assert await house.call("allowpubkey", npub("bob")) is True
+    house.two_admins = True
+    assert "two_admins is on" in await house.call("allowpubkey", npub("mallory"))
+    assert set(house.book.current.allowed_keys) == {npub("bob")}
+    assert await house.call("unallowpubkey", npub("bob")) is True
+    assert await house.call("banpubkey", npub("mallory")) is True
 
 
 async def test_nobody_else_may_call(house: House) -> None:
