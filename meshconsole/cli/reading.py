@@ -12,6 +12,7 @@ from meshconsole.console.words import (
     moment_in_words,
     rate_in_words,
     size_in_words,
+    skew_in_words,
     uplink_in_words,
 )
 from meshconsole.control.messages import (
@@ -137,6 +138,7 @@ def _peer_row(peer: PeerStatus, now: float) -> tuple[str, ...]:
     rtts = [link.rtt_ms for link in peer.links if link.rtt_ms is not None]
     notes = [
         "does not hear us" if peer.hears_us is False else "",
+        skew_in_words(peer),
         peer.last_error,
         f"next try in {duration_in_words(peer.next_try - now)}"
         if peer.next_try and peer.state != "up"

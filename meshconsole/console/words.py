@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from meshconsole.core.status import UplinkStatus
+    from meshconsole.core.status import PeerStatus, UplinkStatus
 
 
 def size_in_words(size_bytes: float) -> str:
@@ -97,3 +97,16 @@ def copies_in_words(copies: Sequence[str], wanted: int) -> str:
     count = f"{len(copies)} of {wanted} wanted" if wanted else f"{len(copies)}"
     places = ", ".join(copies[:-1]) + " and " + copies[-1] if len(copies) > 1 else "".join(copies)
     return f"{count}, on {places}" if copies else count
+
+
+SKEW_S = 5.0
+
+
+def skew_in_words(peer: PeerStatus) -> str:
+    """What is wrong with a peer's clock, seen from this one; "" for nothing."""
+    offset = peer.clock_offset_s
+    if peer.clock == "none":
+        return "its clock was never set"
+    if offset is None or abs(offset) < SKEW_S:
+        return ""
+    return f"its clock is {duration_in_words(abs(offset))} {'ahead' if offset > 0 else 'behind'}"

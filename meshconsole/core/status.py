@@ -13,6 +13,9 @@ import msgspec
 
 PeerState = Literal["up", "suspect", "connecting", "down"]
 PathName = Literal["websocket", "webrtc", ""]
+ClockQuality = Literal["none", "device", "net", "ntp", "gps"]
+CLOCK_QUALITIES: tuple[ClockQuality, ...] = ("none", "device", "net", "ntp", "gps")
+"""Who set a clock, the worst first: nobody, a battery or a person, the team's devices, NTP, a satellite."""
 LinkClass = Literal["full", "events only", "flash only"]
 LINK_CLASSES: tuple[LinkClass, ...] = ("full", "events only", "flash only")
 """What a link carries, the most first."""
@@ -70,6 +73,10 @@ class PeerStatus(Frozen, frozen=True):
     """Events the peer holds that have not been taken over yet; None while unknown."""
     lag_bytes: int | None = None
     """Bytes of those of them that the peer has offered so far."""
+    clock_offset_s: float | None = None
+    """Its clock minus this one's; None while unknown."""
+    clock: ClockQuality | None = None
+    """What it holds of its own clock."""
     carries: LinkClass = "full"
     """What its link is good enough for; what it is not good for waits."""
     capabilities: tuple[str, ...] = ()

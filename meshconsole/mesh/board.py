@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from meshconsole.core.status import PeerStatus
+    from meshconsole.mesh.clock import TeamClock
     from meshconsole.mesh.datachannels import DataChannels
     from meshconsole.mesh.hearing import Hearing
     from meshconsole.mesh.ladder import Ladder
@@ -30,6 +31,7 @@ class Board:
     hearing: Hearing
     now: Callable[[], float]
     clock: Callable[[], float]
+    clocks: TeamClock
 
     def rows(self) -> tuple[PeerStatus, ...]:
         """Every device of the team but this one; removed ones only while they have a link."""
@@ -54,6 +56,7 @@ class Board:
                     self.ladder.attempts.of(device.npub),
                     self.channels.error(device.npub),
                     lambda at: at + offset,
+                    self.clocks.known_of(device.npub),
                     heard_by=self.hearing.ways(device.npub, now),
                     heard_us=self.hearing.hears_us(device.npub, now),
                 )

@@ -57,6 +57,10 @@ class Ping(Message, frozen=True, tag="ping"):
 
 class Pong(Message, frozen=True, tag="pong"):
     number: Number
+    wall_ms: Number = 0
+    """The sender's own clock, uncorrected, in milliseconds since the epoch; 0 if it does not say."""
+    clock: Word = ""
+    """What that clock is worth: a ClockQuality."""
 
 
 class Bye(Message, frozen=True, tag="bye"):

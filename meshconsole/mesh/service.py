@@ -21,6 +21,7 @@ from meshconsole.core.precedence import Precedence, precedence_of
 from meshconsole.mesh.afar import Afar
 from meshconsole.mesh.asked import Asked
 from meshconsole.mesh.board import Board
+from meshconsole.mesh.clock import TeamClock
 from meshconsole.mesh.datachannels import DataChannels
 from meshconsole.mesh.dialling import Dialler
 from meshconsole.mesh.discovery.rungs import Rungs
@@ -93,6 +94,7 @@ class Mesh:
         meter: Meter,
         admit: Callable[[str, str], Verdict],
         clock: Callable[[], float] = time.time,
+        team_clock: TeamClock | None = None,
         addresses: AddressStore | None = None,
         random: Random | None = None,
     ) -> None:
@@ -159,6 +161,7 @@ class Mesh:
             Snapshots(relay.store, lambda: relay.config.max_sync_events),
             self._now,
             random,
+            team_clock or TeamClock(clock, lambda: "device", self._now),
         )
         me = Self(
             identity.npub, identity.mldsa_public, os.urandom(8), capabilities(config), self._rungs.listen
@@ -216,6 +219,7 @@ class Mesh:
             self._nearby.hearing,
             self._now,
             clock,
+            self._around.clock,
         )
         self.reach = Reach(
             identity.npub,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import MeshconsoleError, RemoteError
 from meshconsole.core.precedence import Precedence
+from meshconsole.core.status import CLOCK_QUALITIES
 from meshconsole.mesh.bandwidth import Bandwidth
 from meshconsole.mesh.links.frames import Channel, Frame
 from meshconsole.mesh.links.pipe import PipeClosed
@@ -36,7 +37,7 @@ from meshconsole.mesh.syncing import Syncing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from meshconsole.core.status import LinkClass
+    from meshconsole.core.status import ClockQuality, LinkClass
     from meshconsole.mesh.links.link import Link
     from meshconsole.mesh.serving import Row
     from meshconsole.mesh.syncing import Surroundings
@@ -119,6 +120,8 @@ class PeerSession:
         link.head = lambda: self.sync.serving.announced
         link.on_head = self.sync.taking.announced
         link.on_lost = self._peer_lost
+        link.tell_clock = self._tell_clock
+        link.on_clock = self._hear_clock
         if not self.links:
             self._attach()
         self.links.append(link)
@@ -199,6 +202,15 @@ class PeerSession:
             return
         self.sync.receive(message, self._around.now())
         self._syncing.pump()
+
+    def _tell_clock(self) -> tuple[int, str]:
+        clock = self._around.clock
+        return int(clock.wall() * 1000), clock.quality
+
+    def _hear_clock(self, wall_ms: int, quality: str, took_s: float) -> None:
+        clock = self._around.clock
+        known: ClockQuality = next((each for each in CLOCK_QUALITIES if each == quality), "none")
+        clock.heard(self.npub, wall_ms / 1000 - (clock.wall() - took_s / 2), known)
 
     def _peer_lost(self, link_id: bytes) -> None:
         for link in self.links:

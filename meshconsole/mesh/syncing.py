@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from meshconsole.mesh.asked import Asked
+    from meshconsole.mesh.clock import TeamClock
     from meshconsole.mesh.known import KnownIds
     from meshconsole.mesh.links.link import Link
     from meshconsole.mesh.rows import RecentRows
@@ -72,6 +73,7 @@ class Surroundings:
     snapshots: Snapshots
     now: Callable[[], float]
     random: Random
+    clock: TeamClock
     on_echo: Callable[[PeerSession, Link, bytes], None] = lambda _session, _link, _echo: None
     """Gets what comes on the channel for echoes."""
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from meshconsole.mesh.attempts import Attempt
+    from meshconsole.mesh.clock import Heard
     from meshconsole.mesh.ladder import Candidate
     from meshconsole.mesh.linking import PeerRecord
     from meshconsole.mesh.links.link import Link
@@ -29,6 +30,7 @@ def peer_status(
     attempts: tuple[Attempt, ...],
     channel_error: str,
     to_epoch: Callable[[float], float],
+    clock: Heard | None = None,
     *,
     heard_by: tuple[str, ...] = (),
     heard_us: bool | None = None,
@@ -50,6 +52,8 @@ def peer_status(
         last_heard=record.last_heard,
         lag_events=lag[0] if lag is not None else None,
         lag_bytes=lag[1] if lag is not None else None,
+        clock_offset_s=round(clock.offset_s, 1) if clock is not None else None,
+        clock=clock.quality if clock is not None else None,
         carries=session.carries if session is not None else "full",
         capabilities=tuple(safe(word, 32) for word in record.capabilities),
         addresses=tuple(safe(address, 80) for address in record.addresses)

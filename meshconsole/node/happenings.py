@@ -46,6 +46,8 @@ class Happenings:
         event = stored.event
         if self._node.mesh is not None:  # first, whatever may come of the rest: peers follow this node's log
             self._node.mesh.on_stored(stored)
+        if event.kind in kinds.CARRIED_KINDS:
+            self._node.clock.saw(event.created_at)
         if self._node.membership.accept(event) is not None:
             self._node.teamwork.is_new.set()
         if event.kind == kinds.PROPOSAL:

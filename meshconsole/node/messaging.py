@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from meshconsole.control import messages as m
@@ -30,7 +29,7 @@ class Messaging:
     async def note(self, text: str, precedence: PrecedenceName = "routine") -> m.Reply:
         if not text.strip():
             raise Refused("invalid", "The note is empty.")
-        event = self._governing.team().seal_note(text, _now(), precedence)
+        event = self._governing.team().seal_note(text, self._node.clock.stamp(), precedence)
         done = "Sent as flash; who has it: meshconsole receipts" if precedence == "flash" else "Sent."
         reply = await self._publish(event, done)
         if reply.verdict.accepted and self._node.mesh is not None:
@@ -49,15 +48,15 @@ class Messaging:
         return m.done("Its author is told that it was read.")
 
     async def direct(self, npub: str, text: str) -> m.Reply:
-        event = self._governing.team().seal_direct(npub, text, _now())
+        event = self._governing.team().seal_direct(npub, text, self._node.clock.stamp())
         return await self._publish(event, "Sent.")
 
     async def plain(self, npub: str, text: str) -> m.Reply:
         team, to = self._node.membership.team, npub_from_bech32(npub)
         if team is None:
-            sent, copy = wrap_message(self._node.identity, to, text, _now())
+            sent, copy = wrap_message(self._node.identity, to, text, self._node.clock.stamp())
         else:
-            sent, copy = team.wrap_plain(to, text, _now())
+            sent, copy = team.wrap_plain(to, text, self._node.clock.stamp())
         verdict = await self._node.publish(sent)
         if not verdict.accepted:
             return m.Reply(verdict)
@@ -69,7 +68,3 @@ class Messaging:
             return m.Reply(verdict)
         sent = [view for view in self._node.recent.newest(LOOKED_AT) if view.id == event.id]
         return m.done(done, m.EventsData(tuple(sent)))
-
-
-def _now() -> int:
-    return int(time.time())

@@ -26,6 +26,7 @@ from meshconsole.crypto.self_test import sound_provider
 from meshconsole.crypto.suites import suite_by_id
 from meshconsole.crypto.tls import LinkCredentials
 from meshconsole.mesh.addresses import host_addresses, listen_addresses
+from meshconsole.mesh.clock import TeamClock
 from meshconsole.node.access import TeamAccess
 from meshconsole.node.audit import AuditLog, Chain, read_places
 from meshconsole.node.audit_keeping import AuditKeeping
@@ -44,6 +45,7 @@ from meshconsole.node.groups import sharing_groups
 from meshconsole.node.happenings import Happenings
 from meshconsole.node.listbook import ListBook
 from meshconsole.node.listen import split_listen
+from meshconsole.node.machine_clock import MachineClock
 from meshconsole.node.managing import Managing
 from meshconsole.node.membership import Membership
 from meshconsole.node.mirror import RosterMirror
@@ -118,7 +120,10 @@ class Node:
             clock=time.time,
         )
         self.governor = Governor(config, home.path, lambda: self.use)
-        self.store = open_store(home, config, unlocked, self.governor.quota.events, self._may_go)
+        self.clock = TeamClock(time.time, MachineClock().quality, time.monotonic)
+        self.store = open_store(
+            home, config, unlocked, self.governor.quota.events, self._may_go, self.clock.time
+        )
         self.state = NodeState(home.database, unlocked.database_key)
         self.membership = Membership(self.identity, self.provider, self.state)
         self.recent = RecentEvents(lambda: self.membership.team, self.identity)
@@ -134,6 +139,7 @@ class Node:
             lists=lambda: self.lists.current,
             mode=config.limits.performance_mode,
             is_device=self.access.is_device,
+            clock=self.clock.time,
         )
         self.managing = Managing(
             book=self.lists,
@@ -270,6 +276,7 @@ class Node:
             content=make_sharing(self, self.content),
             config=self.config,
             cursors=Cursors(self.state),
+            team_clock=self.clock,
             addresses=KnownAddresses(self.state),
             emit=self.bus.publish,
             meter=self.governor.bandwidth,

@@ -123,6 +123,9 @@ def _health(node: Node) -> tuple[HealthItem, ...]:
                 "Turn it back with: meshconsole config set privacy.share_with_team_only=true",
             )
         )
+    if node.clock.complaint:
+        remedy = "Set the clock, or let it follow a time server (chrony, systemd-timesyncd)."
+        items.append(HealthItem("clock", "warning", node.clock.complaint, remedy))
     emcon = node.config.privacy.emcon
     if emcon != "open":
         items.append(

@@ -141,13 +141,14 @@ def open_store(
     unlocked: Secrets,
     quota: Quota | None = None,
     may_go: Callable[[], Sequence[EvictionClass]] | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> EventStore:
-    """The store that `relay.store` names; `may_go` says what makes room when the quota is full. Raises
-    errors of ours."""
+    """The store that `relay.store` names; `may_go` says what makes room when the quota is full, `clock` what
+    has expired. Raises errors of ours."""
     if is_postgres(config.relay.store):
         from meshconsole.relay.postgres.store import PostgresEventStore  # 6 MB that few nodes need
 
-        return PostgresEventStore(config.relay.store, quota=quota)
+        return PostgresEventStore(config.relay.store, quota=quota, clock=clock)
     return SqliteEventStore(
         home.database,
         unlocked.database_key,
@@ -156,6 +157,7 @@ def open_store(
         log_bytes=min(LOG_BYTES, config.limits.max_storage_mb * 1_000_000 // LOG_SHARE),
         caches=CACHES[config.limits.performance_mode],
         may_go=may_go,
+        clock=clock,
     )
 
 

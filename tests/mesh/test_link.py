@@ -323,3 +323,15 @@ async def test_unknown_pongs_are_harmless() -> None:
         a.link.post(Channel.EVENTS, Precedence.ROUTINE, b"x" * RECORD_PLAINTEXT)
         assert len((await b.frames.get()).payload) == RECORD_PLAINTEXT
         assert b.link.closed is None
+
+
+async def test_each_side_learns_how_far_the_others_clock_is() -> None:
+    heard: asyncio.Queue[tuple[int, str, float]] = asyncio.Queue()
+    async with open_pair() as (a, b):
+        b.link.tell_clock = lambda: (1_800_000_123_456, "ntp")
+        a.link.on_clock = lambda ms, quality, took_s: heard.put_nowait((ms, quality, took_s))
+        a.link.probe()
+        async with asyncio.timeout(5):
+            wall_ms, quality, took_s = await heard.get()
+    assert (wall_ms, quality) == (1_800_000_123_456, "ntp")
+    assert took_s >= 0.0

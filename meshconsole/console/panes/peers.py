@@ -11,6 +11,7 @@ from meshconsole.console.words import (
     duration_in_words,
     short_key,
     size_in_words,
+    skew_in_words,
     uplink_in_words,
 )
 from meshconsole.core.status import PeerStatus
@@ -152,6 +153,12 @@ def _group(peer: PeerStatus) -> Span:
     return (peer.links[0].group if peer.links else "", "dim")
 
 
+def _clock(peer: PeerStatus) -> str:
+    if peer.clock_offset_s is None:
+        return "unknown"
+    return f"{skew_in_words(peer) or f'{peer.clock_offset_s:+.1f} s from this one'} ({peer.clock})"
+
+
 def behind_in_words(peer: PeerStatus) -> str:
     """What the peer holds and this node lacks."""
     if peer.lag_events is None:
@@ -172,6 +179,7 @@ def in_full(peer: PeerStatus, now: float) -> list[tuple[str, str]]:
         ("heard", ago_in_words(peer.last_heard, now)),
         ("carries", {"full": "everything"}.get(peer.carries, peer.carries)),
         ("behind", behind_in_words(peer)),
+        ("clock", _clock(peer)),
         ("wrong", peer.last_error or "nothing"),
         (
             "next try",

@@ -59,15 +59,17 @@ class Heartbeat:
         self.newest_heard = max(self.newest_heard, number)
         self._confirm(heard)
 
-    def pong_received(self, number: int, now: float) -> None:
+    def pong_received(self, number: int, now: float) -> float | None:
+        """How long that ping and its answer were under way; None for an answer to nothing."""
         self.heard(now)
         sent = self._sent.get(number)
         if sent is None:
-            return
+            return None
         sample = max(0.0, now - sent)
         # Smoothed as TCP does (RFC 6298 §2): one slow answer must not look like a slow link.
         self.rtt_s = sample if self.rtt_s is None else 0.875 * self.rtt_s + 0.125 * sample
         self._confirm(number)
+        return sample
 
     def hears_us(self, now: float) -> bool | None:
         """None until the other has spoken of our pings for the first time or had time to."""

@@ -90,6 +90,10 @@ class Link:
         """Called with the head of the peer's log."""
         self.on_lost: Callable[[bytes], None] = lambda _link_id: None
         """Called with the id of another link that the peer has lost."""
+        self.tell_clock: Callable[[], tuple[int, str]] = lambda: (0, "")
+        """This machine's clock in milliseconds and what it is worth, told with every pong."""
+        self.on_clock: Callable[[int, str, float], None] = lambda _ms, _quality, _took_s: None
+        """Called with the peer's, and how long question and answer were under way."""
         self._secure = SecurePipe(pipe, session, meter)
         self._session = session
         self._now = now
@@ -279,9 +283,11 @@ class Link:
             case Ping(number, heard, head):
                 self._heart.ping_received(number, heard, self._now())
                 self.on_head(head)
-                self.post(Channel.CONTROL, Precedence.FLASH, encode(Pong(number)))
-            case Pong(number):
-                self._heart.pong_received(number, self._now())
+                self.post(Channel.CONTROL, Precedence.FLASH, encode(Pong(number, *self.tell_clock())))
+            case Pong(number, wall_ms, clock):
+                took_s = self._heart.pong_received(number, self._now())
+                if took_s is not None and wall_ms:
+                    self.on_clock(wall_ms, clock, took_s)
             case Bye(reason):
                 self._finish(Closed(True, safe(reason, 200)))
             case Lost(link_id):

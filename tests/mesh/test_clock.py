@@ -1,0 +1,154 @@
+"""Clocks that are wrong in every way, simulated: what is believed, what is corrected, and how far it goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from meshconsole.mesh.clock import ENOUGH_PEERS, FRESH_S, MAX_AHEAD_S, TeamClock
+
+if TYPE_CHECKING:
+    from meshconsole.core.status import ClockQuality
+
+TRUE = 1_800_000_000.0
+YEAR = 365 * 86_400.0
+
+
+@dataclass
+class World:
+    """True time goes on for all; each machine's clock is off by something of its own."""
+
+    elapsed: float = 0.0
+    machines: dict[str, Machine] = field(default_factory=dict)
+
+    def add(self, name: str, off_s: float = 0.0, quality: ClockQuality = "device") -> Machine:
+        machine = self.machines[name] = Machine(self, off_s, quality)
+        return machine
+
+    def talk(self) -> None:
+        """Everybody hears everybody's own clock, over links."""
+        for name, one in self.machines.items():
+            for other in self.machines.values():
+                if other is not one:
+                    other.clock.heard(name, one.clock.wall() - other.clock.wall(), one.clock.quality)
+
+    def now(self) -> float:
+        return TRUE + self.elapsed
+
+
+class Machine:
+    def __init__(self, world: World, off_s: float, quality: ClockQuality) -> None:
+        self.clock = TeamClock(lambda: world.now() + off_s, lambda: quality, lambda: 50.0 + world.elapsed)
+        self._world = world
+
+    @property
+    def error_s(self) -> float:
+        return self.clock.time() - self._world.now()
+
+
+def test_one_wrong_clock_of_five_is_corrected_and_moves_nobody() -> None:
+    for off in (-3 * 3600.0, YEAR, -YEAR):
+        world = World()
+        good = [world.add(f"good{n}", n * 0.3) for n in range(4)]
+        bad = world.add("bad", off)
+        world.talk()
+        world.talk()
+        assert abs(bad.error_s) < 2.0
+        assert bad.clock.effective == "net"
+        assert "wrong by" in bad.clock.complaint
+        for machine in good:
+            assert machine.clock.correction_s == 0.0
+            assert machine.clock.complaint == ""
+
+
+def test_a_machine_that_thinks_it_is_1970_believes_any_peer_and_is_believed_by_none() -> None:
+    world = World()
+    pi = world.add("pi", -TRUE)
+    assert pi.clock.quality == "none"
+    assert "never set" in pi.clock.complaint
+    peer = world.add("peer")
+    world.talk()
+    assert abs(pi.error_s) < 1.0
+    assert peer.clock.correction_s == 0.0
+    many = [world.add(f"pi{n}", -TRUE) for n in range(5)]
+    world.talk()
+    assert peer.clock.correction_s == 0.0
+    assert all(abs(machine.error_s) < 1.0 for machine in many)
+
+
+@pytest.mark.parametrize("quality", ["ntp", "gps"])
+def test_a_clock_that_follows_a_server_is_not_overruled_by_many(quality: ClockQuality) -> None:
+    world = World()
+    sure = world.add("sure", 0.0, quality)
+    for number in range(7):
+        world.add(f"wrong{number}", YEAR)
+    world.talk()
+    assert sure.clock.correction_s == 0.0
+    assert "differs by 365 days" in sure.clock.complaint
+
+
+def test_too_few_peers_change_nothing_and_neither_do_small_differences() -> None:
+    world = World()
+    one = world.add("one")
+    for number in range(ENOUGH_PEERS - 1):
+        world.add(f"far{number}", YEAR)
+    world.talk()
+    assert one.clock.correction_s == 0.0
+    near = World()
+    other = near.add("other")
+    for number in range(5):
+        near.add(f"near{number}", 20.0)
+    near.talk()
+    assert other.clock.correction_s == 0.0
+
+
+def test_what_was_corrected_is_told_to_nobody() -> None:
+    world = World()
+    for number in range(3):
+        world.add(f"good{number}")
+    bad = world.add("bad", YEAR)
+    world.talk()
+    assert bad.clock.wall() - world.now() == YEAR, "peers are told this, and see that it is wrong"
+    known = world.machines["good0"].clock.known_of("bad")
+    assert known is not None
+    assert known.offset_s == YEAR
+
+
+def test_what_was_heard_long_ago_does_not_count() -> None:
+    world = World()
+    pi = world.add("pi", -TRUE)
+    world.add("peer")
+    world.talk()
+    world.elapsed += FRESH_S
+    assert pi.clock.correction_s == 0.0
+    assert pi.clock.known_of("peer") is None
+
+
+def test_an_answer_is_dated_after_what_it_answers() -> None:
+    world = World()
+    slow = world.add("slow", -60.0)
+    question = int(world.now())
+    slow.clock.saw(question)
+    first = slow.clock.stamp()
+    assert first >= question
+    assert slow.clock.stamp() >= first
+
+
+def test_a_date_far_ahead_is_not_followed() -> None:
+    world = World()
+    machine = world.add("one")
+    machine.clock.saw(int(world.now() + YEAR))
+    assert machine.clock.stamp() <= world.now() + 1
+    machine.clock.saw(int(world.now()) + MAX_AHEAD_S)
+    assert machine.clock.stamp() <= world.now() + MAX_AHEAD_S
+
+
+def test_a_clock_that_is_set_back_does_not_date_notes_far_ahead() -> None:
+    world = World()
+    off = [600.0]
+    clock = TeamClock(lambda: world.now() + off[0], lambda: "device", lambda: world.elapsed)
+    clock.stamp()
+    off[0] = 0.0
+    assert clock.stamp() <= world.now() + MAX_AHEAD_S
