@@ -63,6 +63,7 @@ COMMANDS = {
     "limits": Command("reading", "what is used and what is allowed"),
     "audit": Command("audit", "what was done to this node: show, verify, export, merge"),
     "blobs": Command("blobs", "the team's files: list, add, get, keep; fetches in the background; scrub"),
+    "bundle": Command("bundle", "events and files for a courier: have, pack, take, receipt"),
     "send": Command("notes", "send a note to the team, or a message to one device of it"),
     "receipts": Command("receipts", "who has the notes sent from here; tell an author that a note was read"),
     "import": Command("notes", "take over events from a JSONL file"),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from meshconsole.control.wire import Cid, Message
+from typing import Annotated
+
+from msgspec import Meta
+
+from meshconsole.control.wire import AbsolutePath, Cid, Message
 from meshconsole.core.status import JobView  # noqa: TC001 - msgspec reads the annotations
 
 
@@ -38,4 +42,28 @@ class JobsData(Message, frozen=True):
     jobs: tuple[JobView, ...]
 
 
-FileCommand = ScrubBlobs | FetchBlob | PauseFetch | CancelFetch | ListJobs
+class WriteHave(Message, frozen=True):
+    """Writes what this site has, so that another one packs what it lacks. Answered with `CountsData`."""
+
+    path: AbsolutePath
+
+
+class PackBundle(Message, frozen=True):
+    """Packs events and files into a folder, without what `have` lists, in parts of `split_bytes` (0: one
+    part). Goes on behind the whole parts that are there. Answered with `CountsData`."""
+
+    folder: AbsolutePath
+    have: Annotated[str, Meta(max_length=4096)] = ""
+    split_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 0
+
+
+class TakeBundle(Message, frozen=True):
+    """Takes parts in, or all parts of a folder, and writes a receipt beside them. Answered with
+    `CountsData`."""
+
+    paths: Annotated[tuple[AbsolutePath, ...], Meta(min_length=1, max_length=1000)]
+
+
+FileCommand = (
+    WriteHave | PackBundle | TakeBundle | ScrubBlobs | FetchBlob | PauseFetch | CancelFetch | ListJobs
+)

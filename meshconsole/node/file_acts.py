@@ -60,6 +60,34 @@ class FileActs:
             case f.ScrubBlobs():
                 return await self._scrub(report)
             case _:
+                return await self._handle_bundles(command, report)
+
+    async def _handle_bundles(self, command: m.Command, report: Report) -> m.Reply | None:
+        from meshconsole.node.courier import Courier  # only here: bundles are rare
+
+        if self._node.content is None:
+            return None
+        courier = Courier(
+            me=self._node.identity,
+            team=lambda: self._node.membership.team,
+            relay=self._node.relay,
+            content=self._node.content,
+            state=self._node.state,
+        )
+        match command:
+            case f.WriteHave(path=path):
+                counts = await courier.write_have(Path(path), report)
+                return m.done(data=m.CountsData(counts))
+            case f.PackBundle(folder=folder, have=have, split_bytes=split_bytes):
+                counts = await courier.pack(Path(folder), Path(have) if have else None, split_bytes, report)
+                self._node.record("bundle-packed", **{name: str(count) for name, count in counts.items()})
+                return m.done(data=m.CountsData(counts))
+            case f.TakeBundle(paths=paths):
+                counts, receipt = await courier.take([Path(path) for path in paths], report)
+                self._node.record("bundle-taken", parts=str(counts.get("parts", 0)))
+                sentence = f"The courier's receipt is {receipt}." if receipt else ""
+                return m.done(sentence, m.CountsData(counts))
+            case _:
                 return None
 
     def _jobs(self) -> tuple[JobView, ...]:
