@@ -53,7 +53,7 @@ CONTROL_KINDS = frozenset({ROSTER_ENTRY, KEY_BUNDLE, EPOCH_GRANT, CHECKPOINT, PR
 TEAM_KINDS = CONTROL_KINDS | {TEAM_NOTE, FILE_MANIFEST, DIRECT_MESSAGE, SIGNAL, HOLDINGS, COURIER_RECEIPT}
 """Kinds that only enrolled nodes exchange."""
 
-CARRIED_KINDS = frozenset({TEAM_NOTE, FILE_MANIFEST, DIRECT_MESSAGE})
+CARRIED_KINDS = frozenset({TEAM_NOTE, FILE_MANIFEST, DIRECT_MESSAGE, SIGNAL})
 """Sealed: these may travel over plain Nostr relays between the team's devices."""
 
 _WORDS = {

@@ -1,4 +1,4 @@
-"""Members without a link of their own: signals to them and from them, over the links to others."""
+"""Members without a link: signals to and from them, over the links to others or over a plain relay."""
 
 from __future__ import annotations
 

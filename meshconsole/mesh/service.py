@@ -135,7 +135,7 @@ class Mesh:
             membership,
             relay,
             self._emcon,
-            has_path=lambda: bool(self._links.sessions),
+            has_path=lambda: bool(self._links.sessions) or self._uplinks.is_up,
             spawn=self._spawn,
             clock=clock,
         )
@@ -373,6 +373,7 @@ class Mesh:
             for session in sessions:
                 if stored.via != via_name(session.npub):
                     session.pass_on(row)
+            self._uplinks.stored(stored)
             signal = self._afar.heard(event) if event.kind == SIGNAL else None
             if signal is not None:
                 self._channels.signal(event.pubkey, signal)

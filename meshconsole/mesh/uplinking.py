@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from meshconsole.relay.relay import Relay, Stored
 
 
+_TALKING = ("comparing", "following", "level")
+
+
 def uplink_name(url: str) -> str:
     """How the relay knows over which uplink an event came."""
     return f"uplink {url}"
@@ -75,6 +78,11 @@ class Uplinking:
     def team_changed(self) -> None:
         for uplink, _ in self._running.values():
             uplink.team_changed()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether a relay is there that carries what is sent now."""
+        return any(uplink.status().state in _TALKING for uplink, _ in self._running.values())
 
     def status(self) -> tuple[UplinkStatus, ...]:
         return tuple(uplink.status() for uplink, _ in self._running.values())

@@ -14,6 +14,8 @@ from meshconsole.mesh.messages import Describe
 from meshconsole.mesh.signalling import open_signal, route, seal_signal
 from tests.mesh.devices import identity
 from tests.mesh.nodes import SmallRoster, TestNode
+from tests.relay.door import door
+from tests.relay.making import Members
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,3 +70,23 @@ async def test_two_without_a_link_get_a_data_channel_by_way_of_a_third(
         assert not alice.is_linked(bob, "websocket")
         sent = await alice.publish("directly")
         await bob.until_has(sent)
+
+
+async def test_two_who_share_nothing_but_a_plain_relay_get_a_data_channel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datachannels, "FAR_LOOK_S", 0.05)
+    monkeypatch.setattr(datachannels, "SETTLE_S", 0.1)
+    monkeypatch.setattr(datachannels, "_on_loopback", lambda _session: True)
+    roster = SmallRoster.of("alice", "bob")
+    async with (
+        TestNode("alice", roster, tmp_path, webrtc=True) as alice,
+        TestNode("bob", roster, tmp_path, webrtc=True) as bob,
+        door(Members({alice.npub, bob.npub})) as relay,
+    ):
+        relay.relay.house.is_device = lambda npubs: bool({alice.npub, bob.npub} & set(npubs))
+        for node in (alice, bob):
+            node.mesh.set_uplinks((f"ws://{relay.address}",))
+        await alice.until_linked(bob, "webrtc")
+        await bob.until_linked(alice, "webrtc")
+        assert relay.relay.store.count() == 0, "signals are not kept"
