@@ -13,7 +13,7 @@ COMPILE := .venv-lock/bin/uv --quiet pip compile --universal --generate-hashes -
 	--no-header --python-version 3.11 --override requirements/overrides.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench demo pictures reference soak lab fuzz lock lock-check wheels clean product dev
+.PHONY: help run test check bench demo pictures reference soak lab fuzz lock lock-check sbom wheels clean product dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ demo: dev ## two nodes on this machine found a team and exchange a note and a fi
 pictures: dev ## draw docs/pictures again
 	@exec $(BIN)/python scripts/pictures.py $(ARGS)
 
-reference: dev ## write docs/reference.md from the code
+reference: dev ## write docs/reference.md, the man page and completions from the code
 	@exec $(BIN)/python -m scripts.reference
 
 fuzz: ## a coverage-guided fuzzer on what clients may say to the relay (x86-64), until it is stopped
@@ -62,6 +62,11 @@ lock: ## resolve requirements/*.in again into hashed locks (UPGRADE=1 for newer 
 
 lock-check: dev ## ask the index whether every pin has wheels for x86-64 and ARM
 	@exec $(BIN)/python -m scripts.lock_check
+
+sbom: ## FILE=sbom.cdx.json: what the product is made of, from its lock (CycloneDX)
+	@$(SETUP) lock --venv .venv-lock
+	@.venv-lock/bin/cyclonedx-py requirements requirements/product.txt --pyproject pyproject.toml --of JSON \
+		--output-reproducible -o "$(or $(FILE),sbom.cdx.json)"
 
 wheels: product ## DIR=folder: collect what a set-up without network needs
 	@test -n "$(DIR)" || { echo "Say where: make wheels DIR=/media/stick"; exit 2; }

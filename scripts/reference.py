@@ -1,4 +1,5 @@
-"""Writes docs/reference.md from the code: every command with its options, every key of the configuration.
+"""Writes from the code: docs/reference.md (every command with its options, every key of the configuration),
+the man page, and the completions of bash and zsh.
 
 `make reference` writes it; a test compares it, so that the two cannot drift apart.
 """
@@ -12,14 +13,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
+import shtab
+
 from meshconsole.cli.main import COMMANDS, Parser
 from meshconsole.core import config as core
+from scripts.cli_tree import whole
+from scripts.manpage import EXITS, manpage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 PLACE = ROOT / "docs" / "reference.md"
+SHARE = ROOT / "deploy" / "share"
 HEAD = """\
 # Reference
 
@@ -176,24 +182,27 @@ def _environment() -> Iterator[str]:
     yield "## Exit codes\n"
     yield "| code | meaning |"
     yield "|---|---|"
-    for code, meaning in (
-        ("0", "done"),
-        ("1", "failed; the sentence says why"),
-        ("2", "wrong usage or configuration"),
-        ("3", "a node already runs in this home"),
-        ("4", "a passphrase is needed and none was given"),
-        ("5", "refused by a policy or limit"),
-        ("69", "not available now, for example because no node runs"),
-        ("70", "a bug of meshconsole; the sentence names the file with the details"),
-        ("76", "the other side broke the protocol"),
-        ("130", "interrupted"),
-        ("141", "the reader of the output has left"),
-    ):
+    for code, meaning in EXITS:
         yield f"| {code} | {meaning} |"
 
 
+# --- everything that is written from the code -------------------------------------------------------
+
+
+def written() -> dict[Path, str]:
+    """Each file's place and content."""
+    return {
+        PLACE: reference(),
+        SHARE / "man/man1/meshconsole.1": manpage(),
+        SHARE / "bash-completion/completions/meshconsole": shtab.complete(whole(), shell="bash"),
+        SHARE / "zsh/site-functions/_meshconsole": shtab.complete(whole(), shell="zsh"),
+    }
+
+
 def main() -> int:
-    PLACE.write_text(reference())
+    for place, content in written().items():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(content)
     return 0
 
 
