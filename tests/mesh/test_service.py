@@ -456,5 +456,46 @@ async def test_a_link_that_falls_silent_gives_way_before_it_ends(
         await bob.until(lambda: bob.mesh.status()[0].state in ("suspect", "down", "connecting"))
 
 
+async def test_a_stream_that_moves_between_kinds_of_links_brings_each_event_once(tmp_path: Path) -> None:
+    """Down to the data channel when the websocket goes, up again when it is back, over and over."""
+    roster = SmallRoster.of("alice", "bob")
+    async with TestNode("alice", roster, tmp_path) as alice, TestNode("bob", roster, tmp_path) as bob:
+        alice.dial(bob)
+        await alice.until_linked(bob)
+        await bob.until_linked(alice)
+        spare_a, spare_b = memory_pipes()
+        spare_a.path = spare_b.path = "webrtc"
+        carried = [
+            asyncio.create_task(node.mesh._carry_channel(other.npub, pipe, dialled))
+            for node, other, pipe, dialled in ((alice, bob, spare_a, True), (bob, alice, spare_b, False))
+        ]
+        await alice.until_linked(bob, "webrtc")
+        await bob.until_linked(alice, "webrtc")
+        sent = []
+        for turn in range(3):
+            for number in range(30):
+                sent.append(await alice.publish(f"{turn} {number}"))
+                sent.append(await bob.publish(f"{turn} {number} back"))
+                if number == 15:
+                    ends = bob if turn % 2 else alice
+                    (link,) = (
+                        link
+                        for session in ends.mesh._links.sessions.values()
+                        for link in session.links
+                        if link.pipe.path == "websocket" and link.closed is None
+                    )
+                    await link.pipe.close("cut off in mid-stream")
+            await alice.until_linked(bob)
+            await bob.until_linked(alice)
+        await alice.until_has(*sent)
+        await bob.until_has(*sent)
+        for node in (alice, bob):
+            ids = [stored.event.id for stored in node.stored]
+            assert len(ids) == len(set(ids)) == len(sent)
+            assert node.is_linked(bob if node is alice else alice, "webrtc"), "it was never down"
+        await spare_a.close("")
+        await asyncio.wait(carried)
+
+
 async def swallow(_message: bytes) -> None:
     return None
