@@ -24,6 +24,7 @@ LONGEST_WAIT_S = 30.0
 class Dialler:
     """`worked(npub, address)` is called for every address that led to a member.
 
+    `wants(npub)` says whether a link to that device is needed.
     Nothing is dialled while `may_dial` says no: a node without a team would take its team for strangers.
     """
 
@@ -33,6 +34,7 @@ class Dialler:
         links: Links,
         *,
         may_dial: Callable[[], bool],
+        wants: Callable[[str], bool],
         admit: Callable[[str, str], Verdict],
         worked: Callable[[str, str], None],
         now: Callable[[], float],
@@ -40,6 +42,7 @@ class Dialler:
         self._ladder = ladder
         self._links = links
         self._may_dial = may_dial
+        self._wants = wants
         self._admit = admit
         self._worked = worked
         self._now = now
@@ -54,6 +57,9 @@ class Dialler:
             self._woken.clear()
             due = self._ladder.due(self._now()) if self._may_dial() else []
             for candidate in due:
+                if candidate.npub and not self._wants(candidate.npub):
+                    self._ladder.postpone(candidate.address, self._now())
+                    continue
                 self._ladder.started(candidate.address, self._now())
                 self._links.nursery.spawn(f"dial {candidate.address}", self._dial(candidate.address))
             timer = self._ladder.next_timer()

@@ -37,6 +37,8 @@ UNPROVEN_S = 20.0
 """An address without a sign that it is of this team waits so long before it is tried."""
 MAX_CANDIDATES = 256
 MAX_DIALS = 4
+UNWANTED_S = 30.0
+AWAY_FAILURES = 2
 STABLE_S = 15.0
 """A link that lived shorter than this counts as a failure when it ends: two devices with one identity,
 or a rule of ours that is wrong, must not make links flap twice a second."""
@@ -136,6 +138,22 @@ class Ladder:
             unproven += not candidate.is_proven
             busy |= names
         return found
+
+    def postpone(self, address: str, now: float) -> None:
+        """There are links enough: it is looked at again in UNWANTED_S."""
+        self._candidates[address].next_try = now + self._jittered(UNWANTED_S)
+
+    def away(self) -> set[str]:
+        """Devices that failed to answer, wherever they were sought."""
+        failures: dict[str, int] = {}
+        for candidate in self._candidates.values():
+            known = failures.get(candidate.npub, candidate.failures)
+            failures[candidate.npub] = min(known, candidate.failures)
+        return {npub for npub, count in failures.items() if count >= AWAY_FAILURES}
+
+    def known_devices(self) -> set[str]:
+        """Those for whom any address is on record."""
+        return {candidate.npub for candidate in self._candidates.values()}
 
     def next_timer(self) -> float | None:
         waiting = [

@@ -179,11 +179,19 @@ class Mesh:
             on_linked=self._linked,
             on_unlinked=self._unlinked,
         )
-        self._tending = Tending(self._links, self._ladder, gossips=config.discovery.gossip, now=self._now)
+        self._tending = Tending(
+            identity.npub,
+            lambda: membership.team,
+            self._links,
+            self._ladder,
+            gossips=config.discovery.gossip,
+            now=self._now,
+        )
         self._dialler = Dialler(
             self._ladder,
             self._links,
             may_dial=lambda: membership.team is not None and self._emcon.may_dial,
+            wants=self._tending.wants,
             admit=admit,
             worked=self._rungs.worked,
             now=self._now,

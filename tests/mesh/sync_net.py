@@ -65,6 +65,7 @@ class Net:
         self._under_way: list[tuple[float, int, Wire, bytes]] = []
         self._numbers = count()
         self._arrival: dict[Wire, float] = {}
+        self._timers: dict[str, tuple[float, NetSide]] = {}
 
     def link(self, a: str, b: str) -> None:
         for me, other in ((a, b), (b, a)):
@@ -110,13 +111,14 @@ class Net:
                 return
 
     def _next_timer(self) -> tuple[float | None, NetSide | None]:
-        found: tuple[float | None, NetSide | None] = (None, None)
-        for node in self.nodes.values():
-            for side in node.sides.values():
-                at = side.sync.next_timer()
-                if at is not None and (found[0] is None or at < found[0]):
-                    found = at, side
-        return found
+        due = min(self._timers.values(), default=None, key=lambda timer: timer[0])
+        return (None, None) if due is None else due
+
+    def _set_timer(self, node: Node) -> None:
+        timers = [(at, side) for side in node.sides.values() if (at := side.sync.next_timer()) is not None]
+        self._timers.pop(node.name, None)
+        if timers:
+            self._timers[node.name] = min(timers, key=lambda timer: timer[0])
 
     def _turn(self, node: Node) -> None:
         """Everything that a node does at once: its asks are answered, its messages sent."""
@@ -130,6 +132,7 @@ class Net:
                 node.told(node.news.popleft(), self.now)
                 busy = True
             if not busy:
+                self._set_timer(node)
                 return
 
     def _send(self, sender: str, receiver: str, side: Side) -> None:
