@@ -36,7 +36,7 @@ class Rules:
     max_event_bytes: int | None = None
     min_replicas: int | None = None
     max_file_mb: int | None = None
-    two_admins: bool | None = None
+    two_admins: bool = False
 
 
 def _joining_first(values: Iterable[History]) -> History:
