@@ -6,11 +6,16 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from scripts.postgres import MISSING, Cluster, programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# A limit on the time of one example is an assertion about the machine that runs it.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 """Nodes and commands that tests start have their byte code, as installed ones do: half a second each."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
-from hypothesis import settings
 
 from meshconsole.content.service import Content
 from meshconsole.core.errors import Refused
@@ -16,10 +15,6 @@ from meshconsole.core.errors import Refused
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
-
-# A limit on the time of one example is an assertion about the machine that runs it.
-settings.register_profile("content", deadline=None)
-settings.load_profile("content")
 
 H = TypeVar("H")
 
