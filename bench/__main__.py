@@ -11,7 +11,19 @@ from importlib import import_module
 
 from bench.figures import Figure, as_json
 
-GROUPS = ("commands", "memory", "console", "relay", "store", "postgres", "notes", "files", "trust", "mesh")
+GROUPS = (
+    "commands",
+    "memory",
+    "console",
+    "relay",
+    "store",
+    "postgres",
+    "notes",
+    "content",
+    "files",
+    "trust",
+    "mesh",
+)
 
 
 def main() -> int:
