@@ -217,9 +217,9 @@ async def _our_channel() -> float:
 
 async def _bare_channel() -> float:
     """Bytes a second through aiortc as it comes, sent as its documentation says: by the buffered amount."""
-    from meshconsole.mesh.links.webrtc import _stub_av
+    from meshconsole.mesh.links.aiortc_made_fit import stub_av
 
-    _stub_av()
+    stub_av()
     import aioice.ice
     from aiortc import RTCConfiguration, RTCPeerConnection
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from meshconsole.core.errors import Fatal, LocalError, RemoteError
-from meshconsole.mesh.links import webrtc
+from meshconsole.mesh.links import aiortc_made_fit, webrtc
+from meshconsole.mesh.links.aiortc_made_fit import CWND_BYTES, PARTIAL_BYTES, load_aiortc, use_loopback
 from meshconsole.mesh.links.frames import PIPE_MESSAGE
 from meshconsole.mesh.links.pipe import PipeClosed
 from meshconsole.mesh.links.webrtc import DataChannelAnswer, DataChannelOffer, DataChannelPipe
@@ -39,21 +40,42 @@ class TestContract:
     """What the adapter changes inside aiortc 1.16 and aioice 0.13 is there, and is changed."""
 
     def test_the_constants(self) -> None:
-        webrtc._load()
+        load_aiortc()
         import aioice.ice
         import aiortc.rtcsctptransport as sctp
 
         assert (aioice.ice.CONSENT_INTERVAL, aioice.ice.CONSENT_FAILURES) == (1, 3)
         assert (sctp.SCTP_RTO_INITIAL, sctp.SCTP_RTO_MIN) == (1.0, 0.2)
 
+    async def test_a_consent_check_has_more_than_one_try(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        load_aiortc()
+        import aioice.ice
+        import aioice.stun
+
+        tries: list[object] = []
+
+        class Recorded:
+            def __init__(self, *_arguments: object, retransmissions: object, **_named: object) -> None:
+                tries.append(retransmissions)
+
+            async def run(self) -> None:
+                return
+
+        monkeypatch.setattr(aioice.stun, "Transaction", Recorded)
+        protocol = aioice.ice.StunProtocol(aioice.ice.Connection(ice_controlling=True))
+        message = aioice.stun.Message(aioice.stun.Method.BINDING, aioice.stun.Class.REQUEST)
+        await protocol.request(message, ("192.0.2.1", 1), retransmissions=0)
+        await protocol.request(message, ("192.0.2.1", 1))
+        assert tries == [aiortc_made_fit.CONSENT_TRIES - 1, None]
+
     async def test_candidates_are_gathered_for_so_long_at_most(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        webrtc._load()
+        load_aiortc()
         import aioice.ice
 
         async def never(*_arguments: object, **_named: object) -> None:
             await asyncio.Event().wait()
 
-        monkeypatch.setattr(webrtc, "GATHER_S", 0.05)
+        monkeypatch.setattr(aiortc_made_fit, "GATHER_S", 0.05)
         monkeypatch.setattr(aioice.ice, "server_reflexive_candidate", never)
         connection = aioice.ice.Connection(ice_controlling=True, stun_server=("192.0.2.1", 3478))
         found = await connection.get_component_candidates(1, ["127.0.0.1"])
@@ -61,7 +83,7 @@ class TestContract:
         await connection.close()
 
     def test_the_transport_that_connections_use(self) -> None:
-        webrtc._load()
+        load_aiortc()
         import aiortc.rtcpeerconnection
         import aiortc.rtcsctptransport
 
@@ -71,7 +93,7 @@ class TestContract:
         assert used.__name__ == "GuardedSctp"
 
     def test_pyav_is_a_stub_that_cannot_be_used(self) -> None:
-        webrtc._load()
+        load_aiortc()
         av = sys.modules["av"]
         assert getattr(av, "__file__", None) is None
         with pytest.raises(LocalError, match="Media is not part"):
@@ -82,19 +104,19 @@ class TestContract:
         few.get_host_addresses = lambda use_ipv4, use_ipv6: []  # type: ignore[attr-defined]
         many = ModuleType("many")
         many.get_host_addresses = lambda use_ipv4, use_ipv6: ["10.0.0.1"]  # type: ignore[attr-defined]
-        assert webrtc._with_loopback(few)(True, True) == ["127.0.0.1"]
-        assert webrtc._with_loopback(few)(False, True) == []
-        assert webrtc._with_loopback(many)(True, True) == ["10.0.0.1"]
-        token = webrtc._use_loopback.set(True)
-        assert webrtc._with_loopback(many)(True, True) == ["10.0.0.1", "127.0.0.1"]
-        webrtc._use_loopback.reset(token)
+        assert aiortc_made_fit._with_loopback(few)(True, True) == ["127.0.0.1"]
+        assert aiortc_made_fit._with_loopback(few)(False, True) == []
+        assert aiortc_made_fit._with_loopback(many)(True, True) == ["10.0.0.1"]
+        token = use_loopback.set(True)
+        assert aiortc_made_fit._with_loopback(many)(True, True) == ["10.0.0.1", "127.0.0.1"]
+        use_loopback.reset(token)
 
     def test_a_part_that_is_gone_is_a_clear_error(self) -> None:
         with pytest.raises(Fatal, match=r"no aioice\.ice\.CONSENT_INTERVAL") as caught:
-            webrtc._set(ModuleType("aioice.ice"), "CONSENT_INTERVAL", 1)
+            aiortc_made_fit._set(ModuleType("aioice.ice"), "CONSENT_INTERVAL", 1)
         assert "aiortc 1.16" in caught.value.hint
         with pytest.raises(Fatal, match="_receive_sack_chunk"):
-            webrtc._guarded_sctp(SimpleNamespace(RTCSctpTransport=object))  # type: ignore[arg-type]
+            aiortc_made_fit._guarded_sctp(SimpleNamespace(RTCSctpTransport=object))  # type: ignore[arg-type]
 
     def test_the_mesh_does_not_import_it_before_it_is_needed(self) -> None:
         code = (
@@ -133,7 +155,7 @@ class TestPairs:
         for _ in range(count):
             await b.receive()
         await producer
-        assert a._connection.sctp._cwnd <= webrtc.CWND_BYTES  # type: ignore[union-attr]
+        assert a._connection.sctp._cwnd <= CWND_BYTES  # type: ignore[union-attr]
         await close(a, b)
 
     async def test_the_end_is_noticed_by_the_other_side(self) -> None:
@@ -178,11 +200,11 @@ class TestPairs:
             async with asyncio.timeout(20):
                 await b.receive()
         held: Any = b._connection.sctp
-        assert 1024 * 1024 - held._advertised_rwnd < webrtc.PARTIAL_BYTES + PIPE_MESSAGE
+        assert 1024 * 1024 - held._advertised_rwnd < PARTIAL_BYTES + PIPE_MESSAGE
         await close(a, b)
 
     async def test_nobody_outside_is_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        webrtc._load()
+        load_aiortc()
         import aiortc.rtcicetransport
 
         def forbidden(_cls: object) -> None:
