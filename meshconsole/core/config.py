@@ -88,6 +88,16 @@ class RelaySection(Section, frozen=True):
     urls: tuple[str, ...] = ()
     """Other URLs of this relay, such as the team's own name for it: `wss://relay.example`. Logins and
     requests to vanish (NIP-62) may name them."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks of proxies in front of this relay, such as `127.0.0.1` and `10.0.0.0/8`: the
+    client is then whom they name in X-Forwarded-For. From others the header is not looked at."""
+    tls_listen: str = ""
+    """HOST:PORT where plain clients reach the relay by wss://, beside node.listen; empty: nowhere."""
+    tls_certificate: str = ""
+    """A file in PEM, the chain included; empty: one that this node makes itself, of which clients must be
+    told."""
+    tls_key: str = ""
+    """The file with its key, in PEM and without a passphrase."""
     tell_members: bool = True
     """Whoever may read here with a Nostr client sees who belongs to the team (NIP-43). Strangers who ask
     what this relay is see a key that it has for this alone. Only while privacy.share_with_team_only is on."""
@@ -320,6 +330,7 @@ RELOADABLE = frozenset(
         "relay.search",
         "relay.urls",
         "relay.tell_members",
+        "relay.trusted_proxies",
         "relay.max_sync_events",
         "relay.key_events_per_minute",
         "relay.kind_events_per_minute",
@@ -495,6 +506,9 @@ def _typed(source: str, section: str, key: str, value: object, problems: list[Pr
     if name == "mesh.uplinks" and (reason := _problem_with_uplinks(typed)):
         problems.append(Problem(source, name, reason))
         return None
+    if name == "relay.trusted_proxies" and (reason := _problem_with_networks(typed)):
+        problems.append(Problem(source, name, reason))
+        return None
     if name == "nat.turn_servers" and f":{store_url.STARS}@" in str(typed):
         reason = "holds stars where a password was; write the password anew"
         problems.append(Problem(source, name, reason))
@@ -507,6 +521,18 @@ def _problem_with_uplinks(urls: object) -> str:
     for url in urls if isinstance(urls, tuple) else ():
         if not re.fullmatch(r"wss?://[^/?#@\s]+(/\S*)?", url):
             return f"{url!r} is no relay: write wss://HOST or ws://HOST, without a password"
+    return ""
+
+
+def _problem_with_networks(texts: object) -> str:
+    """ "" if there is none."""
+    from ipaddress import ip_network
+
+    for text in texts if isinstance(texts, tuple) else ():
+        try:
+            ip_network(text, strict=False)
+        except ValueError:
+            return f"{text!r} is neither an address nor a network such as 10.0.0.0/8"
     return ""
 
 

@@ -56,6 +56,15 @@ class Home:
         return self.shared_socket or self.path / "control.sock"
 
     @property
+    def tls_certificate(self) -> Path:
+        """Made by the node itself, for plain clients by wss://; its key is beside it."""
+        return self.path / "tls.pem"
+
+    @property
+    def tls_key(self) -> Path:
+        return self.path / "tls.key"
+
+    @property
     def lock(self) -> Path:
         return self.path / "node.lock"
 

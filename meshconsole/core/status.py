@@ -313,6 +313,8 @@ class NodeStatus(Frozen, frozen=True):
     health: tuple[HealthItem, ...] = ()
     sent: tuple[SentStatus, ...] = ()
     """The newest notes of this device, newest first, and who has them."""
+    wss: tuple[str, ...] = ()
+    """Where plain clients reach the relay by TLS."""
     has_passphrase: bool = False
     """It was opened with one, so that a console can lock itself behind it."""
 

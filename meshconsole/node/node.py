@@ -57,6 +57,7 @@ from meshconsole.node.state import Cursors, KnownAddresses, NodeState
 from meshconsole.node.supervisor import Supervisor
 from meshconsole.node.teamwork import Teamwork
 from meshconsole.node.vouching import Vouching
+from meshconsole.node.web_tls import web_certificate
 from meshconsole.relay.eviction import eviction_classes
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.relay import Relay
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from meshconsole.core.status import NodeStatus, Severity
     from meshconsole.core.verdict import Verdict
     from meshconsole.crypto.keystore import Secrets
+    from meshconsole.crypto.web_certificate import WebCertificate
     from meshconsole.mesh.service import Mesh
     from meshconsole.node.audit import AuditRecord, Places
     from meshconsole.node.files import TeamFiles
@@ -161,6 +163,7 @@ class Node:
         self.replicating: Replicating | None = None
         self.mesh: Mesh | None = None
         self.server: RelayServer | None = None
+        self.certificate: WebCertificate | None = None
         self.control = control
         self.supervisor: Supervisor | None = None
         self.has_passphrase = unlocked.by_passphrase
@@ -283,6 +286,8 @@ class Node:
             admit=self.governor.admit,
         )
         host, port = split_listen(self.config.node.listen)
+        relay = self.config.relay
+        self.certificate = web_certificate(self.home, relay, self._host_names())
         self.server = RelayServer(
             self.relay,
             host=host,
@@ -290,9 +295,10 @@ class Node:
             routes={"/mesh": self.mesh.accept_mesh, "/join": self.mesh.accept_join},
             admit=self._admit,
             meter=self.governor.bandwidth,
-            hosts=lambda: (*host_addresses(), gethostname(), f"{gethostname()}.local"),
+            hosts=self._host_names,
             manage=self.managing.answer,
             limits=self.config.limits,
+            tls=(*split_listen(relay.tls_listen), self.certificate.context) if self.certificate else None,
         )
         await self.server.start()
         stack.push_async_callback(self.server.stop)
@@ -306,6 +312,9 @@ class Node:
             stack.push_async_callback(metrics.stop)
         await self.mesh.start(int(self.addresses[0].rpartition(":")[2]))
         stack.push_async_callback(self.mesh.stop)
+
+    def _host_names(self) -> tuple[str, ...]:
+        return (*host_addresses(), gethostname(), f"{gethostname()}.local")
 
     # --- What commands and rooms ask of the node ---------------------------------------------------
 

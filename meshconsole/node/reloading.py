@@ -35,8 +35,12 @@ class Reloading:
         self._asked.set()
 
     async def reload(self) -> None:
-        """Raises ConfigError with every problem, and Fatal when the file cannot be read."""
-        self._node.adopt(await asyncio.to_thread(self.reread))
+        """The relay's certificate too, where it has one: it may have been renewed. Raises ConfigError with
+        every problem, and Fatal when a file cannot be read."""
+        config = await asyncio.to_thread(self.reread)
+        if self._node.certificate is not None:
+            await asyncio.to_thread(self._node.certificate.reload)
+        self._node.adopt(config)
 
     async def follow(self) -> None:
         while True:

@@ -35,6 +35,7 @@ def node_status(node: Node) -> NodeStatus:
         started=node.started,
         now=time.time(),
         listen=node.addresses,
+        wss=node.server.tls_addresses if node.server is not None else (),
         relay=relay,
         storage=node.governor.storage_status(),
         limits=node.governor.limits_status(relay.refusals),

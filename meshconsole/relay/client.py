@@ -14,7 +14,7 @@ way or does not take what it is sent, and pays for bandwidth in both directions.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from websockets.asyncio.server import ServerConnection
 from websockets.frames import CloseCode, Frame, Opcode
@@ -95,6 +95,8 @@ class ClientConnection(ServerConnection):
         super().__init__(*arguments, **named)  # type: ignore[arg-type]
         self._gate = gate
         self.place: Place | None = None
+        self.forwarded = ""
+        """Whose connection it is, where a trusted proxy passes it on."""
         self._turned_away = False
         self._deaf = False
         self._opening: Opening | None = opening
@@ -107,6 +109,10 @@ class ClientConnection(ServerConnection):
         self._rest = bytearray()
         self._hasty = False
         self._held = False
+
+    @property
+    def remote_address(self) -> Any:  # noqa: ANN401 - the library's
+        return (self.forwarded, 0) if self.forwarded else super().remote_address
 
     @property
     def is_hasty(self) -> bool:

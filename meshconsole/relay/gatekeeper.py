@@ -23,6 +23,7 @@ from meshconsole.relay.places import (
     TurnedAway,
 )
 from meshconsole.relay.policy import is_stranger
+from meshconsole.relay.proxies import is_trusted
 from meshconsole.relay.pulse import PING, Pulse
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from meshconsole.core.config import LimitsSection
     from meshconsole.relay.client import ClientConnection, ClientPort
+    from meshconsole.relay.proxies import Network
     from meshconsole.relay.relay import Relay
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,8 @@ class Gatekeeper:
         self.places = Places(limits)
         self._relay = relay
         self._limits = limits
+        self.trusted: tuple[Network, ...] = ()
+        """Proxies whose word counts."""
         self._admit = admit
         self._clock = clock
         self._connections: dict[Place, ClientConnection] = {}
@@ -75,7 +79,9 @@ class Gatekeeper:
 
     def knock(self, connection: ClientConnection, transport: asyncio.Transport) -> TurnedAway | None:
         peer = transport.get_extra_info("peername")
-        place = self.places.knock(str(peer[0]) if peer else "", self._clock())
+        address = str(peer[0]) if peer else ""
+        is_proxy = is_trusted(address, self.trusted)
+        place = self.places.knock(address, self._clock(), exempt=is_proxy)
         if isinstance(place, TurnedAway):
             self._relay.traffic.refuse(place.verdict)
             return place
@@ -84,6 +90,17 @@ class Gatekeeper:
         if (displaced := self.places.displaced()) is not None:
             self._dismiss(displaced, TOO_MANY_HANDSHAKES)
         return None
+
+    def passed_on(self, connection: ClientConnection, address: str) -> Verdict:
+        """A trusted proxy says whose connection it is: from now on it counts as that client's."""
+        if connection.place is None:
+            return ACCEPTED
+        turned_away = self.places.move(connection.place, address, self._clock())
+        if turned_away is not None:
+            self._relay.traffic.refuse(turned_away.verdict)
+            return turned_away.verdict
+        connection.forwarded = address
+        return ACCEPTED
 
     def left(self, connection: ClientConnection) -> None:
         if connection.place is not None:

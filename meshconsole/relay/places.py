@@ -85,19 +85,35 @@ class Places:
         """Networks that are remembered for any reason."""
         return len(self._networks.keys() | self._rates.keys())
 
-    def knock(self, address: str, now: float) -> Place | TurnedAway:
-        """A connection was accepted from `address`."""
-        network, exempt = network_of(address)
-        if not exempt:
+    def knock(self, address: str, now: float, *, exempt: bool = False) -> Place | TurnedAway:
+        """A connection was accepted from `address`. A proxy is exempt: everybody may stand behind it."""
+        network, is_this_machine = network_of(address)
+        counts = not (exempt or is_this_machine)
+        if counts:
             turned_away = self._too_many(network, now)
             if turned_away is not None:
                 return turned_away
-        place = Place(network, now, counts=not exempt)
-        held = self._networks.setdefault(network, _Network())
+        place = Place(network, now, counts=counts)
+        self._take_in(place)
+        return place
+
+    def move(self, place: Place, address: str, now: float) -> TurnedAway | None:
+        """The connection is really that of `address`. Where that network has too many it stays as it is."""
+        network, is_this_machine = network_of(address)
+        if not is_this_machine:
+            turned_away = self._too_many(network, now)
+            if turned_away is not None:
+                return turned_away
+        self.leave(place)
+        place.network, place.counts = network, not is_this_machine
+        self._take_in(place)
+        return None
+
+    def _take_in(self, place: Place) -> None:
+        held = self._networks.setdefault(place.network, _Network())
         held.places += place.counts
         held.handshakes[place] = None
         self._handshakes[place] = None
-        return place
 
     def displaced(self) -> Place | None:
         """The handshake that is to end because there are too many of them, after a knock."""

@@ -22,6 +22,7 @@ from websockets.http11 import Response
 from meshconsole import __version__
 from meshconsole.core.config import LimitsSection
 from meshconsole.core.errors import Fatal
+from meshconsole.core.verdict import ACCEPTED
 from meshconsole.relay import nip11
 from meshconsole.relay.client import LINGER_S, WRITE_BYTES, ClientConnection, ClientPort, Meter
 from meshconsole.relay.deflate import DEFLATE
@@ -29,10 +30,13 @@ from meshconsole.relay.gatekeeper import Gatekeeper
 from meshconsole.relay.muting import mute, unmute
 from meshconsole.relay.names import host_of, names_this_machine, path_of
 from meshconsole.relay.postdesk import Opening, PostDesk
+from meshconsole.relay.proxies import client_address, networks
 from meshconsole.relay.session import max_message_bytes
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+    from ssl import SSLContext
 
     from websockets.extensions import ServerExtensionFactory
     from websockets.http11 import Request
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
     from meshconsole.relay.relay import Relay
 
 
+TLS_HANDSHAKE_S = 10.0
 LOOP_TURNS = 5
 """As many as asyncio takes from an accepted socket to its connection."""
 
@@ -54,7 +59,8 @@ class RelayServer:
 
     `admit(kind, remote_ip)` is asked for each WebSocket; kind is "client" or the route's name.
     `hosts` are names and addresses of this relay that the machine itself does not know (tunnels,
-    forwarded ports); logins (NIP-42) may name them. `manage` answers POST (NIP-86). `clock` is monotonic.
+    forwarded ports); logins (NIP-42) may name them. `manage` answers POST (NIP-86). `tls` is a second
+    host and port, for wss://. `clock` is monotonic.
     """
 
     def __init__(
@@ -71,6 +77,7 @@ class RelayServer:
         hosts: Callable[[], Collection[str]] = tuple,
         manage: Callable[[HttpRequest, Callable[[str], bool]], Awaitable[Answer]] | None = None,
         limits: LimitsSection | None = None,
+        tls: tuple[str, int, SSLContext] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._relay = relay
@@ -87,17 +94,34 @@ class RelayServer:
         self._extensions: list[ServerExtensionFactory] = []
         """The library looks at it at each handshake."""
         self.apply(limits or LimitsSection())
-        self._server: Server | None = None
+        self._tls = tls
+        self._servers: list[Server] = []
         self.addresses: tuple[str, ...] = ()
         """ "host:port" of each listening socket."""
 
     async def start(self) -> None:
-        """Raises Fatal when the port cannot be taken."""
+        """Raises Fatal when a port cannot be taken."""
+        self._servers.append(await self._listen(self._host, self._port, None))
+        if self._tls is not None:
+            try:
+                self._servers.append(await self._listen(*self._tls))
+            except Fatal:
+                self._servers.pop().close()
+                raise
+        names = [socket.getsockname() for socket in self._servers[0].sockets]
+        self.addresses = tuple(_host_port(name[0], name[1]) for name in names)
+        self._relay.address = self.addresses[0] if self.addresses else ""
+        self._relay.ports = tuple(socket.getsockname()[1] for socket in self._sockets())
+        self.gate.start()
+
+    async def _listen(self, host: str, port: int, tls: SSLContext | None) -> Server:
         try:
-            self._server = await serve(
+            return await serve(
                 self._handle,
-                self._host or None,
-                self._port,
+                host or None,
+                port,
+                ssl=tls,
+                ssl_handshake_timeout=None if tls is None else TLS_HANDSHAKE_S,
                 process_request=self._before_upgrade,
                 create_connection=self._connection,  # type: ignore[arg-type] # a maker does as well
                 ping_interval=None,  # the gatekeeper does it, without a task for each
@@ -110,41 +134,50 @@ class RelayServer:
                 server_header=f"meshconsole/{__version__}",
             )
         except OSError as error:
-            raise _cannot_listen(self._host, self._port, error) from error
-        names = [socket.getsockname() for socket in self._server.sockets]
-        self.addresses = tuple(_host_port(name[0], name[1]) for name in names)
-        self._relay.address = self.addresses[0] if self.addresses else ""
-        self._relay.ports = tuple(name[1] for name in names)
-        self.gate.start()
+            raise _cannot_listen(host, port, error) from error
+
+    @property
+    def tls_addresses(self) -> tuple[str, ...]:
+        """ "host:port" of each socket for wss://."""
+        sockets = self._servers[1].sockets if len(self._servers) > 1 else ()
+        return tuple(_host_port(*socket.getsockname()[:2]) for socket in sockets)
+
+    def _sockets(self) -> list[socket.socket]:
+        return [listener for server in self._servers for listener in server.sockets]
+
+    def _connections(self) -> list[ServerConnection]:
+        return [connection for server in self._servers for connection in server.connections]
 
     def _connection(self, *arguments: object, **named: object) -> ClientConnection:
         return ClientConnection(*arguments, gate=self.gate, opening=Opening(self._desk), **named)
 
     async def stop(self) -> None:
-        if self._server is None:
+        if not self._servers:
             return
         # asyncio drops, and never closes, a connection that it accepted in the turn before Server.close().
         loop = asyncio.get_running_loop()
-        for listener in self._server.sockets:
+        for listener in self._sockets():
             loop.remove_reader(listener)
         await _turns()  # in which what was just accepted becomes a connection
-        self._server.close()
+        for server in self._servers:
+            server.close()
         await self.gate.stop()
         loop.call_later(LINGER_S, self.gate.hurry)
         await self._desk.stop()
-        await self._server.wait_closed()
+        for server in self._servers:
+            await server.wait_closed()
         await _turns()  # in which the loop closes the sockets that were let go
 
     def silence(self, *, on: bool) -> bool:
         """While it is on, other machines get no answer at all. False where the system cannot do that: then
         whoever knocks is sent away, which is an answer. Whoever is connected is let go."""
-        listeners = self._server.sockets if self._server is not None else ()
+        listeners = self._sockets()
         if not on:
             for listener in listeners:
                 unmute(listener)
             return True
         muted = [mute(listener) for listener in listeners]
-        for connection in self._server.connections if self._server is not None else ():
+        for connection in self._connections():
             is_client = isinstance(connection, ClientConnection) and connection.is_client
             if is_client and not _is_this_machine(remote_ip(connection)):
                 connection.transport.close()
@@ -153,6 +186,7 @@ class RelayServer:
     def apply(self, limits: LimitsSection) -> None:
         """New limits, for open connections too; whether messages are compressed, for the next ones."""
         self.gate.apply(limits)
+        self.gate.trusted = networks(self._relay.config.trusted_proxies)
         self._extensions[:] = [DEFLATE] if self._relay.config.compression == "on" else []
 
     def status(self, addresses: Sequence[str]) -> RelayStatus:
@@ -163,7 +197,7 @@ class RelayServer:
         """Addresses may have been blocked, keys have lost their rights: such clients are let go."""
         self.gate.expel_former()
         lists = self._relay.house.lists()
-        for connection in self._server.connections if self._server is not None else ():
+        for connection in self._connections():
             if isinstance(connection, ClientConnection) and connection.is_client:
                 verdict = lists.judge_ip(remote_ip(connection))
                 if not verdict.accepted:
@@ -172,9 +206,13 @@ class RelayServer:
     @property
     def connections(self) -> int:
         """Open WebSockets of every kind."""
-        return len(self._server.connections) if self._server is not None else 0
+        return sum(len(server.connections) for server in self._servers)
 
     def _before_upgrade(self, connection: ServerConnection, request: Request) -> Response | None:
+        passed = self._passed_on(connection, request)
+        if not passed.accepted:
+            body = f"{passed.sentence}\n".encode()
+            return _response(HTTPStatus.TOO_MANY_REQUESTS, "text/plain", body)
         path = _path(request.path)
         if path not in self._routes and not self._is_relay(path):
             return _response(HTTPStatus.NOT_FOUND, "text/plain", b"The relay is at the path / here.\n")
@@ -193,6 +231,15 @@ class RelayServer:
         if client is not None:
             client.is_client = True
         return None
+
+    def _passed_on(self, connection: ServerConnection, request: Request) -> Verdict:
+        """Whose it is, if a trusted proxy says so, and whether there is a place for it."""
+        forwarded = request.headers.get_all("X-Forwarded-For")
+        if not forwarded or not isinstance(connection, ClientConnection):
+            return ACCEPTED
+        peer = remote_ip(connection)
+        address = client_address(peer, forwarded, self.gate.trusted)
+        return ACCEPTED if address == peer else self.gate.passed_on(connection, address)
 
     def _plain_http(self, request: Request) -> Response:
         if nip11.wants_document(",".join(request.headers.get_all("Accept"))):
