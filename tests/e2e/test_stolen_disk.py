@@ -75,17 +75,19 @@ def taken(machine: Callable[..., Machine], tmp_path: Path) -> Iterator[tuple[Mac
     finally:
         os.chdir(before)
         resource.setrlimit(resource.RLIMIT_CORE, limits)
-    node.logs("serving on")
-    bravo.command("team", "join", alpha.json("team", "invite")["text"])
-    alpha.command("send", MARKERS["a note"])
-    file = tmp_path / MARKERS["a file's name"]
-    file.write_text(MARKERS["a file's content"] * 1000)
-    alpha.command("blobs", "add", str(file))
-    bravo.wait("the note", lambda _: MARKERS["a note"] in bravo.texts())
-    alpha.command("export", str(tmp_path / "exported.jsonl"))
-    yield alpha, node, disk
-    node.process.kill()
-    node.end()
+    try:
+        node.logs("serving on")
+        bravo.command("team", "join", alpha.json("team", "invite")["text"])
+        alpha.command("send", MARKERS["a note"])
+        file = tmp_path / MARKERS["a file's name"]
+        file.write_text(MARKERS["a file's content"] * 1000)
+        alpha.command("blobs", "add", str(file))
+        bravo.wait("the note", lambda _: MARKERS["a note"] in bravo.texts())
+        alpha.command("export", str(tmp_path / "exported.jsonl"))
+        yield alpha, node, disk
+    finally:
+        node.process.kill()
+        node.end()
 
 
 def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
