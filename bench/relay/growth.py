@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import ExitStack
 from copy import copy
 from typing import TYPE_CHECKING
@@ -48,7 +49,7 @@ def _asked(small: Server, large: Server, few: int, many: int, number: int) -> Me
     at_few, at_many = reference_of(few, (0,)), reference_of(many, (0,))
     mix = reading.ask(large.url, queries(at_many, MIX, MIX_REQUESTS, number), MIX_CONNECTIONS)
     metrics: Metrics = {f"REQ mix at {many:,}": mix.requests / mix.seconds}
-    wrong = len(mix.wrong)
+    wrong = list(mix.wrong)
     slower: Metrics = {}
     for name in classes(large):
         before = reading.ask(small.url, queries(at_few, (name,), CLASS_REQUESTS, number), 1)
@@ -56,12 +57,15 @@ def _asked(small: Server, large: Server, few: int, many: int, number: int) -> Me
         metrics[f"{name}, p50 at {many:,}"] = percentile(after.waits, 0.5) * 1000
         metrics[f"{name}, p99 at {many:,}"] = percentile(after.waits, 0.99) * 1000
         slower[f"{name}, grown"] = percentile(after.waits, 0.5) / percentile(before.waits, 0.5)
-        wrong += len(before.wrong) + len(after.wrong)
+        wrong += before.wrong + after.wrong
+    if wrong:
+        told = ", ".join(f"{name} {count}" for name, count in Counter(wrong).items())
+        print(f"    {large.name}: wrong answers: {told}", flush=True)
     return {
         **metrics,
         **slower,
         "slowest class, grown": max(slower.values()),
-        f"wrong answers at {many:,}": wrong,
+        f"wrong answers at {many:,}": len(wrong),
     }
 
 

@@ -152,8 +152,8 @@ class LimitsSection(Section, frozen=True):
     max_memory_mb: Natural = 0
     """Above it no more clients are let in; 0 is no limit."""
     performance_mode: PerformanceMode = "balanced"
-    """saver: everything else on this machine goes first. full: signatures are checked in processes of
-    their own, of 20 MB each."""
+    """saver: everything else on this machine goes first. balanced: a process of 20 MB checks signatures
+    while many events come. full: one for each core but one, always."""
     max_connections_per_ip: Natural = 16
     """Clients from one IPv4 address, or one IPv6 /64. The team's links and this machine itself are exempt."""
     new_connections_per_minute: Natural = 120

@@ -12,9 +12,7 @@ shadow the genuine event.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
 from collections import deque
 from dataclasses import dataclass
 from functools import partial
@@ -22,17 +20,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.event import decode_event, is_addressable, is_ephemeral, is_replaceable
 from meshconsole.core.kinds import DELETION, VANISH
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict, refuse
-from meshconsole.relay.checking import check
+from meshconsole.relay.checkers import Checkers, check_one
 from meshconsole.relay.event import MAX_EVENT_BYTES, ReadEvent, expiration
 from meshconsole.relay.policy import judge_event, vanishes_here
 from meshconsole.relay.store import Entry, Written
 from meshconsole.relay.threads import LoopThreads
-from meshconsole.relay.verifier import Question
-from meshconsole.relay.verifiers import Verifiers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -51,7 +46,6 @@ more. The store is not asked for duplicates then, since that could block; the wr
 
 CHUNK = 128
 CHUNK_BYTES = 1 << 20
-MAX_CHECKERS = 4
 MAX_COMMIT = 1024
 LOOK_FOR = 2048
 """So many offers are looked for in the store after the last one that it had already. Later only one
@@ -126,9 +120,7 @@ class Pipeline:
         self._idle.set()
         self._stopping = False
         self._loop = asyncio.get_running_loop()
-        cores = min(os.cpu_count() or 1, MAX_CHECKERS)
-        self._verifiers = Verifiers(cores) if mode == "full" else None
-        self._checkers = LoopThreads(cores if mode == "full" else max(1, cores - 1), "relay-verify")
+        self._checkers = Checkers(store, mode)
         self._writer = LoopThreads(1, "relay-write")
 
     def offer(self, offer: Offer) -> None:
@@ -154,10 +146,8 @@ class Pipeline:
         """Lets what was offered run to its end, then ends the threads."""
         self._stopping = True
         await self._idle.wait()
-        self._checkers.stop()
+        await self._checkers.stop()
         self._writer.stop()
-        if self._verifiers is not None:
-            await asyncio.to_thread(self._verifiers.stop)
 
     def _schedule(self) -> None:
         if not self._ticking:
@@ -171,16 +161,16 @@ class Pipeline:
         if not fresh:
             return
         if not self._batches and _is_little(fresh):
-            self._leave_check(_Batch(fresh, [_check_one(offer) for offer in fresh]))
+            self._leave_check(_Batch(fresh, [check_one(offer) for offer in fresh]))
             return
         for offers in _chunks(fresh):
             batch = _Batch(offers)
             self._batches.append(batch)
-            store = self._store if self._looks(len(offers)) else None
-            self._checkers.do(
-                partial(_check, store, self._verifiers, offers),
+            self._checkers.check(
+                offers,
                 partial(self._checked, batch),
                 partial(self._unchecked, batch),
+                looking=self._looks(len(offers)),
             )
 
     def _is_fresh(self, offer: Offer) -> bool:
@@ -329,37 +319,6 @@ class Pipeline:
 
 def _entry(read: ReadEvent, house: House) -> Entry:
     return Entry(read.event, read.raw, vanishes_here(read.event, house))
-
-
-def _check(
-    store: EventStore | None, verifiers: Verifiers | None, offers: Sequence[Offer]
-) -> list[ReadEvent | Verdict]:
-    """Runs in a thread. Without a store, duplicates are not looked for."""
-    known: set[str] = set()
-    if store is not None:
-        # If it cannot be read, the write that follows will say what is wrong with it.
-        with contextlib.suppress(MeshconsoleError):
-            known = store.known([offer.claimed for offer in offers if offer.claimed])
-    if verifiers is None:
-        return [DUPLICATE if offer.claimed in known else _check_one(offer) for offer in offers]
-    questions = [
-        Question(offer.data, offer.claimed, offer.max_bytes)
-        for offer in offers
-        if isinstance(offer.data, bytes) and offer.claimed not in known
-    ]
-    checked = iter(verifiers.check(questions) if questions else ())
-    return [
-        DUPLICATE
-        if offer.claimed in known
-        else next(checked)
-        if isinstance(offer.data, bytes)
-        else _check_one(offer)
-        for offer in offers
-    ]
-
-
-def _check_one(offer: Offer) -> ReadEvent | Verdict:
-    return check(offer.data, offer.claimed, offer.max_bytes)
 
 
 def _chunks(offers: Sequence[Offer]) -> Iterator[list[Offer]]:

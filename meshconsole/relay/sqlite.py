@@ -197,7 +197,8 @@ class SqliteEventStore:
         caught_up = self._catch_up(filters)
         with self._reading() as connection:
             selection = self._select(connection, filters, cap, caught_up=caught_up)
-            return answered(selection, partial(bodies, connection), size)
+            read = stretch if all(map(is_stretch, filters)) else bodies
+            return answered(selection, partial(read, connection), size)
 
     def answer_now(self, filters: Sequence[Filter], cap: int, size: int) -> Answer | None:
         if any(wanted.search for wanted in filters):

@@ -1,7 +1,8 @@
 """A process that checks events for its parent: `python -m meshconsole.relay.verifier SOCKET_FD`.
 
 Batches come over the socket pair that it was started with, answers go back on it; each is a length of
-four bytes and that many bytes of msgpack. It ends when the parent's end closes, by whatever way.
+four bytes and that many bytes of msgpack. An empty one comes first, when it is ready. It ends when the
+parent's end closes, by whatever way.
 """
 
 from __future__ import annotations
@@ -80,11 +81,12 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the parent ends this process, when its work is done
     with socket.socket(fileno=int(sys.argv[1])) as connection:
-        while True:
-            try:
+        try:
+            send(connection, b"")
+            while True:
                 send(connection, encode(answers(read_questions(receive(connection)))))
-            except (EOFError, ConnectionError):
-                return 0
+        except (EOFError, ConnectionError):
+            return 0
 
 
 if __name__ == "__main__":

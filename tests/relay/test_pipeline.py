@@ -13,12 +13,14 @@ import pytest
 
 from meshconsole.core.errors import Unavailable
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict
+from meshconsole.relay import checkers, checking
 from meshconsole.relay import pipeline as pipeline_module
 from meshconsole.relay.checking import FORGED
 from meshconsole.relay.event import claimed_id
 from meshconsole.relay.pipeline import BROKEN, STOPPING, Offer, Pipeline
 from meshconsole.relay.policy import Client, House
 from meshconsole.relay.store import FeedRow
+from meshconsole.relay.verify import has_valid_signature
 from tests.relay.making import NOW, Clock, Public, raw, signed
 from tests.relay.memory import MemoryEventStore, ids
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from meshconsole.core.config import PerformanceMode
     from meshconsole.core.event import Event
+    from meshconsole.relay.event import ReadEvent
     from meshconsole.relay.store import Entry, Written
 
 
@@ -157,13 +160,12 @@ async def test_processes_check_what_comes_from_others_and_this_node() -> None:
 
 async def test_large_events_are_not_checked_on_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[threading.Thread] = []
-    check = pipeline_module._check_one
 
-    def watched(offer: Offer) -> object:
+    def watched(read: ReadEvent) -> bool:
         threads.append(threading.current_thread())
-        return check(offer)
+        return has_valid_signature(read)
 
-    monkeypatch.setattr(pipeline_module, "_check_one", watched)
+    monkeypatch.setattr(checking, "has_valid_signature", watched)
     async with bench() as b:
         await b.offer(signed(content="small"))
         await b.offer(signed(content="x" * pipeline_module.INLINE_BYTES))
@@ -329,7 +331,7 @@ async def test_a_check_that_breaks_is_answered(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("bug")
 
-    monkeypatch.setattr(pipeline_module, "_check", broken)
+    monkeypatch.setattr(checkers, "_check", broken)
     async with bench() as b:
         assert await b.offer_all([signed(content=str(n)) for n in range(20)]) == [BROKEN] * 20
     assert "checking events failed" in caplog.text

@@ -16,7 +16,7 @@ from meshconsole.core.verdict import Verdict
 from meshconsole.relay.checking import FORGED, MISLEADING, check
 from meshconsole.relay.event import ReadEvent
 from meshconsole.relay.verifier import Question
-from meshconsole.relay.verifiers import Verifiers
+from meshconsole.relay.verifiers import MANY, REST_S, Verifiers
 from tests.relay.making import raw, signed
 
 if TYPE_CHECKING:
@@ -87,6 +87,34 @@ def test_without_processes_the_check_is_made_here(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(subprocess, "Popen", refuse_to_start)
     verifiers = Verifiers(1)
     assert [type(part) for part in verifiers.check(questions())[:2]] == [ReadEvent, Verdict]
+    verifiers.stop()
+
+
+def test_one_that_does_not_last_comes_with_much_and_goes_with_nothing() -> None:
+    verifiers = Verifiers(1, lasting=False)
+
+    def process() -> object:
+        found = verifiers._idle.get()
+        verifiers._idle.put(found)
+        return found
+
+    few, many = questions(), questions() * MANY
+    assert len(verifiers.check(few)) == len(few)
+    assert process() is None
+    found = verifiers.check(many)
+    assert [type(part) for part in found] == [type(part) for part in verifiers.check(many)]
+    started = verifiers._idle.get()
+    assert started is not None
+    poll = select.poll()
+    poll.register(started._connection, select.POLLIN)
+    assert started._has_begun or poll.poll(10_000), "it never got ready"
+    verifiers._idle.put(started)
+    assert len(verifiers.check(few)) == len(few)
+    assert started._has_begun, "whatever comes is given to it while it is there"
+    assert verifiers.rest(started.used_at + REST_S - 1)
+    assert process() is started
+    assert not verifiers.rest(started.used_at + REST_S)
+    assert process() is None
     verifiers.stop()
 
 
