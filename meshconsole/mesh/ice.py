@@ -86,13 +86,18 @@ class IceServers:
         """The network has changed."""
         self._soon.set()
 
+    async def ask(self) -> None:
+        """All of them, now; returns when each has answered or had the time to."""
+        if not self._may_ask():
+            return
+        async with asyncio.TaskGroup() as group:
+            for server in self.servers:
+                group.create_task(self._ask(server))
+
     async def run(self) -> None:
         while True:
             self._soon.clear()
-            if self.servers and self._may_ask():
-                async with asyncio.TaskGroup() as group:
-                    for server in self.servers:
-                        group.create_task(self._ask(server))
+            await self.ask()
             pause = ASK_S if all(server.is_alive for server in self.servers) else ASK_DEAD_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):

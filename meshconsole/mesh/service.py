@@ -236,6 +236,7 @@ class Mesh:
             self._rungs,
             self._nearby.hearing,
             self._emcon,
+            self._ice,
             membership,
             config,
             clock=clock,

@@ -49,6 +49,10 @@ MAX_TAGS = 20
 """Of an event that is kept as it is until somebody looks."""
 
 
+REMOVED = " (removed)"
+"""Behind the name of an author who does not belong any more."""
+
+
 class _Opened(NamedTuple):
     """What there is to see of an event. `final`: that is all, whatever this node may still learn."""
 
@@ -167,7 +171,7 @@ class RecentEvents:
         return msgspec.structs.replace(
             view,
             npub=npub,
-            author=f"{name} (removed)" if opened.removed else name,
+            author=name + REMOVED if opened.removed else name,
             created_at=view.created_at if plain is None else plain.created_at,
             words=view.words if plain is None else "plain message",
             text=opened.text,
@@ -175,8 +179,9 @@ class RecentEvents:
         )
 
     def reopen(self) -> list[EventView]:
-        """After the team has changed: what can be opened now and could not before."""
-        views: list[EventView] = []
+        """After the team has changed: what can be opened now and could not before, and what was opened
+        when its author still belonged."""
+        views = self._mark_removed()
         for waiting, ring in ((self._unopened, self._ours), (self._unopened_wraps, self._others)):
             for event_id, (order, event, view) in list(waiting.items()):
                 opened = self._open(event)
@@ -185,6 +190,18 @@ class RecentEvents:
                     view = self._shown(view, opened)
                     ring.replace(order, view)
                     views.append(view)
+        return views
+
+    def _mark_removed(self) -> list[EventView]:
+        team = self._team()
+        gone = {member.npub for member in team.members() if member.removed} if team is not None else set()
+        views = []
+        for ring in (self._ours, self._others):
+            for order, view in tuple(ring.rows) if gone else ():
+                if view.sealed and view.text and view.npub in gone and not view.author.endswith(REMOVED):
+                    marked = msgspec.structs.replace(view, author=view.author + REMOVED)
+                    ring.replace(order, marked)
+                    views.append(marked)
         return views
 
     def newest(self, limit: int, wanted: str = "") -> tuple[EventView, ...]:

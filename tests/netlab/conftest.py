@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+SMALL, LARGE = "abc", "abcde"
+
+
 @pytest.fixture(scope="session")
 def lab_works() -> None:
     reason = missing("nft")
@@ -40,7 +43,15 @@ def ledger() -> Iterator[Ledger]:
 def homes(lab_works: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Homes of one team, whose devices know each other but no address. To be copied."""
     folder = tmp_path_factory.mktemp("homes")
-    found_homes(folder, ("a", "b", "c", "d"))
+    found_homes(folder, SMALL)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def more_homes(lab_works: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Those of a larger team, which take longer."""
+    folder = tmp_path_factory.mktemp("homes")
+    found_homes(folder, LARGE)
     return folder
 
 
@@ -53,11 +64,12 @@ def strangers(lab_works: None, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture
-def team(lab: Lab, homes: Path, tmp_path: Path) -> Iterator[Callable[..., Team]]:
+def team(lab: Lab, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Team]]:
     """Makes nodes of the team in hosts of the lab that have the same names; killed after the test."""
     made: list[Team] = []
 
     def make(*names: str) -> Team:
+        homes: Path = request.getfixturevalue("homes" if set(names) <= set(SMALL) else "more_homes")
         made.append(Team(lab, homes, tmp_path, names))
         return made[-1]
 

@@ -16,13 +16,13 @@ FAULTS = {
         "nine rungs from good Wi-Fi to absurd on one side, 200 events of 400 B on each",
         "all, exactly once; p95 <= 2 s to the sixth rung, <= 8 s on the ninth",
     ),
-    "loss-20": Fault("20 % loss on every port, multicast 80 %", "linked within 5 s"),
-    "loss-40": Fault("40 % loss on every port, multicast 80 %", "linked within 15 s"),
+    "loss-20": Fault("20 % loss between any two, multicast 80 %", "seen within 5 s"),
+    "loss-40": Fault("40 % loss between any two, multicast 80 %", "seen within 15 s"),
     "flash-40": Fault("40 % loss each way: flash messages", ">= 99 % delivered, p95 <= 1.5 s"),
     "multicast": Fault("multicast filtered, no address known", "found within 10 s"),
     "partition": Fault(
         "partition 2|3, 1,000 events on each side, then healed",
-        "all equal within 5 s of healing, bytes <= 2x the difference",
+        "all equal within 5 s of healing, bytes received <= 2x what was missing",
     ),
     "one-way": Fault("one direction of a link cut", "shown as not hearing us within 15 s; never as well"),
     "gone": Fault("kill -9 of a peer", "suspect within 10 s, gone within 30 s on all others"),
@@ -37,7 +37,8 @@ FAULTS = {
     "suspend": Fault("a node is suspended for 30 s", "linked again within 5 s"),
     "line": Fault("a line a-b-c-d, each hears its neighbours only", "events and files from end to end"),
     "removed": Fault(
-        "a removed member goes on writing behind a partition", "quarantined by all after healing; no new key"
+        "a removed member goes on writing behind a partition",
+        "after healing all mark it as of a removed device; no new key reaches it",
     ),
     "slow": Fault("64 kbit/s and 700 ms", "links live; a note passes a file under way within 5 s"),
     "corrupt": Fault("one frame of twenty damaged above the MAC", "all events, exactly once, intact"),

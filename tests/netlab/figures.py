@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,8 +42,10 @@ class Ledger:
         if not self._figures:
             return
         path.parent.mkdir(exist_ok=True)
-        figures = {**load(path), **self._figures}
-        path.write_text(json.dumps(msgspec.to_builtins(figures), indent=1, sort_keys=True) + "\n")
+        with path.with_suffix(".lock").open("w") as lock:  # several runs may end at once
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            figures = {**load(path), **self._figures}
+            path.write_text(json.dumps(msgspec.to_builtins(figures), indent=1, sort_keys=True) + "\n")
 
 
 def load(path: Path = KEPT) -> Mapping[str, Figure]:

@@ -217,10 +217,13 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def remove_left_over() -> None:
-    """Namespaces of runs that were killed."""
+    """Namespaces of runs that were killed, and what still runs in them."""
     for line in run(["ip", "netns", "list"]).splitlines():
         name = line.split()[0] if line.strip() else ""
         prefix, _, rest = name.partition("-")
         owner = rest.partition("-")[0]
         if prefix == _PREFIX and owner.isdigit() and not Path("/proc", owner).exists():
-            run(["ip", "netns", "del", name])
+            with contextlib.suppress(LabError, ProcessLookupError):  # another run does the same
+                for pid in run(["ip", "netns", "pids", name]).split():
+                    os.kill(int(pid), signal.SIGKILL)
+                run(["ip", "netns", "del", name])

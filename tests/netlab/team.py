@@ -121,3 +121,16 @@ def peer(status: Status, name: str) -> dict[str, Any]:
 
 def has_link(status: Status, name: str) -> bool:
     return any(row["name"] == name and row["links"] for row in status["peers"])
+
+
+def is_linked(name: str) -> Callable[[Status], bool]:
+    """Whether the node has a link to the peer of that name."""
+    return lambda status: has_link(status, name)
+
+
+def is_up(name: str) -> Callable[[Status], bool]:
+    return lambda status: bool(peer(status, name)["state"] == "up")
+
+
+def is_cut_off(name: str) -> Callable[[Status], bool]:
+    return lambda status: not has_link(status, name)

@@ -146,9 +146,26 @@ def dead_turn(scene: Scene, team: Team) -> Named:
         gateway = f"192.168.{number}.1"
         lab.router(f"r{number}", wan=f"10.77.0.{number}/24", lan=f"{gateway}/24", inside=inside)
         lab.replug(name, inside, f"192.168.{number}.10/24", gateway)
-    team.start('nat.turn_servers=["turn:u:p@10.77.0.99:3478"]')
+    team.start("nat.turn_servers=turn:u:p@10.77.0.99:3478")
     for name in ("a", "b"):
         team.until(name, "c", lambda status: has_link(status, "c"))
+    return why(team, "a", "b")
+
+
+def radio_silence(scene: Scene, team: Team) -> Named:
+    """b says so before it falls silent."""
+    team.start()
+    team.until_linked()
+    team["b"].command("config", "set", "privacy.emcon=receive-only")
+    team.until("a", "the end of its link to b", lambda status: not has_link(status, "b"))
+    return why(team, "a", "b")
+
+
+def radio_silence_of_its_own(scene: Scene, team: Team) -> Named:
+    team.start()
+    team.until_linked()
+    team["a"].command("config", "set", "privacy.emcon=receive-only")
+    team.until("a", "the end of its links", lambda status: not has_link(status, "b"))
     return why(team, "a", "b")
 
 
@@ -161,6 +178,8 @@ SCENES: dict[str, Callable[[Scene, Team], Named]] = {
     "clock": clock,
     "port-blocked": port_blocked,
     "dead-turn": dead_turn,
+    "radio-silence": radio_silence,
+    "radio-silence, of its own": radio_silence_of_its_own,
 }
 
 

@@ -160,6 +160,18 @@ def test_a_message_to_one_device_says_who_from_and_to(team: Team) -> None:
         assert shown(RecentEvents(lambda: team, ME), event).author == "bravo (removed)"
 
 
+def test_what_was_opened_before_its_author_was_removed_is_marked_too(team: Team) -> None:
+    bravo = Identity(bytes([2]) * 32, MC1, default_provider())
+    team.admit(bravo.bundle_event(NOW), "bravo", "member", NOW)
+    recent = RecentEvents(lambda: team, ME)
+    assert shown(recent, seal_note(bravo, team.epochs_held()[0], "good so far", NOW)).author == "bravo"
+    assert recent.reopen() == []
+    team.remove(bravo.npub, NOW)
+    assert [view.author for view in recent.reopen()] == ["bravo (removed)"]
+    assert [view.author for view in recent.newest(5)] == ["bravo (removed)"]
+    assert recent.reopen() == []
+
+
 def test_messages_between_others_are_seen_and_do_not_wait_to_be_opened(team: Team) -> None:
     devices = [Identity(bytes([n]) * 32, MC1, default_provider()) for n in (2, 3)]
     events = team.control_events()

@@ -21,6 +21,7 @@ import contextvars
 import inspect
 import logging
 import sys
+import threading
 from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -41,12 +42,21 @@ CONSENT_FAILURES = 3
 CONSENT_TRIES = 3
 RTO_INITIAL_S = 1.0
 RTO_MIN_S = 0.2
+_loading = threading.Lock()
 use_loopback: contextvars.ContextVar[bool] = contextvars.ContextVar("use_loopback", default=False)
 
 
-@lru_cache(maxsize=1)
 def load_aiortc() -> ModuleType:
-    """Imports aiortc and changes what must be changed. Raises Fatal if a part is not as expected."""
+    """Imports aiortc and changes what must be changed. Raises Fatal if a part is not as expected.
+
+    May be called in threads: the first channels to two peers may be made at the same moment.
+    """
+    with _loading:
+        return _loaded()
+
+
+@lru_cache(maxsize=1)
+def _loaded() -> ModuleType:
     stub_av()
     import aioice.ice
     import aiortc

@@ -18,9 +18,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import ifaddr
+
 from meshconsole.mesh.discovery.advertisement import SERVICE
 from meshconsole.mesh.endpoints import split_address
-from meshconsole.mesh.reach import stun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 MDNS_GROUP, MDNS_PORT = "224.0.0.251", 5353
 ASK_EVERY_S = 0.4
 CONNECT_S = 3.0
-STUN_S = 0.7
-STUN_TRIES = 3
 MAX_ANSWERS = 256
 _PTR, _IN_UNICAST = 12, 0x8001
 _NO_WAY = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EACCES})
@@ -171,63 +170,16 @@ async def connect(address: str) -> Tcp:
     return "open"
 
 
-async def ask_stun(url: str) -> str | None:
-    """HOST:PORT at which the server sees this machine, None if it does not answer. `url` is one of
-    nat.stun_servers or nat.turn_servers; both kinds answer."""
-    host, port, by_tcp = stun_server(url)
-    try:
-        async with asyncio.timeout(STUN_S * STUN_TRIES):
-            return await (_stun_by_tcp(host, port) if by_tcp else _stun_by_udp(host, port))
-    except (OSError, TimeoutError):
-        return None
-
-
-def stun_server(url: str) -> tuple[str, int, bool]:
-    """Host, port and whether it is asked by TCP."""
-    where, _, query = url.partition(":")[2].rpartition("@")[2].partition("?")
-    host, colon, port = where.rpartition(":")
-    if not colon:
-        return where, 3478, "tcp" in query
-    return host.strip("[]"), int(port) if port.isdecimal() else 3478, "tcp" in query
-
-
-async def _stun_by_udp(host: str, port: int) -> str | None:
-    loop = asyncio.get_running_loop()
-    transaction = os.urandom(stun.ID_BYTES)
-    answered: asyncio.Future[str] = loop.create_future()
-
-    class Asker(asyncio.DatagramProtocol):
-        def datagram_received(self, data: bytes, addr: object) -> None:
-            seen = stun.answer(data, transaction)
-            if seen is not None and not answered.done():
-                answered.set_result(seen)
-
-        def error_received(self, exc: Exception) -> None:
-            """Nobody listens there now; it is asked again until the time is up."""
-
-    transport, _ = await loop.create_datagram_endpoint(Asker, remote_addr=(host, port))
-    try:
-        while True:
-            transport.sendto(stun.question(transaction))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STUN_S):
-                    return await asyncio.shield(answered)
-    finally:
-        transport.close()
-
-
-async def _stun_by_tcp(host: str, port: int) -> str | None:
-    transaction = os.urandom(stun.ID_BYTES)
-    reader, writer = await asyncio.open_connection(host, port)
-    try:
-        writer.write(stun.question(transaction))
-        header = await reader.readexactly(20)
-        body = await reader.readexactly(struct.unpack_from("!H", header, 2)[0])
-        return stun.answer(header + body, transaction)
-    except asyncio.IncompleteReadError:
-        return None
-    finally:
-        writer.close()
+def on_own_network(hosts: Iterable[str]) -> bool:
+    """Whether one of them is on a network that this machine has an address of. May take a millisecond."""
+    own = [
+        ipaddress.ip_network(f"{ip.ip}/{ip.network_prefix}", strict=False)
+        for adapter in ifaddr.get_adapters()
+        for ip in adapter.ips
+        if isinstance(ip.ip, str)
+    ]
+    there = [ipaddress.ip_address(host) for host in filter(_is_v4, hosts)]
+    return any(address in network for address in there for network in own)
 
 
 def _is_v4(host: str) -> bool:

@@ -49,6 +49,8 @@ class AddressSeen:
     tcp: Tcp
     welcome: Welcome = ""
     is_its_own: bool = True
+    on_own_network: bool = True
+    """Of this machine: what is said to all can get there."""
     answers_alone: bool = False
     """Something of meshconsole there answered a question by UDP that went to this address only."""
     answers_all: bool = False
@@ -228,7 +230,7 @@ def _dead_turn(seen: Seen) -> Diagnosis | None:
 
 
 def _multicast_filtered(seen: Seen) -> Diagnosis | None:
-    alone = [a for a in _own(seen) if a.answers_alone]
+    alone = [a for a in _own(seen) if a.answers_alone and a.on_own_network]
     if not alone or any(a.answers_all for a in _own(seen)):
         return None
     state = "is linked, but" if _is_linked(seen) else "is not found, because"

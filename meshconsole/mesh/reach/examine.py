@@ -7,8 +7,6 @@ import contextlib
 import ipaddress
 from typing import TYPE_CHECKING, Literal
 
-import ifaddr
-
 from meshconsole.core.errors import MeshconsoleError, RemoteError, Unavailable
 from meshconsole.core.text import safe
 from meshconsole.mesh.addresses import host_addresses
@@ -16,7 +14,7 @@ from meshconsole.mesh.emcon import SILENCE
 from meshconsole.mesh.endpoints import join_address, split_address, with_port
 from meshconsole.mesh.linking import OwnAddress
 from meshconsole.mesh.links.websocket import WebSocketPipe, dial
-from meshconsole.mesh.reach.asking import Answers, ask_by_mdns, ask_stun, connect
+from meshconsole.mesh.reach.asking import Answers, ask_by_mdns, connect, on_own_network
 from meshconsole.mesh.reach.diagnosis import AddressSeen, LinkSeen, Seen, Welcome
 
 if TYPE_CHECKING:
@@ -89,9 +87,9 @@ async def _member(reach: Reach, device: Device) -> Seen:
         beacons=reach.hearing.ways(device.npub, reach.now()),
         via=tuple(reach.name(npub) for npub in heard.path[1:-1]) if heard is not None else None,
         clock_offset_s=heard.clock_offset_s if heard is not None else None,
-        has_turn=turn.result() is not None,
-        turn_answers=bool(turn.result()),
-        same_network=await asyncio.to_thread(_on_own_network, _hosts(addresses)),
+        has_turn=bool(turn.result()),
+        turn_answers=any(turn.result()),
+        same_network=any(at.on_own_network for at in seen_addresses),
     )
 
 
@@ -163,12 +161,10 @@ async def _echo_around(reach: Reach, npub: str) -> Heard | None:
         return None
 
 
-async def _turn(reach: Reach) -> str | None:
-    """None if no server is configured, "" if it does not answer."""
-    nat = reach.config.nat
-    if not (nat.turn_servers and nat.relay_fallback):
-        return None
-    return await ask_stun(nat.turn_servers[0]) or ""
+async def _turn(reach: Reach) -> tuple[bool, ...]:
+    """Whether each of the TURN servers answers."""
+    await reach.ice.ask()
+    return tuple(server.is_alive for server in reach.ice.servers if server.kind == "turn")
 
 
 async def _try(
@@ -182,6 +178,7 @@ async def _try(
         tcp,
         welcome,
         is_its_own=is_its_own,
+        on_own_network=await asyncio.to_thread(on_own_network, [host]),
         answers_alone=host in answers.to_one,
         answers_all=host in answers.to_all,
     )
@@ -214,18 +211,6 @@ def _is_heard_by_kernel(link: Link) -> bool:
     """The other side sends again and again what it has no acknowledgement of: nothing new for us to read."""
     silent_s = link.pipe.kernel_silent_s if isinstance(link.pipe, WebSocketPipe) else None
     return silent_s is not None and silent_s < LISTEN_S
-
-
-def _on_own_network(hosts: Iterable[str]) -> bool:
-    """Whether one of them is on a network that this machine has an address of."""
-    own = [
-        ipaddress.ip_network(f"{ip.ip}/{ip.network_prefix}", strict=False)
-        for adapter in ifaddr.get_adapters()
-        for ip in adapter.ips
-        if isinstance(ip.ip, str)
-    ]
-    there = [ipaddress.ip_address(host) for host in hosts if _is_address(f"{host}:1")]
-    return any(address in network for address in there for network in own)
 
 
 def _hosts(addresses: Iterable[str]) -> list[str]:

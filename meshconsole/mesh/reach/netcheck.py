@@ -18,11 +18,12 @@ from meshconsole.core.errors import Unavailable
 from meshconsole.core.reachability import OLDEST_CREDIBLE_TIME, Finding
 from meshconsole.core.text import safe
 from meshconsole.mesh.addresses import host_addresses
-from meshconsole.mesh.reach.asking import ask_by_mdns, ask_stun, connect
+from meshconsole.mesh.reach.asking import ask_by_mdns, connect, on_own_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from meshconsole.mesh.ice import Server
     from meshconsole.mesh.reach.reach import Reach
 
 LISTEN_S = 1.5
@@ -123,6 +124,7 @@ async def _neighbours(reach: Reach) -> list[Finding]:
         for link in session.links
         if link.pipe.path == "websocket"
     }
+    linked = {host for host in linked if on_own_network([host])}
     answers = await ask_by_mdns(own, linked, LISTEN_S)
     others = [host for host in answers.to_all if host not in own]
     deaf = sorted(host for host in answers.to_one if host not in answers.to_all and host not in own)
@@ -153,27 +155,21 @@ async def _own_port(reach: Reach) -> list[Finding]:
 
 
 async def _servers(reach: Reach) -> list[Finding]:
-    nat = reach.config.nat
-    urls = [*nat.stun_servers, *(nat.turn_servers if nat.relay_fallback else ())]
-    if not urls:
+    await reach.ice.ask()
+    if not reach.ice.servers:
         return [
             Finding("servers", "good", "no STUN or TURN server is configured: links on own networks only")
         ]
-    seen = await asyncio.gather(*(ask_stun(url) for url in urls))
-    return [_server(url, answer) for url, answer in zip(urls, seen, strict=True)]
+    return [_server(server) for server in reach.ice.servers]
 
 
-def _server(url: str, answer: str | None) -> Finding:
-    scheme, _, rest = url.partition(":")
-    shown = f"{scheme}:{rest.rpartition('@')[2]}"
-    if answer is None:
-        key = "nat.turn_servers" if scheme.startswith("turn") else "nat.stun_servers"
-        return Finding("servers", "bad", f"{shown} does not answer", f"Start the server, or correct {key}.")
-    host = answer.rpartition(":")[0]
-    if not host:
-        return Finding("servers", "good", f"{shown} answers")
-    behind = "" if host in host_addresses() else ": this machine is behind NAT"
-    return Finding("servers", "good", f"{shown} answers, and sees {answer}{behind}")
+def _server(server: Server) -> Finding:
+    if not server.is_alive:
+        remedy = f"Start the server, or correct nat.{server.kind}_servers."
+        return Finding("servers", "bad", server.line, remedy)
+    host = server.mapped.rpartition(":")[0].strip("[]")
+    behind = ": it is behind NAT" if host and host not in host_addresses() else ""
+    return Finding("servers", "good", f"{server.line}{behind}")
 
 
 def _default_route() -> Iterator[Finding]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from meshconsole.mesh.discovery.rungs import Rungs
     from meshconsole.mesh.emcon import Emcon
     from meshconsole.mesh.hearing import Hearing
+    from meshconsole.mesh.ice import IceServers
     from meshconsole.mesh.ladder import Ladder
     from meshconsole.mesh.linking import Links
     from meshconsole.mesh.links.link import Link
@@ -53,6 +54,7 @@ class Reach:
         rungs: Rungs,
         hearing: Hearing,
         emcon: Emcon,
+        ice: IceServers,
         membership: Membership,
         config: Config,
         *,
@@ -65,6 +67,7 @@ class Reach:
         self.rungs = rungs
         self.hearing = hearing
         self.emcon = emcon
+        self.ice = ice
         self.config = config
         self._membership = membership
         self._clock = clock

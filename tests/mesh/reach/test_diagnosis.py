@@ -68,6 +68,8 @@ UNPROVEN = [
     # On one network no TURN server is needed.
     seen(addresses=(SILENT,), has_turn=True, same_network=True, via=("hub",)),
     seen(addresses=(SILENT,), has_turn=True, turn_answers=True, same_network=False, via=("hub",)),
+    # A router does not pass on what is said to all.
+    seen(links=(GOOD_LINK,), addresses=(AddressSeen(AT, "open", answers_alone=True, on_own_network=False),)),
     # mDNS is switched off over there: neither question is answered.
     seen(links=(GOOD_LINK,), addresses=(AddressSeen(AT, "open"),)),
     # One silent link beside a good one.
@@ -100,6 +102,7 @@ addresses = st.builds(
     st.just(AT),
     st.sampled_from(["open", "refused", "silent", "unreachable"]),
     st.sampled_from(["", "member", "stranger", "refuses-us", "broken"]),
+    st.booleans(),
     st.booleans(),
     st.booleans(),
     st.booleans(),
