@@ -11,7 +11,17 @@ from meshconsole.cli.ask import ask, ask_for
 from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, print_table, say
 from meshconsole.console.words import copies_in_words, moment_in_words, size_in_words
-from meshconsole.control.files import CancelFetch, FetchBlob, JobsData, ListJobs, PauseFetch, ScrubBlobs
+from meshconsole.control.files import (
+    CancelFetch,
+    DropBlob,
+    ExportCar,
+    FetchBlob,
+    ImportCar,
+    JobsData,
+    ListJobs,
+    PauseFetch,
+    ScrubBlobs,
+)
 from meshconsole.control.messages import AddBlob, BlobsData, CountsData, GetBlob, ListBlobs, Pin, Unpin
 from meshconsole.core.errors import Fatal
 
@@ -45,6 +55,16 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
     cancelling = actions.add_parser("cancel", help="forget a fetch")
     for action in (pinning, unpinning, fetching, pausing, resuming, cancelling):
         action.add_argument("cid")
+    dropping = actions.add_parser("drop", help="remove a file from this node; others keep theirs")
+    dropping.add_argument("cid")
+    dropping.add_argument("--force", action="store_true", help="even where it may be the last copy")
+    exporting = actions.add_parser("export", help="write files, sealed as they are, to a CAR file")
+    exporting.add_argument("cid", nargs="+")
+    exporting.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="a file that is not there yet"
+    )
+    importing = actions.add_parser("import", help="take in the blocks of a CAR file, of version 1 or 2")
+    importing.add_argument("file")
     jobs = actions.add_parser("jobs", help="fetches that are not done, and how far they are")
     scrubbing = actions.add_parser("scrub", help="read every block and compare it with its hash")
     runs = {
@@ -57,6 +77,9 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
         pausing: pause,
         resuming: fetch,
         cancelling: cancel,
+        dropping: drop,
+        exporting: export,
+        importing: import_car,
         jobs: list_jobs,
         scrubbing: scrub,
     }
@@ -135,6 +158,30 @@ def pause(parsed: argparse.Namespace) -> None:
 
 def cancel(parsed: argparse.Namespace) -> None:
     _report(ask(home_of(parsed.home), CancelFetch(parsed.cid)).verdict.sentence)
+
+
+def drop(parsed: argparse.Namespace) -> None:
+    _report(ask(home_of(parsed.home), DropBlob(parsed.cid, parsed.force)).verdict.sentence)
+
+
+def export(parsed: argparse.Namespace) -> None:
+    file = Path(parsed.output).absolute()
+    if file.exists():
+        raise Fatal(f"{parsed.output} exists already.", hint="Choose another name with -o.")
+    _count(parsed, ask_for(home_of(parsed.home), ExportCar(tuple(parsed.cid), str(file)), CountsData).counts)
+
+
+def import_car(parsed: argparse.Namespace) -> None:
+    file = str(Path(parsed.file).absolute())
+    _count(parsed, ask_for(home_of(parsed.home), ImportCar(file), CountsData).counts)
+
+
+def _count(parsed: argparse.Namespace, counts: dict[str, int]) -> None:
+    if parsed.json:
+        print_json(counts)
+        return
+    for name, count in counts.items():
+        say(f"{name}: {count}")
 
 
 def list_jobs(parsed: argparse.Namespace) -> None:

@@ -77,6 +77,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("row.open", "List", "Open: an event in full, a peer, a file to fetch", ("enter", "l"), "open"),
     Action("file.get", "List", "Fetch a file", ("f",), "get", "PATH", "Fetch", True, "files"),
     Action("file.pin", "List", "Pin a file here, or let go of it", ("p",), "pin", "", "Pin", True, "files"),
+    Action("file.drop", "List", "Remove a file from this node", ("D",), "drop", "", "Drop", True, "files"),
     Action(
         "list.filter", "List", "Filter this list; ! first inverts", ("slash",), "filter", "TEXT", "Filter"
     ),
@@ -130,7 +131,16 @@ FOOTER: tuple[str, ...] = (
 """What the footer names, the first ones first where there is little room."""
 
 PANE_FOOTER: dict[PaneName, tuple[str, ...]] = {
-    "files": ("file.get", "file.pin", "file.add", "list.filter", "view.back", "app.help", "app.quit"),
+    "files": (
+        "file.get",
+        "file.pin",
+        "file.add",
+        "file.drop",
+        "list.filter",
+        "view.back",
+        "app.help",
+        "app.quit",
+    ),
     "team": ("team.invite", "team.role", "team.remove", "list.filter", "app.help", "app.quit"),
 }
 

@@ -181,6 +181,17 @@ class Content:
             raise Refused("invalid", "This file is not pinned.", hint="List what is: meshconsole blobs")
         await self._unpinned(root.without_pin(owner))
 
+    async def drop(self, cid: str) -> int:
+        """Removes the file from here at once, whoever pinned it; blocks that other roots keep stay. Returns
+        the bytes freed on the disk. Raises RemoteError for a bad CID."""
+        parsed = _canonical(cid)
+        await self._fetches.cancel(cid)
+        if cid in self._store.roots:
+            await self._store.drop_root(cid)
+        freed = await self._store.discard([parsed.multihash])
+        self._emit(PresenceChanged(cid))
+        return freed
+
     async def _unpinned(self, root: Root) -> None:
         if root.pinned or root.wanted or self._store.presence(root.cid).bytes:
             await self._store.put_root(root, Cid.parse(root.cid))

@@ -336,11 +336,13 @@ class Store:
             self._emit(BlocksEvicted(blocks, freed))
         return freed
 
-    async def discard(self, tops: Iterable[bytes]) -> None:
-        """Removes those of the blocks, and of what is below them, that nothing keeps."""
+    async def discard(self, tops: Iterable[bytes]) -> int:
+        """Removes those of the blocks, and of what is below them, that nothing keeps. Returns the bytes
+        freed on the disk."""
         async with self._sweep:
             await self.commit()
-            await self._remove(await self.threads.on_mark(self._marking.below, list(tops)))
+            _, freed = await self._remove(await self.threads.on_mark(self._marking.below, list(tops)))
+            return freed
 
     def _held(self) -> list[bytes]:
         return [multihash for hold in self._holds for multihash in hold]

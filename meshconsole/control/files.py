@@ -42,6 +42,26 @@ class JobsData(Message, frozen=True):
     jobs: tuple[JobView, ...]
 
 
+class DropBlob(Message, frozen=True):
+    """Removes a file from this node. Refused where no other device is known to hold it, but with `force`."""
+
+    cid: Cid
+    force: bool = False
+
+
+class ExportCar(Message, frozen=True):
+    """Writes whole files, sealed as they are, to a new CAR file. Answered with `CountsData`."""
+
+    cids: Annotated[tuple[Cid, ...], Meta(min_length=1, max_length=1000)]
+    path: AbsolutePath
+
+
+class ImportCar(Message, frozen=True):
+    """Takes the blocks of a CAR file in; its roots are kept here. Answered with `CountsData`."""
+
+    path: AbsolutePath
+
+
 class WriteHave(Message, frozen=True):
     """Writes what this site has, so that another one packs what it lacks. Answered with `CountsData`."""
 
@@ -65,5 +85,15 @@ class TakeBundle(Message, frozen=True):
 
 
 FileCommand = (
-    WriteHave | PackBundle | TakeBundle | ScrubBlobs | FetchBlob | PauseFetch | CancelFetch | ListJobs
+    DropBlob
+    | ExportCar
+    | ImportCar
+    | WriteHave
+    | PackBundle
+    | TakeBundle
+    | ScrubBlobs
+    | FetchBlob
+    | PauseFetch
+    | CancelFetch
+    | ListJobs
 )

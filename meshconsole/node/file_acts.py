@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from meshconsole.node.node import Node
 
 
+def size_in_mb(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"
+
+
 class FileActs:
     """The part of the node's `ControlHandler` that speaks of files."""
 
@@ -59,6 +63,17 @@ class FileActs:
                 return m.done(data=f.JobsData(self._jobs()))
             case f.ScrubBlobs():
                 return await self._scrub(report)
+            case f.DropBlob(cid=cid, force=force):
+                freed = await self._files.drop(cid, force=force)
+                self._node.record("file-dropped", cid=cid)
+                return m.done(f"Removed from this node: {size_in_mb(freed)} are free again.")
+            case f.ExportCar(cids=cids, path=path):
+                written = await self._files.export_car(cids, Path(path), report)
+                return m.done(data=m.CountsData({"files": len(cids), "bytes": written}))
+            case f.ImportCar(path=path):
+                taken = await self._files.import_car(Path(path), report)
+                counts = {"roots": len(taken.roots), "blocks": taken.blocks, "not supported": taken.skipped}
+                return m.done(data=m.CountsData(counts))
             case _:
                 return await self._handle_bundles(command, report)
 

@@ -17,7 +17,8 @@ from meshconsole.core.errors import CorruptData, Fatal, Refused, RemoteError, Un
 from meshconsole.core.status import BlobState, BlobView
 from meshconsole.core.text import safe
 from meshconsole.crypto.sealing import StreamOpener, seal_stream, sealed_size
-from meshconsole.node.folders import Scan, scan, write_folder
+from meshconsole.node.folders import scan, write_folder
+from meshconsole.node.sources import counting, media_type, pieces, regular_size, sealed_sources
 from meshconsole.node.writing import exists_already, write_whole
 from meshconsole.team.files import FileEntry
 from meshconsole.team.folders import (
@@ -31,9 +32,10 @@ from meshconsole.team.folders import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
     from pathlib import Path
 
+    from meshconsole.content.carrying import Imported
     from meshconsole.content.happenings import FetchProgress, FetchState
     from meshconsole.content.replication import Copies
     from meshconsole.content.roots import Presence
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
     from meshconsole.core.verdict import Verdict
     from meshconsole.team.state import Team
 
-READ_BYTES = 1 << 20
 _PROFILE_OF = {"sha2-256": UNIXFS_V1_2025, "sha2-512": UNIXFS_V1_SHA512}
 """By the multihash that the team's suite names."""
 MAX_REPAIRS = 256
@@ -135,12 +136,12 @@ class TeamFiles:
             raise Refused("restricted", "Files are sealed for a team, and this node has none yet.")
         if await asyncio.to_thread(path.is_dir):
             return await self._add_folder(team, path, report)
-        size = await asyncio.to_thread(_regular_size, path)
+        size = await asyncio.to_thread(regular_size, path)
         check_size(team, size)
         key = team.object_key()
-        sealed = seal_stream(key, team.object_context(), _pieces(path, _counting(report, size)), size)
+        sealed = seal_stream(key, team.object_context(), pieces(path, counting(report, size)), size)
         added = await self._content.add(sealed, path.name, profile=_PROFILE_OF[team.suite.cid_hash])
-        entry = FileEntry(added.cid, path.name, size, sealed_size(size), _media_type(path.name), key)
+        entry = FileEntry(added.cid, path.name, size, sealed_size(size), media_type(path.name), key)
         return await self._announced(team, entry)
 
     async def _add_folder(self, team: Team, path: Path, report: Report) -> BlobView:
@@ -149,7 +150,7 @@ class TeamFiles:
         files = [FolderFile(file.path, file.size, team.object_key()) for file in found.files]
         listing, key = encode_listing(files), team.object_key()
         profile = _PROFILE_OF[team.suite.cid_hash]
-        sources = _sealed_sources(team, key, listing, files, found, _counting(report, found.size))
+        sources = sealed_sources(team, key, listing, files, found, counting(report, found.size))
         added = await self._content.add_folder(sources, path.name, profile=profile)
         sealed = sealed_size(len(listing)) + sum(sealed_size(file.size) for file in files)
         return await self._announced(
@@ -217,6 +218,41 @@ class TeamFiles:
         if not await self._content.cancel_fetch(cid):
             raise _no_job(cid)
         self.presence_changed(cid)
+
+    async def drop(self, cid: str, *, force: bool) -> int:
+        """Returns the bytes freed. Raises Refused where it may be the last copy, but with `force`."""
+        view = self.view(cid)
+        others = len(view.copies) - (view.state == "here")
+        if view.present_bytes and others < 1 and not force:
+            raise Refused(
+                "restricted",
+                "No other device is known to hold this file: it could be the last copy.",
+                hint="To remove it all the same: meshconsole blobs drop --force CID",
+            )
+        return await self._content.drop(cid)
+
+    async def export_car(self, cids: Iterable[str], path: Path, report: Report) -> int:
+        """Returns the bytes written. Raises Refused, Unavailable (not whole here), Fatal (the disk)."""
+        known = [self._find(cid).entry.cid for cid in cids]
+        written = 0
+
+        async def counted() -> AsyncIterator[bytes]:
+            nonlocal written
+            async for piece in self._content.export_car(*known):
+                yield piece
+                written += len(piece)
+                report(written, None, "exporting")
+
+        try:
+            await write_whole(path, counted())
+        except OSError as error:
+            raise Fatal(f"Cannot write {safe(str(path))}: {error.strerror}.") from error
+        return written
+
+    async def import_car(self, path: Path, report: Report) -> Imported:
+        """Raises RemoteError (damaged), Refused (quota), Unavailable (the disk is full), Fatal."""
+        size = await asyncio.to_thread(regular_size, path)
+        return await self._content.import_car(pieces(path, counting(report, size, "importing")), path.name)
 
     def scrub(self) -> AsyncIterator[Scrubbed]:
         return self._content.scrub()
@@ -308,21 +344,6 @@ def _state(known: Known, present: Presence, job: FetchState | None) -> BlobState
     return "partial" if present.bytes else "elsewhere"
 
 
-def _media_type(name: str) -> str:
-    import mimetypes  # only here: it reads the system's tables
-
-    return mimetypes.guess_type(name)[0] or "application/octet-stream"
-
-
-def _regular_size(path: Path) -> int:
-    try:
-        if not path.is_file():
-            raise Fatal(f"{safe(str(path))} is not a file.", hint="Give the path of a file or a folder.")
-        return path.stat().st_size
-    except OSError as error:
-        raise Fatal(f"Cannot read {safe(str(path))}: {error.strerror}.") from error
-
-
 def check_size(team: Team, size: int) -> None:
     most_mb = team.rules.max_file_mb
     if most_mb is not None and size > most_mb * 1_000_000:
@@ -333,49 +354,10 @@ def check_size(team: Team, size: int) -> None:
         )
 
 
-def _counting(report: Report, total: int) -> Callable[[int], None]:
-    """Takes how many more bytes were read. Pieces are drawn in a thread; a socket belongs to the loop."""
-    loop = asyncio.get_running_loop()
-    done = 0
-
-    def told(count: int) -> None:
-        nonlocal done
-        done += count
-        loop.call_soon_threadsafe(report, done, total, "sealing")
-
-    return told
-
-
-def _sealed_sources(
-    team: Team,
-    key: bytes,
-    listing: bytes,
-    files: list[FolderFile],
-    found: Scan,
-    told: Callable[[int], None],
-) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """The entries of a folder's directory, one after the other."""
-    context = team.object_context()
-    yield LISTING_NAME, seal_stream(key, context, [listing], len(listing))
-    for number, (file, place) in enumerate(zip(files, found.files, strict=True), 1):
-        yield str(number), seal_stream(file.key, context, _pieces(place.place, told), file.size)
-
-
 def _part(parts: dict[str, str], name: str) -> str:
     if name not in parts:
         raise RemoteError("bad-directory", f"The folder lacks its entry {name}.")
     return parts[name]
-
-
-def _pieces(path: Path, told: Callable[[int], None]) -> Iterator[bytes]:
-    """The file in pieces; called on the content store's thread."""
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(READ_BYTES):
-                yield piece
-                told(len(piece))
-    except OSError as error:
-        raise Fatal(f"Cannot read {safe(str(path))}: {error.strerror}.") from error
 
 
 def _file_name(name: str) -> str:

@@ -14,7 +14,7 @@ import re
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import Fatal
-from meshconsole.core.kinds import FILE_MANIFEST, GATED_KINDS, MEMBERSHIP_KINDS
+from meshconsole.core.kinds import FILE_MANIFEST, GATED_KINDS, HOLDINGS, MEMBERSHIP_KINDS
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.store import EvictionClass
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DAY_S = 86_400
-KEPT_KINDS = MEMBERSHIP_KINDS | {FILE_MANIFEST}
+KEPT_KINDS = MEMBERSHIP_KINDS | {FILE_MANIFEST, HOLDINGS}
 """They go only where a rule names their kind: without them files and members are not understood."""
 
 _CONDITION = re.compile(r"(strangers|team)|kinds=([0-9]{1,5}(?:,[0-9]{1,5})*)|older=([0-9]{1,5})d").fullmatch

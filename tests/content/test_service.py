@@ -495,3 +495,18 @@ async def test_garbage_is_looked_for_while_others_read_and_write(world: World) -
         assert not room.done()
         may_go_on.set()
         assert await room > 0
+
+
+async def test_what_is_dropped_is_gone_at_once_but_for_what_others_share(world: World) -> None:
+    data = deterministic_bytes(9000)
+    async with world.content() as content:
+        one = await content.add([data, b"one"], "one", profile=SMALL)
+        two = await content.add([data, b"two"], "two", profile=SMALL)
+        await content.pin(one.cid, pin=Pin("api"))
+        assert await content.drop(one.cid) > 0
+        assert content.presence(one.cid) == ABSENT
+        assert not content.is_pinned(one.cid)
+        assert await read_whole(content, two.cid) == data + b"two"
+        assert await content.drop(one.cid) == 0
+        with pytest.raises(RemoteError):
+            await content.drop("not a cid")

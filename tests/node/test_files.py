@@ -147,3 +147,37 @@ async def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         assert other.cid not in parts.values()
         assert await site.content.list_folder(bad.cid) == {}
         assert not [name for name in os.listdir(tmp_path) if name.startswith(".meshconsole-")]
+
+
+async def test_the_last_copy_is_not_dropped_by_mistake(tmp_path: Path) -> None:
+    make(tmp_path, {"file": os.urandom(9000)})
+    async with a_site(tmp_path) as site:
+        view = await add(site, tmp_path / "file")
+        with pytest.raises(Refused, match="last copy"):
+            await site.mine.drop(view.cid, force=False)
+        assert site.mine.view(view.cid).state == "here"
+        assert await site.mine.drop(view.cid, force=True) > 9000
+        assert site.mine.view(view.cid).state == "elsewhere"
+        assert site.content.usage().blocks == 0
+        assert await site.mine.drop(view.cid, force=False) == 0
+
+
+async def test_files_travel_as_car_files(tmp_path: Path) -> None:
+    data = os.urandom(1_500_000)
+    make(tmp_path, {"file": data})
+    async with a_site(tmp_path) as site:
+        view = await add(site, tmp_path / "file")
+        size = await site.mine.export_car([view.cid], tmp_path / "out.car", site.report)
+        assert (tmp_path / "out.car").stat().st_size == size > len(data)
+        with pytest.raises(Refused):
+            await site.mine.export_car([view.cid], tmp_path / "out.car", site.report)
+        await site.mine.drop(view.cid, force=True)
+        taken = await site.mine.import_car(tmp_path / "out.car", site.report)
+        assert (taken.roots, taken.blocks, taken.skipped) == ((view.cid,), view_blocks(size), 0)
+        got = await site.theirs.get(view.cid, tmp_path / "copy", site.report)
+        assert got.read_bytes() == data
+
+
+def view_blocks(size: int) -> int:
+    """Leaves of 1 MiB and the block over them."""
+    return -(-size // (1 << 20)) + 1

@@ -12,6 +12,7 @@ from meshconsole.console.verbs.registry import attempt, verb
 from meshconsole.console.widgets.entryline import Question
 from meshconsole.console.words import size_in_words
 from meshconsole.console.work import start
+from meshconsole.control.files import DropBlob
 from meshconsole.control.messages import AddBlob, BlobsData, GetBlob, Pin, Unpin
 from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.text import REPLACEMENT, safe
@@ -111,6 +112,14 @@ async def pin(desk: Desk, _: str) -> None:
         await attempt(desk, Unpin(blob.cid), f"{name} may be dropped when room is needed.")
     else:
         await attempt(desk, Pin(blob.cid), f"{name} stays on this node.")
+
+
+@verb("file.drop")
+async def drop(desk: Desk, _: str) -> None:
+    """Asks nothing: what others hold can be fetched again, and the node refuses to drop the last copy."""
+    blob = current(desk)
+    if blob is not None:
+        await attempt(desk, DropBlob(blob.cid), f"{safe(blob.name, 40)} is no longer on this node.")
 
 
 def current(desk: Desk) -> BlobView | None:
