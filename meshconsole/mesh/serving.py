@@ -8,7 +8,8 @@ first what is there and then what comes. The laws:
 2. Rows that the peer is known to have, or may not have, are left out; `upto` passes over them.
 3. Rows made here just now are pushed in full. Rows that came from elsewhere, and what was written while
    the peer was away, are offered by id: in a full mesh another may have brought them, and an offer costs
-   36 bytes.
+   36 bytes. Where the peer has lacked nearly all that was offered lately, as at the far end of a line, it
+   is offered at once: waiting for others would only cost time.
 4. At most WINDOW_BYTES in WINDOW_BATCHES are on their way without an `Ack`; they are held until then,
    so that a `Need` is answered without another read.
 5. A new `Want` ends everything before it. What was not acknowledged is sent again: nothing is lost
@@ -47,6 +48,8 @@ READ_ROWS = 128
 SHORT_BACKLOG = 256
 """Rows: so many arrive so soon that nothing needs to go before them."""
 FEW_ROWS = 16
+LACKS_NEARLY_ALL = 0.9
+REMEMBERED_OFFERS = 8
 LONG_BACKLOG = 2048
 """Rows: offering so many costs more than comparing the stores."""
 OFFER_DELAY_S = 0.05
@@ -97,6 +100,8 @@ class _Flight:
     rows: list[Row]
     offered: list[Row]
     size: int
+    lacked: int = 0
+    """Offers of it that were needed."""
 
 
 @dataclass(slots=True)
@@ -112,6 +117,8 @@ class Serving:
     outbox: list[Sync] = field(default_factory=list)
     stream: int | None = None
     sent_events: int = 0
+    lacks: float = 0.5
+    """Which share of what was offered lately the peer lacked."""
     _epoch: int = 0
     """Counts streams on this side: the peer's own number may come again when it restarts."""
     _number: int = 0
@@ -259,11 +266,16 @@ class Serving:
         if ack.number > self._number:
             raise RemoteError("bad-ack", "The peer acknowledged a batch that was never sent.")
         self._moved_at = now
+        told = lacked = 0
         while self._flights and self._flights[0].number <= ack.number:
             flight = self._flights.popleft()
+            told += len(flight.offered)
+            lacked += flight.lacked
             self._held -= flight.size
             self.known.update(row.id for row in flight.rows)
             self._flying.difference_update(row.id for row in flight.rows)
+        if told:
+            self.lacks += (lacked / told - self.lacks) * min(1.0, told / REMEMBERED_OFFERS)
         self._proceed(now)
 
     def need(self, need: Need) -> None:
@@ -276,6 +288,7 @@ class Serving:
         if any(later <= earlier for earlier, later in pairwise(need.positions)):
             # Else a small message could ask for a large event a thousand times.
             raise RemoteError("bad-need", "The peer asked for the same event twice.")
+        flight.lacked += len(need.positions)
         events: list[tuple[int, bytes]] = []
         size = 0
         for position in need.positions:
@@ -369,7 +382,9 @@ class Serving:
         self._wait_until = until if self._wait_until is None else min(until, self._wait_until)
 
     def _must_hurry(self) -> bool:
-        return self._catching_up or len(self._pending) >= READ_ROWS or any(row.push for row in self._pending)
+        if self._catching_up or self.lacks >= LACKS_NEARLY_ALL or len(self._pending) >= READ_ROWS:
+            return True
+        return any(row.push for row in self._pending)
 
     def _has_room(self) -> bool:
         return not self._is_held and self._held < WINDOW_BYTES and len(self._flights) < WINDOW_BATCHES

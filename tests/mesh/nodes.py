@@ -213,6 +213,7 @@ class TestNode:
         )
         self.happenings: list[MeshHappening] = []
         self.stored: list[Stored] = []
+        self.on_stored: Callable[[Stored], None] = lambda _stored: None
 
     async def start(self) -> TestNode:
         path = self.folder / f"{self.name}.db"
@@ -295,3 +296,4 @@ class TestNode:
             if isinstance(self.membership.team, Team):
                 self.membership.team.accept(happening.event)
             self.mesh.on_stored(happening)
+            self.on_stored(happening)

@@ -86,3 +86,20 @@ def test_two_halves_that_wrote_apart_are_equal_again_for_little_more_than_the_di
     difference = 5 * 200 * len(make_event("l0", size=400))
     assert net.bytes_carried - before < 1.5 * difference
     assert received_twice(net) <= 40
+
+
+def test_along_a_line_nothing_waits_for_others_that_might_bring_it() -> None:
+    net = Net("abcd", delay_s=0.001)
+    for near, far in ("ab", "bc", "cd"):
+        net.link(near, far)
+    net.run()
+    took = []
+    for number in range(60):
+        began = net.now
+        net.write("a", make_event(f"a{number}"))
+        net.run(within_s=0.0 if number else 60.0)
+        while len(net.nodes["d"].store.ids) <= number:
+            net.run(within_s=0.06)
+        took.append(net.now - began)
+    assert sum(took[:3]) > 0.1, "at first each hop waits whether another brings it"
+    assert max(took[40:]) < 0.05
