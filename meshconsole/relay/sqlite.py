@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from functools import partial
@@ -17,24 +16,23 @@ from meshconsole.core.event import decode_event
 from meshconsole.core.kinds import CONTROL_KINDS
 from meshconsole.core.verdict import refuse
 from meshconsole.crypto.database import DatabaseErrors, is_interrupt, open_database, translate
-from meshconsole.relay import schema
+from meshconsole.relay import schema, sweeping
 from meshconsole.relay.backup import copy_database
 from meshconsole.relay.event import address
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.hot import HotEvents
-from meshconsole.relay.hyperloglog import registers_of
-from meshconsole.relay.keys import MAX_KEY, KeyedHash, created_at_of, id_bytes
+from meshconsole.relay.keys import MAX_KEY, KeyedHash, created_at_of
 from meshconsole.relay.memory import CACHES, Caches
 from meshconsole.relay.readers import PromptReader, Readers
 from meshconsole.relay.reading import Reading, bodies, is_stretch, stretch
 from meshconsole.relay.retention import is_versioned
+from meshconsole.relay.room import Room, evict
 from meshconsole.relay.store import (
     Answer,
     Entry,
     EvictionClass,
     FeedRow,
     Item,
-    NoQuota,
     Page,
     Quota,
     Removed,
@@ -47,9 +45,10 @@ from meshconsole.relay.store import (
     checkpoints,
     within_limits,
 )
+from meshconsole.relay.sweeping import sized
 from meshconsole.relay.upkeep import Upkeep
 from meshconsole.relay.walks import Span, beyond
-from meshconsole.relay.writing import Authors, Writing, in_lists, known_ids, settled_ids
+from meshconsole.relay.writing import Authors, Writing, known_ids, settled_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -90,12 +89,6 @@ STEP = 500
 MAX_REFUSED = 500_000
 """Refused ids that are remembered: about 12 MB."""
 
-EVICTION_STEPS = 8
-"""So often a write removes STEP events at most to make room for itself."""
-
-EVICTION_MARGIN_BYTES = 256 << 10
-"""Room is made for some writes more than the one that needs it."""
-
 MAX_UNINDEXED = 50_000
 """More events than these do not wait for a pause to be indexed."""
 
@@ -103,7 +96,7 @@ CATCH_UP_S = 1.0
 """A search waits so long for what was not indexed yet."""
 
 FEED_BYTES = 4 << 20
-"""A page of the feed, or of a scan, ends when it holds this much."""
+"""A page of the feed ends when it holds this much."""
 
 
 class SqliteEventStore:
@@ -126,9 +119,6 @@ class SqliteEventStore:
         self._path = path
         self._key = key
         self._hashes = KeyedHash(tag_key)
-        self._quota = quota or NoQuota()
-        self._log_bytes = log_bytes if quota is not None else 0
-        self._may_go = may_go or tuple
         self._clock = clock
         self._authors = Authors()
         self._write_lock = threading.Lock()
@@ -139,6 +129,15 @@ class SqliteEventStore:
         try:
             self._writer.execute(f"pragma cache_size = -{caches.writer_kib}")
             self._writer.execute(f"pragma journal_size_limit = {log_bytes // 2}")
+            self._room = Room(
+                self._writer,
+                path,
+                quota,
+                log_bytes,
+                may_go=may_go or tuple,
+                oldest=self._evictable,
+                remove=self._remove_at_once,
+            )
             # The last commit before it is emptied may take the log's other half.
             pages = max(1, log_bytes // 2 // self._pragma("page_size"))
             self._writer.execute(f"pragma wal_autocheckpoint = {pages}")
@@ -168,12 +167,12 @@ class SqliteEventStore:
         with self._write_lock:
             reserved = 0
             try:
-                reserved = self._reserve(batch)
+                reserved = self._room.reserve(batch)
                 return self._commit(batch)
             except Refused as refused:
                 verdict = refuse(_code(refused), refused.sentence)
             except MeshconsoleError as error:
-                self._quota.release(reserved)
+                self._room.release(reserved)
                 verdict = refuse("error", str(error))
             return [Written(verdict, 0)] * len(batch)
 
@@ -244,48 +243,19 @@ class SqliteEventStore:
         return Tally(count, complete)
 
     def registers(self, wanted: Filter, offset: int) -> bytes:
-        authors: set[int] = set()
-        pubkeys: list[bytes] = []
-        for connection, keys in self._walk([wanted]):
-            found: set[int] = set()
-            for numbers in in_lists(keys):
-                rows = connection.execute(f"select author from events where key in ({numbers})")
-                found.update(row[0] for row in rows)
-            for numbers in in_lists(sorted(found - authors)):
-                rows = connection.execute(f"select pubkey from authors where author in ({numbers})")
-                pubkeys.extend(row[0] for row in rows)
-            authors |= found
-        return registers_of(pubkeys, offset)
+        return sweeping.registers(self._walk([wanted]), offset)
 
     def items(self, wanted: Filter, cap: int) -> list[Item]:
-        found: list[Item] = []
-        for connection, keys in self._walk([wanted]):
-            for numbers in in_lists(keys):
-                rows = connection.execute(f"select key, short_id, rest from events where key in ({numbers})")
-                found.extend(Item(created_at_of(key), id_bytes(*parts)) for key, *parts in rows)
-            if len(found) > cap:
-                raise Refused("blocked", f"more than {cap} events match; ask for less")
-        return sorted(found)
+        return sweeping.items(self._walk([wanted]), cap)
 
     def scan(self, filters: Sequence[Filter], after: int | None, count: int) -> Page:
-        raws: list[bytes] = []
-        size = 0
-        last = after
-        for connection, keys in self._walk(filters, after):
-            for key in keys:
-                if len(raws) == count or size >= FEED_BYTES:
-                    return Page(raws, last)
-                (raw,) = connection.execute("select raw from bodies where key = ?", (key,)).fetchone()
-                raws.append(raw)
-                size += len(raw)
-                last = key
-        return Page(raws, None)
+        return sweeping.page(self._walk(filters, after), after, count)
 
     def delete(self, filters: Sequence[Filter], *, dry_run: bool, limit: int = 1000) -> Removed:
         filters = [replace(wanted, hidden=wanted.hidden | CONTROL_KINDS) for wanted in filters]
         if dry_run:
             sizes = [
-                size for connection, keys in self._walk(filters) for _, _, size in _sized(connection, keys)
+                size for connection, keys in self._walk(filters) for _, _, size in sized(connection, keys)
             ]
             return Removed(len(sizes), sum(sizes))
         self._catch_up(filters)
@@ -301,25 +271,10 @@ class SqliteEventStore:
     def evict(
         self, classes: Sequence[EvictionClass], need_bytes: int, *, dry_run: bool
     ) -> list[tuple[str, Removed]]:
-        done: list[tuple[str, Removed]] = []
-        doomed: set[int] = set()
-        for each in classes:
-            removed = Removed(0, 0)
-            for keys in self._evictable(each):
-                chosen: dict[int, int] = {}
-                for key, size in keys:
-                    if removed.bytes + sum(chosen.values()) >= need_bytes:
-                        break
-                    if key not in doomed:
-                        chosen[key] = size
-                gone = Removed(len(chosen), sum(chosen.values())) if dry_run else self._remove(list(chosen))
-                doomed.update(chosen)
-                removed = Removed(removed.count + gone.count, removed.bytes + gone.bytes)
-                if removed.bytes >= need_bytes:
-                    break
-            need_bytes -= removed.bytes
-            done.append((each.name, removed))
-        return done
+        def remove(chosen: dict[int, int]) -> Removed:
+            return Removed(len(chosen), sum(chosen.values())) if dry_run else self._remove(list(chosen))
+
+        return evict(classes, need_bytes, self._evictable, remove)
 
     def feed(self, after_seq: int, limit: int) -> list[FeedRow]:
         rows: list[FeedRow] = []
@@ -343,7 +298,7 @@ class SqliteEventStore:
         return self._count
 
     def usage(self) -> StoreUsage:
-        return StoreUsage(sum(map(self._file_bytes, ("", "-wal", "-shm"))), self._count)
+        return StoreUsage(self._room.taken_bytes(), self._count)
 
     def purge_expired(self) -> int:
         self._forget_refused()
@@ -458,12 +413,18 @@ class SqliteEventStore:
             size += removed.bytes
         return Removed(count, size)
 
+    def _remove_at_once(self, keys: Sequence[int]) -> None:
+        """By whoever holds the lock."""
+        with self._transaction() as writing:
+            writing.remove(keys)
+            writing.finish()
+
     def _evictable(self, each: EvictionClass) -> Iterator[list[tuple[int, int]]]:
         """Row keys and sizes of a class's events, oldest first."""
         wanted = replace(each.wanted, hidden=each.wanted.hidden | CONTROL_KINDS)
         for connection, keys in self._walk([wanted], piece=STEP):
             spared = {self._authors.number(connection, pubkey) for pubkey in each.spared}
-            yield [(key, size) for key, author, size in _sized(connection, keys) if author not in spared]
+            yield [(key, size) for key, author, size in sized(connection, keys) if author not in spared]
 
     @contextlib.contextmanager
     def _transaction(self, *, is_upkeep: bool = False) -> Iterator[Writing]:
@@ -491,56 +452,6 @@ class SqliteEventStore:
         self._count += writing.added - writing.removed
         if writing.expires is not None:
             self._next_expiry = min(writing.expires, self._next_expiry or writing.expires)
-
-    def _reserve(self, batch: Sequence[Entry]) -> int:
-        """Promises the quota more than the batch can take: rows, index entries, half-full pages.
-
-        What makes the team goes in even when the quota is full: a captured device must be removable.
-        """
-        if all(entry.event.kind in CONTROL_KINDS for entry in batch):
-            return 0
-        needed = sum(2 * len(entry.raw) + 512 + 64 * len(entry.event.tags) for entry in batch)
-        # The log may grow to its full size before it is emptied.
-        log = max(0, self._log_bytes - self._file_bytes("-wal"))
-        try:
-            self._quota.reserve(needed + log)
-        except Refused:
-            # Pages that deletions freed are used again without the file growing.
-            if self._free_bytes() < needed:
-                self._make_room(needed)
-            if self._free_bytes() < needed:
-                raise
-            return 0
-        self._quota.release(log)
-        return needed
-
-    def _make_room(self, needed: int) -> None:
-        """Evicts a bounded number of events, until as many bytes of pages are free."""
-        classes = list(self._may_go())
-        for _ in range(EVICTION_STEPS):
-            room = needed + EVICTION_MARGIN_BYTES - self._free_bytes()
-            keys: list[int] = []
-            while classes and not keys:
-                keys = next((list(_up_to(room, found)) for found in self._evictable(classes[0]) if found), [])
-                if not keys:
-                    classes.pop(0)
-            if room <= 0 or not keys:
-                return
-            with self._transaction() as writing:
-                writing.remove(keys)
-                writing.finish()
-
-    def _file_bytes(self, suffix: str) -> int:
-        try:
-            return os.stat(f"{self._path}{suffix}").st_size
-        except FileNotFoundError:
-            return 0
-
-    def _free_bytes(self) -> int:
-        try:
-            return self._pragma("freelist_count") * self._pragma("page_size")
-        except DatabaseErrors as error:
-            raise translate(error, self._path) from error
 
     def _pragma(self, name: str) -> int:
         return int(self._writer.execute(f"pragma {name}").fetchone()[0])
@@ -620,24 +531,6 @@ class SqliteEventStore:
 
     def _open_reader(self) -> Connection:
         return self._open(READER_CACHE_KIB, readonly=True)
-
-
-def _up_to(size: int, found: Sequence[tuple[int, int]]) -> Iterator[int]:
-    """The first row keys whose events have so many bytes together."""
-    for key, each in found:
-        if size <= 0:
-            return
-        size -= each
-        yield key
-
-
-def _sized(connection: Connection, keys: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """(row key, author, bytes) of each event, in order."""
-    for numbers in in_lists(keys):
-        yield from connection.execute(
-            "select e.key, e.author, length(b.raw) from events e join bodies b on b.key = e.key"
-            f" where e.key in ({numbers}) order by e.key"
-        )
 
 
 def _code(refused: Refused) -> Any:  # noqa: ANN401 - one of Verdict's codes

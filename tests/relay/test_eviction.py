@@ -9,7 +9,7 @@ import pytest
 
 from meshconsole.core.errors import Fatal, Refused
 from meshconsole.core.kinds import CONTROL_KINDS, FILE_MANIFEST, GIFT_WRAP, MEMBERSHIP_KINDS
-from meshconsole.relay import sqlite
+from meshconsole.relay import room, sqlite
 from meshconsole.relay.eviction import DAY_S, eviction_classes
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.sqlite import SqliteEventStore
@@ -140,7 +140,7 @@ def test_a_step_of_eviction_is_small(database: Path, monkeypatch: pytest.MonkeyP
             store.add(long_notes("carol", 100, start))
         before = store.count()
         store.add(long_notes("carol", 1, 9000))
-        assert before - store.count() < sqlite.EVICTION_STEPS * 10
+        assert before - store.count() < room.EVICTION_STEPS * 10
 
 
 def test_what_explains_files_and_members_goes_only_where_a_rule_names_it() -> None:

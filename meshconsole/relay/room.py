@@ -1,0 +1,148 @@
+"""Room for what is written: the quota, and what goes when it is full.
+
+Pages that deletions freed are used again without the file growing, so a full quota refuses only what does
+not fit into them. Then the oldest events of the classes that may go make room, a bounded number for each
+write.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from meshconsole.core.errors import Refused
+from meshconsole.core.kinds import CONTROL_KINDS
+from meshconsole.crypto.database import DatabaseErrors, translate
+from meshconsole.relay.store import NoQuota, Removed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from meshconsole.relay.dbapi import Connection
+    from meshconsole.relay.store import Entry, EvictionClass, Quota
+
+EVICTION_STEPS = 8
+"""So often a write removes a step of events at most to make room for itself."""
+
+EVICTION_MARGIN_BYTES = 256 << 10
+"""Room is made for some writes more than the one that needs it."""
+
+
+class Room:
+    """`database` is the writer's connection; whoever calls holds the lock on writing. `oldest` gives row keys
+    and sizes of a class's events, a step of them at a time; `remove` removes events in one transaction."""
+
+    def __init__(
+        self,
+        database: Connection,
+        path: Path,
+        quota: Quota | None,
+        log_bytes: int,
+        *,
+        may_go: Callable[[], Sequence[EvictionClass]],
+        oldest: Callable[[EvictionClass], Iterator[list[tuple[int, int]]]],
+        remove: Callable[[Sequence[int]], None],
+    ) -> None:
+        self._database = database
+        self._path = path
+        self._quota = quota or NoQuota()
+        self._log_bytes = log_bytes if quota is not None else 0
+        self._may_go = may_go
+        self._oldest = oldest
+        self._remove = remove
+
+    def reserve(self, batch: Sequence[Entry]) -> int:
+        """Promises the quota more than the batch can take: rows, index entries, half-full pages. Raises
+        Refused. Returns what is to be released if nothing is written.
+
+        What makes the team goes in even when the quota is full: a captured device must be removable.
+        """
+        if all(entry.event.kind in CONTROL_KINDS for entry in batch):
+            return 0
+        needed = sum(2 * len(entry.raw) + 512 + 64 * len(entry.event.tags) for entry in batch)
+        # The log may grow to its full size before it is emptied.
+        log = max(0, self._log_bytes - self.file_bytes("-wal"))
+        try:
+            self._quota.reserve(needed + log)
+        except Refused:
+            if self._free_bytes() < needed:
+                self._make(needed)
+            if self._free_bytes() < needed:
+                raise
+            return 0
+        self._quota.release(log)
+        return needed
+
+    def release(self, count: int) -> None:
+        self._quota.release(count)
+
+    def taken_bytes(self) -> int:
+        """By the files, the log included."""
+        return sum(map(self.file_bytes, ("", "-wal", "-shm")))
+
+    def file_bytes(self, suffix: str) -> int:
+        try:
+            return os.stat(f"{self._path}{suffix}").st_size
+        except FileNotFoundError:
+            return 0
+
+    def _make(self, needed: int) -> None:
+        """Evicts a bounded number of events, until as many bytes of pages are free."""
+        classes = list(self._may_go())
+        for _ in range(EVICTION_STEPS):
+            room = needed + EVICTION_MARGIN_BYTES - self._free_bytes()
+            keys: list[int] = []
+            while classes and not keys:
+                keys = next((list(_up_to(room, found)) for found in self._oldest(classes[0]) if found), [])
+                if not keys:
+                    classes.pop(0)
+            if room <= 0 or not keys:
+                return
+            self._remove(keys)
+
+    def _free_bytes(self) -> int:
+        try:
+            return self._pragma("freelist_count") * self._pragma("page_size")
+        except DatabaseErrors as error:
+            raise translate(error, self._path) from error
+
+    def _pragma(self, name: str) -> int:
+        return int(self._database.execute(f"pragma {name}").fetchone()[0])
+
+
+def evict(
+    classes: Sequence[EvictionClass],
+    need_bytes: int,
+    oldest: Callable[[EvictionClass], Iterator[list[tuple[int, int]]]],
+    remove: Callable[[dict[int, int]], Removed],
+) -> list[tuple[str, Removed]]:
+    """`EventStore.evict`. `remove` is given row keys and sizes; it may only count them."""
+    done: list[tuple[str, Removed]] = []
+    doomed: set[int] = set()
+    for each in classes:
+        removed = Removed(0, 0)
+        for keys in oldest(each):
+            chosen: dict[int, int] = {}
+            for key, size in keys:
+                if removed.bytes + sum(chosen.values()) >= need_bytes:
+                    break
+                if key not in doomed:
+                    chosen[key] = size
+            gone = remove(chosen)
+            doomed.update(chosen)
+            removed = Removed(removed.count + gone.count, removed.bytes + gone.bytes)
+            if removed.bytes >= need_bytes:
+                break
+        need_bytes -= removed.bytes
+        done.append((each.name, removed))
+    return done
+
+
+def _up_to(size: int, found: Sequence[tuple[int, int]]) -> Iterator[int]:
+    """The first row keys whose events have so many bytes together."""
+    for key, each in found:
+        if size <= 0:
+            return
+        size -= each
+        yield key
