@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from meshconsole.core.errors import MeshconsoleError, RemoteError, Unavailable
 from meshconsole.mesh.endpoints import split_address
 from meshconsole.mesh.linking import OwnAddress
-from meshconsole.mesh.links.websocket import dial
+from meshconsole.mesh.links.websocket import CONNECT_S, dial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 STRANGER_CODES = frozenset({"unknown-peer", "refused-by-peer", "not-post-quantum"})
 LONGEST_WAIT_S = 30.0
+HURRIED_S = 1.8
+"""The system repeats what it sends to an address once in this time."""
 
 
 class Dialler:
@@ -79,7 +81,8 @@ class Dialler:
             verdict = self._admit("link", split_address(address)[0])
             if not verdict.accepted:
                 raise Unavailable(f"This node opens no more links: {verdict.sentence}.")
-            pipe = await dial(address)
+            is_hurried = ladder.is_hurried(address, self._now())
+            pipe = await dial(address, within_s=HURRIED_S if is_hurried else CONNECT_S)
             link, device = await self._links.open(pipe, dialled=True)
         except OwnAddress:
             ladder.is_self(address, self._now())

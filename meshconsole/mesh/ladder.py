@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 FIRST_S = 1.0
 LAST_S = 60.0
-RECENT_S = 300.0
-RECENT_LAST_S = 1.0
+RECENT_S = 120.0
+RECENT_LAST_S = 0.3
 STRANGER_S = 600.0
 STRANGER_LAST_S = 3600.0
 UNPROVEN_S = 20.0
 """An address without a sign that it is of this team waits so long before it is tried."""
 MAX_CANDIDATES = 256
-MAX_DIALS = 4
+MAX_DIALS = 8
 UNWANTED_S = 30.0
 AWAY_FAILURES = 2
 STABLE_S = 15.0
@@ -276,10 +276,21 @@ class Ladder:
         if loser is not None:
             del self._candidates[loser.address]
 
+    def is_hurried(self, address: str, now: float) -> bool:
+        """Whether a dial should not wait long for an answer: whoever was there lately answers soon or is not
+        back yet, and a new try is sent at once, while the system sends the old one ever more seldom. Not
+        every time, for a path that is slow."""
+        candidate = self._candidates[address]
+        return self._is_recent(candidate, now) and candidate.failures % 3 != 2
+
     def _backoff(self, candidate: Candidate, now: float) -> float:
         exponent = min(max(candidate.failures - 1, 0), 16)
-        is_recent = candidate.lost_at is not None and now - candidate.lost_at < RECENT_S
-        return self._jittered(min(RECENT_LAST_S if is_recent else LAST_S, FIRST_S * 2.0**exponent))
+        last = RECENT_LAST_S if self._is_recent(candidate, now) else LAST_S
+        return self._jittered(min(last, FIRST_S * 2.0**exponent))
+
+    @staticmethod
+    def _is_recent(candidate: Candidate, now: float) -> bool:
+        return candidate.lost_at is not None and now - candidate.lost_at < RECENT_S
 
     def _jittered(self, delay: float) -> float:
         return delay * (1 + _JITTER * (2 * self.random.random() - 1))

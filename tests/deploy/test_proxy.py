@@ -1,4 +1,4 @@
-"""The sample for nginx, in a real nginx, in front of a relay: who the client is arrives, and TLS ends there."""
+"""The sample for nginx, in a real nginx before a relay: who the client is arrives, and TLS ends there."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from tests.relay.making import event_message, signed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from websockets.asyncio.client import ClientConnection
 
 ROOT = Path(__file__).resolve().parents[2]
 NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
@@ -85,7 +87,9 @@ async def test_clients_come_through_nginx_by_their_own_address(tmp_path: Path) -
             assert "192.0.2.99" not in str(d.relay.status())
 
 
-async def _reached(url: str, trusting: ssl.SSLContext, headers: dict[str, str], log: Path):  # noqa: ANN202
+async def _reached(
+    url: str, trusting: ssl.SSLContext, headers: dict[str, str], log: Path
+) -> ClientConnection:
     """Once nginx listens."""
     async with asyncio.timeout(PATIENCE_S):
         while True:

@@ -286,7 +286,7 @@ def test_a_peer_that_fell_silent_is_dialled_anew_and_often() -> None:
     while now < 100.0 + RECENT_S:
         wait = fail(machine, A, now)
         assert wait <= 1.25 * RECENT_LAST_S
-        now += wait
+        now += wait + 1.0
     waits = [fail(machine, A, now) for _ in range(2)]
     assert all(wait > 0.75 * LAST_S for wait in waits), "by then it is gone for long"
 
@@ -295,7 +295,20 @@ def test_a_link_that_never_was_stable_is_not_dialled_often() -> None:
     machine = ladder()
     link_up(machine, 0.0)
     machine.peer_down(NPUB, 2.0)
-    assert [fail(machine, A, 10.0) > 2 * RECENT_LAST_S for _ in range(4)][-1]
+    assert [fail(machine, A, 10.0) > 2 * FIRST_S for _ in range(4)][-1]
+
+
+def test_who_was_there_lately_is_not_waited_for_long_but_now_and_then() -> None:
+    machine = ladder()
+    link_up(machine, 0.0)
+    assert not machine.is_hurried(A, 50.0)
+    machine.peer_silent(NPUB, 100.0)
+    hurried = []
+    for number in range(6):
+        hurried.append(machine.is_hurried(A, 100.0 + number))
+        fail(machine, A, 100.0 + number)
+    assert hurried == [True, True, False] * 2
+    assert not machine.is_hurried(A, 100.0 + RECENT_S)
 
 
 def test_silence_of_a_peer_without_a_link_is_no_news() -> None:

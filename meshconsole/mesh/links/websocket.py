@@ -97,7 +97,7 @@ class WebSocketPipe:
         self._connection.transport.abort()
 
 
-async def dial(address: str, route: Route = "/mesh") -> WebSocketPipe:
+async def dial(address: str, route: Route = "/mesh", *, within_s: float = CONNECT_S) -> WebSocketPipe:
     """Raises Unavailable, in words, if nobody answers there or it is no mesh node."""
     # Only here: what it brings along takes 1 MB that a node which is not linked can do without.
     from websockets.asyncio.client import connect
@@ -111,7 +111,7 @@ async def dial(address: str, route: Route = "/mesh") -> WebSocketPipe:
             max_size=2 * PIPE_MESSAGE,
             max_queue=16,
             write_limit=4 * PIPE_MESSAGE,
-            open_timeout=CONNECT_S,
+            open_timeout=within_s,
             close_timeout=CLOSE_S,
             # The link has its own keep-alive, which also tells whether it is heard.
             ping_interval=None,
@@ -124,7 +124,7 @@ async def dial(address: str, route: Route = "/mesh") -> WebSocketPipe:
     except (WebSocketException, EOFError) as error:
         raise Unavailable(f"{address} answers, but is no mesh node: {safe(str(error), 80)}.") from None
     except TimeoutError:
-        raise Unavailable(f"{address} did not answer within {CONNECT_S:.0f} s.") from None
+        raise Unavailable(f"{address} did not answer within {within_s:.0f} s.") from None
     except OSError as error:
         raise Unavailable(f"{address} cannot be reached: {os_words(error)}.") from None
     return WebSocketPipe(connection, address)
