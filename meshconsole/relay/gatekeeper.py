@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from meshconsole.core.config import LimitsSection
-    from meshconsole.relay.client import ClientConnection, ClientPort
+    from meshconsole.relay.client import ClientPort
+    from meshconsole.relay.connection import ClientConnection
     from meshconsole.relay.proxies import Network
     from meshconsole.relay.relay import Relay
 

@@ -24,7 +24,8 @@ from meshconsole.core.config import LimitsSection
 from meshconsole.core.errors import Fatal
 from meshconsole.core.verdict import ACCEPTED
 from meshconsole.relay import nip11
-from meshconsole.relay.client import LINGER_S, WRITE_BYTES, ClientConnection, ClientPort, Meter
+from meshconsole.relay.client import WRITE_BYTES, ClientPort, Meter
+from meshconsole.relay.connection import LINGER_S, ClientConnection
 from meshconsole.relay.deflate import DEFLATE
 from meshconsole.relay.gatekeeper import Gatekeeper
 from meshconsole.relay.muting import mute, unmute

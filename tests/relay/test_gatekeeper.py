@@ -13,7 +13,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from meshconsole.core.config import LimitsSection, RelaySection
-from meshconsole.relay import client as client_module
+from meshconsole.relay import connection as connection_module
 from meshconsole.relay import gatekeeper as gatekeeper_module
 from meshconsole.relay import places as places_module
 from meshconsole.relay import server as server_module
@@ -202,7 +202,7 @@ async def test_a_handshake_that_takes_too_long_ends() -> None:
 
 
 async def test_stopping_does_not_wait_for_handshakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "LINGER_S", 0)
+    monkeypatch.setattr(connection_module, "LINGER_S", 0)
     monkeypatch.setattr(server_module, "LINGER_S", 0)
     async with kept() as (d, _):
         reader, writer = await raw_connection(d)

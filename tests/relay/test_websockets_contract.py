@@ -1,4 +1,4 @@
-"""What `relay/client.py` uses of the inside of the websockets library. Run this before raising its pin."""
+"""What `relay/connection.py` uses of the inside of websockets. Run this before raising its pin."""
 
 from __future__ import annotations
 
