@@ -1,4 +1,4 @@
-"""The sample for nginx, in a real nginx before a relay: who the client is arrives, and TLS ends there."""
+"""The sample for nginx, in a real nginx, in front of a relay: it passes clients on, and TLS ends there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 
 from meshconsole.core.config import RelaySection
 from meshconsole.crypto.web_certificate import make_certificate
@@ -22,8 +22,6 @@ from tests.relay.making import event_message, signed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from websockets.asyncio.client import ClientConnection
 
 ROOT = Path(__file__).resolve().parents[2]
 NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
@@ -78,7 +76,7 @@ async def test_clients_come_through_nginx_by_their_own_address(tmp_path: Path) -
         trusting = ssl.create_default_context(cafile=tmp_path / "fullchain.pem")
         url = f"wss://localhost:{port}/"
         headers = {"X-Forwarded-For": "192.0.2.99"}  # what a client writes itself
-        client = await _reached(url, trusting, headers, tmp_path / "error.log")
+        client = await _reached(url, trusting, headers)
         async with client:
             event = signed(content="through a proxy")
             await client.send(event_message(event).decode())
@@ -87,15 +85,11 @@ async def test_clients_come_through_nginx_by_their_own_address(tmp_path: Path) -
             assert "192.0.2.99" not in str(d.relay.status())
 
 
-async def _reached(
-    url: str, trusting: ssl.SSLContext, headers: dict[str, str], log: Path
-) -> ClientConnection:
+async def _reached(url: str, trusting: ssl.SSLContext, headers: dict[str, str]) -> ClientConnection:
     """Once nginx listens."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
-                return await connect(
-                    url, ssl=trusting, additional_headers=headers, proxy=None, compression=None
-                )
+                return await connect(url, ssl=trusting, additional_headers=headers, proxy=None)
             except ConnectionRefusedError:
                 await asyncio.sleep(0.05)
