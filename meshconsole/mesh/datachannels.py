@@ -36,7 +36,7 @@ SETTLE_S = 1.0
 """A link that has just come up may be replaced by another at once; who has just lost one may be back."""
 FIRST_S = 5.0
 LAST_S = 300.0
-FAR_LOOK_S = 0.5
+FAR_LOOK_S = 1.0
 MAX_FAR = 4
 """Attempts without a link, at once."""
 MAX_ANSWERS = 16
@@ -112,16 +112,16 @@ class DataChannels:
                 await asyncio.sleep(wait)
 
     async def keep_far(self, members: Callable[[], Iterable[str]]) -> None:
-        """Offers data channels to members who have no link, when they had the time to get one. Never
-        returns. `members` are empty while there is no path for signals."""
+        """Offers data channels to members who have no link, when they had the time to get one; for ever,
+        where this node makes any. `members` are empty while there is no path for signals."""
         since: dict[str, float] = {}
-        while True:
+        while self._enabled:
             await asyncio.sleep(FAR_LOOK_S)
             now = self._now()
             alone = {npub for npub in members() if self._npub < npub and self._session(npub) is None}
             since = {npub: since.get(npub, now) for npub in alone}
             for npub in alone - self._offering:
-                if len(self._offering) >= MAX_FAR or not self._enabled:
+                if len(self._offering) >= MAX_FAR:
                     break
                 if now - since[npub] >= SETTLE_S and self._wait(npub) <= 0:
                     self._spawn(f"channel {npub[:8]}", self._attempt(npub))

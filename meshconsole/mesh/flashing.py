@@ -96,11 +96,11 @@ class Flashing:
         precedence = mark_of(event) or "routine"
         event_id = bytes.fromhex(event.id)
         self._sent.add(Sent(event_id, self._clock(), precedence, to))
+        self._more.set()
         payload = pack_note(event) if precedence == "flash" else None
         if payload is not None:
             self._flash.begin(event_id, payload, set(to), self._now())
             self._repeat()
-            self._more.set()
 
     def status(self) -> Iterable[SentStatus]:
         return self._sent.status()
@@ -115,7 +115,9 @@ class Flashing:
             self._repeat()
             self._more.clear()
             timer = self._flash.next_timer()
-            wait = LOOK_S if timer is None else min(LOOK_S, max(0.01, timer - self._now()))
+            wait = LOOK_S if self._sent.are_waiting else None
+            if timer is not None:
+                wait = min(LOOK_S, max(0.01, timer - self._now()))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._more.wait()

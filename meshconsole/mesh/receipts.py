@@ -88,6 +88,11 @@ class SentNotes:
     def get(self, event_id: bytes) -> Sent | None:
         return self._notes.get(event_id)
 
+    @property
+    def are_waiting(self) -> bool:
+        """Whether somebody still lacks one of them, as far as is known."""
+        return any(note.to - note.carried - note.delivered for note in self._notes.values())
+
     def acknowledged(self, receipt: Receipt) -> bool:
         """True if it is about a note of this device, to that one."""
         note = self._notes.get(receipt.event)

@@ -296,7 +296,7 @@ class Mesh:
             nursery.keep("tending links", self._tending.run)
             nursery.keep("flash notes", self.flashing.run)
             nursery.keep("STUN and TURN servers", self._ice.run)
-            nursery.keep("data channels from afar", lambda: self._channels.keep_far(self._afar.members))
+            nursery.spawn("data channels from afar", self._channels.keep_far(self._afar.members))
             self._rungs.start(nursery)
             self._nearby.start(nursery, self._port)
             self._uplinks.apply()

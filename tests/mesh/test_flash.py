@@ -158,6 +158,10 @@ def test_what_became_of_a_note_in_words() -> None:
         (status,) = notes.status()
         return status.state
 
+    def waits() -> bool:
+        return notes.are_waiting
+
+    assert waits()
     assert state() == "queued"
     notes.look(HUB, {ID}.__contains__)
     assert state() == "at hub"
@@ -165,6 +169,7 @@ def test_what_became_of_a_note_in_words() -> None:
     assert state() == "carried 1/2"
     assert notes.acknowledged(make_receipt(identity("bob"), ID, "delivered"))
     assert state() == "delivered"
+    assert not waits()
     assert notes.acknowledged(make_receipt(identity("bob"), ID, "read"))
     assert state() == "read 1/2"
     assert not notes.acknowledged(make_receipt(identity("hub"), ID, "read")), "it was not sent to that one"
