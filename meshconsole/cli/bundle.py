@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from meshconsole.control.messages import Reply
 
 MEGABYTE = 1_000_000
+MIN_SPLIT_MB = 4
 MAX_RECEIPT_BYTES = 1 << 20
 
 
@@ -51,8 +52,8 @@ def pack(parsed: argparse.Namespace) -> int:
     folder = Path(parsed.folder).absolute()
     if not folder.is_dir():
         raise Fatal(f"{parsed.folder} is not a folder.", hint="Make it first.")
-    if parsed.split < 0:
-        raise Fatal("The size of a part cannot be negative.", exit_code=2)
+    if parsed.split and parsed.split < MIN_SPLIT_MB:
+        raise Fatal(f"A part has at least {MIN_SPLIT_MB} MB, so that any block fits into it.", exit_code=2)
     have = str(Path(parsed.have).absolute()) if parsed.have else ""
     command = PackBundle(str(folder), have, parsed.split * MEGABYTE)
     return _tell(parsed, ask(home_of(parsed.home), command))

@@ -34,6 +34,7 @@ from meshconsole.team.courier import (
     Label,
     PartReader,
     PartWriter,
+    Receipt,
 )
 
 if TYPE_CHECKING:
@@ -53,14 +54,6 @@ IDS_PER_FRAME = 16_384
 BATCH = 200
 MAX_TAKEN = 4096
 """Parts whose names are remembered."""
-
-
-class Receipt(msgspec.Struct, frozen=True):
-    """What was carried to whom, as the receiving device signed it."""
-
-    v: int
-    parts: list[str]
-    counts: dict[str, int]
 
 
 @dataclass(slots=True)
@@ -255,6 +248,15 @@ class Courier:
         return team
 
 
+_ENDING_BYTES = 256
+"""More than the last box of a part adds to what is in it."""
+
+
+def _cost(data: bytes) -> int:
+    """At least what a frame takes in a part: its head, and what sealing adds to each 16 KiB and each box."""
+    return len(data) + len(data) // 1000 + 64
+
+
 class _Parts:
     """Writes frames into one part after the other. A part appears under its name only when it is whole."""
 
@@ -276,14 +278,14 @@ class _Parts:
 
     async def put(self, kind: int, data: bytes, *, again: tuple[Frame, ...] = ()) -> bool:
         """`again` goes before it where it is the first of a part. True now and then, for reports."""
-        if self._file is not None and self._split_bytes and self._size + len(data) > self._split_bytes:
+        if self._file is not None and self._split_bytes and self._size + _cost(data) > self._split_bytes:
             await self.close()
         if self._file is None:
             await asyncio.to_thread(self._open)
             for frame in again:
                 await self.put(*frame)
         assert self._writer is not None
-        self._size += len(data)
+        self._size += _cost(data)
         box = self._writer.add(kind, data)
         if box:
             await asyncio.to_thread(self._write, box)
@@ -310,14 +312,15 @@ class _Parts:
         )
         self._place = self._folder / (self._name or f"{number:04d}-{self._bundle[:8]}{SUFFIX}")
         self._unfinished = self._place.with_name(f".{self._place.name}.unfinished")
-        self._size = 0
         try:
             if self._place.exists():
                 raise Fatal(f"{safe(str(self._place))} exists already.", hint="Choose another name.")
             self._file = self._unfinished.open("wb")
         except OSError as error:
             raise _cannot_write(self._place, error) from error
-        self._write(self._writer.begin())
+        begin = self._writer.begin()
+        self._write(begin)
+        self._size = len(begin) + _ENDING_BYTES
 
     def _write(self, data: bytes) -> None:
         assert self._file is not None

@@ -19,6 +19,7 @@ from meshconsole.core.errors import Refused, RemoteError
 from meshconsole.core.precedence import mark_of
 from meshconsole.core.status import EventView
 from meshconsole.core.verdict import ACCEPTED
+from meshconsole.team.courier import receipt_in_words
 from meshconsole.team.notes import MAX_NOTE_BYTES
 from meshconsole.team.plain import NOT_POST_QUANTUM, PlainMessage, is_addressed, open_message
 
@@ -242,6 +243,8 @@ class RecentEvents:
             return _Opened("")
         if is_addressed(event, self._me.npub):
             return self._open_plain(event)
+        if event.kind == kinds.COURIER_RECEIPT:
+            return _Opened(_cut(receipt_in_words(event.content)))
         if event.kind not in SEALED_KINDS:
             return _Opened(_cut(event.content))
         team = self._team()

@@ -55,6 +55,24 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wraps: dict[str, bytes]
 
 
+class Receipt(msgspec.Struct, frozen=True):
+    """What was carried to a device, as that device signs it: the content of an event."""
+
+    v: Annotated[int, Meta(ge=1, le=1)]
+    parts: Annotated[list[str], Meta(max_length=4096)]
+    counts: dict[str, int]
+
+
+def receipt_in_words(content: str) -> str:
+    """One line, of what a stranger may have chosen."""
+    try:
+        receipt = msgspec.json.decode(content, type=Receipt)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return "a receipt that cannot be read"
+    counts = ", ".join(f"{count} {name}" for name, count in receipt.counts.items())
+    return f"took {counts}" if counts else "took nothing"
+
+
 @dataclass(frozen=True, slots=True)
 class Label:
     """Which part of which bundle a file is."""
