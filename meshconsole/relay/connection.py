@@ -75,7 +75,7 @@ class ClientConnection(ServerConnection):
         self._held = False
 
     @property
-    def remote_address(self) -> Any:
+    def remote_address(self) -> Any:  # noqa: ANN401 - the library's
         return (self.forwarded, 0) if self.forwarded else super().remote_address
 
     @property
