@@ -31,7 +31,7 @@ class Prompt(MemoryEventStore):
 
     def answer_now(self, filters: Sequence[Filter], cap: int, size: int) -> Answer | None:
         assert threading.current_thread() is threading.main_thread()
-        if filters[0].kinds != {1}:
+        if filters[0].kinds != frozenset({1}):
             return None
         self.at_once += 1
         self.clock.now += 0.001
