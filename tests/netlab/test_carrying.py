@@ -116,7 +116,7 @@ def test_a_note_passes_a_file_on_a_radio_link(
     file = tmp_path / "map.bin"
     file.write_bytes(os.urandom(500_000))
     heard = Arrivals(pair["b"])
-    cid = pair["a"].json("blobs", "add", str(file))["cid"]
+    cid = pair["a"].json("blobs", "add", str(file))[0]["cid"]
     heard.wait(["never said"], 15)
     with ThreadPoolExecutor(1) as pool:
         pool.submit(pair["b"].command, "blobs", "get", cid, "-o", str(tmp_path / "copy"), check=False)
@@ -145,7 +145,7 @@ def test_events_and_files_go_along_a_line(
     took = heard.at.get("from end to end", float("inf")) - sent["from end to end"]
     file = tmp_path / "map.bin"
     file.write_bytes(os.urandom(200_000))
-    cid = four["a"].json("blobs", "add", str(file))["cid"]
+    cid = four["a"].json("blobs", "add", str(file))[0]["cid"]
     four.until_event("d", "map.bin")
     fetch = four["d"].command("blobs", "get", cid, "-o", str(tmp_path / "copy"), check=False)
     has_file = fetch.returncode == 0 and (tmp_path / "copy").read_bytes() == file.read_bytes()

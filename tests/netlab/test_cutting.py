@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scripts.machine import Failure
 from tests.netlab.team import has_link, is_cut_off, peer
 from tests.netlab.traffic import has_taken, held_by, write_events
 
@@ -98,7 +97,7 @@ def test_a_link_that_works_one_way_is_shown_as_such(
         return bool(row["hears_us"] is False or row["state"] != "up")
 
     took = pair.until("a", "the truth about b", is_honest)
-    ledger.measured("one-way", f"shown after {took:.1f} s", is_met=took <= 15)
+    ledger.noted("one-way", f"shown after {took:.1f} s", is_met=took <= 15)
 
 
 def test_a_killed_node_is_gone_at_once_where_its_host_lives(lab: Lab, team: Callable[..., Team]) -> None:
@@ -141,14 +140,10 @@ def test_a_node_at_a_new_address_is_found_again(lab: Lab, team: Callable[..., Te
     def is_back(status: Status) -> bool:
         return any(link["address"].startswith("10.77.0.99") for link in peer(status, "b")["links"])
 
-    try:
-        took = pair.until("a", "a link to the new address", is_back, 60)
-    except Failure:
-        ledger.measured("address", "not linked after 60 s", is_met=False)
-        return
+    took = pair.until("a", "a link to the new address", is_back, 25)
     rows = [row for row in pair["a"].json("status")["peers"] if row["name"] == "b"]
-    text = f"linked again after {took:.1f} s, shown {len(rows)} time"
-    ledger.measured("address", text, is_met=took <= 5 and len(rows) == 1)
+    assert len(rows) == 1
+    ledger.noted("address", f"linked again after {took:.1f} s, one row", is_met=took <= 5)
 
 
 @pytest.mark.soak

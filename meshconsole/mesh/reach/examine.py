@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from meshconsole.mesh.roster import Device
 
 MAX_ADDRESSES = 6
+MAX_PATIENCE_S = 9.0
 LISTEN_S = 4.0
 """For echoes, and for answers by mDNS; a peer that hears us says something every three seconds."""
 HANDSHAKE_S = 6.0
+FRESH_S = 60.0
 NOTHING_HEARD = "Nothing was heard"
 SAID = "(said the peer)"
 """How a link ends whose other side hears nothing, and that it was the other that said so (links/link.py)."""
@@ -82,7 +84,7 @@ async def _member(reach: Reach, device: Device) -> Seen:
             other.removed or other.npub == device.npub or other.npub in reach.links.sessions
             for other in reach.members()
         ),
-        said_deaf=last_words.startswith(NOTHING_HEARD) and last_words.endswith(SAID),
+        said_deaf=_was_said_lately(reach, device.npub, last_words),
         is_heard=showed is not None and showed.at >= began,
         beacons=reach.hearing.ways(device.npub, reach.now()),
         via=tuple(reach.name(npub) for npub in heard.path[1:-1]) if heard is not None else None,
@@ -91,6 +93,13 @@ async def _member(reach: Reach, device: Device) -> Seen:
         turn_answers=any(turn.result()),
         same_network=any(at.on_own_network for at in seen_addresses),
     )
+
+
+def _was_said_lately(reach: Reach, npub: str, last_words: str) -> bool:
+    """That nothing was heard of this device; what was said long ago may have had another cause."""
+    last_heard = reach.links.records[npub].last_heard
+    is_fresh = last_heard is not None and reach.clock() - last_heard < FRESH_S
+    return is_fresh and last_words.startswith(NOTHING_HEARD) and last_words.endswith(SAID)
 
 
 def _silence(reach: Reach, last_words: str, *, is_linked: bool) -> Literal["", "ours", "theirs"]:
@@ -145,11 +154,11 @@ def _found_now(
 
 
 async def _ping(reach: Reach, npub: str, link: Link) -> tuple[LinkSeen, Heard | None]:
-    """One echo after the other until one comes back."""
+    """One echo: the link repeats by itself what is lost. A slow one gets the time that it needs."""
     began, heard = reach.now(), None
-    while heard is None and reach.now() - began < LISTEN_S and link.closed is None:
-        with contextlib.suppress(Unavailable):
-            heard = await reach.echo(npub, link=link, timeout_s=LISTEN_S / 3)
+    patience_s = min(MAX_PATIENCE_S, max(LISTEN_S, 4 * (link.rtt_s or 0.0)))
+    with contextlib.suppress(Unavailable):
+        heard = await reach.echo(npub, link=link, timeout_s=patience_s)
     is_heard = link.silent_s <= reach.now() - began or _is_heard_by_kernel(link)
     return LinkSeen(link.pipe.path, safe(link.address, 80), heard is not None, is_heard), heard
 

@@ -70,7 +70,7 @@ class Reach:
         self.ice = ice
         self.config = config
         self._membership = membership
-        self._clock = clock
+        self.clock = clock
         self.now = now
         self._echoes = Echoes(me)
         self._awaited: dict[bytes, asyncio.Future[Echoed]] = {}
@@ -162,7 +162,7 @@ class Reach:
         answered: asyncio.Future[Echoed] = asyncio.get_running_loop().create_future()
         self._awaited[echo_id] = answered
         try:
-            sent, began, out = self._clock(), self.now(), link
+            sent, began, out = self.clock(), self.now(), link
             neighbours = [n for n in self._neighbours() if not (around and n == npub)]
             for neighbour, message in self._echoes.ask(echo_id, npub, neighbours):
                 if link is None or neighbour == npub:
@@ -187,7 +187,7 @@ class Reach:
         if not self.emcon.may_send:
             return
         if isinstance(message, Echo):
-            at_ms = int(self._clock() * 1000)
+            at_ms = int(self.clock() * 1000)
             answers = self._echoes.receive_echo(session.npub, message, self._neighbours(), self.now(), at_ms)
             for neighbour, answer in answers:
                 # By the link that it came on: that is what the other side measures.
