@@ -42,12 +42,12 @@ def copy_database(
     try:
         _remove(partial)
         page_bytes = int(reader.execute("pragma page_size").fetchone()[0])
-        _copy(raw_file(path), partial, page_bytes, progress)
+        copy_pages(raw_file(path), partial, page_bytes, progress)
         log = path.with_name(path.name + "-wal")
         with contextlib.suppress(FileNotFoundError):
             descriptor = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                _copy(descriptor, partial.with_name(partial.name + "-wal"), page_bytes, None)
+                copy_pages(descriptor, partial.with_name(partial.name + "-wal"), page_bytes, None)
             finally:
                 os.close(descriptor)
         copy = open_database(partial, key)
@@ -61,7 +61,10 @@ def copy_database(
         _remove(partial)
 
 
-def _copy(source: int, target: Path, page_bytes: int, progress: Callable[[int, int], None] | None) -> None:
+def copy_pages(
+    source: int, target: Path, page_bytes: int, progress: Callable[[int, int], None] | None
+) -> None:
+    """All of a file's bytes, durably, to one that is not there yet. Raises OSError."""
     size = os.fstat(source).st_size
     done = 0
     descriptor = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)

@@ -16,30 +16,84 @@ relay_state  log_id, head_seq, and indexed_seq: up to where `words` has come
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, cast
+
+from meshconsole.core.errors import Fatal
+from meshconsole.crypto.database import raw_file
+from meshconsole.crypto.private_file import sync_folder
 
 if TYPE_CHECKING:
     import sqlite3
+    from pathlib import Path
 
     from meshconsole.relay.dbapi import Connection
 
-NEWEST = "words"
-"""The last migration; a database that has had it is opened as it is."""
+log = logging.getLogger(__name__)
+
+MIGRATIONS = ("first_tables", "refused_ids", "tags_by_kind", "words")
+"""By name, in order. A database that has had all of them is opened as it is, and no migration is loaded."""
 
 
-def prepare(connection: Connection) -> None:
-    """Brings an open database to the newest form. Raises what the database library raises."""
-    if not _is_current(connection):
-        from sqlite_utils import Database
+def prepare(connection: Connection, path: Path) -> None:
+    """Brings an open database to the newest form; one that holds something is copied before. Raises Fatal
+    when a newer program has written it, and what the database library raises."""
+    applied = _applied(connection)
+    if newer := sorted(applied - set(MIGRATIONS)):
+        kept = ", ".join(sorted(copy.name for copy in copies(path)))
+        raise Fatal(
+            f"{path.name} was written by a newer meshconsole ({', '.join(newer)}).",
+            hint="Install that version again"
+            + (
+                f", or go back to the copy that it made: {kept} (docs/operator.md, Upgrades)."
+                if kept
+                else "."
+            ),
+        )
+    if len(applied) == len(MIGRATIONS):
+        return
+    if applied:
+        _keep_copy(connection, path, MIGRATIONS[len(applied)])
+    from sqlite_utils import Database
 
-        from meshconsole.relay.migrations import migrations
+    from meshconsole.relay.migrations import migrations
 
-        migrations.apply(Database(cast("sqlite3.Connection", connection)))
+    migrations.apply(Database(cast("sqlite3.Connection", connection)))
 
 
-def _is_current(connection: Connection) -> bool:
+def copies(path: Path) -> list[Path]:
+    """What migrations have left of a database as it was before them."""
+    return list(path.parent.glob(f"{path.name}.before-*"))
+
+
+def _applied(connection: Connection) -> set[str]:
     known = "select count(*) from sqlite_master where type = 'table' and name = '_sqlite_migrations'"
     if not connection.execute(known).fetchall()[0][0]:
-        return False
-    applied = "select count(*) from _sqlite_migrations where migration_set = 'relay' and name = ?"
-    return bool(connection.execute(applied, (NEWEST,)).fetchall()[0][0])
+        return set()
+    rows = connection.execute("select name from _sqlite_migrations where migration_set = 'relay'")
+    return {str(name) for (name,) in rows.fetchall()}
+
+
+def _keep_copy(connection: Connection, path: Path, migration: str) -> None:
+    """The file as it is now, still encrypted, named after the migration that comes. An older copy goes when
+    the new one is complete: one way back is enough, and each is as large as the database."""
+    from meshconsole.relay.backup import copy_pages
+
+    connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+    copy = path.with_name(f"{path.name}.before-{migration}")
+    older = [other for other in copies(path) if other != copy]
+    partial = path.with_name(f".{copy.name}.partial")
+    try:
+        partial.unlink(missing_ok=True)
+        copy_pages(raw_file(path), partial, 1, None)
+        partial.rename(copy)
+        sync_folder(path.parent)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise Fatal(
+            f"{path.name} must be brought up to date, and cannot be copied before: {error.strerror}.",
+            hint="Free as much space as it takes; nothing was changed.",
+        ) from error
+    for other in older:
+        other.unlink(missing_ok=True)
+    log.warning("%s is brought up to date; as it was before it is kept in %s", path.name, copy.name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from meshconsole.core.errors import MeshconsoleError, Refused, Unavailable
+from meshconsole.core.errors import Fatal, MeshconsoleError, Refused, Unavailable
 from meshconsole.core.event import decode_event
 from meshconsole.core.kinds import CONTROL_KINDS
 from meshconsole.core.verdict import refuse
@@ -141,7 +141,7 @@ class SqliteEventStore:
             # The last commit before it is emptied may take the log's other half.
             pages = max(1, log_bytes // 2 // self._pragma("page_size"))
             self._writer.execute(f"pragma wal_autocheckpoint = {pages}")
-            schema.prepare(self._writer)
+            schema.prepare(self._writer, path)
             state = dict(self._writer.execute("select name, value from relay_state").fetchall())
             self.log_id: str = state["log_id"]
             self._head = int(state["head_seq"])
@@ -151,6 +151,9 @@ class SqliteEventStore:
         except DatabaseErrors as error:
             self._writer.close()
             raise translate(error, path) from error
+        except Fatal:
+            self._writer.close()
+            raise
         self._checkpointing = threading.Lock()
         self._upkeep_connection = self._open(UPKEEP_CACHE_KIB, readonly=False)
         self._upkeep = Upkeep(self._checkpoint, self._index_step)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlite_utils import Database
 
+from meshconsole.core.errors import Fatal
 from meshconsole.crypto.database import open_database
+from meshconsole.relay import schema
 from meshconsole.relay.event import address, expiration, indexed_tags
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.keys import KeyedHash, row_key, short_id
 from meshconsole.relay.migrations import migrations
 from meshconsole.relay.retention import is_versioned
-from meshconsole.relay.schema import NEWEST
 from meshconsole.relay.sqlite import SqliteEventStore
 from tests.relay.held import ALL, deletion, held
 from tests.relay.making import KEY, NOW, TAG_KEY, Clock, fake_npub, raw, unsigned
@@ -28,9 +30,9 @@ if TYPE_CHECKING:
 MIGRATIONS = [migration.name for migration in migrations._migrations]
 
 
-def test_the_newest_migration_is_named() -> None:
-    """It is the one that lets a store open without loading any."""
-    assert MIGRATIONS[-1] == NEWEST
+def test_every_migration_is_named() -> None:
+    """So that a store opens without loading any."""
+    assert tuple(MIGRATIONS) == schema.MIGRATIONS
 
 
 def first_version(path: Path, events: Sequence[Event]) -> None:
@@ -90,3 +92,54 @@ def test_a_database_of_the_first_version_is_brought_up_to_date(
     again = SqliteEventStore(database, KEY, TAG_KEY, clock=clock)
     assert len(again.query(ALL, 9)) == 5
     again.close()
+
+
+def test_what_is_brought_up_to_date_is_copied_before(database: Path, clock: Clock) -> None:
+    events = [unsigned(content="one"), unsigned("bob", kind=7, created_at=NOW + 1)]
+    first_version(database, events)
+    stale = database.with_name(f"{database.name}.before-something")
+    stale.write_text("of an earlier upgrade")
+    SqliteEventStore(database, KEY, TAG_KEY, clock=clock).close()
+    (copy,) = schema.copies(database)
+    assert copy.name == f"{database.name}.before-{MIGRATIONS[1]}"
+    assert copy.stat().st_mode & 0o777 == 0o600
+    # The way back: the copy takes the database's place, and the older program would find what it left.
+    before = Database(open_database(copy, KEY))
+    assert before.execute("select count(*) from events").fetchone()[0] == 2
+    assert "words" not in before.table_names()
+    before.close()
+
+
+def test_a_new_or_current_database_is_not_copied(database: Path, clock: Clock) -> None:
+    for _ in range(2):
+        SqliteEventStore(database, KEY, TAG_KEY, clock=clock).close()
+    assert not schema.copies(database)
+
+
+def test_without_room_for_the_copy_nothing_is_changed(
+    database: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first_version(database, [unsigned(content="one")])
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(Fatal, match="cannot be copied before"):
+            SqliteEventStore(database, KEY, TAG_KEY, clock=clock)
+    assert not schema.copies(database)
+    store = SqliteEventStore(database, KEY, TAG_KEY, clock=clock)
+    assert len(held(store)) == 1
+    store.close()
+
+
+def test_a_database_of_a_newer_program_is_left_alone(database: Path, clock: Clock) -> None:
+    SqliteEventStore(database, KEY, TAG_KEY, clock=clock).close()
+    newer = Database(open_database(database, KEY))
+    row = {"migration_set": "relay", "name": "clouds", "applied_at": ""}
+    newer.table("_sqlite_migrations").insert(row)
+    newer.conn.commit()
+    newer.close()
+    with pytest.raises(Fatal, match=r"newer meshconsole \(clouds\)"):
+        SqliteEventStore(database, KEY, TAG_KEY, clock=clock)
