@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 from meshconsole.cli.ask import runs
 from meshconsole.cli.home import command_line, home_of
 from meshconsole.cli.output import print_json, print_table, say
+from meshconsole.cli.reading import node_status
 from meshconsole.console.words import size_in_words
 from meshconsole.core.config import Config, ConfigError
 from meshconsole.core.errors import MeshconsoleError
+from meshconsole.core.health import as_finding
 from meshconsole.core.reachability import OLDEST_CREDIBLE_TIME, Finding
 
 if TYPE_CHECKING:
@@ -167,6 +169,8 @@ def _configuration(home: Home) -> Iterator[Finding]:
 def _port(home: Home) -> Iterator[Finding]:
     if runs(home):
         yield Finding("node", "good", "it is running")
+        for item in node_status(home).health:
+            yield as_finding(item)
         return
     host, port = _listen(home)
     try:

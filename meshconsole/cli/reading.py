@@ -93,7 +93,7 @@ def _status_facts(now: NodeStatus) -> Iterator[tuple[str, str]]:
     for degraded in now.limits.degraded:
         yield "limited", degraded
     for item in now.health:
-        yield item.severity, f"{item.text} {item.remedy}".strip()
+        yield item.severity, item.line
 
 
 def _relay_in_words(now: NodeStatus) -> str:

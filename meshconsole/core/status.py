@@ -144,6 +144,12 @@ class StorageStatus(Frozen, frozen=True):
     def used_bytes(self) -> int:
         return self.events_bytes + self.blocks_bytes + self.audit_bytes
 
+    @property
+    def full_in_s(self) -> float | None:
+        """How long the quota lasts at the growth of the last hour; None while it does not grow."""
+        left = max(0, self.quota_bytes - self.used_bytes)
+        return left / self.growth_bps if self.growth_bps > 0 else None
+
 
 class LimitsStatus(Frozen, frozen=True):
     """Used and allowed. An allowance of 0 means unlimited."""
@@ -281,10 +287,24 @@ class MemberStatus(Frozen, frozen=True):
 
 
 class HealthItem(Frozen, frozen=True):
+    """Something that is wrong, and has been for long enough to be said. The codes are in core/health.py."""
+
     code: str
     severity: Severity
     text: str
     remedy: str = ""
+    since: float = 0.0
+    hides: tuple[str, ...] = ()
+    """Codes of what is wrong because of this, and therefore not told beside it."""
+
+    @property
+    def hidden_words(self) -> str:
+        return f"Not told beside it: {', '.join(self.hides)}." if self.hides else ""
+
+    @property
+    def line(self) -> str:
+        """All of it."""
+        return " ".join(filter(None, (self.text, self.remedy, self.hidden_words)))
 
 
 class NodeStatus(Frozen, frozen=True):

@@ -283,7 +283,7 @@ class Governor:
         open_to_kind = client_places(self._limits) if kind == "client" else self._limits.max_connections
         if self._use().connections >= open_to_kind:
             return self.refuse("restricted", f"all {open_to_kind} connections are in use; try again later")
-        if self._over_memory() and kind == "client":
+        if self.is_over_memory and kind == "client":
             return self.refuse("restricted", "this node is short of memory; try again later")
         return ACCEPTED
 
@@ -323,9 +323,9 @@ class Governor:
         degraded = []
         if self.quota.refusing:
             degraded.append(f"refusing writes: {self.quota.refusing}")
-        if self._use().connections >= self._limits.max_connections:
+        if self.is_out_of_places:
             degraded.append("refusing connections: all are in use")
-        if self._over_memory():
+        if self.is_over_memory:
             degraded.append("refusing clients: memory limit reached")
         return LimitsStatus(
             connections=self._use().connections,
@@ -357,7 +357,12 @@ class Governor:
             audit_bytes=use.audit_bytes,
         )
 
-    def _over_memory(self) -> bool:
+    @property
+    def is_out_of_places(self) -> bool:
+        return self._use().connections >= self._limits.max_connections
+
+    @property
+    def is_over_memory(self) -> bool:
         allowed = self._limits.max_memory_mb * MEGABYTE
         return bool(allowed) and self._memory_bytes > allowed
 

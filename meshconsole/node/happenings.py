@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from meshconsole.content.happenings import BlockCorrupt, FetchProgress, IndexRebuilt, PresenceChanged
 from meshconsole.core import kinds
+from meshconsole.core.health import Found
 from meshconsole.core.precedence import mark_of
-from meshconsole.core.status import HealthItem
 from meshconsole.core.text import safe
 from meshconsole.core.verdict import ACCEPTED
 from meshconsole.mesh.happenings import JoinAnswered, LinkDown, LinkRefused, LinkUp
@@ -32,7 +32,7 @@ class Happenings:
         self._node = node
         self._refused_links = RefusalDigest()
         self._refused_joins = RefusalDigest()
-        self.damage: list[HealthItem] = []
+        self.damage: list[Found] = []
 
     def listen(self) -> None:
         bus = self._node.bus
@@ -117,8 +117,8 @@ class Happenings:
         self._node.control.status_changed()
 
     def on_damage(self, happening: BlockCorrupt | IndexRebuilt) -> None:
-        item = HealthItem("content-damaged", "warning", happening.sentence)
-        self.damage = [*self.damage, item][-MAX_DAMAGE:]
+        found = Found("content-damaged", happening.sentence, about=happening.sentence)
+        self.damage = [*self.damage, found][-MAX_DAMAGE:]
         self._node.record("damage", sentence=happening.sentence)
         self._node.notice("warning", happening.sentence)
 

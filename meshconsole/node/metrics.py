@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import Fatal
+from meshconsole.core.health import BY_CODE
 from meshconsole.node.listen import split_listen
 
 if TYPE_CHECKING:
@@ -60,6 +62,9 @@ def _lines(status: NodeStatus) -> Iterator[str]:
     yield from _one("relay_slow_closed_total", "counter", "Ended because unread.", relay.slow_closed)
     kinds = {str(kind.kind) if kind.kind >= 0 else "other": kind.count for kind in relay.kinds}
     yield from _many("relay_kind_events_total", "counter", "Events of the busiest kinds.", "kind", kinds)
+    standing = Counter(dict.fromkeys(BY_CODE, 0))
+    standing.update(item.code for item in status.health)
+    yield from _many("health", "gauge", "What is wrong now: how many of each code.", "code", standing)
     yield from _many("refused_total", "counter", "Refusals by reason.", "reason", limits.refusals)
 
 

@@ -21,6 +21,7 @@ from meshconsole.core import kinds
 from meshconsole.core.config import RELOADABLE, changed_keys, with_values
 from meshconsole.core.errors import Fatal, MeshconsoleError
 from meshconsole.core.event import decode_event
+from meshconsole.core.health import Health
 from meshconsole.core.verdict import ACCEPTED
 from meshconsole.crypto.self_test import sound_provider
 from meshconsole.crypto.suites import suite_by_id
@@ -58,6 +59,7 @@ from meshconsole.node.supervisor import Supervisor
 from meshconsole.node.teamwork import Teamwork
 from meshconsole.node.vouching import Vouching
 from meshconsole.node.web_tls import web_certificate
+from meshconsole.node.whats_wrong import whats_wrong
 from meshconsole.relay.eviction import eviction_classes
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.relay import Relay
@@ -72,7 +74,7 @@ if TYPE_CHECKING:
     from meshconsole.core.config import Config, Values
     from meshconsole.core.event import Event
     from meshconsole.core.home import Home
-    from meshconsole.core.status import NodeStatus, Severity
+    from meshconsole.core.status import HealthItem, NodeStatus, Severity
     from meshconsole.core.verdict import Verdict
     from meshconsole.crypto.keystore import Secrets
     from meshconsole.crypto.web_certificate import WebCertificate
@@ -105,6 +107,7 @@ class Node:
         self.bus = Bus()
         self.teamwork = Teamwork(self)
         self.use = Use()
+        self.health = Health()
         self.waiting: set[str] = set()
         """Configuration keys that were changed and wait for the next start."""
         self.provider = sound_provider(config.crypto.provider, suite_by_id(unlocked.suite))
@@ -325,6 +328,10 @@ class Node:
     def status(self) -> NodeStatus:
         return node_status(self)
 
+    def look_at_health(self) -> tuple[HealthItem, ...]:
+        """What is wrong now, and has been for long enough."""
+        return self.health.look(whats_wrong(self), time.monotonic(), time.time())
+
     async def pulse(self) -> str:
         """A line about the node, once its event store has answered a question: it lives.
 
@@ -449,6 +456,7 @@ class Node:
         now = time.monotonic()
         self.governor.sample(now)
         self.relay.sample(now)
+        self.look_at_health()  # also while nobody asks: how long a thing lasts is counted here
 
     def _count_connections(self) -> None:
         incoming = self.server.connections if self.server is not None else 0

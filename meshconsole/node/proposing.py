@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshconsole.core.status import HealthItem, ProposalStatus
+from meshconsole.core.health import Found
+from meshconsole.core.status import ProposalStatus
 from meshconsole.core.text import safe
 from meshconsole.crypto.bundle import fingerprint
 from meshconsole.team.ops import Add, AdmitClient, Policy, Remove, SetRole
@@ -38,16 +39,18 @@ def proposals_of(team: Team, npub: str) -> tuple[ProposalStatus, ...]:
     )
 
 
-def waiting(proposal: ProposalStatus) -> HealthItem:
+def waiting(proposal: ProposalStatus) -> Found:
     short = proposal.id[:8]
     if proposal.mine:
         remedy = (
             f"On another admin's device: meshconsole team agree {short}. Or: meshconsole team refuse {short}"
         )
-        return HealthItem("proposal", "info", f"Waits for a second admin: {proposal.words}.", remedy)
+        return Found(
+            "proposal-waits", f"Waits for a second admin: {proposal.words}.", remedy, about=proposal.id
+        )
     author = safe(proposal.author, 64)
     remedy = f"Ask {author} first. Then: meshconsole team agree {short}, or: meshconsole team refuse {short}"
-    return HealthItem("proposal", "warning", f"{author} proposes: {proposal.words}.", remedy)
+    return Found("proposal", f"{author} proposes: {proposal.words}.", remedy, about=proposal.id)
 
 
 def words_of(team: Team, beginning: str) -> str:

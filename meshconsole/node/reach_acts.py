@@ -17,6 +17,7 @@ from meshconsole.control.reach import (
     WhyPeer,
 )
 from meshconsole.core.errors import Unavailable
+from meshconsole.core.health import as_finding
 
 if TYPE_CHECKING:
     from meshconsole.node.node import Node
@@ -35,4 +36,5 @@ async def answer_about_reach(node: Node, command: ReachCommand) -> m.Reply:
         case WhyPeer(who=who):
             return m.done(data=DiagnosisData(await reach.why(who)))
         case Netcheck():
-            return m.done(data=FindingsData(await reach.netcheck()))
+            standing = (as_finding(item) for item in node.look_at_health())
+            return m.done(data=FindingsData((*await reach.netcheck(), *standing)))

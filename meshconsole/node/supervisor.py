@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from meshconsole.core.status import HealthItem
+from meshconsole.core.health import Found
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,11 +35,9 @@ class Supervisor:
         for task in self._tasks:
             task.cancel()
 
-    def health(self) -> tuple[HealthItem, ...]:
+    def health(self) -> tuple[Found, ...]:
         return tuple(
-            HealthItem(
-                "loop-failed", "critical", f"{name} failed and is being restarted: {why}", "See the log."
-            )
+            Found("loop-failed", f"{name} failed and is being restarted: {why}", "See the log.", about=name)
             for name, why in self._failed.items()
         )
 

@@ -57,8 +57,10 @@ class Notices(Lines[Notice]):
 
     def show(self, model: Model) -> None:
         health = model.status.health if model.status else ()
-        now = model.status.now if model.status else 0.0
-        standing = [Notice(now, item.severity, item.text, item.remedy) for item in health]
+        standing = [
+            Notice(item.since, item.severity, item.text, f"{item.remedy} {item.hidden_words}".strip())
+            for item in health
+        ]
         rows = [*standing, *reversed(model.notices)]
         if [(row.text, row.remedy) for row in rows] != [(r.text, r.remedy) for r in self.listing.rows]:
             self.replace(rows)

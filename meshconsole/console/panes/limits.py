@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshconsole.console.ink import wrap
+from meshconsole.console.panes.audit import SEVERITY
 from meshconsole.console.widgets.meter import Meter, draw_meters
 from meshconsole.console.widgets.sheet import Sheet
 from meshconsole.console.widgets.spark import spark
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from meshconsole.core.status import LimitsStatus, RelayStatus
 
 
+OF_LIMITS = frozenset({"storage-full", "storage-filling", "memory-short", "connections-full", "loop-failed"})
+"""What is wrong for want of room; all of it stands in Notices."""
 ROOMY = 14
 """Rows from which on there is room for what the relay does."""
 TALKERS = 3
@@ -59,6 +62,12 @@ class Limits(Sheet, can_focus=True):
                 lines.insert(at, [(" " * 7, ""), (spark(history.values, width - 7, glyphs.spark), "dim")])
         lines += [summary, *urgent]
         if height >= ROOMY:
+            lines += [
+                [(line, SEVERITY[item.severity])]
+                for item in self.model.status.health
+                if item.code in OF_LIMITS
+                for line in wrap(safe(item.line), max(8, width))
+            ]
             lines += _relay(self.model.status.relay, glyphs.dot)
         top = sorted(limits.refusals.items(), key=lambda item: -item[1])
         for reason, count in top:
