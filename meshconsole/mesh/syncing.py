@@ -166,6 +166,8 @@ class Syncing:
             while asks:
                 try:
                     await answer(asks[0])
+                except RemoteError as error:
+                    self._broken(error.sentence, served=False)
                 except MeshconsoleError as error:
                     log.warning("syncing with %s waits: %s", self._npub[:8], error.sentence)
                     self.trouble = error.sentence
@@ -208,7 +210,7 @@ class Syncing:
                 verdicts = await relay.publish_many(events, via=via, trusted=True)
                 taking.stored(stream, verdicts, self._around.now())
             case StoreLive(events):
-                await relay.publish_many(events, via=via, trusted=True)
+                taking.judge(await relay.publish_many(events, via=via, trusted=True))
             case SaveCursor(stream, log_id, seq):
                 await asyncio.to_thread(self._around.cursors.put, self._npub, log_id, seq)
                 taking.saved(stream, self._around.now())

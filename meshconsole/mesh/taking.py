@@ -9,7 +9,8 @@ The laws:
 4. What the store refuses for good (a bad signature, a newer version is here) is counted, remembered and
    passed over. What it refuses for now (no room) is tried again: the cursor waits, the peer waits.
 5. At most NEED_BYTES are asked for at once; a peer that sends what was not asked for, or more than the
-   window, breaks the protocol.
+   window, breaks the protocol. So does one whose offers are nearly all empty, or whose events are nearly all
+   forged: every honest device has checked what it holds.
 
 Asks for the shell are in `asks`, messages for the peer in `outbox`. Times are seconds.
 """
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 NEED_BYTES = 256 * 1024
 STORE_BYTES = 256 * 1024
+MAX_FALSE = 64
 RETRY_FIRST_S = 2.0
 RETRY_LAST_S = 60.0
 _LARGEST_EVENT = (1 << 20) + 4096
@@ -125,6 +127,9 @@ class Taking:
     refused: int = 0
     trouble: str = ""
     """Why nothing is taken over at the moment."""
+    _empty: int = 0
+    """Offers that came to nothing."""
+    _forged: int = 0
     _behind: int = 0
     """Events that the peer found this side to lack, and has not offered yet."""
     _answering: bool = False
@@ -243,6 +248,9 @@ class Taking:
             self._asked_bytes -= size
             if not raw:
                 self.asked.release((incoming.offers[position][0],))
+                self._empty += 1
+                if self._empty > MAX_FALSE + self.accepted:
+                    raise RemoteError("false-offers", "The peer offers events that it does not have.")
             else:
                 incoming.events.append(raw)
                 self._held += len(raw)
@@ -269,7 +277,7 @@ class Taking:
         self.asks.append(StoreLive(live.events))
 
     def stored(self, stream: int, verdicts: Sequence[Verdict], now: float) -> None:
-        """Answers Store."""
+        """Answers Store. Raises RemoteError for a peer that is no honest one."""
         if stream != self._stream or not self._storing:
             return
         reasons = [v for v in verdicts if not v.accepted and v.code in TEMPORARY]
@@ -279,6 +287,7 @@ class Taking:
             self._retry_at = now + self._retry_s
             self._retry_s = min(2 * self._retry_s, RETRY_LAST_S)
             return
+        self.judge(verdicts)
         self.trouble = ""
         self._retry_s = RETRY_FIRST_S
         raws = (raw for incoming in self._storing for raw in incoming.events)
@@ -303,6 +312,13 @@ class Taking:
         self.cursor = last.upto
         self.outbox.append(Ack(self._stream, last.number))
         self._proceed(now)
+
+    def judge(self, verdicts: Sequence[Verdict]) -> None:
+        """What the store said of events of this peer, live ones too. Raises RemoteError for a forger."""
+        forged = sum(1 for verdict in verdicts if verdict.code == "invalid")
+        self._forged += forged
+        if forged and self._forged > MAX_FALSE + self.accepted:
+            raise RemoteError("forged", "The peer sends events that are not what they claim to be.")
 
     def settled_elsewhere(self, event_id: bytes, now: float) -> None:
         """It is in the store now, whoever brought it."""

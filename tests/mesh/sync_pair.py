@@ -156,6 +156,7 @@ class Side:
                 self.sync.stored(self.store.head, now)
             case StoreLive(events):
                 self.live.extend(events)
+                taking.judge([self.store.judge(raw) for raw in events])
             case SaveCursor(stream, log_id, seq):
                 self.store.cursors[log_id] = seq
                 taking.saved(stream, now)

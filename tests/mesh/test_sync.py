@@ -435,3 +435,45 @@ def test_while_a_link_carries_flash_only_the_log_waits_and_goes_on_afterwards() 
     pair.a.sync.serving.hold(False, pair.now)
     pair.settle()
     assert pair.b.store.ids == pair.a.store.ids
+
+
+def test_whoever_offers_what_it_does_not_have_is_left() -> None:
+    side = started()
+    side.sync.taking.head = 10_000
+    with pytest.raises(RemoteError, match="does not have"):
+        lie(side, 100)
+
+
+def lie(side: Side, batches: int) -> None:
+    """Offers that come to nothing, one in each batch."""
+    for number in range(1, batches):
+        side.sync.receive(Batch(1, number, number, 10_000, offered=offer(make_event(f"none{number}"))), 0.0)
+        while side.answer_one(0.0):
+            continue
+        side.sync.receive(Fill(1, number, ((0, b""),)), 0.0)
+        while side.answer_one(0.0):
+            continue
+        side.sync.taking.outbox.clear()
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_whoever_sends_forged_events_is_left_and_one_damaged_event_is_forgiven(live: bool) -> None:
+    pair = make_pair()
+    pair.b.store.judge = refuse_label("forged")
+    fill_store(pair.a, "good", 5)
+    pair.a.store.add(make_event("forged-once"), local=True)
+    pair.connect()
+    pair.settle()
+    assert pair.b.sync.taking.refused == 1
+    with pytest.raises(RemoteError, match="not what they claim"):
+        forge(pair, live=live)
+
+
+def forge(pair: Pair, *, live: bool) -> None:
+    for number in range(100):
+        raw = make_event(f"forged{number}")
+        if live:
+            pair.a.sync.send_live([Row(0, id_of(raw), TEXT_NOTE, raw)])
+        else:
+            pair.a.write(raw, pair.now)
+        pair.settle()

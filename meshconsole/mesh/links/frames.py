@@ -85,6 +85,8 @@ class FrameQueue:
 
     lane_limit: int = 1024 * 1024
     queued_bytes: int = 0
+    bulk_taken: int = 0
+    """Bytes of bulk that were taken since the beginning."""
     _lanes: list[deque[_Sending]] = field(default_factory=lambda: [deque() for _ in Precedence])
     _lane_bytes: list[int] = field(default_factory=lambda: [0 for _ in Precedence])
 
@@ -104,10 +106,12 @@ class FrameQueue:
         self._lane_bytes[precedence] += len(payload)
         self.queued_bytes += len(payload)
 
-    def take(self, budget: int = RECORD_PLAINTEXT) -> bytes:
-        """The next fragments, at most `budget` bytes in all; b"" when nothing waits."""
+    def take(self, budget: int = RECORD_PLAINTEXT, *, with_bulk: bool = True) -> bytes:
+        """The next fragments, at most `budget` bytes in all; b"" when nothing waits that may go."""
         parts: list[bytes | memoryview] = []
         for precedence in Precedence:
+            if precedence == Precedence.BULK and not with_bulk:
+                break
             lane = self._lanes[precedence]
             while lane:
                 taken = self._fragment(lane[0], precedence, budget, parts)
@@ -132,6 +136,7 @@ class FrameQueue:
         frame.offset += size
         self._lane_bytes[precedence] -= size
         self.queued_bytes -= size
+        self.bulk_taken += size if precedence == Precedence.BULK else 0
         return size
 
 

@@ -40,8 +40,10 @@ class Heartbeat:
 
     def ping_due(self, now: float) -> int | None:
         """The number of the ping to send now, None if none is due."""
-        if now < self._next_ping:
-            return None
+        return None if now < self._next_ping else self.ping(now)
+
+    def ping(self, now: float) -> int:
+        """The number of a ping that is sent now, due or not."""
         self._next_ping = now + PING_S
         self._number += 1
         self._sent[self._number] = now

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from meshconsole.core.errors import MeshconsoleError, RemoteError, Unavailable
 from meshconsole.core.status import LinkStatus
 from meshconsole.core.text import safe
+from meshconsole.mesh.links.bulk import BulkWindow
 from meshconsole.mesh.links.frames import (
     NARROW_RECORD,
     RECORD_PLAINTEXT,
@@ -100,6 +101,7 @@ class Link:
         self._since = wall()
         self._queue = FrameQueue()
         self._record = RECORD_PLAINTEXT
+        self._bulk = BulkWindow()
         self._decoder = FrameDecoder()
         self._early: deque[Frame] = deque()
         self._heart = Heartbeat(now())
@@ -286,6 +288,10 @@ class Link:
                 self.post(Channel.CONTROL, Precedence.FLASH, encode(Pong(number, *self.tell_clock())))
             case Pong(number, wall_ms, clock):
                 took_s = self._heart.pong_received(number, self._now())
+                if took_s is not None:
+                    self._bulk.answered(number, took_s)
+                    self._probe_bulk()
+                    self._to_write.set()
                 if took_s is not None and wall_ms:
                     self.on_clock(wall_ms, clock, took_s)
             case Bye(reason):
@@ -299,16 +305,27 @@ class Link:
         try:
             while True:
                 self._to_write.clear()
-                plaintext = self._queue.take(self._record)
+                plaintext = self._queue.take(self._record, with_bulk=self._bulk.has_room)
                 if plaintext:
                     self._has_room.set()
                     await self._secure.send(plaintext)
+                    self._bulk.sent(self._queue.bulk_taken)
+                    self._probe_bulk()
                 else:
                     await self._to_write.wait()
         except PipeClosed as error:
             self._finish(Closed(True, error.sentence))
         except MeshconsoleError as error:
             self._finish(Closed(False, error.sentence))
+
+    def _probe_bulk(self) -> None:
+        if self._bulk.wants_ping:
+            self._ping(self._heart.ping(self._now()))
+
+    def _ping(self, number: int) -> None:
+        ping = Ping(number, self._heart.newest_heard, self.head())
+        if self.post(Channel.CONTROL, Precedence.FLASH, encode(ping)):
+            self._bulk.pinged(number)
 
     async def _watch(self) -> None:
         while True:
@@ -318,8 +335,7 @@ class Link:
                 return
             number = self._heart.ping_due(now)
             if number is not None:
-                ping = Ping(number, self._heart.newest_heard, self.head())
-                self.post(Channel.CONTROL, Precedence.FLASH, encode(ping))
+                self._ping(number)
             self._ping_early.clear()
             try:
                 async with asyncio.timeout(max(0.01, self._heart.next_timer() - self._now())):

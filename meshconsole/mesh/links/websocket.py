@@ -34,7 +34,7 @@ _TCP_INFO: int | None = getattr(socket_module, "TCP_INFO", None)
 _LAST_ACK_RECEIVED = struct.Struct("=56xI")
 """tcpi_last_ack_recv of struct tcp_info (linux/tcp.h), in milliseconds."""
 Route = Literal["/mesh", "/join"]
-WIDE_UNSENT = 128 * 1024
+WIDE_UNSENT = 16 * 1024
 NARROW_UNSENT = 2048
 _NOTSENT_LOWAT: int | None = getattr(socket_module, "TCP_NOTSENT_LOWAT", None)
 """Not everywhere."""
