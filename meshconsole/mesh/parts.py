@@ -1,0 +1,294 @@
+"""The parts of the mesh: made here, and joined by what each of them tells the others."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from meshconsole.core.config import capabilities
+from meshconsole.mesh.afar import Afar
+from meshconsole.mesh.asked import Asked
+from meshconsole.mesh.board import Board
+from meshconsole.mesh.clock import TeamClock
+from meshconsole.mesh.datachannels import DataChannels
+from meshconsole.mesh.dialling import Dialler
+from meshconsole.mesh.discovery.rungs import Rungs
+from meshconsole.mesh.emcon import Emcon
+from meshconsole.mesh.flashing import Flashing
+from meshconsole.mesh.ice import IceServers
+from meshconsole.mesh.join import Doorkeeper
+from meshconsole.mesh.known import KnownIds
+from meshconsole.mesh.ladder import Ladder
+from meshconsole.mesh.linking import Links, Self
+from meshconsole.mesh.links.description import ice_servers
+from meshconsole.mesh.messages import Describe, Receipt, Signal, Told
+from meshconsole.mesh.nearby import Nearby
+from meshconsole.mesh.network import NetworkWatch
+from meshconsole.mesh.reach.reach import Reach
+from meshconsole.mesh.rows import RecentRows
+from meshconsole.mesh.snapshots import Snapshots
+from meshconsole.mesh.syncing import Surroundings
+from meshconsole.mesh.tending import Tending
+from meshconsole.mesh.uplinking import Uplinking
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from meshconsole.core.config import Config
+    from meshconsole.core.verdict import Verdict
+    from meshconsole.crypto.identity import Identity
+    from meshconsole.crypto.tls import LinkCredentials
+    from meshconsole.mesh.discovery.cached import AddressStore
+    from meshconsole.mesh.happenings import MeshHappening
+    from meshconsole.mesh.links.link import Link
+    from meshconsole.mesh.links.pipe import Meter, Pipe
+    from meshconsole.mesh.nursery import Nursery
+    from meshconsole.mesh.roster import Membership
+    from meshconsole.mesh.session import PeerSession
+    from meshconsole.mesh.syncing import Blocks, Cursors
+    from meshconsole.relay.relay import Relay
+
+
+class Parts:
+    """What they do together in the life of a node is in `service.py`."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        credentials: LinkCredentials,
+        membership: Membership,
+        relay: Relay,
+        content: Blocks | None,
+        config: Config,
+        *,
+        cursors: Cursors,
+        emit: Callable[[MeshHappening], None],
+        meter: Meter,
+        admit: Callable[[str, str], Verdict],
+        clock: Callable[[], float] = time.time,
+        team_clock: TeamClock | None = None,
+        addresses: AddressStore | None = None,
+        random: Random | None = None,
+    ) -> None:
+        self._identity = identity
+        self._credentials = credentials
+        self._membership = membership
+        self._relay = relay
+        self._clock = clock
+        self._now = time.monotonic
+        self._meter = meter
+        self._admit = admit
+        self._port = 0
+        self._ephemeral = KnownIds()
+        self._runner: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+        self._nursery: Nursery | None = None
+        random = random or Random()
+        self._ladder = Ladder(random)
+        self._network = NetworkWatch(self._network_changed, self._now)
+        self._emcon = Emcon(config.privacy.emcon)
+        self._rungs = Rungs(
+            config,
+            membership,
+            self._ladder,
+            addresses,
+            self._network,
+            self._emcon,
+            changed=self._wake,
+            now=self._now,
+        )
+        self._ice = IceServers(
+            ice_servers(config.nat) if config.capabilities.webrtc_hub else (),
+            may_ask=lambda: membership.team is not None and self._emcon.may_send,
+            now=self._now,
+        )
+        self._afar = Afar(
+            identity,
+            membership,
+            relay,
+            self._emcon,
+            has_path=lambda: bool(self._links.sessions) or self._uplinks.is_up,
+            spawn=self._spawn,
+            clock=clock,
+        )
+        self._channels = DataChannels(
+            identity.npub,
+            self._ice.live,
+            enabled=config.capabilities.webrtc_hub,
+            session=lambda npub: self._links.sessions.get(npub),
+            send_far=self._afar.send,
+            carry=self._carry_channel,
+            spawn=self._spawn,
+            admit=admit,
+            now=self._now,
+            random=random,
+        )
+        self._around = Surroundings(
+            relay,
+            content,
+            cursors,
+            RecentRows(relay.store.head_seq),
+            KnownIds(16_384),
+            Asked(),
+            Snapshots(relay.store, lambda: relay.config.max_sync_events),
+            self._now,
+            random,
+            team_clock or TeamClock(clock, lambda: "device", self._now),
+        )
+        me = Self(
+            identity.npub, identity.mldsa_public, os.urandom(8), capabilities(config), self._rungs.listen
+        )
+        self._links = Links(
+            me,
+            credentials,
+            self._around,
+            roster=lambda: membership.team,
+            meter=meter,
+            emit=emit,
+            clock=clock,
+            on_signal=self._signal,
+            keep_beside=self._channels.keep,
+            on_linked=self._linked,
+            on_unlinked=self._unlinked,
+        )
+        self._tending = Tending(
+            identity.npub,
+            lambda: membership.team,
+            self._links,
+            self._ladder,
+            gossips=config.discovery.gossip,
+            now=self._now,
+        )
+        self._dialler = Dialler(
+            self._ladder,
+            self._links,
+            may_dial=lambda: membership.team is not None and self._emcon.may_dial,
+            wants=self._tending.wants,
+            admit=admit,
+            worked=self._rungs.worked,
+            now=self._now,
+        )
+        self._nearby = Nearby(
+            me,
+            config,
+            membership,
+            self._ladder,
+            self._network,
+            self._emcon,
+            is_linked=self._is_linked,
+            changed=self._wake,
+            now=self._now,
+            random=random,
+        )
+        self.flashing = Flashing(
+            identity,
+            membership,
+            relay,
+            self._links,
+            self._ladder,
+            self._nearby,
+            now=self._now,
+            clock=clock,
+        )
+        self._board = Board(
+            identity.npub,
+            membership,
+            self._links,
+            self._ladder,
+            self._channels,
+            self._nearby.hearing,
+            self._now,
+            clock,
+            self._around.clock,
+        )
+        self.reach = Reach(
+            identity.npub,
+            self._links,
+            self._ladder,
+            self._rungs,
+            self._nearby.hearing,
+            self._emcon,
+            self._ice,
+            membership,
+            config,
+            clock=clock,
+            now=self._now,
+        )
+        self._around.on_echo = self.reach.receive
+
+        self._uplinks = Uplinking(
+            identity,
+            relay,
+            membership,
+            meter=meter,
+            admit=admit,
+            emcon=self._emcon,
+            keep=lambda name, loop: self._links.nursery.keep(name, loop),
+            random=random,
+            now=self._now,
+            clock=clock,
+        )
+        self._uplinks.urls = config.mesh.uplinks
+        self._doorkeeper = Doorkeeper(
+            identity,
+            credentials,
+            membership,
+            relay,
+            meter=meter,
+            emit=emit,
+            joined=self.recheck,
+            clock=clock,
+            now=self._now,
+        )
+
+    def recheck(self) -> None:
+        """The roster has changed: links of removed devices are dropped, strangers may be members."""
+        self._links.recheck()
+        self._ladder.roster_changed(self._now())
+        self._rungs.roster_changed()
+        self._nearby.refresh()
+        self._uplinks.team_changed()
+        self._wake()
+
+    async def _carry_channel(self, npub: str, pipe: Pipe, dialled: bool) -> None:
+        link, device = await self._links.open(pipe, dialled=dialled, only=npub)
+        await self._links.carry(link, device)
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return self._links.nursery.spawn(name, work)
+
+    def _linked(self, npub: str, link: Link) -> None:
+        if link.pipe.path == "websocket":
+            self._ladder.peer_up(npub)
+            self._rungs.told(npub, link)
+
+    def _unlinked(self, npub: str) -> None:
+        self._ladder.peer_down(npub, self._now())
+        self._wake()
+
+    def _wake(self) -> None:
+        self._dialler.wake()
+
+    def _network_changed(self) -> None:
+        self._links.network_changed(self._network.current.own)
+        self._rungs.network_changed()
+        self._nearby.network_changed()
+        self.flashing.network_changed()
+        self._ice.refresh()
+        self._channels.network_changed()
+
+    def _is_linked(self, npub: str) -> bool:
+        session = self._links.sessions.get(npub)
+        return session is not None and any(not link.is_suspect for link in session.links)
+
+    def _signal(self, session: PeerSession, message: Signal) -> None:
+        match message:
+            case Describe():
+                self._channels.signal(session.npub, message)
+            case Told():
+                self._rungs.gossip(session.npub, message)
+            case Receipt():
+                self.flashing.receipt(message, session)
