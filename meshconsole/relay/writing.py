@@ -1,8 +1,8 @@
 """One write transaction of the event store: NIP-01 replacement, NIP-09, NIP-40 and NIP-62.
 
-Regular events are gathered and inserted together. Whatever depends on events before it (a
-replaceable event, a deletion) first lets those in, so that a batch ends as if its events had come
-one by one. Nothing here commits.
+Events are gathered and inserted together. Whatever depends on events before it (a deletion, a newer
+version of what is gathered) first lets those in, so that a batch ends as if its events had come one by
+one. Nothing here commits.
 """
 
 from __future__ import annotations
@@ -107,6 +107,7 @@ class Writing:
         self._bodies: list[tuple[int, bytes]] = []
         self._tags: list[tuple[int, int, int]] = []
         self._expirations: list[tuple[int, int]] = []
+        self._addresses: dict[int, int] = {}
         self._refused: list[tuple[int, int]] = []
 
     def run(self, batch: Sequence[Entry]) -> list[Written]:
@@ -233,9 +234,7 @@ class Writing:
             self._expirations.append((key, expires))
             self.expires = expires if self.expires is None else min(self.expires, expires)
         if is_versioned(kind):
-            self._insert()
-            place = self._hashes.address(address(event))
-            self._db.execute("insert or replace into addresses (hash, key) values (?, ?)", (place, key))
+            self._addresses[self._hashes.address(address(event))] = key
 
     def _insert(self) -> None:
         if not self._events:
@@ -250,7 +249,10 @@ class Writing:
             many("insert or ignore into tags (hash, kind, key) values (?, ?, ?)", self._tags)
         if self._expirations:
             many("insert into expirations (key, expires) values (?, ?)", self._expirations)
+        if self._addresses:
+            many("insert or replace into addresses (hash, key) values (?, ?)", list(self._addresses.items()))
         self._events, self._bodies, self._tags, self._expirations = [], [], [], []
+        self._addresses = {}
 
     def _author(self, pubkey: str) -> int:
         number = self._number(pubkey)
@@ -264,11 +266,13 @@ class Writing:
 
     def _make_way(self, event: Event) -> bool:
         """Removes the version that `event` replaces. False when that one stays (NIP-01)."""
-        self._insert()
+        place = self._hashes.address(address(event))
+        if place in self._addresses:
+            self._insert()
         row = self._db.execute(
             "select e.key, e.short_id, e.rest from addresses a join events e on e.key = a.key"
             " where a.hash = ?",
-            (self._hashes.address(address(event)),),
+            (place,),
         ).fetchone()
         if row is None:
             return True
