@@ -56,6 +56,12 @@ TEAM_KINDS = CONTROL_KINDS | {TEAM_NOTE, FILE_MANIFEST, DIRECT_MESSAGE, SIGNAL, 
 CARRIED_KINDS = frozenset({TEAM_NOTE, FILE_MANIFEST, DIRECT_MESSAGE, SIGNAL})
 """Sealed: these may travel over plain Nostr relays between the team's devices."""
 
+WRITTEN_KINDS = frozenset({TEAM_NOTE, FILE_MANIFEST, DIRECT_MESSAGE})
+"""What members say: only devices whose role writes may be the authors."""
+
+DEVICE_KINDS = frozenset({EPOCH_GRANT, HOLDINGS, COURIER_RECEIPT})
+"""What devices of any role say."""
+
 _WORDS = {
     METADATA: "profile",
     TEXT_NOTE: "note",

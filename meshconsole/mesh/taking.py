@@ -7,7 +7,9 @@ The laws:
    through the peer's window, the peer.
 3. Offered events that are here already are not asked for, nor those that another peer was just asked for.
 4. What the store refuses for good (a bad signature, a newer version is here) is counted, remembered and
-   passed over. What it refuses for now (no room) is tried again: the cursor waits, the peer waits.
+   passed over. What it refuses for now (no room) is tried again: the cursor waits, the peer waits. What a
+   later entry of the roster may make good is passed over, and not remembered: the node keeps it aside, and
+   where it could not, the comparison of the next session brings it again.
 5. At most NEED_BYTES are asked for at once; a peer that sends what was not asked for, or more than the
    window, breaks the protocol. So does one whose offers are nearly all empty, or whose events are nearly all
    forged: every honest device has checked what it holds.
@@ -294,7 +296,11 @@ class Taking:
         for raw, verdict in zip(raws, verdicts, strict=True):
             self._count(verdict)
             event_id = claimed_id(raw)
-            if event_id is not None and verdict.code != "invalid":
+            if event_id is None:
+                continue
+            if verdict.code == "auth-required":
+                self.settled_elsewhere(event_id, now)
+            elif verdict.code != "invalid":
                 self.settled.add(event_id)
                 self.settled_elsewhere(event_id, now)
         self._save(now)

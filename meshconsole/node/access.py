@@ -1,21 +1,24 @@
 """Who may read and write this node's relay: the owner's privacy settings joined with the roster.
 
 Two questions, asked with the public keys that a plain client has proven by NIP-42. Enrolled nodes
-come over links and are checked there. `require_authentication` off together with
-`share_with_team_only` off makes the relay public.
+come over links and are checked there; what they bring is judged by its author (`by_role`).
+`require_authentication` off together with `share_with_team_only` off makes the relay public.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from meshconsole.core.errors import Refused
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
+from meshconsole.relay.policy import NOT_YET
 from meshconsole.team.ops import GOVERNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from meshconsole.core.config import PrivacySection
+    from meshconsole.core.event import Event
     from meshconsole.team.state import Team
 
 
@@ -47,6 +50,15 @@ class TeamAccess:
         if not npubs or team is None or not self._privacy().share_with_team_only:
             return False
         return any(not member.removed and member.npub in npubs for member in team.members())
+
+    def by_role(self, event: Event) -> Verdict:
+        """Whether the roster lets the author of an event that came over a link write it."""
+        team = self._team()
+        try:
+            return ACCEPTED if team is None or team.admits(event) else NOT_YET
+        except Refused as error:
+            # Never "restricted": a peer's stream would wait for that to change.
+            return refuse("blocked", error.sentence)
 
     def may_manage(self, npub: str) -> bool:
         """Whether that key may change what this relay takes and from whom (NIP-86)."""

@@ -85,7 +85,7 @@ class Happenings:
             node.mesh.flashing.acknowledge(bytes.fromhex(event.id), "delivered")
 
     def on_refused(self, refused: RefusedEvent) -> None:
-        if refused.verdict.accepted:
+        if refused.verdict.accepted or self._node.aside.keep(refused):
             return
         if refused.event is not None:
             view = self._node.recent.add(

@@ -159,7 +159,7 @@ def _flush(file: BinaryIO) -> None:
 
 async def _take(relay: Relay, lines: list[bytes], side: BinaryIO | None) -> Counter[str]:
     counts: Counter[str] = Counter()
-    verdicts = await relay.publish_many([line.strip() for line in lines], via="import", trusted=True)
+    verdicts = await relay.publish_many([line.strip() for line in lines], via="import", own=True)
     for line, verdict in zip(lines, verdicts, strict=True):
         if not verdict.accepted:
             counts[f"{REFUSED}: {verdict.message}"] += 1

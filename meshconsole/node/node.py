@@ -29,6 +29,7 @@ from meshconsole.crypto.tls import LinkCredentials
 from meshconsole.mesh.addresses import host_addresses, listen_addresses
 from meshconsole.mesh.clock import TeamClock
 from meshconsole.node.access import TeamAccess
+from meshconsole.node.aside import Aside
 from meshconsole.node.audit import AuditLog, Chain, read_places
 from meshconsole.node.audit_keeping import AuditKeeping
 from meshconsole.node.bus import Bus
@@ -144,8 +145,10 @@ class Node:
             lists=lambda: self.lists.current,
             mode=config.limits.performance_mode,
             is_device=self.access.is_device,
+            by_role=self.access.by_role,
             clock=self.clock.time,
         )
+        self.aside = Aside(self.relay, self.access.by_role)
         self.managing = Managing(
             book=self.lists,
             state=self.state,

@@ -67,7 +67,7 @@ class Teamwork:
         assert self._node.mesh is not None
         events = await self._node.mesh.join(invite, self._node.config.node.name)
         name = self._node.membership.admitted_to(invite, events)
-        for verdict in await self._node.relay.publish_many(events, via="join", trusted=True):
+        for verdict in await self._node.relay.publish_many(events, via="join", own=True):
             if not _is_held(verdict):
                 raise Refused(verdict.code, verdict.sentence)
         await self.load(invite.team_id)
@@ -96,6 +96,7 @@ class Teamwork:
         if self._node.mesh is not None:
             self._node.mesh.recheck()
             self._node.tell_strangers()
+        await self._node.aside.offer_again()
         await learn_files(self._node)
         self._node.control.events_happened(self._node.recent.reopen())
         self._node.control.status_changed()

@@ -7,8 +7,9 @@ member who was removed hears nothing more. Whatever is published passes `may_off
 and `WRITE_RULES` once it is known to be genuine.
 
 Events that come over an enrolled node's link, or from this node itself, are `trusted`: the rules for
-plain clients do not apply to them, so history is never refused for its age or its author; RULES_FOR_ALL
-do, and those of NIP-01.
+plain clients do not apply to them, so history is never refused for its age; RULES_FOR_ALL do, and those of
+NIP-01. What comes over a link is judged by its author's role as well (`by_role`): a teammate that passes
+something on does not vouch for who wrote it.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from meshconsole.relay.filter import Filter
 
 
+NOT_YET = refuse("auth-required", "its author may not write that, as far as this node knows the team")
+"""What a later entry of the roster may make good: to be kept aside and offered again."""
+
 MAX_GOODBYE = 4096
 """Characters of a request to vanish by who may not write here."""
 
@@ -62,6 +66,10 @@ def _no_device(npubs: Collection[str]) -> bool:
     return False
 
 
+def _anything(event: Event) -> Verdict:
+    return ACCEPTED
+
+
 @dataclass(slots=True, eq=False)
 class House:
     """What holds for every client of a relay. The relay puts in a new `config` while it runs; `lists`
@@ -75,6 +83,8 @@ class House:
     """The relay's own key (`self` of NIP-11), "" while it has nothing to say."""
     is_device: Callable[[Collection[str]], bool] = _no_device
     """Whether one of these proven keys is that of a device of the team."""
+    by_role: Callable[[Event], Verdict] = _anything
+    """Whether the roster, as it is known here, lets the author write that: NOT_YET, or refused for good."""
 
 
 @dataclass(slots=True)
@@ -84,6 +94,8 @@ class Client:
     house: House
     npubs: tuple[str, ...] = ()
     trusted: bool = False
+    own: bool = False
+    """This node itself, or what its owner imports."""
     network: str = ""
     """Where it comes from."""
     use: Use = field(default_factory=Use)
@@ -186,6 +198,12 @@ def team_kinds_need_a_link(event: Event, client: Client, now: float) -> Verdict:
     return refuse("restricted", "this kind travels between the team's own nodes only")
 
 
+def only_by_role(event: Event, client: Client, now: float) -> Verdict:
+    if event.kind not in kinds.TEAM_KINDS or client.own:
+        return ACCEPTED
+    return client.house.by_role(event)
+
+
 def only_authors_publish_protected(event: Event, client: Client, now: float) -> Verdict:
     """NIP-70. Enrolled nodes pass protected events on: they are one relay to their team."""
     if not is_protected(event) or event.pubkey in client.npubs:
@@ -258,6 +276,7 @@ RULES_FOR_ALL: tuple[Callable[[Event, Client, float], Verdict], ...] = (
     no_published_logins,
     no_banned_events,
     only_this_relay_tells_of_members,
+    only_by_role,
 )
 
 VANISH_RULES: tuple[Callable[[Event, Client, float], Verdict], ...] = (
@@ -273,6 +292,7 @@ WRITE_RULES: tuple[Callable[[Event, Client, float], Verdict], ...] = (
     only_who_may_write,
     nothing_listed_away,
     team_kinds_need_a_link,
+    only_by_role,
     only_this_relay_tells_of_members,
     nobody_joins_by_a_claim,
     nobody_leaves_by_an_event,

@@ -98,6 +98,7 @@ class Relay:
         lists: Callable[[], Lists] = Lists,
         mode: PerformanceMode = "balanced",
         is_device: Callable[[Collection[str]], bool] | None = None,
+        by_role: Callable[[Event], Verdict] | None = None,
     ) -> None:
         self.store = store
         self._mode: PerformanceMode = mode
@@ -111,9 +112,12 @@ class Relay:
         self.house = House(access, self.config, lists, self._names_us)
         if is_device is not None:
             self.house.is_device = is_device
+        if by_role is not None:
+            self.house.by_role = by_role
         self._emit = emit
         self._clock = clock
-        self._local = Client(self.house, trusted=True)
+        self._local = Client(self.house, trusted=True, own=True)
+        self._linked = Client(self.house, trusted=True)
         self.turn_end = TurnEnd()
         """Where connections wait to be written to."""
         self._ports: dict[Session, Port] = {}
@@ -225,16 +229,21 @@ class Relay:
         """Verified, judged, durably stored and delivered live when this returns an accepting verdict.
 
         `trusted` says that it came over an enrolled node's link, which `via` names; "local" events
-        are this node's own. For both, the gates for plain clients do not apply.
+        are this node's own. For both, the gates for plain clients do not apply; what came over a link is
+        judged by its author's role.
         """
         return (await self.publish_many([raw], via=via, trusted=trusted))[0]
 
     async def publish_many(
-        self, events: Sequence[bytes | Event], *, via: str = "local", trusted: bool = False
+        self, events: Sequence[bytes | Event], *, via: str = "local", trusted: bool = False, own: bool = False
     ) -> list[Verdict]:
-        """In order, as one batch."""
+        """In order, as one batch. `own` says that the node's owner vouches for them, as for "local" ones."""
         loop = asyncio.get_running_loop()
-        client = self._local if trusted or via == "local" else Client(self.house)
+        client = Client(self.house)
+        if own or via == "local":
+            client = self._local
+        elif trusted:
+            client = self._linked
         answers: list[asyncio.Future[Verdict]] = []
         for event in events:
             answer: asyncio.Future[Verdict] = loop.create_future()

@@ -10,7 +10,7 @@ from bisect import insort
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from meshconsole.team.ops import GOVERNS, READS, EpochLink, Policy, Role, RootKey
+from meshconsole.team.ops import GOVERNS, READS, WRITES, EpochLink, Policy, Role, RootKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -160,6 +160,13 @@ class Facts:
         self.by_id: dict[str, Fact] = {}
         self.by_rank: list[tuple[Rank, int, str, Fact]] = []
         self.by_author: dict[str, int] = {}
+        self.known: set[str] = {root.npub} if root is not None else set()
+        """Devices that any entry names, and the root key; void entries count. So for the next two: they
+        only ever grow, and do not depend on the order in which entries come."""
+        self.governors: set[str] = set(self.known)
+        """Who was ever made an admin."""
+        self.writers: dict[str, int] = {}
+        """The entries that let somebody write."""
         self.against: dict[str, int] = {}
         self.withdrawing = 0
         self.gives_key = 0
@@ -184,8 +191,14 @@ class Facts:
             self.takes_rights |= fact.bit
         self._add_agreement(fact)
         for statement in fact.statements:
+            npub = statement.standing.npub
+            if statement.standing.bundle:
+                self.known.add(npub)
+            if statement.standing.role == "admin":
+                self.governors.add(npub)
+            if statement.standing.role in WRITES:
+                self.writers[npub] = self.writers.get(npub, 0) | fact.bit
             if statement.withdraws:
-                npub = statement.standing.npub
                 self.withdrawing |= fact.bit
                 self.against[npub] = self.against.get(npub, 0) | fact.bit
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MAX_WAITING = 1024
 MAX_WAITING_BYTES = 4 << 20
 """Of entries that wait; beyond either bound the oldest is dropped and comes again by sync."""
+MAX_WAITING_BY_AUTHOR = 64
+"""Of entries by one author that wait and are stored nevertheless: nobody can delete them again."""
 MAX_SPARE_BUNDLES = 256
 """Bundles that no entry names yet; beyond it the oldest is dropped."""
 
@@ -61,6 +63,26 @@ class Intake:
         self._named: set[bytes] = set()
         self._note_names(entry)
         verify_entry(genesis, self._founder(entry), self.suite, provider)
+
+    def admits_entry(self, event: Event) -> bool:
+        """Whether an entry is to be stored: it may enter the graph, or waits for its parents and few others
+        of its author do. Raises Refused for one that never enters, whatever comes."""
+        entry = self._read(event)
+        if entry.id in self.roster:
+            return True
+        if self._is_signed(event, entry):
+            self.roster.check(entry)
+            return True
+        waiting = sum(other.author == entry.author for _, other in self._waiting.values())
+        return entry.id in self._waiting or waiting < MAX_WAITING_BY_AUTHOR
+
+    def admits_bundle(self, event: Event) -> bool:
+        """Whether a bundle is to be stored: an entry names it, or there is room for one that none names yet.
+        Raises Refused for one that does not verify."""
+        digest = open_bundle(event, self._provider).hash
+        if digest in self._named or digest in self._bundles:
+            return True
+        return sum(known not in self._named for known in self._bundles) < MAX_SPARE_BUNDLES
 
     def take_entry(self, event: Event) -> bool:
         """Whether the roster grew; False for one that waits. Raises Refused."""
@@ -123,6 +145,15 @@ class Intake:
         """False while a parent or the bundle of a signer is missing. Raises Refused."""
         if entry.id in self.roster:
             return True
+        if not self._is_signed(event, entry):
+            return False
+        self.roster.add(entry)
+        self.entries[entry.id] = event
+        self._note_names(entry)
+        return True
+
+    def _is_signed(self, event: Event, entry: Entry) -> bool:
+        """False while a parent or the bundle of a signer is missing. Raises Refused for a wrong signature."""
         if self.roster.missing(entry.parents):
             return False
         bundle = self._signer(entry, entry.author)
@@ -131,9 +162,6 @@ class Intake:
         if entry.second is not None and not self._is_agreed(entry):
             return False
         verify_entry(event, bundle, self.suite, self._provider)
-        self.roster.add(entry)
-        self.entries[entry.id] = event
-        self._note_names(entry)
         return True
 
     def _settle(self, event: Event, entry: Entry) -> bool:

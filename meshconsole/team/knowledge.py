@@ -22,6 +22,7 @@ from meshconsole.team.intake import Bundles, Intake, open_bundles
 from meshconsole.team.keyring import Keyring
 from meshconsole.team.ops import CLIENTS, LEVEL, READS, WRITES
 from meshconsole.team.proposals import ProposalBook
+from meshconsole.team.sealed import key_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -140,6 +141,26 @@ class Knowledge:
         except Refused as error:
             return Verdict(False, error.code, error.sentence)  # type: ignore[arg-type]
         return ACCEPTED
+
+    def admits(self, event: Event) -> bool:
+        """Whether a node of this team stores and passes on an event that its author's Nostr key has signed.
+        False for what a later entry may make good. Raises Refused for what none can.
+
+        What has no writer, no admin or no device behind it would travel and stay for ever, though nobody
+        opens it."""
+        npub = event.pubkey
+        match event.kind:
+            case kinds.KEY_BUNDLE:
+                return self._intake.admits_bundle(event)
+            case kinds.ROSTER_ENTRY:
+                return self._roster.ever_governed(npub) and self._intake.admits_entry(event)
+            case kinds.PROPOSAL:
+                return self._roster.ever_governed(npub)
+            case kind if kind in kinds.WRITTEN_KINDS:
+                return self._roster.may_have_written(npub, key_id(event))
+            case kind if kind in kinds.DEVICE_KINDS:
+                return self._roster.was_named(npub)
+        return True
 
     def _changed(self) -> None:
         self._members = None

@@ -106,6 +106,10 @@ class Roster:
         for parent in entry.parents:
             self._children |= self._facts.by_id[parent].bit
 
+    def check(self, entry: Entry) -> None:
+        """Raises Refused for an entry that `add` would not take because of its own past."""
+        _check(entry, self.view(entry.parents), self._facts)
+
     def missing(self, parents: Iterable[str]) -> frozenset[str]:
         return frozenset(parent for parent in parents if parent not in self)
 
@@ -197,6 +201,31 @@ class Roster:
             if statement.standing.npub == npub and not statement.withdraws
         ]
         return any(standing is not None and standing.role in WRITES for standing in standings)
+
+    def may_have_written(self, npub: str, kid: str) -> bool:
+        """Whether a device may be the author of what is sealed under the epoch `kid`, for whoever stores
+        and passes it on. More generous than `could_write`: entries that are void now count as well, so that
+        what one node took the others take, and an epoch that is not known yet is no reason to refuse what
+        somebody writes who may write today."""
+        standing = self.state.members.get(npub)
+        if standing is not None and standing.role in WRITES:
+            return True
+        allowed = self._facts.writers.get(npub, 0)
+        if not allowed:
+            return False
+        found = [record for record in self.epochs() if record.kid == kid]
+        return any(
+            allowed & ~self._facts.by_id[record.entry].past or self.could_write(npub, record)
+            for record in found
+        )
+
+    def was_named(self, npub: str) -> bool:
+        """Whether any entry admits that device, void or not; or it is the root key."""
+        return npub in self._facts.known
+
+    def ever_governed(self, npub: str) -> bool:
+        """Whether any entry makes that device an admin, void or not; or it is the root key."""
+        return npub in self._facts.governors
 
     def _state_of(self, entries: int) -> State:
         known = self._states.get(entries)

@@ -200,6 +200,24 @@ def test_a_refused_event_is_counted_once_and_never_asked_for_again() -> None:
     assert pair.bytes_carried - carried < 2500, "only the offers of the other direction"
 
 
+def test_what_the_roster_may_make_good_is_passed_over_and_brought_again_by_a_comparison() -> None:
+    pair = make_pair()
+    fill_store(pair.a, "good", 20, local=False)
+    early = make_event("early")
+    pair.a.store.add(early)
+    fill_store(pair.a, "more", 20, local=False)
+    pair.b.store.judge = refuse_label("early", "auth-required")
+    pair.connect()
+    pair.settle()
+    assert len(pair.b.store.ids) == 40, "the stream does not wait for it"
+    pair.b.store.judge = refuse_label("nothing")
+    pair.cut()
+    pair.a.reset()  # a session of its own begins when devices meet again; `settled` outlives it
+    pair.connect()
+    pair.settle()
+    assert id_of(early) in pair.b.store.ids
+
+
 def test_a_full_disk_stops_the_stream_and_freed_space_resumes_it() -> None:
     pair = make_pair()
     fill_store(pair.a, "a", 50)
