@@ -9,11 +9,13 @@ from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_facts, print_json, print_table, say
 from meshconsole.console.words import (
     duration_in_words,
+    loss_in_words,
     moment_in_words,
     rate_in_words,
     size_in_words,
     skew_in_words,
     uplink_in_words,
+    way_in_words,
 )
 from meshconsole.control.messages import (
     EventsData,
@@ -126,9 +128,9 @@ def peers(parsed: argparse.Namespace) -> None:
         )
     else:
         print_table(
-            ("name", "state", "role", "path", "rtt", "heard", "lag", "note"),
+            ("name", "state", "role", "path", "hears us", "rtt", "loss", "heard", "lag", "note"),
             [_peer_row(peer, now.now) for peer in now.peers],
-            right=frozenset({4, 5, 6}),
+            right=frozenset({5, 6, 7, 8}),
         )
     if not parsed.json and now.uplinks:
         print_facts((f"uplink {up.url}", uplink_in_words(up, now.now)) for up in now.uplinks)
@@ -137,7 +139,6 @@ def peers(parsed: argparse.Namespace) -> None:
 def _peer_row(peer: PeerStatus, now: float) -> tuple[str, ...]:
     rtts = [link.rtt_ms for link in peer.links if link.rtt_ms is not None]
     notes = [
-        "does not hear us" if peer.hears_us is False else "",
         skew_in_words(peer),
         peer.last_error,
         f"next try in {duration_in_words(peer.next_try - now)}"
@@ -149,7 +150,9 @@ def _peer_row(peer: PeerStatus, now: float) -> tuple[str, ...]:
         peer.state,
         peer.role,
         _path(peer),
+        {True: "yes", False: "NO", None: "?" if peer.links else "-"}[peer.hears_us],
         f"{min(rtts):.0f} ms" if rtts else "-",
+        loss_in_words(peer) or "-",
         duration_in_words(now - peer.last_heard) if peer.last_heard is not None else "never",
         _lag(peer),
         "; ".join(filter(None, notes)),
@@ -157,7 +160,7 @@ def _peer_row(peer: PeerStatus, now: float) -> tuple[str, ...]:
 
 
 def _path(peer: PeerStatus) -> str:
-    paths = "+".join(link.path for link in peer.links) or "-"
+    paths = way_in_words(peer) or "-"
     return paths if peer.carries == "full" else f"{paths} ({peer.carries})"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,33 @@ def _local(at: float, pattern: str, otherwise: str) -> str:
         return time.strftime(pattern, time.localtime(at))
     except (OverflowError, ValueError, OSError):
         return otherwise
+
+
+def way_in_words(peer: PeerStatus) -> str:
+    """lan or direct, webrtc or turn; without a link: via X, carried, or nothing."""
+    if not peer.links:
+        return peer.via if peer.via in ("", "carried") else f"via {peer.via}"
+    ways: dict[str, None] = {}
+    for link in peer.links:
+        if link.path == "webrtc":
+            ways["turn" if link.relayed else "webrtc"] = None
+        else:
+            ways["lan" if _is_near(link.address) else "direct"] = None
+    return "+".join(sorted(ways, key=["lan", "direct", "webrtc", "turn"].index))
+
+
+def loss_in_words(peer: PeerStatus) -> str:
+    """Of its best link."""
+    losses = [link.loss_percent for link in peer.links if link.loss_percent is not None]
+    return f"{min(losses):.0f} %" if losses else ""
+
+
+def _is_near(address: str) -> bool:
+    """In a network of the site's own: there is no router of a provider between."""
+    try:
+        return not ipaddress.ip_address(address.rpartition(":")[0].strip("[]").partition("%")[0]).is_global
+    except ValueError:
+        return False
 
 
 def uplink_in_words(uplink: UplinkStatus, now: float) -> str:

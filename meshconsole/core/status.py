@@ -41,6 +41,10 @@ class LinkStatus(Frozen, frozen=True):
     bytes_out: int = 0
     channel: str = ""
     """Label of the data channel, for WebRTC."""
+    loss_percent: float | None = None
+    """Of the last pings, those that were not answered in time; None while too few were sent."""
+    relayed: bool = False
+    """It goes through a TURN server."""
 
 
 class AttemptStatus(Frozen, frozen=True):
@@ -85,6 +89,9 @@ class PeerStatus(Frozen, frozen=True):
     next_try: float | None = None
     attempts: tuple[AttemptStatus, ...] = ()
     """The last dials, the newest first."""
+    via: str = ""
+    """For a device without a link: how its newest event came here. "carried", or the name of the device or
+    relay that passed it on; "" for not lately."""
 
 
 class SentStatus(Frozen, frozen=True):

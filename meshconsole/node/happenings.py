@@ -14,6 +14,7 @@ from meshconsole.core.verdict import ACCEPTED
 from meshconsole.mesh.happenings import JoinAnswered, LinkDown, LinkRefused, LinkUp
 from meshconsole.node.proposing import proposals_of, waiting
 from meshconsole.node.refusals import RefusalDigest
+from meshconsole.node.routes import Routes
 from meshconsole.relay.relay import RefusedEvent, Stored
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Happenings:
         self._refused_links = RefusalDigest()
         self._refused_joins = RefusalDigest()
         self.damage: list[Found] = []
+        self.routes = Routes()
 
     def listen(self) -> None:
         bus = self._node.bus
@@ -46,6 +48,7 @@ class Happenings:
         event = stored.event
         if self._node.mesh is not None:  # first, whatever may come of the rest: peers follow this node's log
             self._node.mesh.on_stored(stored)
+        self.routes.saw(event.pubkey, stored.via, stored.received_at)
         if event.kind in kinds.CARRIED_KINDS:
             self._node.clock.saw(event.created_at)
         if self._node.membership.accept(event) is not None:

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 def node_status(node: Node) -> NodeStatus:
+    now = time.time()
     peers = node.mesh.status() if node.mesh is not None else ()
+    names = {peer.npub: peer.name for peer in peers}
+    peers = tuple(
+        node.happenings.routes.marked(peer, lambda npub: names.get(npub, npub[:8]), now) for peer in peers
+    )
     door = node.server if node.server is not None else node.relay
     relay = door.status(node.addresses)
     return NodeStatus(
@@ -26,7 +31,7 @@ def node_status(node: Node) -> NodeStatus:
         name=node.config.node.name,
         npub=node.identity.npub,
         started=node.started,
-        now=time.time(),
+        now=now,
         listen=node.addresses,
         wss=node.server.tls_addresses if node.server is not None else (),
         relay=relay,

@@ -174,6 +174,7 @@ STATUS = NodeStatus(
             "down",
             last_heard=NOW - 4000,
             last_error="timed out",
+            via="bravo",
             next_try=NOW + 30,
         ),
     ),

@@ -200,6 +200,7 @@ def a_link(path: str, address: str, rtt: float, up_for: float) -> LinkStatus:
         since=NOW - up_for,
         rtt_ms=rtt,
         group=GROUP,
+        loss_percent=0.0,
         bytes_in=4_200_000,
         bytes_out=1_100_000,
     )
@@ -254,10 +255,13 @@ def busy_peers() -> tuple[PeerStatus, ...]:
             "truck-1",
             "member",
             "up",
-            a_link("webrtc", "203.0.113.9:3478 (turn)", 612, 900),
+            msgspec.structs.replace(
+                a_link("webrtc", "203.0.113.9:3478", 612, 900), relayed=True, loss_percent=12.5
+            ),
             hears_us=True,
             last_heard=NOW - 4,
             lag_events=214,
+            lag_bytes=91_000,
         ),
         peer(
             "falcon-1",
@@ -272,6 +276,7 @@ def busy_peers() -> tuple[PeerStatus, ...]:
             "observer",
             "connecting",
             last_heard=NOW - 340,
+            via="ridge-pi",
             addresses=["198.51.100.80:7447"],
             last_error="timed out after 12 s",
             next_try=NOW + 8,
@@ -341,6 +346,7 @@ def busy_status() -> NodeStatus:
             pinned_bytes=88_000_000,
             disk_free_bytes=12_400_000_000,
             growth_bps=310.0,
+            audit_bytes=210_000,
         ),
         limits=LimitsStatus(
             connections=9,

@@ -17,6 +17,7 @@ class MemoryPipe:
     """One end. `other` is set by `memory_pipes`."""
 
     path: PathName = "websocket"
+    relayed = False
     channel = ""
     own_host = ""
 

@@ -74,3 +74,27 @@ def test_invented_numbers_change_nothing() -> None:
     a.ping_received(7, 99, 1.0)
     assert a.rtt_s is None
     assert a.hears_us(SUSPECT_S + 1) is False
+
+
+def test_loss_shows_as_pings_that_were_not_answered_in_time() -> None:
+    a, b = Heartbeat(0.0), Heartbeat(0.0)
+    said, now = [], 0.0
+    for seconds, to_a in ((9.5, True), (3.0, True), (12.0, False), (60.0, True)):
+        now = run(a, b, now, seconds, to_a=to_a)
+        said.append(a.loss_percent)
+    assert said[:2] == [None, 0.0]
+    assert 25 <= (said[2] or 0) <= 60
+    assert said[3] == 0.0
+
+
+def test_a_late_answer_counts_as_loss_and_a_hurried_ping_does_not() -> None:
+    a = Heartbeat(0.0)
+    for round_ in range(6):
+        number = a.ping_due(3.0 * round_)
+        assert number is not None
+        if number != 3:
+            a.pong_received(number, 3.0 * round_ + 2.9)
+    assert a.loss_percent == 20.0
+    a.ping_soon(15.1)
+    assert a.ping_due(15.1)
+    assert a.loss_percent == 20.0

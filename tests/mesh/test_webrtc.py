@@ -31,6 +31,10 @@ async def connected() -> tuple[DataChannelPipe, DataChannelPipe]:
     return a, b
 
 
+def is_relayed(*pipes: DataChannelPipe) -> list[bool]:
+    return [pipe.relayed for pipe in pipes]
+
+
 async def close(*pipes: DataChannelPipe) -> None:
     for pipe in pipes:
         await pipe.close("The test is over.")
@@ -138,6 +142,10 @@ class TestPairs:
         assert [await b.receive() for _ in sent] == sent
         assert [await a.receive() for _ in sent] == sent
         assert (a.path, a.channel, a.address) == ("webrtc", "nostr-events", "b")
+        assert is_relayed(a) == [False]
+        assert a._connection.sctp is not None
+        a._connection.sctp.transport.transport._connection._nominated[1].local_candidate.type = "relay"
+        assert is_relayed(a, b) == [True, False]
         await close(a, b)
 
     async def test_a_sender_waits_for_a_reader_that_does_not_read(self) -> None:

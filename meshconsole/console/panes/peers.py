@@ -9,10 +9,12 @@ from meshconsole.console.words import (
     ago_in_words,
     count_in_words,
     duration_in_words,
+    loss_in_words,
     short_key,
     size_in_words,
     skew_in_words,
     uplink_in_words,
+    way_in_words,
 )
 from meshconsole.core.status import PeerStatus
 
@@ -41,14 +43,18 @@ class Peers(Lines[PeerStatus]):
             [
                 Column("STATE", 12, self._state),
                 Column("NAME", 0, _name),
-                Column("ROLE", 8, lambda peer: (peer.role, "dim"), rank=4),
-                Column("PATH", 9, _path, rank=2),
-                Column("RTT", 6, _rtt, rank=1, right=True),
-                Column("HEARS US", 8, _hears_us, rank=5),
-                Column("BEHIND", 6, _lag, rank=6, right=True),
-                Column("HEARD", 10, self._heard, rank=3),
-                Column("ADDRESS OR FAULT", 24, _address, rank=7),
-                Column("KEY EXCHANGE", 15, _group, rank=8),
+                Column("ROLE", 8, lambda peer: (peer.role, "dim"), rank=7),
+                Column("PATH", 10, _path, rank=2),
+                Column("RTT", 6, _rtt, rank=3, right=True),
+                Column("LOSS", 4, _loss, rank=7, right=True),
+                Column("HEARS", 5, _hears_us, rank=1),
+                Column("HEARD", 6, self._heard, rank=4, right=True),
+                Column("BEHIND", 6, _lag, rank=5, right=True),
+                Column("BYTES", 6, _lag_bytes, rank=9, right=True),
+                Column("PQ", 3, _post_quantum, rank=7),
+                Column("NEXT TRY, FAULT", 16, self._fault, rank=6),
+                Column("ADDRESS", 24, _address, rank=10),
+                Column("KEY EXCHANGE", 15, _group, rank=11),
             ],
             key=lambda peer: peer.npub,
             profile=profile,
@@ -97,15 +103,23 @@ class Peers(Lines[PeerStatus]):
 
     def text_of(self, row: PeerStatus) -> str:
         links = " ".join(f"{link.path} {link.address}" for link in row.links)
-        return (
-            f"{row.state} {row.name} {row.npub} {row.role} {links} {' '.join(row.addresses)} {row.last_error}"
-        )
+        places = f"{way_in_words(row)} {links} {' '.join(row.addresses)}"
+        return f"{row.state} {row.name} {row.npub} {row.role} {places} {row.last_error}"
 
     def _state(self, peer: PeerStatus) -> Span:
         return f"{self.signs[peer.state]} {peer.state}", TONES[peer.state]
 
+    def _fault(self, peer: PeerStatus) -> Span:
+        """When it is tried next stands first: the end of a long fault is cut off."""
+        if peer.state == "up" and not peer.last_error:
+            return "", ""
+        wait = duration_in_words(peer.next_try - self.now) if peer.next_try and not peer.links else ""
+        return "; ".join(filter(None, (f"in {wait}" if wait else "", peer.last_error))), "warn"
+
     def _heard(self, peer: PeerStatus) -> Span:
-        return ago_in_words(peer.last_heard, self.now), "dim"
+        if peer.last_heard is None:
+            return "never", "dim"
+        return duration_in_words(self.now - peer.last_heard), "dim"
 
 
 def _name(peer: PeerStatus) -> Span:
@@ -113,12 +127,9 @@ def _name(peer: PeerStatus) -> Span:
 
 
 def _path(peer: PeerStatus) -> Span:
-    if not peer.links:
-        return "", ""
     if peer.carries != "full":
         return peer.carries.removesuffix(" only"), "warn"
-    paths = sorted({link.path for link in peer.links}, reverse=True)
-    return ("ws+webrtc" if len(paths) > 1 else paths[0]), ""
+    return way_in_words(peer), "" if peer.links else "dim"
 
 
 def _rtt(peer: PeerStatus) -> Span:
@@ -131,7 +142,7 @@ def _rtt(peer: PeerStatus) -> Span:
 
 def _hears_us(peer: PeerStatus) -> Span:
     if peer.hears_us is None:
-        return "unknown" if peer.links else "", "dim"
+        return "?" if peer.links else "", "dim"
     return ("yes", "") if peer.hears_us else ("no", "bad")
 
 
@@ -141,9 +152,24 @@ def _lag(peer: PeerStatus) -> Span:
     return ("level", "dim") if peer.lag_events == 0 else (count_in_words(peer.lag_events), "warn")
 
 
+def _lag_bytes(peer: PeerStatus) -> Span:
+    return (size_in_words(peer.lag_bytes) if peer.lag_bytes else ""), "warn"
+
+
+def _loss(peer: PeerStatus) -> Span:
+    words = loss_in_words(peer)
+    return words, "" if words in ("", "0 %") else "warn"
+
+
+def _post_quantum(peer: PeerStatus) -> Span:
+    """Of its links' key exchanges the weakest counts."""
+    groups = [link.group for link in peer.links if link.group]
+    if not groups:
+        return "", ""
+    return ("yes", "") if all("MLKEM" in group for group in groups) else ("no", "bad")
+
+
 def _address(peer: PeerStatus) -> Span:
-    if peer.last_error and peer.state != "up":
-        return peer.last_error, "warn"
     if peer.links:
         return peer.links[0].address, "dim"
     return (peer.addresses[0] if peer.addresses else "", "dim")
@@ -175,6 +201,7 @@ def in_full(peer: PeerStatus, now: float) -> list[tuple[str, str]]:
         ("name", peer.name),
         ("role", peer.role),
         ("state", peer.state),
+        ("path", way_in_words(peer) or "none known"),
         ("hears us", {True: "yes", False: "no", None: "unknown"}[peer.hears_us]),
         ("heard", ago_in_words(peer.last_heard, now)),
         ("carries", {"full": "everything"}.get(peer.carries, peer.carries)),
@@ -191,8 +218,9 @@ def in_full(peer: PeerStatus, now: float) -> list[tuple[str, str]]:
     ]
     for number, link in enumerate(peer.links, 1):
         rtt = "unknown" if link.rtt_ms is None else f"{link.rtt_ms:.0f} ms"
+        loss = "loss unknown" if link.loss_percent is None else f"{link.loss_percent:.0f} % lost"
         traffic = f"in {size_in_words(link.bytes_in)}, out {size_in_words(link.bytes_out)}"
-        value = f"{link.path} to {link.address}\nround trip {rtt}, {traffic}"
+        value = f"{link.path} to {link.address}\nround trip {rtt}, {loss}, {traffic}"
         value += f"\nkey exchange {link.group or 'unknown'}"
         facts.append((f"link {number}", f"{value}\nup for {duration_in_words(now - link.since)}"))
     return facts

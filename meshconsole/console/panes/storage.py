@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from meshconsole.console.widgets.meter import Meter, draw_meters, level
 from meshconsole.console.widgets.sheet import Sheet
 from meshconsole.console.widgets.spark import spark
-from meshconsole.console.words import count_in_words, size_in_words
+from meshconsole.console.words import count_in_words, duration_in_words, size_in_words
 
 if TYPE_CHECKING:
     from meshconsole.console.ink import Line, Tone
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 LOW_DISK_BYTES = 200_000_000
 LOW_DISK_FILES = 50_000
+FULL_SOON_S = 3 * 86_400
 
 
 class Storage(Sheet, can_focus=True):
@@ -78,10 +79,15 @@ def _details(storage: StorageStatus, dot: str, *, roomy: bool) -> list[Line]:
             ],
         ]
     growth = f"{size_in_words(storage.growth_bps * 86_400)} a day" if storage.growth_bps > 0 else "none"
+    full_in_s = storage.full_in_s
+    full: Line = [(f" {dot} full in {duration_in_words(full_in_s)}", "")] if full_in_s is not None else []
+    if full_in_s is not None and full_in_s < FULL_SOON_S:
+        full = [(full[0][0], "bad")]
     return [
         [("events  ", "dim"), (f"{size_in_words(storage.events_bytes)} {dot} {events} events", "")],
         [("files   ", "dim"), (f"{size_in_words(storage.blocks_bytes)} {dot} {blocks} blocks", "")],
-        [("pinned  ", "dim"), (size_in_words(storage.pinned_bytes), "")],
-        [("growth  ", "dim"), (growth, "")],
+        [("pinned  ", "dim"), (f"{size_in_words(storage.pinned_bytes)} of them", "")],
+        [("audit   ", "dim"), (f"{size_in_words(storage.audit_bytes)} of acts", "")],
+        [("growth  ", "dim"), (growth, ""), *full],
         [("disk    ", "dim"), (f"{free} free", free_tone), *_room_for_files(storage, dot)],
     ]

@@ -31,6 +31,8 @@ from meshconsole.core.errors import Fatal, LocalError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from aiortc import RTCPeerConnection
+
 log = logging.getLogger(__name__)
 
 CWND_BYTES = 128 * 1024
@@ -140,6 +142,13 @@ def _guarded_sctp(module: ModuleType) -> type:
 
 
 _VERSIONS = "Install the versions of meshconsole's lock file: aiortc 1.16, aioice 0.13."
+
+
+def is_relayed(connection: RTCPeerConnection) -> bool:
+    """Whether its packets go through a TURN server, of either side."""
+    ice = _part(_part(_part(connection.sctp, "transport"), "transport"), "_connection")
+    pairs = _part(ice, "_nominated").values()
+    return any("relay" in (pair.local_candidate.type, pair.remote_candidate.type) for pair in pairs)
 
 
 def _part(owner: object, name: str) -> Any:  # noqa: ANN401 - parts of a library, of any type

@@ -7,13 +7,15 @@ when only one direction works. Any bytes count as a sign of life. Times are in s
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
 PING_S = 3.0
 SUSPECT_S = 10.0
 GONE_S = 30.0
 _REMEMBERED = 16
+_ENOUGH = 4
+"""Pings after which something can be said of loss."""
 
 
 @dataclass(slots=True)
@@ -30,6 +32,9 @@ class Heartbeat:
     _sent: OrderedDict[int, float] = field(default_factory=OrderedDict)
     _last_confirmed: float | None = None
     """When the newest of our pings, of those the other says it heard, was sent."""
+    _answered: int = 0
+    """Number of the newest ping that was answered."""
+    _in_time: deque[bool] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
     def __post_init__(self) -> None:
         self.last_heard = self._next_ping = self.started
@@ -44,6 +49,8 @@ class Heartbeat:
 
     def ping(self, now: float) -> int:
         """The number of a ping that is sent now, due or not."""
+        if self._number and now - self._sent[self._number] >= PING_S:
+            self._in_time.append(self._answered >= self._number)
         self._next_ping = now + PING_S
         self._number += 1
         self._sent[self._number] = now
@@ -64,6 +71,7 @@ class Heartbeat:
     def pong_received(self, number: int, now: float) -> float | None:
         """How long that ping and its answer were under way; None for an answer to nothing."""
         self.heard(now)
+        self._answered = max(self._answered, number)
         sent = self._sent.get(number)
         if sent is None:
             return None
@@ -72,6 +80,14 @@ class Heartbeat:
         self.rtt_s = sample if self.rtt_s is None else 0.875 * self.rtt_s + 0.125 * sample
         self._confirm(number)
         return sample
+
+    @property
+    def loss_percent(self) -> float | None:
+        """Of the last sixteen pings, those that were not answered before the next was due. The pipes repeat
+        what is lost, so this is how loss shows to whoever uses them; None before a few were sent."""
+        if len(self._in_time) < _ENOUGH:
+            return None
+        return round(100 * self._in_time.count(False) / len(self._in_time), 1)
 
     def hears_us(self, now: float) -> bool | None:
         """None until the other has spoken of our pings for the first time or had time to."""

@@ -161,6 +161,8 @@ class Link:
             bytes_in=self._secure.bytes_in,
             bytes_out=self._secure.bytes_out,
             channel=self.pipe.channel,
+            loss_percent=self._heart.loss_percent,
+            relayed=self.pipe.relayed,
         )
 
     async def open(self, make_hello: Callable[[bytes], Hello]) -> Hello:

@@ -42,6 +42,10 @@ class Pipe(Protocol):
     def channel(self) -> str:
         """The data channel's label; "" where there is none."""
 
+    @property
+    def relayed(self) -> bool:
+        """Whether a TURN server stands between."""
+
     async def send(self, message: bytes) -> None: ...
 
     async def receive(self) -> bytes: ...

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshconsole.core.errors import RemoteError, Unavailable
 from meshconsole.core.text import safe
-from meshconsole.mesh.links.aiortc_made_fit import load_aiortc, use_loopback
+from meshconsole.mesh.links.aiortc_made_fit import is_relayed, load_aiortc, use_loopback
 from meshconsole.mesh.links.description import check_description
 from meshconsole.mesh.links.frames import PIPE_MESSAGE
 from meshconsole.mesh.links.pipe import PipeClosed
@@ -66,6 +66,10 @@ class DataChannelPipe:
         channel.on("bufferedamountlow", _never_raises(self._writable.set))
         channel.on("close", _never_raises(lambda: self._end("The data channel was closed.")))
         connection.on("connectionstatechange", _never_raises(self._state_changed))
+
+    @property
+    def relayed(self) -> bool:
+        return is_relayed(self._connection)
 
     async def send(self, message: bytes) -> None:
         if self._ended:

@@ -44,6 +44,7 @@ class WebSocketPipe:
     """A pipe over a WebSocket connection of either side. `address` is HOST:PORT of the other end."""
 
     path: PathName = "websocket"
+    relayed = False
     channel = ""
 
     def __init__(self, connection: Connection, address: str) -> None:
