@@ -45,6 +45,18 @@ def test_what_was_written_under_a_key_not_yet_here_is_opened_when_the_key_comes(
     bravo.wait("the note", lambda _: "under the new key" in bravo.texts())
 
 
+def test_the_author_of_a_flash_note_learns_who_has_it_and_who_has_read_it(
+    alpha: Machine, bravo: Machine
+) -> None:
+    alpha.command("send", "--precedence", "flash", "fire at the mill")
+    alpha.wait("the receipt", lambda status: status["sent"][0]["state"] == "delivered")
+    (note,) = [view["id"] for view in bravo.json("events") if view["text"] == "fire at the mill"]
+    bravo.command("receipts", "--read", note[:12])
+    alpha.wait("the second one", lambda status: status["sent"][0]["state"] == "read 1/1")
+    refused = alpha.command("receipts", "--read", note, check=False)
+    assert "this device's own" in refused.stderr
+
+
 def test_removing_and_rotating_work_when_the_storage_is_full(alpha: Machine, bravo: Machine) -> None:
     alpha.command("config", "set", "limits.max_storage_mb=1")
     for _ in range(200):
