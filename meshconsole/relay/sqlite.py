@@ -183,8 +183,12 @@ class SqliteEventStore:
         return [written.verdict for written in self.write([as_entry(item) for item in batch])]
 
     def known(self, ids: Collection[str]) -> set[str]:
-        with self._reading() as connection:
-            return known_ids(connection, list(ids))
+        asked = list(ids)
+        found: set[str] = set()
+        for start in range(0, len(asked), PIECE):
+            with self._reading() as connection:
+                found |= known_ids(connection, asked[start : start + PIECE])
+        return found
 
     def settled(self, ids: Collection[str]) -> set[str]:
         with self._reading() as connection:

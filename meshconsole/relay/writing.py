@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 FOR_EVER = (1 << 62) - 1
 CHUNK = 500
-"""Values in one IN list."""
+"""Values in one list of a statement."""
 
 FOR_GOOD = (retention.EXPIRED, retention.DELETED, retention.VANISHED, retention.SUPERSEDED)
 """Verdicts after which an event need not be offered again."""
@@ -361,7 +361,7 @@ class Writing:
 
     def _occupied(self, keys: Sequence[int]) -> set[int]:
         sql = "select e.key from json_each(?) k cross join events e on e.key = k.value"
-        return {row[0] for row in self._db.execute(sql, (json_list(keys),))}
+        return {row[0] for part in _json_lists(keys) for row in self._db.execute(sql, (part,))}
 
 
 class _Content(msgspec.Struct, gc=False):
@@ -375,8 +375,10 @@ def known_ids(connection: Connection, ids: Sequence[str]) -> set[str]:
     """Those ids that are in the tables. The whole id is compared, not only its first 8 bytes."""
     # A list in a parameter: a statement with the numbers in its text would be planned for each batch.
     sql = "select e.short_id, e.rest from json_each(?) k cross join events e on e.short_id = k.value"
-    rows = connection.execute(sql, (json_list(map(short_id, ids)),))
-    return {id_bytes(*row).hex() for row in rows}.intersection(ids)
+    found: set[str] = set()
+    for part in _json_lists([short_id(event_id) for event_id in ids]):
+        found.update(id_bytes(*row).hex() for row in connection.execute(sql, (part,)))
+    return found.intersection(ids)
 
 
 def settled_ids(connection: Connection, ids: Collection[str]) -> set[str]:
@@ -393,6 +395,12 @@ def in_lists(numbers: Sequence[int]) -> Iterator[str]:
     """Integers as text, in chunks; integers need no escaping."""
     for start in range(0, len(numbers), CHUNK):
         yield _numbers(numbers[start : start + CHUNK])
+
+
+def _json_lists(numbers: Sequence[int]) -> Iterator[str]:
+    """The same as JSON."""
+    for start in range(0, len(numbers), CHUNK):
+        yield json_list(numbers[start : start + CHUNK])
 
 
 def _numbers(numbers: Collection[int]) -> str:

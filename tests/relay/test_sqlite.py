@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 
 from meshconsole.core.errors import CorruptData, Fatal, Refused, Unavailable
-from meshconsole.relay import sqlite
+from meshconsole.relay import readers, sqlite
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.keys import row_key
 from meshconsole.relay.sqlite import SqliteEventStore
@@ -302,6 +302,23 @@ def test_a_query_that_takes_too_long_is_broken_off(
         sqlite_store.query([Filter(tags=(("t", many),), authors=frozenset({fake_npub("alice")}))] * 5, 5000)
     monkeypatch.setattr(sqlite, "QUERY_BUDGET_S", 60.0)
     assert len(sqlite_store.query(ALL, 5000)) == 3000
+
+
+def test_very_many_ids_are_looked_for_in_pieces(
+    sqlite_store: SqliteEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = unsigned()
+    sqlite_store.add([event])
+    begun: list[float] = []
+    begin = readers._Reader.begin
+
+    def counted(reader: readers._Reader, budget_s: float) -> None:
+        begun.append(budget_s)
+        begin(reader, budget_s)
+
+    monkeypatch.setattr(readers._Reader, "begin", counted)
+    assert sqlite_store.known([*(f"{n:064x}" for n in range(4500)), event.id]) == {event.id}
+    assert len(begun) == 3, "each has a budget of its own"
 
 
 def test_short_questions_are_answered_at_once(
