@@ -133,8 +133,6 @@ SKEW_S = 5.0
 def skew_in_words(peer: PeerStatus) -> str:
     """What is wrong with a peer's clock, seen from this one; "" for nothing."""
     offset = peer.clock_offset_s
-    if peer.clock == "none":
-        return "its clock was never set"
     if offset is None or abs(offset) < SKEW_S:
         return ""
     return f"its clock is {duration_in_words(abs(offset))} {'ahead' if offset > 0 else 'behind'}"

@@ -100,7 +100,7 @@ class TeamClock:
         correction, off = self.correction_s, self.off_by_s
         if correction:
             text = f"This machine's clock is wrong by {_duration(correction)}; that of its peers is used."
-        elif self.quality == "none":
+        elif self.wall() < OLDEST_CREDIBLE_TIME:
             text = "This machine's clock was never set, and no peer is there to ask."
         elif off is not None and abs(off) >= WORTH_CORRECTING_S:
             text = f"This machine's clock differs by {_duration(off)} from the middle of its peers'."

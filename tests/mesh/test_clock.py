@@ -152,3 +152,8 @@ def test_a_clock_that_is_set_back_does_not_date_notes_far_ahead() -> None:
     clock.stamp()
     off[0] = 0.0
     assert clock.stamp() <= world.now() + MAX_AHEAD_S
+
+
+def test_a_clock_that_nobody_keeps_but_that_is_credible_is_no_reason_to_complain() -> None:
+    world = World()
+    assert world.add("container", 0.0, "none").clock.complaint == ""
