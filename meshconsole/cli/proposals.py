@@ -55,8 +55,8 @@ def proposals(parsed: argparse.Namespace) -> None:
 
 
 def agree(parsed: argparse.Namespace) -> None:
-    ask(home_of(parsed.home), AgreeToProposal(_id(parsed.proposal)))
-    say("Agreed and done. Every node of the team applies it as soon as it hears of it.")
+    reply = ask(home_of(parsed.home), AgreeToProposal(_id(parsed.proposal)))
+    say(f"Agreed and done. {reply.verdict.sentence}")
 
 
 def refuse(parsed: argparse.Namespace) -> None:

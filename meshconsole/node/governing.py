@@ -11,7 +11,7 @@ from meshconsole.core.errors import Refused
 from meshconsole.core.event import encode_event
 from meshconsole.core.kinds import PROPOSAL
 from meshconsole.core.text import safe
-from meshconsole.node.proposing import said_of_rules, words_of
+from meshconsole.node.proposing import APPLIES, JOINS_NOW, lets_join, said_of_rules, words_of
 from meshconsole.team.rules import read_policy
 
 if TYPE_CHECKING:
@@ -81,8 +81,9 @@ class Governing:
                 reply = await self._said(events, "policy", **rules)
                 return m.done(said_of_rules(team, rules)) if reply.data is None else reply
             case t.AgreeToProposal(id=id_):
-                words = words_of(team, id_)
-                return await self._said(team.agree(id_, now), "agree", what=words)
+                words, joins = words_of(team, id_), lets_join(team, id_)
+                await self._said(team.agree(id_, now), "agree", what=words)
+                return m.done(f"{APPLIES} {JOINS_NOW}" if joins else APPLIES)
             case t.RefuseProposal(id=id_):
                 words = words_of(team, id_)
                 return await self._said(team.refuse(id_, now), "refuse", what=words)

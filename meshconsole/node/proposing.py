@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from meshconsole.core.health import Found
 from meshconsole.core.status import ProposalStatus
@@ -14,10 +14,12 @@ from meshconsole.team.rules import in_words, values_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from meshconsole.core.status import Severity
     from meshconsole.team.ops import AnyOp
     from meshconsole.team.state import Team
 
 MAX_WORDS = 400
+JOINS_NOW = "On the new device, with the same invite: meshconsole team join INVITE"
 APPLIES = "Every node of the team applies this as soon as it hears of it."
 NO_ROOT_KEY = (
     "This team has no root key: once all admins but one are lost, nobody can let anybody in any more, nor "
@@ -53,10 +55,43 @@ def waiting(proposal: ProposalStatus) -> Found:
     return Found("proposal", f"{author} proposes: {proposal.words}.", remedy, about=proposal.id)
 
 
+class Ending(NamedTuple):
+    """What came of a proposal. `outcome` is a word for the audit log."""
+
+    outcome: str
+    severity: Severity
+    text: str
+    remedy: str = ""
+
+
+def ending_of(team: Team, proposal_id: str, npub: str) -> Ending | None:
+    """For the device `npub` that made it, of one that waits no more; None where it ended it itself."""
+    proposal = team.proposal(proposal_id)
+    if proposal is None:
+        return None
+    words = safe("; ".join(_words(team, op) for op in proposal.ops), MAX_WORDS)
+    if by := team.agreed_by(proposal):
+        remedy = JOINS_NOW if any(isinstance(op, Add) for op in proposal.ops) else ""
+        return Ending("agreed", "info", f"{_name(team, by)} has agreed: {words}.", remedy)
+    by = team.refused_by(proposal)
+    if by == npub:
+        return None
+    if by:
+        return Ending("refused", "warning", f"{_name(team, by)} has refused: {words}.")
+    text = f"Nobody agreed before the team's key was turned, so this is void: {words}."
+    return Ending("lapsed", "warning", text, "Propose it once more, if it is still wanted.")
+
+
 def words_of(team: Team, beginning: str) -> str:
     """For the audit log."""
     found = [p for p in proposals_of(team, "") if p.id.startswith(beginning.lower())]
     return f"{found[0].words}, proposed by {found[0].npub}" if len(found) == 1 else beginning
+
+
+def lets_join(team: Team, beginning: str) -> bool:
+    """Whether a device waits for the open proposal with such an id to join."""
+    found = [p for p in team.proposals() if p.id.startswith(beginning.lower())]
+    return any(isinstance(op, Add) for proposal in found for op in proposal.ops)
 
 
 def said_of_rules(team: Team, changed: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ from meshconsole.core import kinds
 from meshconsole.core.errors import Refused
 from meshconsole.core.event import decode_event
 from meshconsole.node.content_room import learn_files
+from meshconsole.node.proposing import ending_of
 from meshconsole.relay.event import read_event
 from meshconsole.relay.filter import Filter
 from meshconsole.team.invites import decode as decode_invite
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TEND_S = 30.0
+PROPOSED = "proposed"
 CONTROL_LIMIT = 1_000_000
 
 
@@ -97,9 +99,27 @@ class Teamwork:
             self._node.mesh.recheck()
             self._node.tell_strangers()
         await self._node.aside.offer_again()
+        self._tell_ended()
         await learn_files(self._node)
         self._node.control.events_happened(self._node.recent.reopen())
         self._node.control.status_changed()
+
+    def _tell_ended(self) -> None:
+        """What came of this device's proposals since it was last looked at, a restart between or not."""
+        team, me = self._node.membership.team, self._node.identity.npub
+        if team is None:
+            return
+        state = self._node.state
+        waiting = [proposal.id for proposal in team.proposals() if proposal.npub == me]
+        before = state.get(PROPOSED, list[str], [])
+        if before == waiting:
+            return
+        state.put(PROPOSED, waiting)
+        for proposal_id in before:
+            ending = None if proposal_id in waiting else ending_of(team, proposal_id, me)
+            if ending is not None:
+                self._node.notice(ending.severity, ending.text, ending.remedy)
+                self._node.record(f"proposal-{ending.outcome}", proposal=proposal_id, what=ending.text)
 
     async def follow(self) -> None:
         """Entries that come from teammates are acted on like this node's own; many at once, once."""

@@ -244,6 +244,18 @@ class Knowledge:
         epoch = latest_epoch(self._roster.state)
         return tuple(p for p in self._pending() if p.epoch == epoch)
 
+    def proposal(self, proposal_id: str) -> Proposal | None:
+        """One that was heard of lately, open or not."""
+        return self._proposals.get(proposal_id)
+
+    def agreed_by(self, proposal: Proposal) -> str:
+        """The npub of who carried it out, "" for nobody."""
+        return self._roster.agreed_by(proposal.id)
+
+    def refused_by(self, proposal: Proposal) -> str:
+        """The npub of who refused it, "" where it ended because the key was turned."""
+        return self._roster.refused_by(proposal.id, proposal.epoch)
+
     def _pending(self) -> list[Proposal]:
         """By admins, and neither carried out nor refused; those of earlier epochs too."""
         state = self._roster.state

@@ -124,6 +124,9 @@ class ProposalBook:
                 self._held.pop(known, None)
                 self._judged.pop(known, None)
 
+    def get(self, proposal_id: str) -> Proposal | None:
+        return self._held.get(proposal_id)
+
     def signed(
         self, bundle_of: Callable[[str], KeyBundle | None], suite: Suite, provider: Provider
     ) -> list[Proposal]:

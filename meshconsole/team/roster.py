@@ -163,6 +163,18 @@ class Roster:
         """Whether an entry that counts today rests on the proposal."""
         return bool(self._facts.by_proposal.get(proposal, 0) & self.state.counted)
 
+    def agreed_by(self, proposal: str) -> str:
+        """Who carried it out by an entry that counts today, "" for nobody."""
+        entries = self._facts.by_proposal.get(proposal, 0) & self.state.counted
+        return next((fact.author for fact in self._facts.of(entries)), "")
+
+    def refused_by(self, proposal: str, epoch: int) -> str:
+        """Who refused it while its epoch lasted, "" where nobody did and a new epoch ended it."""
+        for fact in self._facts.of(self._facts.closing.get(proposal, 0) & self.state.live):
+            if fact.epoch is None and latest_epoch(self._state_of(fact.past)) == epoch:
+                return fact.author
+        return ""
+
     def is_closed(self, proposal: str) -> bool:
         """Whether an admin has refused it."""
         return bool(self._facts.closing.get(proposal, 0) & self.state.live)

@@ -39,9 +39,11 @@ def test_a_second_admin_must_agree_until_the_root_key_ends_it(machine: Callable[
     assert fingerprint in proposal["words"]
     own = alpha.command("team", "agree", proposal["id"], check=False)
     assert own.returncode == 5
-    bravo.command("team", "agree", proposal["id"][:8])
+    agreed = bravo.command("team", "agree", proposal["id"][:8])
+    assert "team join INVITE" in agreed.stdout
     alpha.wait("charlie", lambda status: len(status["team"]["members"]) == 3)
     charlie.command("team", "join", invite)
+    assert "proposal-agreed" in alpha.command("audit").stdout
     assert charlie.json("status")["team"]["role"] == "member"
 
     raised = alpha.command("team", "role", "charlie", "admin")
