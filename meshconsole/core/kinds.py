@@ -59,9 +59,6 @@ CARRIED_KINDS = frozenset({TEAM_NOTE, FILE_MANIFEST, DIRECT_MESSAGE, SIGNAL})
 WRITTEN_KINDS = frozenset({TEAM_NOTE, FILE_MANIFEST, DIRECT_MESSAGE})
 """What members say: only devices whose role writes may be the authors."""
 
-DEVICE_KINDS = frozenset({EPOCH_GRANT, HOLDINGS, COURIER_RECEIPT})
-"""What devices of any role say."""
-
 _WORDS = {
     METADATA: "profile",
     TEXT_NOTE: "note",

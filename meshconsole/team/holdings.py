@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from meshconsole.crypto.identity import Identity
 
 PARTS = 16
+_NUMBERS = frozenset(map(str, range(PARTS)))
 MAX_ENTRIES = 4096
 """Of one part. Roots beyond it are not told of."""
 
@@ -65,14 +66,20 @@ def sign_part(author: Identity, number: int, room: int, held: tuple[Entry, ...],
 
 def read_part(event: Event) -> tuple[int, Part]:
     """The number of the part and what it says. Raises Refused("invalid", ...)."""
-    d = event.tag("d") or ""
+    number = part_number(event)
     try:
         part = msgspec.json.decode(event.content, type=Part)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise Refused("invalid", "What a node says that it holds is malformed.") from None
-    if not d.isascii() or not d.isdigit() or int(d) >= PARTS or str(int(d)) != d:
+    return number, part
+
+
+def part_number(event: Event) -> int:
+    """Raises Refused("invalid", ...) for an address that no part has."""
+    d = event.tag("d") or ""
+    if d not in _NUMBERS:
         raise Refused("invalid", "What a node says that it holds is malformed.")
-    return int(d), part
+    return int(d)
 
 
 def _by_cid(entry: Entry) -> str:

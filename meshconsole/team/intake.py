@@ -30,6 +30,9 @@ MAX_WAITING_BY_AUTHOR = 64
 MAX_SPARE_BUNDLES = 256
 """Bundles that no entry names yet; beyond it the oldest is dropped."""
 
+MAX_COPIES = 8
+"""Events that say the same bundle: a device makes a new one each time that it asks to join."""
+
 Bundles = dict[bytes, tuple[KeyBundle, "Event"]]
 """Opened bundles and their events, by hash."""
 
@@ -53,6 +56,8 @@ class Intake:
         """`bundles` must hold the founder's. Raises Refused for a genesis that does not verify."""
         self._provider = provider
         self._bundles = dict(bundles)
+        self._copies: dict[bytes, int] = {}
+        """Of bundles that are here, how many more events said the same."""
         self._waiting: dict[str, tuple[Event, Entry]] = {}
         self._waiting_bytes = 0
         entry, self.suite = read_entry(genesis)
@@ -80,7 +85,9 @@ class Intake:
         """Whether a bundle is to be stored: an entry names it, or there is room for one that none names yet.
         Raises Refused for one that does not verify."""
         digest = open_bundle(event, self._provider).hash
-        if digest in self._named or digest in self._bundles:
+        if digest in self._bundles:
+            return self._bundles[digest][1].id == event.id or self._copies.get(digest, 0) < MAX_COPIES
+        if digest in self._named:
             return True
         return sum(known not in self._named for known in self._bundles) < MAX_SPARE_BUNDLES
 
@@ -112,6 +119,8 @@ class Intake:
         """False if it is known. Raises Refused for one that does not verify."""
         bundle = open_bundle(event, self._provider)
         if bundle.hash in self._bundles:
+            if self._bundles[bundle.hash][1].id != event.id:
+                self._copies[bundle.hash] = self._copies.get(bundle.hash, 0) + 1
             return False
         self._bundles[bundle.hash] = (bundle, event)
         spare = [digest for digest in self._bundles if digest not in self._named]

@@ -17,7 +17,8 @@ from meshconsole.crypto.bundle import fingerprint
 from meshconsole.team.agreement import latest_epoch
 from meshconsole.team.checkpoints import read_checkpoint
 from meshconsole.team.entries import read_entry, team_id
-from meshconsole.team.epochs import check_grant
+from meshconsole.team.epochs import check_grant, grant_address
+from meshconsole.team.holdings import part_number
 from meshconsole.team.intake import Bundles, Intake, open_bundles
 from meshconsole.team.keyring import Keyring
 from meshconsole.team.ops import CLIENTS, LEVEL, READS, WRITES
@@ -158,9 +159,19 @@ class Knowledge:
                 return self._roster.ever_governed(npub)
             case kind if kind in kinds.WRITTEN_KINDS:
                 return self._roster.may_have_written(npub, key_id(event))
-            case kind if kind in kinds.DEVICE_KINDS:
+            case kinds.EPOCH_GRANT:
+                return self._roster.ever_governed(npub) or self._is_own_grant(event)
+            case kinds.HOLDINGS:
+                part_number(event)
+                return self._roster.was_named(npub)
+            case kinds.COURIER_RECEIPT:
                 return self._roster.was_named(npub)
         return True
+
+    def _is_own_grant(self, event: Event) -> bool:
+        """Whether it addresses its author under an epoch that is known, as keys from a backup do."""
+        d = event.tag("d")
+        return any(d == grant_address(self.team_id, r.kid, event.pubkey) for r in self._roster.epochs())
 
     def _changed(self) -> None:
         self._members = None

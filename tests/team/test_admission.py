@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meshconsole.core.errors import Refused
-from meshconsole.core.kinds import DIRECT_MESSAGE, EPOCH_GRANT, FILE_MANIFEST, HOLDINGS, TEAM_NOTE
+from meshconsole.core.kinds import (
+    COURIER_RECEIPT,
+    DIRECT_MESSAGE,
+    EPOCH_GRANT,
+    FILE_MANIFEST,
+    HOLDINGS,
+    TEAM_NOTE,
+)
 from meshconsole.team.entries import make_entry
-from meshconsole.team.intake import MAX_SPARE_BUNDLES, MAX_WAITING_BY_AUTHOR
+from meshconsole.team.epochs import grant_address
+from meshconsole.team.intake import MAX_COPIES, MAX_SPARE_BUNDLES, MAX_WAITING_BY_AUTHOR
 from meshconsole.team.notes import seal_note
 from meshconsole.team.ops import Add, Policy, Remove
 from meshconsole.team.proposals import propose
@@ -84,11 +92,35 @@ def test_what_was_admitted_stays_so_when_the_admission_is_void_later(alpha: Devi
     assert alpha.team.admits(note)
 
 
-def test_only_devices_tell_of_holdings_and_grants(alpha: Device) -> None:
+def test_only_devices_tell_of_holdings(alpha: Device) -> None:
     relay = join(alpha, "pi", "relay")
-    for kind in (HOLDINGS, EPOCH_GRANT):
-        assert alpha.team.admits(relay.me.sign(kind, (("d", "1"),), "", NOW))
-        assert not alpha.team.admits(identity().sign(kind, (("d", "1"),), "", NOW))
+    for kind in (HOLDINGS, COURIER_RECEIPT):
+        assert alpha.team.admits(relay.me.sign(kind, (("d", "15"),), "", NOW))
+        assert not alpha.team.admits(identity().sign(kind, (("d", "15"),), "", NOW))
+    for address in ("16", "01", "-1", "x", ""):
+        with pytest.raises(Refused):
+            alpha.team.admits(relay.me.sign(HOLDINGS, (("d", address),), "", NOW))
+
+
+def test_grants_come_from_admins_or_are_their_authors_own(alpha: Device) -> None:
+    bravo = join(alpha, "bravo")
+    assert all(alpha.team.admits(event) for event in alpha.log.values())
+    own = grant_address(alpha.team.team_id, newest(alpha), bravo.npub)
+    assert alpha.team.admits(bravo.me.sign(EPOCH_GRANT, (("d", own),), "", NOW))
+    others = grant_address(alpha.team.team_id, newest(alpha), alpha.npub)
+    for address in (others, "00" * 32):
+        assert not alpha.team.admits(bravo.me.sign(EPOCH_GRANT, (("d", address),), "", NOW))
+
+
+def test_a_device_that_says_its_keys_without_end_fills_no_store(alpha: Device) -> None:
+    bravo = join(alpha, "bravo")
+    taken = 0
+    for later in range(1, MAX_COPIES + 5):
+        bundle = bravo.me.bundle_event(NOW + later)
+        if alpha.team.admits(bundle):
+            taken += 1
+            alpha.team.accept(bundle)
+    assert taken == MAX_COPIES
 
 
 def test_entries_and_proposals_by_who_never_governed_are_not_taken(alpha: Device) -> None:
