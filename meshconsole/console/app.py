@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from meshconsole.console.model import LinkState
     from meshconsole.console.profile import Profile
     from meshconsole.control.messages import Push
+    from meshconsole.core.history import Track
     from meshconsole.core.status import BlobView, EventView, NodeStatus
 
 READ_ONLY = "This console is read-only: it shows, and changes nothing."
@@ -96,6 +97,9 @@ class Console(Shell):
 
     def link_changed(self, state: LinkState, reason: str) -> None:
         self.desk.link_changed(state, reason)
+
+    def remembered(self, tracks: tuple[Track, ...]) -> None:
+        self.desk.remembered(tracks)
 
     def began(self, status: NodeStatus, events: list[EventView], blobs: tuple[BlobView, ...]) -> None:
         self.desk.began(status, events, blobs)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from meshconsole.console.widgets.spark import History
+from meshconsole.core.history import History
 
 if TYPE_CHECKING:
     from meshconsole.control.messages import Notice, Progress
+    from meshconsole.core.history import Track
     from meshconsole.core.status import BlobView, NodeStatus
 
 LinkState = Literal["connecting", "attached", "silent", "lost", "locked"]
@@ -31,7 +32,9 @@ class Model:
     notices: list[Notice] = field(default_factory=list)
     traffic_in: History = field(default_factory=History)
     traffic_out: History = field(default_factory=History)
-    stored: History = field(default_factory=lambda: History(step_s=60.0))
+    stored: History = field(default_factory=lambda: History(step_s=600.0))
+    rtts: dict[str, History] = field(default_factory=dict)
+    """Round trips, by npub."""
 
     @property
     def stale(self) -> bool:
@@ -44,6 +47,21 @@ class Model:
         self.traffic_in.put(status.now, status.limits.rate_in_bps)
         self.traffic_out.put(status.now, status.limits.rate_out_bps)
         self.stored.put(status.now, float(status.storage.used_bytes))
+        for peer in status.peers:
+            rtts = [link.rtt_ms for link in peer.links if link.rtt_ms is not None]
+            if rtts:
+                self.rtts.setdefault(peer.npub, History(step_s=30.0, capacity=120)).put(status.now, min(rtts))
+
+    def take_history(self, tracks: tuple[Track, ...]) -> None:
+        """What the node remembers of the time before this console came."""
+        for track in tracks:
+            if track.name == "rtt":
+                self.rtts[track.npub] = History()
+            history = {"in": self.traffic_in, "out": self.traffic_out, "stored": self.stored}.get(
+                track.name, self.rtts.get(track.npub)
+            )
+            if history is not None and track.values:
+                history.resume(track)
 
     def take_blobs(self, blobs: tuple[BlobView, ...], *, whole: bool = False) -> None:
         if whole:

@@ -11,7 +11,9 @@ from meshconsole.control.messages import (
     BlobsData,
     EventsData,
     EventsPush,
+    GetHistory,
     GetStatus,
+    HistoryData,
     ListBlobs,
     ListEvents,
     StatusData,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from meshconsole.console.model import LinkState
     from meshconsole.control.messages import Command, Progress, Push, Reply
+    from meshconsole.core.history import Track
     from meshconsole.core.status import BlobView, EventView, NodeStatus
 
 Seen = set[tuple[str, float]]
@@ -39,6 +42,7 @@ class Listener(Protocol):
     """Who is told; called on the console's loop."""
 
     def link_changed(self, state: LinkState, reason: str) -> None: ...
+    def remembered(self, tracks: tuple[Track, ...]) -> None: ...
     def began(self, status: NodeStatus, events: list[EventView], blobs: tuple[BlobView, ...]) -> None: ...
     def pushed(self, push: Push) -> None: ...
 
@@ -111,10 +115,13 @@ class Session:
         (await client.call(Subscribe(self.fps))).or_raise()
         events = (await client.call(ListEvents(HISTORY))).or_raise().data
         blobs = (await client.call(ListBlobs())).or_raise().data
+        past = (await client.call(GetHistory())).or_raise().data
         if not (
             isinstance(status, StatusData) and isinstance(events, EventsData) and isinstance(blobs, BlobsData)
         ):
             raise Fatal("The node answered something else than was asked.", hint="Are the versions the same?")
+        if isinstance(past, HistoryData):
+            self.listener.remembered(past.tracks)
         self.listener.began(status.status, list(events.events), blobs.blobs)
         self.listener.link_changed("attached", "")
         self._tries = 0

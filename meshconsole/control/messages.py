@@ -42,6 +42,7 @@ from meshconsole.control.team import (
 )
 from meshconsole.control.wire import AbsolutePath, Cid, Message, RequestId, Text
 from meshconsole.core.errors import MeshconsoleError, Refused
+from meshconsole.core.history import Track  # noqa: TC001 - msgspec reads the annotations
 from meshconsole.core.precedence import PrecedenceName  # noqa: TC001 - msgspec reads the annotation
 from meshconsole.core.status import (  # noqa: TC001 - msgspec reads the annotations
     BlobView,
@@ -62,6 +63,10 @@ MAX_LISTED = 10_000
 
 class GetStatus(Message, frozen=True):
     """Answered with `StatusData`."""
+
+
+class GetHistory(Message, frozen=True):
+    """What the node remembers of its recent past. Answered with `HistoryData`."""
 
 
 class ListEvents(Message, frozen=True):
@@ -209,6 +214,7 @@ class Stop(Message, frozen=True):
 
 Command = (
     GetStatus
+    | GetHistory
     | ListEvents
     | ListBlobs
     | SendNote
@@ -246,6 +252,7 @@ Command = (
 
 READING = (
     GetStatus,
+    GetHistory,
     ScanRelay,
     ListEvents,
     ListBlobs,
@@ -292,6 +299,10 @@ class CountsData(Message, frozen=True):
     counts: dict[str, int]
 
 
+class HistoryData(Message, frozen=True):
+    tracks: tuple[Track, ...]
+
+
 class LinesData(Message, frozen=True):
     lines: tuple[str, ...]
 
@@ -308,6 +319,7 @@ Data = (
     | ConfigData
     | CountsData
     | LinesData
+    | HistoryData
     | PageData
     | RemovedData
     | ReachData

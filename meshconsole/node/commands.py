@@ -59,6 +59,8 @@ class Commands:
 
     async def handle(self, command: m.Command, report: Report) -> m.Reply:
         match command:
+            case m.GetHistory():
+                return m.done(data=m.HistoryData(self._node.remembering.tracks()))
             case m.ListEvents(limit=limit, filter=wanted):
                 return m.done(data=m.EventsData(self._node.recent.newest(limit, wanted)))
             case m.SendNote(text=text, precedence=precedence):

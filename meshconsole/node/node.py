@@ -53,6 +53,7 @@ from meshconsole.node.membership import Membership
 from meshconsole.node.mirror import RosterMirror
 from meshconsole.node.recent import RecentEvents
 from meshconsole.node.reloading import Reloading
+from meshconsole.node.remembering import Remembering
 from meshconsole.node.report import node_status, pulse_line
 from meshconsole.node.setup import make_identity, open_store
 from meshconsole.node.state import Cursors, KnownAddresses, NodeState
@@ -75,7 +76,7 @@ if TYPE_CHECKING:
     from meshconsole.core.config import Config, Values
     from meshconsole.core.event import Event
     from meshconsole.core.home import Home
-    from meshconsole.core.status import HealthItem, NodeStatus, Severity
+    from meshconsole.core.status import HealthItem, NodeStatus, PeerStatus, Severity
     from meshconsole.core.verdict import Verdict
     from meshconsole.crypto.keystore import Secrets
     from meshconsole.crypto.web_certificate import WebCertificate
@@ -91,6 +92,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SAMPLE_S = 2.0
+LOOK_S = 10.0
+"""Peers are asked about less often: in a large team that costs more than all other samples together."""
 RECENT_AT_START = 500
 CONTROL_LIMIT = 1_000_000
 
@@ -109,6 +112,8 @@ class Node:
         self.teamwork = Teamwork(self)
         self.use = Use()
         self.health = Health()
+        self.remembering = Remembering()
+        self._looked_at = 0.0
         self.waiting: set[str] = set()
         """Configuration keys that were changed and wait for the next start."""
         self.provider = sound_provider(config.crypto.provider, suite_by_id(unlocked.suite))
@@ -331,9 +336,9 @@ class Node:
     def status(self) -> NodeStatus:
         return node_status(self)
 
-    def look_at_health(self) -> tuple[HealthItem, ...]:
+    def look_at_health(self, peers: tuple[PeerStatus, ...]) -> tuple[HealthItem, ...]:
         """What is wrong now, and has been for long enough."""
-        return self.health.look(whats_wrong(self), time.monotonic(), time.time())
+        return self.health.look(whats_wrong(self, peers), time.monotonic(), time.time())
 
     async def pulse(self) -> str:
         """A line about the node, once its event store has answered a question: it lives.
@@ -459,7 +464,12 @@ class Node:
         now = time.monotonic()
         self.governor.sample(now)
         self.relay.sample(now)
-        self.look_at_health()  # also while nobody asks: how long a thing lasts is counted here
+        self.remembering.sample(time.time(), self.governor.limits_status({}), self.governor.quota.used_bytes)
+        if now - self._looked_at >= LOOK_S:
+            self._looked_at = now
+            peers = self.mesh.status() if self.mesh is not None else ()
+            self.remembering.sample_peers(time.time(), peers)
+            self.look_at_health(peers)  # also while nobody asks: how long a thing lasts is counted here
 
     def _count_connections(self) -> None:
         incoming = self.server.connections if self.server is not None else 0

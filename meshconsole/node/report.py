@@ -45,7 +45,7 @@ def node_status(node: Node) -> NodeStatus:
         fingerprint=fingerprint(node.identity.bundle_hash),
         uplinks=node.mesh.uplinks() if node.mesh is not None else (),
         discovery=node.mesh.discovery_lines() if node.mesh is not None else (),
-        health=node.look_at_health(),
+        health=node.look_at_health(peers),
         sent=tuple(node.mesh.flashing.status()) if node.mesh is not None else (),
         has_passphrase=node.has_passphrase,
     )

@@ -22,12 +22,12 @@ _EMCON = {
 }
 
 
-def whats_wrong(node: Node) -> Iterator[Found]:
+def whats_wrong(node: Node, peers: tuple[PeerStatus, ...]) -> Iterator[Found]:
     if node.supervisor is not None:
         yield from node.supervisor.health()
     yield from _limits(node)
     yield from _trust(node)
-    yield from _reach(node)
+    yield from _reach(node, peers)
     if node.replicating is not None and (short := node.replicating.short()):
         yield Found(
             "few-copies",
@@ -107,7 +107,7 @@ def _trust(node: Node) -> Iterator[Found]:
         )
 
 
-def _reach(node: Node) -> Iterator[Found]:
+def _reach(node: Node, peers: tuple[PeerStatus, ...]) -> Iterator[Found]:
     emcon = node.config.privacy.emcon
     if emcon != "open":
         yield Found(
@@ -115,10 +115,8 @@ def _reach(node: Node) -> Iterator[Found]:
             f"Emission control is {emcon}: {_EMCON[emcon]}.",
             "Back with: meshconsole config set privacy.emcon=open",
         )
-    if node.mesh is None:
-        return
-    yield from reach_of(node.mesh.status())
-    for uplink in node.mesh.uplinks():
+    yield from reach_of(peers)
+    for uplink in node.mesh.uplinks() if node.mesh is not None else ():
         if uplink.state in ("refused", "waiting"):
             yield Found(
                 "uplink-failing",

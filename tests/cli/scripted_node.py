@@ -19,6 +19,8 @@ from meshconsole.control.messages import (
     EventsData,
     GetBlob,
     GetConfig,
+    GetHistory,
+    HistoryData,
     LinesData,
     ListBlobs,
     ListEvents,
@@ -75,6 +77,7 @@ from meshconsole.control.team import (
 )
 from meshconsole.core.config import Config, changed_keys, to_values, with_values
 from meshconsole.core.errors import Fatal
+from meshconsole.core.history import Track
 from meshconsole.core.reachability import Diagnosis, Finding, Hop, Pong
 from meshconsole.core.status import (
     BlobView,
@@ -109,6 +112,12 @@ INVITE = "MC1-ABCDEFGHJKLMNPQRSTUVWXYZ234567"
 HOSTILE = "mal\x1b]52;c;aGk=\x07lory\u202e[red]"
 CID = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 
+TRACKS = (
+    Track("in", 10.0, NOW, (0.0, 1000.0, 2500.0, 1250.0)),
+    Track("out", 10.0, NOW, (0.0, 0.0)),
+    Track("stored", 600.0, NOW, (1e6, 2e6, 3e6)),
+    Track("rtt", 30.0, NOW, (1.5, 2.5, 480.0, 1.6), BRAVO),
+)
 STATUS = NodeStatus(
     version="0.1.0",
     name="alpha",
@@ -329,6 +338,8 @@ class ScriptedNode:
             case ListEvents(limit=limit, filter=wanted):
                 shown = [event for event in EVENTS if wanted in event.text]
                 return done(data=EventsData(tuple(shown[-limit:])))
+            case GetHistory():
+                return done(data=HistoryData(TRACKS))
             case PingPeer(who="bravo"):
                 return done(data=PongData(STRAIGHT))
             case PingPeer(who="charlie"):

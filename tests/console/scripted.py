@@ -18,6 +18,8 @@ from meshconsole.control.messages import (
     EventsData,
     GetBlob,
     GetConfig,
+    GetHistory,
+    HistoryData,
     LinesData,
     ListBlobs,
     ListEvents,
@@ -44,6 +46,7 @@ from meshconsole.control.team import (
 )
 from meshconsole.core.config import RELOADABLE, Config, ConfigError, to_values, with_values
 from meshconsole.core.errors import Refused
+from meshconsole.core.history import Track
 from meshconsole.core.kinds import (
     EPOCH_GRANT,
     FILE_MANIFEST,
@@ -114,7 +117,9 @@ class ScriptedNode:
 
     async def handle(self, command: Command, report: Report) -> Reply:
         self.commands.append(command)
-        reading = isinstance(command, ListEvents | ListBlobs | GetConfig | AuditTail | Unlock | Stop)
+        reading = isinstance(
+            command, GetHistory | ListEvents | ListBlobs | GetConfig | AuditTail | Unlock | Stop
+        )
         if self.refuse and not reading:
             return refused("restricted", self.refuse)
         return self._reading(command) if reading else await self._changing(command, report)
@@ -123,6 +128,8 @@ class ScriptedNode:
         match command:
             case ListEvents(limit=limit):
                 return done(data=EventsData(tuple(self.events[-limit:])))
+            case GetHistory():
+                return done(data=HistoryData(busy_tracks() if self.team else ()))
             case ListBlobs():
                 return done(data=BlobsData(tuple(self.blobs.values())))
             case GetConfig():
@@ -299,6 +306,19 @@ DISCOVERY = (
     "invite: none open",
     "dht: off",
 )
+
+
+def busy_tracks() -> tuple[Track, ...]:
+    """Three hours in which a file came, and a link that got worse."""
+    stored = tuple(310e6 + 0.5e6 * at for at in range(17))
+    rates = tuple(100_000.0 + 20_000 * (at % 7) for at in range(40))
+    rtts = tuple(80.0 + 30 * at for at in range(18))
+    return (
+        Track("in", 10.0, NOW - 10, rates),
+        Track("out", 10.0, NOW - 10, tuple(reversed(rates))),
+        Track("stored", 600.0, NOW - 600, stored),
+        Track("rtt", 30.0, NOW - 30, rtts, npub_of("truck-1")),
+    )
 
 
 def busy_status() -> NodeStatus:

@@ -29,6 +29,9 @@ ABOVE: dict[str, tuple[tuple[str, ...], str]] = {
     "files": (("5",), "5 Files"),
     "team": (("6",), "FINGERPRINT"),
     "limits": (("4", "z"), "requests/s"),
+    "storage": (("3", "z"), "more within"),
+    "peers": (("1", "z"), "discovery"),
+    "peer": (("1", "j", "j", "j", "j", "enter"), "round trips"),
 }
 """The keys that open it, and what it shows then."""
 

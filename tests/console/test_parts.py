@@ -23,7 +23,7 @@ from meshconsole.console.profile import GLYPHS, decide, too_small
 from meshconsole.console.verbs import VERBS
 from meshconsole.console.verbs.files import absolute, complete, file_name
 from meshconsole.console.widgets.meter import Meter, draw_meters, level
-from meshconsole.console.widgets.spark import History, spark
+from meshconsole.console.widgets.spark import spark
 from meshconsole.console.words import (
     ago_in_words,
     clock_in_words,
@@ -36,6 +36,7 @@ from meshconsole.console.words import (
 )
 from meshconsole.core.config import Config, to_values
 from meshconsole.core.errors import Fatal
+from meshconsole.core.history import History
 
 UTF8 = {"LANG": "de_DE.UTF-8"}
 

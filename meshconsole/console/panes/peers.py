@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshconsole.console.widgets.lines import Column, Lines
+from meshconsole.console.widgets.spark import spark
 from meshconsole.console.words import (
     ago_in_words,
     count_in_words,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from meshconsole.console.ink import Span, Tone
     from meshconsole.console.model import Model
     from meshconsole.console.profile import Profile
+    from meshconsole.core.history import History
 
 TONES: dict[str, Tone] = {"up": "good", "suspect": "warn", "connecting": "warn", "down": "bad"}
 
@@ -39,6 +41,7 @@ class Peers(Lines[PeerStatus]):
         self.has_team: bool | None = None
         self.discovery: tuple[str, ...] = ()
         self.uplinks: tuple[str, ...] = ()
+        self.rtts: dict[str, History] = {}
         super().__init__(
             [
                 Column("STATE", 12, self._state),
@@ -53,6 +56,7 @@ class Peers(Lines[PeerStatus]):
                 Column("BYTES", 6, _lag_bytes, rank=9, right=True),
                 Column("PQ", 3, _post_quantum, rank=7),
                 Column("NEXT TRY, FAULT", 16, self._fault, rank=6),
+                Column("RTT TREND", 16, self._trend, rank=9),
                 Column("ADDRESS", 24, _address, rank=10),
                 Column("KEY EXCHANGE", 15, _group, rank=11),
             ],
@@ -72,6 +76,7 @@ class Peers(Lines[PeerStatus]):
         self.discovery = model.status.discovery
         now = model.status.now
         self.uplinks = tuple(f"{up.url}  {uplink_in_words(up, now)}" for up in model.status.uplinks)
+        self.rtts = model.rtts
         self.has_team = model.status.team is not None
         changed = list(peers) != self.listing.rows
         self.now = model.status.now
@@ -115,6 +120,9 @@ class Peers(Lines[PeerStatus]):
             return "", ""
         wait = duration_in_words(peer.next_try - self.now) if peer.next_try and not peer.links else ""
         return "; ".join(filter(None, (f"in {wait}" if wait else "", peer.last_error))), "warn"
+
+    def _trend(self, peer: PeerStatus) -> Span:
+        return rtt_trend(self.rtts.get(peer.npub), 16, self.profile), "dim"
 
     def _heard(self, peer: PeerStatus) -> Span:
         if peer.last_heard is None:
@@ -195,7 +203,11 @@ def behind_in_words(peer: PeerStatus) -> str:
     )
 
 
-def in_full(peer: PeerStatus, now: float) -> list[tuple[str, str]]:
+def rtt_trend(history: History | None, width: int, profile: Profile) -> str:
+    return spark(history.values, width, profile.glyphs.spark).lstrip() if history is not None else ""
+
+
+def in_full(peer: PeerStatus, now: float, trend: str = "") -> list[tuple[str, str]]:
     """Names and values for the detail screen."""
     facts = [
         ("name", peer.name),
@@ -204,6 +216,7 @@ def in_full(peer: PeerStatus, now: float) -> list[tuple[str, str]]:
         ("path", way_in_words(peer) or "none known"),
         ("hears us", {True: "yes", False: "no", None: "unknown"}[peer.hears_us]),
         ("heard", ago_in_words(peer.last_heard, now)),
+        *([("round trips", f"{trend} newest last")] if trend else []),
         ("carries", {"full": "everything"}.get(peer.carries, peer.carries)),
         ("behind", behind_in_words(peer)),
         ("clock", _clock(peer)),

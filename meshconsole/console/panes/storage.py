@@ -50,9 +50,15 @@ class Storage(Sheet, can_focus=True):
             lines.append([(label, "dim"), (f"too few of {count_in_words(short)} files", "bad")])
         if height > len(lines) + 1:
             label = "trend   "
-            lines.append(
-                [(label, "dim"), (spark(self.model.stored.values, width - len(label), glyphs.spark), "good")]
-            )
+            values = list(self.model.stored.values)[-(width - len(label)) :]
+            # From the least to the most of what is shown: beside the whole quota growth would not be seen.
+            floor = min(values, default=0.0)
+            line = spark([value - floor for value in values], width - len(label), glyphs.spark)
+            lines.append([(label, "dim"), (line, "good")])
+            if height > len(lines) + 1 and values:
+                grown = size_in_words(values[-1] - floor)
+                over = duration_in_words(len(values) * self.model.stored.step_s)
+                lines.append([(" " * len(label), ""), (f"{grown} more within {over}", "dim")])
         return lines[:height]
 
 
@@ -85,8 +91,11 @@ def _details(storage: StorageStatus, dot: str, *, roomy: bool) -> list[Line]:
         full = [(full[0][0], "bad")]
     return [
         [("events  ", "dim"), (f"{size_in_words(storage.events_bytes)} {dot} {events} events", "")],
-        [("files   ", "dim"), (f"{size_in_words(storage.blocks_bytes)} {dot} {blocks} blocks", "")],
-        [("pinned  ", "dim"), (f"{size_in_words(storage.pinned_bytes)} of them", "")],
+        [
+            ("files   ", "dim"),
+            (f"{size_in_words(storage.blocks_bytes)} {dot} {blocks} blocks", ""),
+            (f" {dot} {size_in_words(storage.pinned_bytes)} pinned" if storage.pinned_bytes else "", "dim"),
+        ],
         [("audit   ", "dim"), (f"{size_in_words(storage.audit_bytes)} of acts", "")],
         [("growth  ", "dim"), (growth, ""), *full],
         [("disk    ", "dim"), (f"{free} free", free_tone), *_room_for_files(storage, dot)],

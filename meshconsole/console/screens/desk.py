@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from meshconsole.console.profile import Profile
     from meshconsole.console.session import Session
     from meshconsole.control.messages import Push
+    from meshconsole.core.history import Track
     from meshconsole.core.status import BlobView, EventView, NodeStatus
 
 TINY = 60
@@ -246,6 +247,9 @@ class Desk(Screen[None]):
             self.say("The node is back.", "good")
         elif state == "locked" and was != "locked":
             start(self, partial(unlock, self), "unlock", exclusive=True)
+
+    def remembered(self, tracks: tuple[Track, ...]) -> None:
+        self.model.take_history(tracks)
 
     def began(self, status: NodeStatus, events: list[EventView], blobs: tuple[BlobView, ...]) -> None:
         self.model.take_status(status, self.clock())

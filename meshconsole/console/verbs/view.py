@@ -148,7 +148,8 @@ def open_row(desk: Desk, row: object) -> None:
             desk.app.push_screen(Read("Event", events_pane.in_full(row), desk.profile))
         case PeerStatus():
             now = desk.model.status.now if desk.model.status else 0.0
-            desk.app.push_screen(Read("Peer", peers_pane.in_full(row, now), desk.profile))
+            trend = peers_pane.rtt_trend(desk.model.rtts.get(row.npub), 40, desk.profile)
+            desk.app.push_screen(Read("Peer", peers_pane.in_full(row, now, trend), desk.profile))
         case MemberStatus():
             desk.app.push_screen(Read("Member", team_pane.in_full(row), desk.profile))
         case Notice():
