@@ -31,7 +31,8 @@ EVICTION_MARGIN_BYTES = 256 << 10
 
 class Room:
     """`database` is the writer's connection; whoever calls holds the lock on writing. `oldest` gives row keys
-    and sizes of a class's events, a step of them at a time; `remove` removes events in one transaction."""
+    and sizes of a class's events, a step of them at a time; `remove` removes events in one transaction;
+    `empty_log` waits until nothing is left in the log."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Room:
         may_go: Callable[[], Sequence[EvictionClass]],
         oldest: Callable[[EvictionClass], Iterator[list[tuple[int, int]]]],
         remove: Callable[[Sequence[int]], None],
+        empty_log: Callable[[], None],
     ) -> None:
         self._database = database
         self._path = path
@@ -51,6 +53,7 @@ class Room:
         self._may_go = may_go
         self._oldest = oldest
         self._remove = remove
+        self._empty_log = empty_log
 
     def reserve(self, batch: Sequence[Entry]) -> int:
         """Promises the quota more than the batch can take: rows, index entries, half-full pages. Raises
@@ -60,6 +63,7 @@ class Room:
         """
         if all(entry.event.kind in CONTROL_KINDS for entry in batch):
             return 0
+        self._keep_log_short()
         needed = sum(2 * len(entry.raw) + 512 + 64 * len(entry.event.tags) for entry in batch)
         # The log may grow to its full size before it is emptied.
         log = max(0, self._log_bytes - self.file_bytes("-wal"))
@@ -73,6 +77,15 @@ class Room:
             return 0
         self._quota.release(log)
         return needed
+
+    def _keep_log_short(self) -> None:
+        """A commit that finds the upkeep's checkpoint under way, or an old reader, does not empty the log: a
+        few such in a row would take it beyond what the quota was promised. So it is waited for then."""
+        if self._log_bytes and self.file_bytes("-wal") > self._log_bytes * 5 // 8:
+            try:
+                self._empty_log()
+            except DatabaseErrors as error:
+                raise translate(error, self._path) from error
 
     def release(self, count: int) -> None:
         self._quota.release(count)

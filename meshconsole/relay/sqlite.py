@@ -137,6 +137,7 @@ class SqliteEventStore:
                 may_go=may_go or tuple,
                 oldest=self._evictable,
                 remove=self._remove_at_once,
+                empty_log=self._empty_log,
             )
             # The last commit before it is emptied may take the log's other half.
             pages = max(1, log_bytes // 2 // self._pragma("page_size"))

@@ -9,6 +9,7 @@ import pytest
 
 from meshconsole.core.errors import Fatal, Refused
 from meshconsole.core.kinds import CONTROL_KINDS, FILE_MANIFEST, GIFT_WRAP, MEMBERSHIP_KINDS
+from meshconsole.crypto.database import open_database
 from meshconsole.relay import room, sqlite
 from meshconsole.relay.eviction import DAY_S, eviction_classes
 from meshconsole.relay.filter import Filter
@@ -123,6 +124,27 @@ def test_a_full_store_rolls_the_oldest_of_the_first_class(database: Path) -> Non
         assert strangers.count(True) > 500
         assert strangers == sorted(strangers)
         assert store.settled([long_notes("carol", 1, 1000)[0].id])
+
+
+def test_a_reader_that_lingers_does_not_let_the_log_outgrow_its_share(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that somebody still reads cannot begin anew: each commit would make it longer."""
+    with closing(filled(database, None)) as store, closing(open_database(database, KEY)) as reader:
+        reader.execute("begin")
+        reader.execute("select count(*) from events").fetchall()
+        empty = store._empty_log
+
+        def once_the_reader_has_left() -> None:
+            if reader.in_transaction:
+                reader.execute("commit")
+            empty()
+
+        monkeypatch.setattr(store._room, "_empty_log", once_the_reader_has_left)
+        for start in range(0, 1500, 50):
+            assert all(verdict.accepted for verdict in store.add(long_notes("carol", 50, start)))
+            assert store._room.file_bytes("-wal") <= LOG
+        assert not reader.in_transaction
 
 
 def test_what_no_rule_covers_is_not_evicted(database: Path) -> None:
