@@ -160,6 +160,7 @@ class Knowledge:
             case kind if kind in kinds.WRITTEN_KINDS:
                 return self._roster.may_have_written(npub, key_id(event))
             case kinds.EPOCH_GRANT:
+                check_grant(event, self.suite)
                 return self._roster.ever_governed(npub) or self._is_own_grant(event)
             case kinds.HOLDINGS:
                 part_number(event)

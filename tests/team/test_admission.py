@@ -105,11 +105,16 @@ def test_only_devices_tell_of_holdings(alpha: Device) -> None:
 def test_grants_come_from_admins_or_are_their_authors_own(alpha: Device) -> None:
     bravo = join(alpha, "bravo")
     assert all(alpha.team.admits(event) for event in alpha.log.values())
-    own = grant_address(alpha.team.team_id, newest(alpha), bravo.npub)
-    assert alpha.team.admits(bravo.me.sign(EPOCH_GRANT, (("d", own),), "", NOW))
-    others = grant_address(alpha.team.team_id, newest(alpha), alpha.npub)
-    for address in (others, "00" * 32):
-        assert not alpha.team.admits(bravo.me.sign(EPOCH_GRANT, (("d", address),), "", NOW))
+    (real,) = (event for event in alpha.log.values() if event.kind == EPOCH_GRANT and _is_for(event, bravo))
+    assert alpha.team.admits(bravo.me.sign(EPOCH_GRANT, real.tags, real.content, NOW))
+    for address in (grant_address(alpha.team.team_id, newest(alpha), alpha.npub), "0" * 32):
+        assert not alpha.team.admits(bravo.me.sign(EPOCH_GRANT, (("d", address),), real.content, NOW))
+    with pytest.raises(Refused, match="not a key grant"):
+        alpha.team.admits(alpha.me.sign(EPOCH_GRANT, real.tags, "junk" * 9000, NOW))
+
+
+def _is_for(event: Event, device: Device) -> bool:
+    return event.tag("d") == grant_address(device.team.team_id, newest(device), device.npub)
 
 
 def test_a_device_that_says_its_keys_without_end_fills_no_store(alpha: Device) -> None:
