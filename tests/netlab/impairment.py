@@ -60,7 +60,7 @@ PRESETS = {
     "leo": Impairment(delay_ms=40, jitter_ms=7, loss_percent=1),
     "geo": Impairment(delay_ms=300, jitter_ms=20, loss_percent=0.5, rate_kbps=25_000),
     "hf-modem": Impairment(delay_ms=700, jitter_ms=200, loss_percent=5, rate_kbps=64),
-    "radio": Impairment(delay_ms=700, rate_kbps=64),
+    "radio": Impairment(delay_ms=700, rate_kbps=64, queue_frames=30),
 }
 
 LADDER = {

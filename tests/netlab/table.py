@@ -15,8 +15,9 @@ Whole nodes in network namespaces, on a switch that loses, delays and cuts (`tes
 every fault, which takes a while and needs root, and writes this page; `make test` runs a choice of them. Loss
 and delay are those of each port in each direction: two hosts at 20 % lose 36 % between them.
 
-The figures are of one run on a machine with two processors. "not met" is a promise that this version does
-not keep.
+Each figure is of the last run of its test, on two processors that did other things besides. Times are those
+at which a status or a note was shown, which may be two seconds late. "not met" is a promise that this version
+does not keep. What power cuts and crashes do to the store is tested in `tests/relay/test_crash.py`.
 
 | fault | promised | measured | |
 |---|---|---|---|
