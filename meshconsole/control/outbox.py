@@ -43,6 +43,8 @@ SIGN_OF_LIFE_S = 10.0
 @dataclass(slots=True)
 class Outbox:
     wanted: Subscribe | None = None
+    limit_fps: float | None = None
+    """The most that the node has the strength for, where that is less than what is wanted."""
     _events: deque[EventView] = field(default_factory=deque)
     _event_bytes: int = 0
     _dropped: int = 0
@@ -94,7 +96,7 @@ class Outbox:
         """When `take` should be called next; None while nothing is subscribed."""
         if self.wanted is None:
             return None
-        frame = self._last_frame + 1 / self.wanted.fps
+        frame = self._last_frame + 1 / min(self.wanted.fps, self.limit_fps or self.wanted.fps)
         if self.pending:
             return frame
         return max(frame, self._last_look + STATUS_PERIOD_S)

@@ -95,6 +95,7 @@ class ControlServer:
         """Whose members may come through the second socket."""
         self._doors: list[tuple[Listening, asyncio.Server]] = []
         self._clients: set[_Client] = set()
+        self.limit_fps: float | None = None
 
     @property
     def clients(self) -> int:
@@ -158,6 +159,12 @@ class ControlServer:
             client.outbox.put_notice(notice)
             client.wake.set()
 
+    def limit_frames(self, fps: float | None) -> None:
+        """No console is sent more frames a second than this; None for what it asks for."""
+        self.limit_fps = fps
+        for client in self._clients:
+            client.outbox.limit_fps = fps
+
     def status_changed(self) -> None:
         """Something that people wait for: clients are told at their next frame."""
         for client in self._clients:
@@ -202,7 +209,7 @@ class _Client:
         self.right = right
         self.reader = reader
         self.writer = writer
-        self.outbox = Outbox()
+        self.outbox = Outbox(limit_fps=server.limit_fps)
         self.wake = asyncio.Event()
         self._writing = asyncio.Lock()
         self._running: dict[int, asyncio.Task[None]] = {}

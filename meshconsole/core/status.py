@@ -171,6 +171,9 @@ class LimitsStatus(Frozen, frozen=True):
     cpu_percent: float
     performance_mode: str
     degraded: tuple[str, ...] = ()
+    """What is given up now, and why, in words."""
+    steps: tuple[str, ...] = ()
+    """The steps of degradation that stand, by name: node/degrading.py."""
     refusals: dict[str, int] = {}
     """How often each limit or policy said no, by reason, since the node started."""
 

@@ -53,6 +53,7 @@ def make_files(node: Node, content: Content) -> TeamFiles:
         changed=changed,
         clock=time.time,
         gives=node.config.capabilities.ipfs_node,
+        must_wait=lambda: "copies-wait" in node.governor.degrading,
     )
     return TeamFiles(
         content,

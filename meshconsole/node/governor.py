@@ -21,6 +21,7 @@ from meshconsole.core.errors import Refused
 from meshconsole.core.limits import TokenBucket
 from meshconsole.core.status import LimitsStatus, StorageStatus
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
+from meshconsole.node.degrading import Degrading
 from meshconsole.relay.places import client_places
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from meshconsole.core.config import Config
+    from meshconsole.node.degrading import Change, Pressure
 
 MEGABYTE = 1_000_000
 DISK_RESERVE_BYTES = 32 * MEGABYTE
@@ -219,6 +221,11 @@ class StorageQuota:
             min(self.limit_bytes - headroom - self.used_bytes, self.disk_free_bytes - DISK_RESERVE_BYTES),
         )
 
+    def fullness(self) -> float:
+        """What is used of what may be written, 1.0 for all."""
+        headroom = min(HEADROOM_BYTES, self.limit_bytes // 8)
+        return self.used_bytes / max(1, self.limit_bytes - headroom)
+
     def look_at_disk(self) -> None:
         """Asks the file system what is free, and whether anything at all may be written."""
         self.disk_free_bytes = self._disk_free(self._folder)
@@ -262,6 +269,7 @@ class Governor:
         self._cpu_percent = 0.0
         self._rate_in = self._rate_out = 0.0
         self._growth = 0.0
+        self.degrading = Degrading()
         self._last: tuple[float, int, int, int] | None = None
         self._stored: deque[tuple[float, int]] = deque()
 
@@ -283,8 +291,10 @@ class Governor:
         open_to_kind = client_places(self._limits) if kind == "client" else self._limits.max_connections
         if self._use().connections >= open_to_kind:
             return self.refuse("restricted", f"all {open_to_kind} connections are in use; try again later")
-        if self.is_over_memory and kind == "client":
+        if kind == "client" and (self.is_over_memory or "clients-refused" in self.degrading):
             return self.refuse("restricted", "this node is short of memory; try again later")
+        if "links-refused" in self.degrading and self.is_over_memory:
+            return self.refuse("restricted", "this node is short of memory and takes no new links")
         return ACCEPTED
 
     def refuse(self, code: str, sentence: str) -> Verdict:
@@ -296,8 +306,9 @@ class Governor:
         if len(self.refusals) < 200 or f"{code}: {reason}" in self.refusals:
             self.refusals[f"{code}: {reason}"] += 1
 
-    def sample(self, now: float) -> None:
-        """Measures the process and the stores. `now` is monotonic, in seconds."""
+    def sample(self, now: float) -> list[Change]:
+        """Measures the process and the stores; the steps of degradation that begin or end by it. `now` is
+        monotonic, in seconds."""
         use = self._use()
         stored = use.events_bytes + use.blocks_bytes + use.audit_bytes
         self.quota.audit_bytes = use.audit_bytes
@@ -317,15 +328,28 @@ class Governor:
             self._stored.popleft()
         since, before = self._stored[0]
         self._growth = (stored - before) / (now - since) if now - since >= GROWTH_SETTLED_S else 0.0
+        return self.degrading.look(self._pressures(), now)
+
+    def _pressures(self) -> dict[Pressure, float]:
+        memory = self._limits.max_memory_mb * MEGABYTE
+        return {
+            "storage": 1.0 if self.quota.refusing else self.quota.fullness(),
+            "memory": self._memory_bytes / memory if memory else 0.0,
+            "processor": self._cpu_percent / 100,
+            "connections": self._use().connections / max(1, self._limits.max_connections),
+        }
 
     def limits_status(self, refusals: Mapping[str, int]) -> LimitsStatus:
         """`refusals` are what the relay has counted itself."""
-        degraded = []
-        if self.quota.refusing:
+        standing = self.degrading.standing()
+        names = [degraded.step.name for degraded in standing]
+        degraded = [degraded.words for degraded in standing]
+        # What is refused at once, whether or not it has been seen by a measurement.
+        if self.quota.refusing and "writes-refused" not in names:
             degraded.append(f"refusing writes: {self.quota.refusing}")
-        if self.is_out_of_places:
+        if self.is_out_of_places and "links-refused" not in names:
             degraded.append("refusing connections: all are in use")
-        if self.is_over_memory:
+        if self.is_over_memory and "clients-refused" not in names:
             degraded.append("refusing clients: memory limit reached")
         return LimitsStatus(
             connections=self._use().connections,
@@ -338,6 +362,7 @@ class Governor:
             cpu_percent=self._cpu_percent,
             performance_mode=self._limits.performance_mode,
             degraded=tuple(degraded),
+            steps=tuple(names),
             refusals=dict(Counter(refusals) + self.refusals),
         )
 

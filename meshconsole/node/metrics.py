@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import Fatal
 from meshconsole.core.health import BY_CODE
+from meshconsole.node.degrading import STEPS
 from meshconsole.node.listen import split_listen
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def _lines(status: NodeStatus) -> Iterator[str]:
     standing = Counter(dict.fromkeys(BY_CODE, 0))
     standing.update(item.code for item in status.health)
     yield from _many("health", "gauge", "What is wrong now: how many of each code.", "code", standing)
+    steps = {str(step.name): int(step.name in limits.steps) for step in STEPS}
+    yield from _many("degraded", "gauge", "What is given up now, by step.", "step", steps)
     yield from _many("refused_total", "counter", "Refusals by reason.", "reason", limits.refusals)
 
 

@@ -42,6 +42,7 @@ from meshconsole.node.content_room import (
     make_sharing,
     peer_rate_bps,
 )
+from meshconsole.node.degrading import CAUSES
 from meshconsole.node.governor import Governor, Use
 from meshconsole.node.groups import sharing_groups
 from meshconsole.node.happenings import Happenings
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from meshconsole.crypto.web_certificate import WebCertificate
     from meshconsole.mesh.service import Mesh
     from meshconsole.node.audit import AuditRecord, Places
+    from meshconsole.node.degrading import Change
     from meshconsole.node.files import TeamFiles
     from meshconsole.node.first_boot import InviteFile
     from meshconsole.node.replicating import Replicating
@@ -94,6 +96,7 @@ log = logging.getLogger(__name__)
 SAMPLE_S = 2.0
 LOOK_S = 10.0
 """Peers are asked about less often: in a large team that costs more than all other samples together."""
+SLOWED_FPS = 1.0
 RECENT_AT_START = 500
 CONTROL_LIMIT = 1_000_000
 
@@ -462,7 +465,8 @@ class Node:
         self.use.audit_bytes = self.audit.size_bytes
         self._count_connections()
         now = time.monotonic()
-        self.governor.sample(now)
+        for change in self.governor.sample(now):
+            self._degraded(change)
         self.relay.sample(now)
         self.remembering.sample(time.time(), self.governor.limits_status({}), self.governor.quota.used_bytes)
         if now - self._looked_at >= LOOK_S:
@@ -470,6 +474,20 @@ class Node:
             peers = self.mesh.status() if self.mesh is not None else ()
             self.remembering.sample_peers(time.time(), peers)
             self.look_at_health(peers)  # also while nobody asks: how long a thing lasts is counted here
+
+    def _degraded(self, change: Change) -> None:
+        degraded = change.degraded
+        if change.began:
+            self.record("degraded", step=degraded.step.name, cause=CAUSES[degraded.pressure])
+            log.warning("%s", degraded.words)
+        else:
+            self.record("recovered", step=degraded.step.name)
+            log.info("no longer: %s", degraded.words)
+        slow = "frames-slowed" in self.governor.degrading
+        self.control.limit_frames(SLOWED_FPS if slow else None)
+        if self.replicating is not None and not change.began:
+            self.replicating.is_due.set()
+        self.control.status_changed()
 
     def _count_connections(self) -> None:
         incoming = self.server.connections if self.server is not None else 0

@@ -60,9 +60,11 @@ class Replicating:
         changed: Callable[[str], None],
         clock: Callable[[], float],
         gives: bool,
+        must_wait: Callable[[], bool] = lambda: False,
     ) -> None:
         """`linked` are the devices with a link now, `room` is how many bytes this node could still take;
-        `changed` is told each root of which there are more or fewer copies than before."""
+        `changed` is told each root of which there are more or fewer copies than before; while `must_wait`,
+        no copies are made."""
         self._content = content
         self._identity = identity
         self._team = team
@@ -73,6 +75,7 @@ class Replicating:
         self._changed = changed
         self._clock = clock
         self._gives = gives
+        self._must_wait = must_wait
         self._told: dict[str, _Told] = {}
         self._short_since: dict[str, float] = {}
         self.is_due = asyncio.Event()
@@ -132,7 +135,7 @@ class Replicating:
         self._short_since = {cid: self._short_since.get(cid, now) for cid in todo.short}
         if not self._gives:
             return
-        for cid in todo.copy:
+        for cid in () if self._must_wait() else todo.copy:
             log.info("keeping a copy of %s: the team wants more", cid[-8:])
             await self._try(self._content.pin(cid, pin=Pin(TEAM)), cid)
         for cid in todo.drop:

@@ -60,6 +60,17 @@ def test_nothing_is_kept_for_a_client_that_did_not_subscribe() -> None:
     assert [type(push) for push in outbox.take(10.0, calm)] == [StatusPush]
 
 
+def test_a_node_under_pressure_sends_fewer_frames_than_are_wanted_and_never_more() -> None:
+    outbox, slow = subscribed(fps=4.0), subscribed(fps=0.5)
+    for each in (outbox, slow):
+        each.take(100.0, calm)
+        each.status_changed()
+        each.limit_fps = 1.0
+    assert (outbox.next_due(), slow.next_due()) == (101.0, 102.0)
+    outbox.limit_fps = None
+    assert outbox.next_due() == 100.25
+
+
 def test_a_burst_is_one_push_per_frame() -> None:
     outbox = subscribed(fps=2)
     outbox.take(100.0, calm)

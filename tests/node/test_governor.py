@@ -152,3 +152,32 @@ def test_what_may_pass_at_once_is_taken_and_counted_and_nothing_else() -> None:
     assert bandwidth.try_out(2000)
     assert not bandwidth.try_out(1)
     assert (bandwidth.bytes_in, bandwidth.bytes_out) == (1000, 2000)
+
+
+def test_pressure_that_lasts_gives_up_one_thing_after_the_other_and_its_end_gives_all_back(
+    tmp_path: Path,
+) -> None:
+    governor = Governor(Config(limits=LimitsSection(max_memory_mb=1)), tmp_path, Use)
+    began = [change.degraded.step.name for now in (0.0, 2.0, 4.0) for change in governor.sample(now)]
+    assert began == ["copies-wait", "clients-refused", "frames-slowed", "links-refused"]
+    verdict = governor.admit("mesh", "192.0.2.1")
+    assert (verdict.accepted, verdict.code) == (False, "restricted")
+    limits = governor.limits_status({})
+    assert limits.steps == tuple(began)
+    assert limits.degraded[1] == "no new Nostr clients: limits.max_memory_mb is nearly reached"
+    governor.apply(Config())
+    assert governor.admit("mesh", "192.0.2.1").accepted
+    ended = [change.degraded.step.name for now in (6.0, 16.0, 26.0) for change in governor.sample(now)]
+    assert ended == began
+    assert not governor.limits_status({}).degraded
+
+
+def test_a_full_quota_is_a_step_of_its_own(tmp_path: Path) -> None:
+    use = Use(events_bytes=97 * MEGABYTE)
+    governor = Governor(Config(limits=LimitsSection(max_storage_mb=100)), tmp_path, lambda: use)
+    governor.sample(0.0)
+    assert governor.limits_status({}).steps == ("copies-wait", "writes-refused")
+    use.events_bytes = 90 * MEGABYTE
+    for now in (2.0, 22.0):
+        governor.sample(now)
+    assert governor.limits_status({}).steps == ("copies-wait",)

@@ -37,6 +37,14 @@ def test_reasons_cannot_break_out_of_their_label() -> None:
     assert text.splitlines()[-1] == r'meshconsole_refused_total{reason="a\"} 1?x{b=\"\\?"} 2'
 
 
+def test_steps_and_health_are_told_by_name_also_those_that_do_not_hold() -> None:
+    limits = msgspec.structs.replace(STATUS.limits, steps=("copies-wait",))
+    told = figures(render(msgspec.structs.replace(STATUS, limits=limits)))
+    steps = [told[f'meshconsole_degraded{{step="{name}"}}'] for name in ("copies-wait", "writes-refused")]
+    health = [told[f'meshconsole_health{{code="{code}"}}'] for code in ("clock", "no-links")]
+    assert steps == health == ["1", "0"]
+
+
 async def ask(port: int, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request)

@@ -92,6 +92,21 @@ async def crowd(path: Path, *, gives: str = "abc") -> AsyncIterator[Crowd]:
         yield team
 
 
+async def test_under_pressure_copies_wait_and_are_made_afterwards(tmp_path: Path) -> None:
+    async with crowd(tmp_path) as team:
+        added = await team.contents["a"].add([b"x" * 5000], "file")
+        for node in team.nodes.values():
+            node._must_wait = lambda: True
+        await team.update()
+        await team.settle()
+        assert team.here(added.cid) == ["a"]
+        for node in team.nodes.values():
+            node._must_wait = lambda: False
+        await team.update()
+        await team.settle()
+        assert len(team.here(added.cid)) == 2
+
+
 async def test_a_copy_is_made_and_everybody_knows_where(tmp_path: Path) -> None:
     async with crowd(tmp_path) as team:
         added = await team.contents["a"].add([b"x" * 5000], "file")
