@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from meshconsole.core.verdict import Verdict
     from meshconsole.relay.relay import RefusedEvent, Relay
 
-MAX_HELD = 1024
+MAX_HELD = 2048
 MAX_HELD_BYTES = 4 << 20
-MAX_HELD_BY_AUTHOR = 64
+MAX_HELD_BY_AUTHOR = 512
+"""More than a link brings at once: a newcomer's notes may come in one batch with the entry that admits it."""
 
 
 class Held(NamedTuple):

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meshconsole.core.config import PrivacySection
+from meshconsole.core.event import encode_event
 from meshconsole.core.kinds import TEAM_NOTE
 from meshconsole.mesh.syncing import via_name
+from meshconsole.mesh.taking import STORE_BYTES
 from meshconsole.node.access import TeamAccess
-from meshconsole.node.aside import MAX_HELD_BY_AUTHOR, Aside
+from meshconsole.node.aside import Aside
 from meshconsole.relay.relay import RefusedEvent, Relay, Stored
 from tests.relay.making import Clock
 from tests.relay.memory import MemoryEventStore
@@ -121,13 +123,26 @@ async def test_the_nodes_own_and_what_its_owner_imports_is_not_judged(node: Node
     assert [v.code for v in await node.relay.publish_many([note], via="import", own=True)] == [""]
 
 
-async def test_one_author_does_not_push_out_the_others(node: Node, alpha: Device) -> None:
+async def test_many_notes_and_promotion_in_one_batch(node: Node, alpha: Device) -> None:
+    """As much as a link brings at once (`taking.STORE_BYTES`, and the batch that goes beyond it)."""
+    bravo, roster, _ = promoted(alpha)
+    notes = [bravo.team.seal_note(f"{number}", NOW) for number in range(310)]
+    assert sum(len(encode_event(note)) for note in notes) > 2 * STORE_BYTES
+    await node.link(*roster, *notes)
+    await node.aside.offer_again()
+    assert {note.id for note in notes} <= {event_id for event_id, _ in node.stored}
+
+
+async def test_one_author_does_not_push_out_the_others(
+    node: Node, alpha: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meshconsole.node.aside.MAX_HELD_BY_AUTHOR", 8)
     _, roster, note = promoted(alpha)
     loud = join(alpha, "loud", "relay")
     await node.link(note)
-    for number in range(MAX_HELD_BY_AUTHOR + 5):
+    for number in range(13):
         await node.link(loud.me.sign(TEAM_NOTE, (("k", ""),), str(number), NOW))
-    assert len(node.aside) == 1 + MAX_HELD_BY_AUTHOR
+    assert len(node.aside) == 1 + 8
     await node.link(*roster)
     await node.aside.offer_again()
     assert note.id in {event_id for event_id, _ in node.stored}
