@@ -60,6 +60,7 @@ COMMANDS = {
     "why": Command("reach", "why a device is not here, with the proven cause"),
     "netcheck": Command("reach", "what this machine's network carries: multicast, ports, servers, clock"),
     "events": Command("reading", "notes and records, newest last"),
+    "map": Command("reading", "who hears whom in the team, as far as this node knows"),
     "history": Command("history", "rates, storage and round trips of the last hours, as lines"),
     "limits": Command("reading", "what is used and what is allowed"),
     "audit": Command("audit", "what was done to this node: show, verify, export, merge"),

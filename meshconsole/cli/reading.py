@@ -26,6 +26,7 @@ from meshconsole.control.messages import (
     Subscribe,
 )
 from meshconsole.core.errors import Unavailable
+from meshconsole.core.mesh_map import mesh_map
 
 if TYPE_CHECKING:
     import argparse
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 def configure(command: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the node's own structs")
-    runs = {"status": status, "peers": peers, "events": events, "limits": limits}
+    runs = {"status": status, "peers": peers, "events": events, "limits": limits, "map": show_map}
     parser.set_defaults(run=runs[command])
     if command == "events":
         parser.add_argument("--limit", type=int, default=200, metavar="N", help="at most N (default 200)")
@@ -168,6 +169,33 @@ def _lag(peer: PeerStatus) -> str:
     if peer.lag_events is None:
         return "?"
     return f"{peer.lag_events} ({size_in_words(peer.lag_bytes)})" if peer.lag_bytes else str(peer.lag_events)
+
+
+# --- map ------------------------------------------------------------------------------------------
+
+
+def show_map(parsed: argparse.Namespace) -> None:
+    rows = mesh_map(node_status(home_of(parsed.home)))
+    if parsed.json:
+        print_json(rows)
+        return
+    names = {row.npub: row.name or row.npub[:8] for row in rows}
+
+    def named(npubs: tuple[str, ...]) -> str:
+        return ", ".join(names.get(npub, npub[:8]) for npub in npubs) or "-"
+
+    print_table(
+        ("device", "hears", "does not hear", "reached"),
+        [
+            (
+                f"{names[row.npub]} (here)" if row.here else names[row.npub],
+                named(row.hears),
+                named(row.deaf_to),
+                "" if not row.via else row.via if row.via == "carried" else f"via {row.via}",
+            )
+            for row in rows
+        ],
+    )
 
 
 # --- events ---------------------------------------------------------------------------------------

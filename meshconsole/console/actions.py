@@ -8,9 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-PaneName = Literal["peers", "events", "storage", "limits", "files", "team", "audit", "notices"]
+PaneName = Literal["peers", "events", "storage", "limits", "files", "team", "audit", "notices", "map"]
 
-PANES: tuple[PaneName, ...] = ("peers", "events", "storage", "limits", "files", "team", "audit", "notices")
+PANES: tuple[PaneName, ...] = (
+    "peers",
+    "events",
+    "storage",
+    "limits",
+    "files",
+    "team",
+    "audit",
+    "notices",
+    "map",
+)
 DASHBOARD: tuple[PaneName, ...] = ("peers", "events", "storage", "limits")
 
 
@@ -99,6 +109,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("view.team", "View", "Team", ("6",), "team"),
     Action("view.audit", "View", "Audit log", ("7",), "audit"),
     Action("view.notices", "View", "Notices", ("8",), "notices"),
+    Action("view.map", "View", "Map of who hears whom", ("9",), "map"),
     Action("view.next", "View", "Next pane", ("tab",)),
     Action("view.previous", "View", "Previous pane", ("shift+tab",)),
     Action("view.zoom", "View", "Zoom this pane, and back", ("z",), "zoom", "", "Zoom"),

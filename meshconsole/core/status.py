@@ -92,6 +92,8 @@ class PeerStatus(Frozen, frozen=True):
     via: str = ""
     """For a device without a link: how its newest event came here. "carried", or the name of the device or
     relay that passed it on; "" for not lately."""
+    hears: tuple[str, ...] = ()
+    """Whom it hears on its own local link, as its beacons say, by npub."""
 
 
 class SentStatus(Frozen, frozen=True):

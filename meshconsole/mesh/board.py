@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from meshconsole.mesh.datagrams.messages import HEARD
 from meshconsole.mesh.view import peer_status
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Board:
         now = self.now()
         offset = self.clock() - now
         rows = []
+        marks = {bytes.fromhex(device.npub)[:HEARD]: device.npub for device in team.members()}
         for device in team.members():
             session = self.links.sessions.get(device.npub)
             if device.npub == self.npub or (device.removed and session is None):
@@ -59,6 +61,13 @@ class Board:
                     self.clocks.known_of(device.npub),
                     heard_by=self.hearing.ways(device.npub, now),
                     heard_us=self.hearing.hears_us(device.npub, now),
+                    hears=self._named(self.hearing.hears(device.npub, now), marks),
                 )
             )
         return tuple(rows)
+
+    @staticmethod
+    def _named(heard: bytes, marks: dict[bytes, str]) -> tuple[str, ...]:
+        """The devices that a beacon names, those of the team."""
+        named = (marks.get(heard[at : at + HEARD]) for at in range(0, len(heard), HEARD))
+        return tuple(npub for npub in named if npub is not None)

@@ -26,16 +26,21 @@ class Heard:
     """When each way was open last."""
     hears_us_at: float | None = None
     """When it said last that it hears this node."""
+    hears: bytes = b""
+    """Whom it said last that it hears: the beginnings of their keys, as in its beacon."""
 
 
 @dataclass(slots=True)
 class Hearing:
     _peers: dict[str, Heard] = field(default_factory=dict)
 
-    def heard(self, npub: str, address: str, way: Way, now: float, *, hears_us: bool = False) -> None:
+    def heard(
+        self, npub: str, address: str, way: Way, now: float, *, hears_us: bool = False, hears: bytes = b""
+    ) -> None:
         heard = self._peers.pop(npub, None) or Heard(address, now)
         heard.address, heard.at = address, now
         heard.ways[way] = now
+        heard.hears = hears
         if hears_us:
             heard.hears_us_at = now
         self._peers[npub] = heard
@@ -62,6 +67,11 @@ class Hearing:
         if heard is None or now - heard.at >= LATELY_S:
             return None
         return heard.hears_us_at is not None and now - heard.hears_us_at < LATELY_S
+
+    def hears(self, npub: str, now: float) -> bytes:
+        """Whom it hears, by its newest beacon; nothing when that is not of lately."""
+        heard = self._peers.get(npub)
+        return heard.hears if heard is not None and now - heard.at < LATELY_S else b""
 
     def forget_paths(self) -> None:
         """The network has changed: who was heard where says nothing any more."""

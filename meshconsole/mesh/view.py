@@ -34,6 +34,7 @@ def peer_status(
     *,
     heard_by: tuple[str, ...] = (),
     heard_us: bool | None = None,
+    hears: tuple[str, ...] = (),
 ) -> PeerStatus:
     """`channel_error` says why there is no data channel; `to_epoch` turns the ladder's clock into seconds
     since the epoch.
@@ -61,6 +62,7 @@ def peer_status(
         last_error=safe(_trouble(links, session, record, candidates, channel_error), 200),
         next_try=to_epoch(min(waiting)) if waiting and not links else None,
         heard_by=heard_by,
+        hears=hears,
         attempts=tuple(_attempt(attempt, to_epoch) for attempt in attempts[:SHOWN_ATTEMPTS]),
     )
 

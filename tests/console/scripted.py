@@ -245,6 +245,7 @@ def busy_peers() -> tuple[PeerStatus, ...]:
             "member",
             "up",
             a_link("websocket", "192.0.2.31:7447", 6.1, 5600),
+            hears=[npub_of("falcon-2"), npub_of("hub")],
             hears_us=True,
             last_heard=NOW - 2,
             lag_events=0,

@@ -29,6 +29,7 @@ ABOVE: dict[str, tuple[tuple[str, ...], str]] = {
     "files": (("5",), "5 Files"),
     "team": (("6",), "FINGERPRINT"),
     "limits": (("4", "z"), "requests/s"),
+    "map": (("9",), "WHO HEARS WHOM"),
     "storage": (("3", "z"), "more within"),
     "peers": (("1", "z"), "discovery"),
     "peer": (("1", "j", "j", "j", "j", "enter"), "round trips"),

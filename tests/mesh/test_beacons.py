@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meshconsole.mesh.addresses import Interface
+from meshconsole.mesh.board import Board
 from meshconsole.mesh.datagrams.messages import HEARD, Beacon, decode_datagram
 from meshconsole.mesh.datagrams.port import DatagramPort
 from meshconsole.mesh.datagrams.sealing import Sealer
@@ -111,6 +112,16 @@ def test_who_is_linked_needs_no_finding_but_is_heard() -> None:
     assert bench.port.sent == []
     assert bench.hearing.ways(PEER, bench.now) == ("multicast-4",)
     assert bench.hearing.hears_us(PEER, bench.now) is True
+
+
+def test_whom_a_peer_hears_is_known_as_long_as_its_beacon_is_fresh() -> None:
+    bench = Bench()
+    bench.hears(heard=b"\xcc" * HEARD + b"\xdd" * HEARD)
+    assert bench.hearing.hears(PEER, bench.now) == b"\xcc" * HEARD + b"\xdd" * HEARD
+    bench.hears(heard=b"\xcc" * HEARD)
+    assert bench.hearing.hears(PEER, bench.now) == b"\xcc" * HEARD
+    bench.now += LATELY_S
+    assert bench.hearing.hears(PEER, bench.now) == b""
 
 
 def test_one_way_is_told_from_silence() -> None:
@@ -230,3 +241,8 @@ async def test_nodes_find_each_other_by_beacons_alone_and_part_in_silence(tmp_pa
         assert alice.mesh.discovery_lines()[0].startswith("emcon: receive-only")
         alice.mesh.set_emcon("open")
         await alice.until_linked(bob)
+
+
+def test_a_beacon_names_devices_of_the_team_by_the_beginnings_of_their_keys() -> None:
+    marks = {bytes.fromhex(PEER)[:HEARD]: PEER}
+    assert Board._named(bytes.fromhex(PEER)[:HEARD] + b"\xcc" * HEARD + b"\x01", marks) == (PEER,)

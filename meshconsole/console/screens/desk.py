@@ -25,6 +25,7 @@ from meshconsole.console.panes.audit import Audit, Notices
 from meshconsole.console.panes.events import Events
 from meshconsole.console.panes.files import Files
 from meshconsole.console.panes.limits import Limits
+from meshconsole.console.panes.map import Map
 from meshconsole.console.panes.peers import Peers
 from meshconsole.console.panes.storage import Storage
 from meshconsole.console.panes.team import Team
@@ -93,6 +94,7 @@ class Desk(Screen[None]):
         self.team = Team(profile)
         self.audit = Audit(profile)
         self.notices = Notices(profile)
+        self.map = Map(profile)
         self.notice_line = NoticeLine()
         self.entry_line = EntryLine()
         self.key_bar = KeyBar()
@@ -111,6 +113,7 @@ class Desk(Screen[None]):
             yield self.team
             yield self.audit
             yield self.notices
+            yield self.map
         yield self.notice_line
         yield self.entry_line
         yield self.key_bar
@@ -136,6 +139,7 @@ class Desk(Screen[None]):
             "team": self.team,
             "audit": self.audit,
             "notices": self.notices,
+            "map": self.map,
         }
         return panes[name]
 
@@ -200,6 +204,7 @@ class Desk(Screen[None]):
         self.limits.show(model)
         self.team.show(model)
         self.notices.show(model)
+        self.map.show(model)
 
     # What the person does.
 
@@ -311,7 +316,7 @@ class Desk(Screen[None]):
         self.files.show(model)
 
     def _show_tabs(self) -> None:
-        shown = PANES[:5] if self.current in PANES[:5] else PANES[3:]
+        shown = PANES[:5] if self.current in PANES[:5] else PANES[4:]
         line: Line = [(" ", "")]
         for name in shown:
             tone: Tone = "accent" if name == self.current else "dim"

@@ -112,7 +112,7 @@ class BeaconRung:
             return
         now = self._now()
         hears_us = self._mark in {beacon.heard[at : at + HEARD] for at in range(0, len(beacon.heard), HEARD)}
-        self._hearing.heard(npub, address, beacon.way, now, hears_us=hears_us)
+        self._hearing.heard(npub, address, beacon.way, now, hears_us=hears_us, hears=beacon.heard)
         if self._is_linked(npub):
             return
         self._found(npub, _dialable(beacon, address))
