@@ -31,7 +31,7 @@ ATTACK = (
 )
 
 
-FEW_WORDS = {"state", "path", "severity"}
+FEW_WORDS = {"state", "path", "severity", "carries", "clock"}
 """Fields that are one of a few words, which the decoder of the socket sees to."""
 
 
