@@ -261,7 +261,7 @@ def limits(parsed: argparse.Namespace) -> None:
     for degraded in now.limits.degraded:
         say(f"limited: {degraded}")
     for reason, count in sorted(now.limits.refusals.items()):
-        say(f"refused: {reason}, {count} since the start")
+        say(f"refused: {reason.rstrip('.')}, {count} since the start")
     busy = [*now.relay.addresses[:1], *now.relay.keys[:1]]
     for talker in busy:
         say(f"busiest: {talker.source}, {talker.events} events and {talker.requests} requests lately")

@@ -498,7 +498,8 @@ def _typed(source: str, section: str, key: str, value: object, problems: list[Pr
         typed: object = msgspec.convert(_from_text(value, fields[key]), fields[key])
     except msgspec.ValidationError as error:
         shown = value if isinstance(value, str | int | float | bool) else type(value).__name__
-        problems.append(Problem(source, name, f"{shown!r} does not fit: {_in_words(str(error))}"))
+        reason = _choices(fields[key]) or _in_words(str(error))
+        problems.append(Problem(source, name, f"{shown!r} does not fit: {reason}"))
         return None
     if name == "relay.store" and (reason := store_url.problem_with(str(typed))):
         problems.append(Problem(source, name, reason))
@@ -565,6 +566,11 @@ _BOOLEANS = {
     "no": False,
     "0": False,
 }
+
+
+def _choices(wanted: Any) -> str:  # noqa: ANN401 - a type expression
+    """ "" unless only certain words fit."""
+    return f"it is one of {', '.join(get_args(wanted))}" if get_origin(wanted) is Literal else ""
 
 
 def _in_words(error: str) -> str:

@@ -178,6 +178,8 @@ class LimitsStatus(Frozen, frozen=True):
     """The steps of degradation that stand, by name: node/degrading.py."""
     refusals: dict[str, int] = {}
     """How often each limit or policy said no, by reason, since the node started."""
+    storage_bytes: int = 0
+    max_storage_bytes: int = 0
 
 
 class RelayRates(Frozen, frozen=True):

@@ -351,6 +351,7 @@ class Governor:
             degraded.append("refusing connections: all are in use")
         if self.is_over_memory and "clients-refused" not in names:
             degraded.append("refusing clients: memory limit reached")
+        storage = self.storage_status()
         return LimitsStatus(
             connections=self._use().connections,
             max_connections=self._limits.max_connections,
@@ -364,6 +365,8 @@ class Governor:
             degraded=tuple(degraded),
             steps=tuple(names),
             refusals=dict(Counter(refusals) + self.refusals),
+            storage_bytes=storage.used_bytes,
+            max_storage_bytes=storage.quota_bytes,
         )
 
     def storage_status(self) -> StorageStatus:

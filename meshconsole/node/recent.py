@@ -243,6 +243,8 @@ class RecentEvents:
             return _Opened("")
         if is_addressed(event, self._me.npub):
             return self._open_plain(event)
+        if event.kind == kinds.SIGNAL:
+            return _Opened("sealed; two devices agree on a data channel")
         if event.kind == kinds.COURIER_RECEIPT:
             return _Opened(_cut(receipt_in_words(event.content)))
         if event.kind not in SEALED_KINDS:

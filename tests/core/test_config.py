@@ -181,3 +181,9 @@ def test_any_value_is_taken_or_refused_by_name(key: str, value: Any) -> None:  #
         # What was taken is within its bounds: typing it again changes nothing.
         config = build_config([("test", {section: {name: value}})])
         assert msgspec.convert(to_values(config), Config) == config
+
+
+def test_a_word_that_does_not_fit_is_answered_with_those_that_do() -> None:
+    with pytest.raises(ConfigError) as caught:
+        build_config([("--set", {"privacy": {"emcon": "loud"}})])
+    assert "it is one of open, quiet, receive-only, dark" in str(caught.value.problems[0])

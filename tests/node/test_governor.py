@@ -93,6 +93,12 @@ def test_connections_are_refused_at_the_limit_and_counted(tmp_path: Path) -> Non
     assert governor.limits_status({}).degraded == ("refusing connections: all are in use",)
 
 
+def test_the_limits_tell_what_storage_is_used_and_allowed(tmp_path: Path) -> None:
+    use = Use(events_bytes=3, blocks_bytes=4)
+    limits = Governor(Config(limits=LimitsSection(max_storage_mb=1)), tmp_path, lambda: use).limits_status({})
+    assert (limits.storage_bytes, limits.max_storage_bytes) == (7, MEGABYTE)
+
+
 def test_new_limits_apply_at_once(tmp_path: Path) -> None:
     governor = Governor(Config(), tmp_path, Use)
     governor.apply(Config(limits=LimitsSection(max_storage_mb=1, max_connections=1)))

@@ -47,6 +47,11 @@ def test_a_team_note_is_opened_and_named(team: Team) -> None:
     assert (view.via, view.verdict) == ("this device", "stored")
 
 
+def test_a_signal_is_told_in_words(team: Team) -> None:
+    signal = sign_event(bytes([2]) * 32, kinds.SIGNAL, (), "80UbwttbgyA=", NOW)
+    assert "data channel" in shown(RecentEvents(lambda: team, ME), signal).text
+
+
 def test_without_the_key_it_says_so(team: Team) -> None:
     view = shown(RecentEvents(lambda: None, ME), team.seal_note("at the ridge", NOW))
     assert "no key" in view.text

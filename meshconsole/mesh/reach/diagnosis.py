@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from meshconsole.core.reachability import Diagnosis
+from meshconsole.mesh.endpoints import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -230,8 +231,10 @@ def _dead_turn(seen: Seen) -> Diagnosis | None:
 
 
 def _multicast_filtered(seen: Seen) -> Diagnosis | None:
-    alone = [a for a in _own(seen) if a.answers_alone and a.on_own_network]
+    alone = [a for a in _own(seen) if a.answers_alone and a.on_own_network and not is_loopback(a.address)]
     if not alone or any(a.answers_all for a in _own(seen)):
+        return None
+    if any(way.startswith("multicast") for way in seen.beacons):
         return None
     state = "is linked, but" if _is_linked(seen) else "is not found, because"
     return _diagnosis(

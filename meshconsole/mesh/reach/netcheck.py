@@ -18,6 +18,7 @@ from meshconsole.core.errors import Unavailable
 from meshconsole.core.reachability import OLDEST_CREDIBLE_TIME, Finding
 from meshconsole.core.text import safe
 from meshconsole.mesh.addresses import host_addresses
+from meshconsole.mesh.endpoints import is_loopback
 from meshconsole.mesh.reach.asking import ask_by_mdns, connect, on_own_network
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ async def _neighbours(reach: Reach) -> list[Finding]:
         link.address.rpartition(":")[0].strip("[]")
         for session in reach.links.sessions.values()
         for link in session.links
-        if link.pipe.path == "websocket"
+        if link.pipe.path == "websocket" and not is_loopback(link.address)
     }
     linked = {host for host in linked if on_own_network([host])}
     answers = await ask_by_mdns(own, linked, LISTEN_S)

@@ -70,6 +70,14 @@ UNPROVEN = [
     seen(addresses=(SILENT,), has_turn=True, turn_answers=True, same_network=False, via=("hub",)),
     # A router does not pass on what is said to all.
     seen(links=(GOOD_LINK,), addresses=(AddressSeen(AT, "open", answers_alone=True, on_own_network=False),)),
+    # A question to all goes unanswered, but what it says to all arrives.
+    seen(
+        links=(GOOD_LINK,),
+        addresses=(AddressSeen(AT, "open", answers_alone=True),),
+        beacons=("broadcast", "multicast-4"),
+    ),
+    # Two nodes on one machine: no network is between them.
+    seen(links=(GOOD_LINK,), addresses=(AddressSeen("127.0.0.1:7448", "open", answers_alone=True),)),
     # mDNS is switched off over there: neither question is answered.
     seen(links=(GOOD_LINK,), addresses=(AddressSeen(AT, "open"),)),
     # One silent link beside a good one.
