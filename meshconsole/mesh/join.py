@@ -59,6 +59,8 @@ MAX_EVENTS = 50_000
 BATCH_BYTES = 256 * 1024
 MAX_AT_ONCE = 4
 EXPECTS_NOBODY = "This device has no invite out."
+PROPOSED = "proposed"
+"""The code of a refusal that another admin may end."""
 SECOND_ADMIN = (
     "A second admin must agree before this device is let in; it has been proposed. After that use the same "
     "invite again, or a new one if it has expired."
@@ -89,7 +91,7 @@ class Welcome(_Word, frozen=True, tag="welcome"):
 
 
 class Sorry(_Word, frozen=True, tag="sorry"):
-    """`code` is a NIP-01 prefix; the sentence is for the person who joins."""
+    """`code` is a NIP-01 prefix or `PROPOSED`; the sentence is for the person who joins."""
 
     code: Annotated[str, Meta(max_length=20)]
     sentence: Annotated[str, Meta(max_length=300)]
@@ -260,7 +262,7 @@ class Doorkeeper:
             )
             await self._store(admission)
             if live_device(team, bundle.mldsa_public) is None:
-                raise Refused("restricted", SECOND_ADMIN)
+                raise Refused(PROPOSED, SECOND_ADMIN)
             self._joined()
             return list({known.id: known for known in (*team.control_events(), *admission)}.values())
 

@@ -11,7 +11,8 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from meshconsole.core.errors import Fatal, MeshconsoleError, RemoteError, Unavailable
+from meshconsole.core.errors import Fatal, MeshconsoleError, Refused, RemoteError, Unavailable
+from meshconsole.mesh.join import PROPOSED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -50,9 +51,11 @@ class InviteFile:
             except (Unavailable, RemoteError) as error:
                 log.warning("not joined yet, next try in %.0f s: %s", pause, error.sentence)
             except MeshconsoleError as error:
-                log.error("the invite in %s is of no use: %s", self.path, error)
                 await asyncio.to_thread(self._explain, str(error))
-                return
+                if not (isinstance(error, Refused) and error.code == PROPOSED):
+                    log.error("the invite in %s is of no use: %s", self.path, error)
+                    return
+                log.warning("not joined yet, next try in %.0f s: %s", pause, error.sentence)
             else:
                 log.info("this device belongs to the team %s; %s is wiped", team, self.path)
                 await asyncio.to_thread(self._wipe)

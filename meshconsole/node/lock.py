@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import Fatal
+from meshconsole.crypto.private_file import as_our_error
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -22,10 +24,13 @@ class HomeLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Raises Fatal when another process holds the lock or the home cannot be written."""
+        """Raises Fatal when another process holds the lock or the home cannot be written, Unavailable when
+        the disk is full."""
         try:
             descriptor = os.open(self._home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise as_our_error(error, self._home.lock.name) from error
             raise Fatal(
                 f"Cannot write in {self._home.path}: {error.strerror}.",
                 hint="Give this user the folder, or choose another with --home.",
@@ -40,8 +45,12 @@ class HomeLock:
                 hint="Use 'meshconsole attach' to look at it, or 'meshconsole stop' first.",
                 exit_code=3,
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+        try:
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+        except OSError as error:
+            os.close(descriptor)
+            raise as_our_error(error, self._home.lock.name) from error
         self._descriptor = descriptor
 
     def release(self) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meshconsole.core.errors import Refused, Unavailable
+from meshconsole.mesh.join import PROPOSED
 from meshconsole.node import first_boot
 from meshconsole.node.first_boot import InviteFile
 
@@ -57,6 +58,17 @@ async def test_an_invite_that_never_will_do_is_explained_beside_it(tmp_path: Pat
     await Team(Refused("restricted", "This invite was used.", hint="Ask for another.")).file(path).use()
     assert path.exists()
     assert (tmp_path / "invite.problem.txt").read_text() == "This invite was used. Ask for another.\n"
+
+
+async def test_where_a_second_admin_must_agree_it_is_told_and_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "invite"
+    path.write_text("mc1:abc")
+    team = Team(Refused(PROPOSED, "A second admin must agree."), "Falcon")
+    file = team.file(path)
+    await file.use()
+    assert team.texts == ["mc1:abc", "mc1:abc"]
+    assert not path.exists()
+    assert not file.answer.exists()
 
 
 @pytest.mark.parametrize(
