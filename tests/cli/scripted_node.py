@@ -399,7 +399,9 @@ class ScriptedNode:
                 return done(
                     "A second admin must agree: meshconsole team agree 0a1b2c3d", ProposedData("0a1b2c3d")
                 )
-            case AgreeToProposal() | RefuseProposal():
+            case AgreeToProposal():
+                return done("Every node of the team applies this as soon as it hears of it.")
+            case RefuseProposal():
                 return done("Done.")
             case RevokeInvite():
                 return done("The invite lets nobody in any more.")
