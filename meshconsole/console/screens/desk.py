@@ -302,7 +302,7 @@ class Desk(Screen[None]):
             "connecting": "Looking for the node.",
             "locked": f"{model.reason}",
             "silent": f"{model.reason}{since}",
-            "lost": f"{model.reason}{since} Trying again; R tries now.",
+            "lost": f"{model.reason.rstrip('.')}.{since} Trying again; R tries now.",
             "attached": "",
         }[model.link]
         lines: list[Line] = [

@@ -84,7 +84,7 @@ class NamePage(Page):
                 "What should teammates call it? A call sign, or your name and the device.",
             ]
         )
-        yield Entry(self.answers.name, placeholder="falcon-3", max_length=64, classes="field")
+        yield Entry(self.answers.name, placeholder="for example: falcon-3", max_length=64, classes="field")
 
     def take(self) -> str:
         name = self.query_one(Entry).value.strip()
@@ -129,7 +129,7 @@ class TeamNamePage(Page):
 
     def compose(self) -> ComposeResult:
         yield Prose(["Everybody in the team sees this name. This device becomes its first admin."])
-        yield Entry(self.answers.team_name, placeholder="Falcon", max_length=64, classes="field")
+        yield Entry(self.answers.team_name, placeholder="for example: Falcon", max_length=64, classes="field")
 
     def take(self) -> str:
         self.answers.team_name = self.query_one(Entry).value.strip()
