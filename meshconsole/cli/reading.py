@@ -87,6 +87,10 @@ def _status_facts(now: NodeStatus) -> Iterator[tuple[str, str]]:
             + ("; refusing writes" if storage.refusing else "")
         ),
     )
+    for note in now.unread:
+        yield "flash", f"{note.author} at {moment_in_words(note.received_at)}: {note.text}"
+    if now.unread:
+        yield "", f"acknowledge with: meshconsole receipts --read {now.unread[0].id[:8]}"
     yield "capabilities", ", ".join(now.capabilities)
     yield "crypto", now.provider
     for uplink in now.uplinks:

@@ -15,6 +15,7 @@ from rich.text import Text
 from textual import events
 from textual.app import App
 from textual.filter import ANSIToTruecolor, NoColor
+from textual.message import Message
 from textual.theme import BUILTIN_THEMES
 from textual.theme import Theme as TextualTheme
 
@@ -50,6 +51,10 @@ _TERMINALS_OWN = {
 """With 16 colours the terminal's own palette is used; greys are not to be relied upon there."""
 
 
+class Alarm(Message):
+    """`Shell.alarm` has changed."""
+
+
 class Shell(App[None]):
     """Exits with `return_code`; a crash says where, never with which values."""
 
@@ -80,6 +85,8 @@ class Shell(App[None]):
         self._filters.append(Guard(profile.glyph_set))
         self.console._color_system = _COLOUR_SYSTEMS[profile.colour]
         self.animation_level = "none"
+        self.alarm = ""
+        """What must be seen whatever screen is in front."""
         self.keys = KeyQueue(self, super().on_event)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.themes, self.theme_problems = load_themes([shipped_folder(), *folders])
@@ -95,6 +102,13 @@ class Shell(App[None]):
             self.theme_problems.append("No themes are installed.")
         elif self.theme != f"mc-{known.name}":
             self.theme = f"mc-{known.name}"
+
+    def raise_alarm(self, words: str) -> None:
+        """Above every dialog that is open and that will be; "" ends it."""
+        if words != self.alarm:
+            self.alarm = words
+            for screen in self.screen_stack:
+                screen.post_message(Alarm())
 
     def begin(self) -> int:
         """Runs until the person or a signal ends it; the process's exit code."""

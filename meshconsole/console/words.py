@@ -7,9 +7,9 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from meshconsole.core.status import PeerStatus, UplinkStatus
+    from meshconsole.core.status import PeerStatus, SentStatus, UplinkStatus
 
 
 def size_in_words(size_bytes: float) -> str:
@@ -136,3 +136,14 @@ def skew_in_words(peer: PeerStatus) -> str:
     if offset is None or abs(offset) < SKEW_S:
         return ""
     return f"its clock is {duration_in_words(abs(offset))} {'ahead' if offset > 0 else 'behind'}"
+
+
+def receipt_facts(sent: SentStatus, names: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What became of a note of this device, and of whom it is known; `names` by npub."""
+
+    def named(npubs: Sequence[str]) -> str:
+        return ", ".join(names.get(npub, npub[:8]) for npub in npubs)
+
+    facts = [("precedence", sent.precedence), ("receipt", sent.state)]
+    parts = (("read by", sent.read), ("with", sent.has), ("not yet with", sent.lacks))
+    return facts + [(label, named(npubs)) for label, npubs in parts if npubs]

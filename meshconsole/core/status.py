@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from meshconsole.core.config import EmconLevel  # noqa: TC001 - msgspec reads the annotation
+
 PeerState = Literal["up", "suspect", "connecting", "down"]
 PathName = Literal["websocket", "webrtc", ""]
 ClockQuality = Literal["none", "device", "net", "ntp", "gps"]
@@ -349,6 +351,9 @@ class NodeStatus(Frozen, frozen=True):
     """The newest notes of this device, newest first, and who has them."""
     wss: tuple[str, ...] = ()
     """Where plain clients reach the relay by TLS."""
+    emcon: EmconLevel = "open"
+    unread: tuple[EventView, ...] = ()
+    """Flash notes of others, the oldest first, that nobody has acknowledged here yet."""
     has_passphrase: bool = False
     """It was opened with one, so that a console can lock itself behind it."""
 
@@ -372,6 +377,8 @@ class EventView(Frozen, frozen=True):
     sealed: bool = False
     to: str = ""
     """For whom it is, by name, where it is for one and not for the team."""
+    precedence: str = ""
+    """Of a note: flash, immediate or priority; "" for routine."""
 
     @property
     def line(self) -> str:

@@ -199,7 +199,7 @@ class Mesh(Parts):
         The addresses of the invite are dialled as links once the node has the team and says `recheck`.
         """
         if not self._emcon.may_send:
-            raise Refused("restricted", SILENCE, hint="Change it: meshconsole config set privacy.emcon=open")
+            raise Refused("restricted", SILENCE, hint="Change it: meshconsole emcon open")
         events = await join(
             invite,
             name,

@@ -80,11 +80,13 @@ class Happenings:
         self._node.control.status_changed()
 
     def _acknowledge(self, event: Event) -> None:
-        """A flash note that has come over a link, durably: its author waits to hear of it."""
+        """A flash note of somebody else's, durably: its author must hear of it, and people here see it."""
         node, team, me = self._node, self._node.membership.team, self._node.identity.npub
-        if node.mesh is None or team is None or mark_of(event) != "flash" or event.pubkey == me:
+        if team is None or mark_of(event) != "flash" or event.pubkey == me or not team.may_read(me):
             return
-        if team.may_read(me):
+        node.unread.arrived(event.id, event.created_at)
+        node.control.status_changed()
+        if node.mesh is not None:
             node.mesh.flashing.acknowledge(bytes.fromhex(event.id), "delivered")
 
     def on_refused(self, refused: RefusedEvent) -> None:

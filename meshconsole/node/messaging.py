@@ -45,6 +45,8 @@ class Messaging:
             raise Refused("invalid", "That note is this device's own.")
         if self._node.mesh is not None:
             self._node.mesh.flashing.acknowledge(bytes.fromhex(event_id), "read")
+        self._node.unread.read(event_id)
+        self._node.control.status_changed()
         return m.done("Its author is told that it was read.")
 
     async def direct(self, npub: str, text: str) -> m.Reply:

@@ -60,6 +60,7 @@ from meshconsole.node.setup import make_identity, open_store
 from meshconsole.node.state import Cursors, KnownAddresses, NodeState
 from meshconsole.node.supervisor import Supervisor
 from meshconsole.node.teamwork import Teamwork
+from meshconsole.node.unread import Unread
 from meshconsole.node.vouching import Vouching
 from meshconsole.node.web_tls import web_certificate
 from meshconsole.node.whats_wrong import whats_wrong
@@ -141,6 +142,7 @@ class Node:
         self.state = NodeState(home.database, unlocked.database_key)
         self.membership = Membership(self.identity, self.provider, self.state)
         self.recent = RecentEvents(lambda: self.membership.team, self.identity)
+        self.unread = Unread(self.state, self.recent, self.clock.time)
         self.access = TeamAccess(
             lambda: self.effective.privacy, lambda: self.membership.team, self.identity.npub
         )

@@ -24,7 +24,7 @@ from meshconsole.team.notes import MAX_NOTE_BYTES
 from meshconsole.team.plain import NOT_POST_QUANTUM, PlainMessage, is_addressed, open_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from meshconsole.core.event import Event
     from meshconsole.core.verdict import Verdict
@@ -147,6 +147,7 @@ class RecentEvents:
                 verdict=verdict.message or ("stored" if seq else "relayed"),
                 via=self._way(via),
                 sealed=event.kind in SEALED_KINDS,
+                precedence=mark_of(event),
             ),
             opened,
         )
@@ -204,6 +205,10 @@ class RecentEvents:
                     ring.replace(order, marked)
                     views.append(marked)
         return views
+
+    def find(self, ids: Container[str]) -> tuple[EventView, ...]:
+        """Those of the team's with one of these ids, the oldest first."""
+        return tuple(row.view for row in self._ours.rows if row.view.id in ids and row.view.accepted)
 
     def newest(self, limit: int, wanted: str = "") -> tuple[EventView, ...]:
         """Oldest first, and not more than one answer may hold. `wanted` keeps rows whose text holds it,

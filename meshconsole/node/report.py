@@ -47,6 +47,8 @@ def node_status(node: Node) -> NodeStatus:
         discovery=node.mesh.discovery_lines() if node.mesh is not None else (),
         health=node.look_at_health(peers),
         sent=tuple(node.mesh.flashing.status()) if node.mesh is not None else (),
+        emcon=node.config.privacy.emcon,
+        unread=node.unread.views(),
         has_passphrase=node.has_passphrase,
     )
 

@@ -113,7 +113,7 @@ def _reach(node: Node, peers: tuple[PeerStatus, ...]) -> Iterator[Found]:
         yield Found(
             "emcon",
             f"Emission control is {emcon}: {_EMCON[emcon]}.",
-            "Back with: meshconsole config set privacy.emcon=open",
+            "Back with: meshconsole emcon open",
         )
     yield from reach_of(peers)
     for uplink in node.mesh.uplinks() if node.mesh is not None else ():

@@ -23,6 +23,7 @@ from meshconsole.control.messages import (
     LinesData,
     ListBlobs,
     ListEvents,
+    MarkRead,
     Pin,
     Reply,
     SendNote,
@@ -148,6 +149,10 @@ class ScriptedNode:
         match command:
             case SendDirect() | SendPlain():
                 return done()
+            case MarkRead(event_id=event_id):
+                left = tuple(note for note in self.status_now.unread if note.id != event_id)
+                self.status_now = msgspec.structs.replace(self.status_now, unread=left)
+                self._tell()
             case SendNote(text=text):
                 event = an_event(len(self.events) + 1, "falcon-3", TEAM_NOTE, text, at=self.now)
                 self.events.append(event)
@@ -181,7 +186,13 @@ class ScriptedNode:
             return refused("invalid", str(error.problems[0]))
         changed = {f"{section}.{key}" for section, entries in values.items() for key in entries}
         self.waiting |= changed - RELOADABLE
+        self.status_now = msgspec.structs.replace(self.status_now, emcon=self.config.privacy.emcon)
+        self._tell()
         return done(data=self._config())
+
+    def _tell(self) -> None:
+        if self.server is not None:
+            self.server.status_changed()
 
     def _config(self) -> ConfigData:
         return ConfigData(to_values(self.config), tuple(sorted(self.waiting)))
@@ -437,6 +448,7 @@ def an_event(seq: int, author: str, kind: int, text: str, *, at: float, **more: 
         "verdict": "",
         "via": "this device" if author == "falcon-3" else "hub",
         "sealed": kind in (TEAM_NOTE, FILE_MANIFEST),
+        "words": WORDS.get(kind, f"kind {kind}"),
         **more,
     }
     return EventView(
@@ -447,7 +459,6 @@ def an_event(seq: int, author: str, kind: int, text: str, *, at: float, **more: 
         created_at=int(at),
         received_at=at,
         kind=kind,
-        words=WORDS.get(kind, f"kind {kind}"),
         size=300 + len(text) + generator.randrange(900),
         text=text,
         **fields,  # type: ignore[arg-type]

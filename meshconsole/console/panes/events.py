@@ -13,13 +13,17 @@ from meshconsole.core.text import safe_lines
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from meshconsole.console.ink import Span
+    from meshconsole.console.ink import Span, Tone
+    from meshconsole.console.model import Model
     from meshconsole.console.profile import Profile
+    from meshconsole.core.status import SentStatus
 
 
 class Events(Lines[EventView]):
     def __init__(self, profile: Profile) -> None:
         self.dropped = 0
+        self.sent: dict[str, SentStatus] = {}
+        """What became of the notes of this device, by id."""
         super().__init__(
             [
                 Column("TIME", 8, _time),
@@ -27,7 +31,7 @@ class Events(Lines[EventView]):
                 Column("KIND", 10, _kind, rank=2),
                 Column("SIZE", 7, lambda event: (size_in_words(event.size), "dim"), 4, right=True),
                 Column("VIA", 12, lambda event: (event.via, "dim"), rank=3),
-                Column("VERDICT", 8, _verdict, rank=1),
+                Column("VERDICT", 11, self._outcome, rank=1),
                 Column("TEXT", 0, _text),
             ],
             key=lambda event: (event.seq, event.id),
@@ -54,6 +58,19 @@ class Events(Lines[EventView]):
             self.set_note(f"{self.dropped} not shown, too many at once")
         self.extend(events)
 
+    def show(self, model: Model) -> None:
+        sent = {note.id: note for note in model.status.sent} if model.status else {}
+        if sent != self.sent:
+            self.sent = sent
+            self.refresh()
+
+    def _outcome(self, event: EventView) -> Span:
+        """The verdict here, or for a note of this device: who has it."""
+        sent = self.sent.get(event.id)
+        if sent is None or not event.accepted:
+            return _verdict(event)
+        return sent.state, "good" if sent.state.startswith(("delivered", "read")) else "warn"
+
     def teach(self) -> list[str]:
         return [
             "No events yet. In a team, n writes the first note to everybody.",
@@ -61,11 +78,11 @@ class Events(Lines[EventView]):
         ]
 
     def text_of(self, row: EventView) -> str:
-        verdict = _verdict(row)[0]
-        return f"{row.author} {row.npub} {row.words} {verdict} {row.verdict} {row.via} {row.line} {row.id}"
+        who = f"{row.author} {row.npub} {row.precedence} {row.words}"
+        return f"{who} {self._outcome(row)[0]} {row.verdict} {row.via} {row.line} {row.id}"
 
 
-def in_full(event: EventView) -> list[tuple[str, str]]:
+def in_full(event: EventView, receipt: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Names and values for the detail screen; a value's lines are joined with newlines."""
     return [
         ("text", "\n".join(safe_lines(event.text)) or ("(sealed for others)" if event.sealed else "(none)")),
@@ -74,6 +91,7 @@ def in_full(event: EventView) -> list[tuple[str, str]]:
         ("npub", event.npub),
         ("kind", f"{event.words} ({event.kind})"),
         ("verdict", _verdict(event)[0] + (f": {event.verdict}" if event.verdict else "")),
+        *(receipt or ([("precedence", event.precedence)] if event.precedence else [])),
         ("created", moment_in_words(event.created_at)),
         ("received", moment_in_words(event.received_at)),
         ("via", event.via),
@@ -99,8 +117,11 @@ def _author(event: EventView) -> Span:
     return (event.author, "strong") if event.author else (short_key(event.npub), "dim")
 
 
+URGENT: dict[str, Tone] = {"flash": "bad", "immediate": "warn", "priority": "accent"}
+
+
 def _kind(event: EventView) -> Span:
-    return event.words, ""
+    return event.words.removeprefix(event.precedence).lstrip(), ""
 
 
 def _verdict(event: EventView) -> Span:
@@ -112,6 +133,8 @@ def _verdict(event: EventView) -> Span:
 def _text(event: EventView) -> Span:
     if not event.accepted:
         return event.verdict or "refused", "bad"
+    if event.precedence:
+        return f"{event.precedence.upper()} {event.line}", URGENT.get(event.precedence, "warn")
     if event.text:
         return event.line, ""
     return ("sealed for others" if event.sealed else event.words), "dim"

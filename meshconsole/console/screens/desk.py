@@ -20,7 +20,6 @@ from meshconsole.console.actions import (
     PaneName,
     key_in_words,
 )
-from meshconsole.console.ink import wrap
 from meshconsole.console.panes.audit import Audit, Notices
 from meshconsole.console.panes.events import Events
 from meshconsole.console.panes.files import Files
@@ -29,7 +28,10 @@ from meshconsole.console.panes.map import Map
 from meshconsole.console.panes.peers import Peers
 from meshconsole.console.panes.storage import Storage
 from meshconsole.console.panes.team import Team
+from meshconsole.console.shell import Shell
+from meshconsole.console.urgent import emcon_banner, flash_banner
 from meshconsole.console.verbs import VERBS, open_row, unlock
+from meshconsole.console.widgets.banner import Banner
 from meshconsole.console.widgets.entryline import EntryLine, Question
 from meshconsole.console.widgets.keybar import KeyBar
 from meshconsole.console.widgets.lines import Lines
@@ -39,7 +41,6 @@ from meshconsole.console.widgets.statusline import StatusLine
 from meshconsole.console.words import clock_in_words
 from meshconsole.console.work import start
 from meshconsole.control.messages import BlobsPush, EventsPush, Notice, NoticesPush, StatusPush
-from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,10 +82,14 @@ class Desk(Screen[None]):
         self.session = session
         self.clock = clock
         self.current: PaneName = "events"
+        self._rung: frozenset[str] = frozenset()
+        """The flash notes that the bell was rung for."""
         self.single: PaneName | None = None
         """The one pane that is shown, None for the dashboard."""
         self.status_line = StatusLine(profile)
-        self.banner = Sheet(id="banner")
+        self.emcon = Banner(id="emcon", most=2)
+        self.flash = Banner(id="flash")
+        self.banner = Banner(id="banner")
         self.tabs = Sheet(id="tabs")
         self.peers = Peers(profile)
         self.events = Events(profile)
@@ -101,6 +106,8 @@ class Desk(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield self.status_line
+        yield self.emcon
+        yield self.flash
         yield self.banner
         yield self.tabs
         # The order in which the grid takes them.
@@ -120,7 +127,8 @@ class Desk(Screen[None]):
 
     def on_mount(self) -> None:
         self.entry_line.display = False
-        self.banner.display = False
+        for banner in (self.emcon, self.flash, self.banner):
+            banner.display = False
         self.set_interval(SILENCE_CHECK_S, self._check_silence)
         self.lay_out()
 
@@ -159,6 +167,8 @@ class Desk(Screen[None]):
             self.pane(name).display = name in shown
         self.query_one("#panes").set_class(single is not None, "-single")
         self.tabs.display = tiny
+        for banner in (self.emcon, self.flash, self.banner):
+            banner.lay_out()
         self._show_tabs()
         self._show_keys()
 
@@ -199,6 +209,8 @@ class Desk(Screen[None]):
     def refresh_all(self) -> None:
         model = self.model
         self.status_line.show(model)
+        self._show_urgent()
+        self.events.show(model)
         self.peers.show(model)
         self.storage.show(model)
         self.limits.show(model)
@@ -292,6 +304,25 @@ class Desk(Screen[None]):
         if self.model.is_silent(self.clock()):
             self.link_changed("silent", "The node is there, but has not said anything for a while.")
 
+    def _show_urgent(self) -> None:
+        """Above everything, on every screen and at every size; the bell for what is new."""
+        status = self.model.status
+        if status is None:
+            return
+        keys = {name: key_in_words(BY_ID[name].keys[0]) for name in ("node.emcon", "note.acknowledge")}
+        may_act = not self.session.read_only
+        self.emcon.say(emcon_banner(status), f"{keys['node.emcon']} changes it." if may_act else "")
+        self.flash.say(
+            flash_banner(status), f"{keys['note.acknowledge']} acknowledges it." if may_act else ""
+        )
+        unread = frozenset(note.id for note in status.unread)
+        if unread - self._rung:
+            self.app.bell()
+        self._rung = unread
+        app = self.app
+        assert isinstance(app, Shell)
+        app.raise_alarm("FLASH note: Esc, then read" if unread else "")
+
     def _show_link(self) -> None:
         """Whether what is shown is now or was then. Never one for the other."""
         model = self.model
@@ -305,12 +336,7 @@ class Desk(Screen[None]):
             "lost": f"{model.reason.rstrip('.')}.{since} Trying again; R tries now.",
             "attached": "",
         }[model.link]
-        lines: list[Line] = [
-            [(f" {line}", "")] for line in wrap(safe(words), max(8, self.app.size.width - 2))
-        ]
-        self.banner.set_lines(lines)
-        self.banner.styles.height = len(lines)
-        self.banner.display = not attached and bool(words)
+        self.banner.say("" if attached else words)
         self.query_one("#panes").set_class(not attached, "-stale")
         self.refresh_all()
         self.files.show(model)
@@ -326,7 +352,7 @@ class Desk(Screen[None]):
     def _show_keys(self) -> None:
         if self.entry_line.question is not None:
             question = self.entry_line.question
-            tab = [("Tab", "completes")] if question.path else []
+            tab = [("Tab", question.tab_words)] if question.path or question.tab else []
             self.key_bar.show([("Enter", question.enter), *tab, ("Esc", "leaves")])
             return
         names = PANE_FOOTER.get(self.current, FOOTER)

@@ -11,6 +11,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 
 from meshconsole.console.ink import Line, Span, wrap
+from meshconsole.console.shell import Shell
 from meshconsole.console.widgets.entry import Entry
 from meshconsole.console.widgets.lines import Column, Lines
 from meshconsole.console.widgets.sheet import Sheet
@@ -59,8 +60,15 @@ class Dialog(ModalScreen[Answer]):
         yield from ()
 
     def on_mount(self) -> None:
+        self.query_one("#box").border_title = Content(self.box_title)
+        self.on_alarm()
+
+    def on_alarm(self) -> None:
+        """The lower border says what waits outside of this dialog."""
+        alarm = self.app.alarm if isinstance(self.app, Shell) else ""
         box = self.query_one("#box")
-        box.border_title, box.border_subtitle = Content(self.box_title), Content(self.hint)
+        box.border_subtitle = Content(alarm or self.hint)
+        box.set_class(bool(alarm), "-alarm")
 
     def action_leave(self) -> None:
         self.dismiss(None)

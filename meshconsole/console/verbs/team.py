@@ -1,4 +1,4 @@
-"""The team: notes, invites, joining, roles. What cannot be undone is asked for by a typed name."""
+"""The team: messages, invites, joining, roles. What cannot be undone is asked for by a typed name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from meshconsole.console.verbs.registry import attempt, verb
 from meshconsole.console.widgets.entryline import Question
 from meshconsole.console.work import start
 from meshconsole.control.members import find_member
-from meshconsole.control.messages import SendNote
 from meshconsole.control.team import (
     AgreeToProposal,
     CreateTeam,
@@ -39,33 +38,6 @@ ROLE_HELP = {
     "observer": "reads only",
     "relay": "stores and passes on, but can open nothing",
 }
-
-
-@verb("note.write")
-def write_note(desk: Desk, text: str) -> None:
-    if text:
-        start(desk, partial(_send, desk, text), "note")
-        return
-    team = desk.model.status.team if desk.model.status else None
-    if team is None:
-        desk.say("There is no team to write to yet. :create NAME, or :join INVITE.", "warn")
-        return
-
-    async def send(text: str) -> bool:
-        if not text.strip():
-            return False
-        if await _send(desk, text):
-            # The line stays open for the next note.
-            entry = desk.entry_line.entry
-            entry.value = "" if entry.value == text else entry.value
-        return False
-
-    label = f"note to {safe(team.name, 24)}"
-    desk.ask(Question(label, send, placeholder="what everybody should know", enter="sends"))
-
-
-async def _send(desk: Desk, text: str) -> bool:
-    return await attempt(desk, SendNote(text), "Sent.") is not None
 
 
 @verb("note.direct")

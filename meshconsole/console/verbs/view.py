@@ -14,6 +14,7 @@ from meshconsole.console.screens.dialog import Read
 from meshconsole.console.verbs.files import complete, fetch
 from meshconsole.console.verbs.registry import attempt, verb
 from meshconsole.console.widgets.entryline import Question
+from meshconsole.console.words import receipt_facts
 from meshconsole.console.work import start
 from meshconsole.control.messages import AuditTail, LinesData, Notice
 from meshconsole.core.status import BlobView, EventView, MemberStatus, PeerStatus
@@ -145,7 +146,7 @@ def open_row(desk: Desk, row: object) -> None:
     """An event, a peer, a member or a notice in full; a file to fetch."""
     match row:
         case EventView():
-            desk.app.push_screen(Read("Event", events_pane.in_full(row), desk.profile))
+            desk.app.push_screen(Read("Event", events_pane.in_full(row, _receipt(desk, row)), desk.profile))
         case PeerStatus():
             now = desk.model.status.now if desk.model.status else 0.0
             trend = peers_pane.rtt_trend(desk.model.rtts.get(row.npub), 40, desk.profile)
@@ -158,6 +159,13 @@ def open_row(desk: Desk, row: object) -> None:
             fetch(desk, "")
         case (int(), str(line)):
             desk.app.push_screen(Read("Audit log", [("line", line)], desk.profile))
+
+
+def _receipt(desk: Desk, event: EventView) -> list[tuple[str, str]]:
+    sent, team = desk.events.sent.get(event.id), desk.model.status.team if desk.model.status else None
+    return (
+        receipt_facts(sent, {each.npub: each.name for each in team.members} if team else {}) if sent else []
+    )
 
 
 def _moves(action_id: str, move: Callable[[Lines[Any]], None]) -> None:

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
+    from meshconsole.console.ink import Tone
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """`submit` gets the text; the line closes if it answers True, and keeps the text otherwise.
 
     `change` is told every keystroke; `leave` is told when the line is left by Esc. With `path`, Tab
-    completes names of files.
+    completes names of files; with `tab`, it is told the text so far and does what `tab_words` says.
     """
 
     label: str
@@ -31,6 +33,9 @@ class Question:
     change: Callable[[str], None] | None = None
     leave: Callable[[], None] | None = None
     path: bool = False
+    tab: Callable[[str], None] | None = None
+    tab_words: str = "completes"
+    tone: Tone = "accent"
     enter: str = "does it"
     """What Enter does, for the key line."""
 
@@ -59,7 +64,7 @@ class EntryLine(Horizontal):
     def ask(self, question: Question) -> None:
         self.question = question
         label = self.query_one(_Label)
-        label.set_lines([[(f" {question.label} ", "accent")]])
+        label.set_lines([[(f" {question.label} ", question.tone)]])
         label.refresh(layout=True)
         self.display = True
         self.entry.placeholder = question.placeholder
@@ -74,7 +79,10 @@ class EntryLine(Horizontal):
             self.entry.value = ""
 
     def complete(self, completed: Callable[[str], str]) -> None:
-        if self.question is not None and self.question.path:
+        """Tab."""
+        if self.question is not None and self.question.tab is not None:
+            self.question.tab(self.entry.value)
+        elif self.question is not None and self.question.path:
             self.entry.value = completed(self.entry.value)
             self.entry.action_end()
 

@@ -41,7 +41,7 @@ _ROUTES = Path("/proc/net/route")
 
 async def netcheck(reach: Reach) -> tuple[Finding, ...]:
     if not reach.emcon.may_send:
-        remedy = "Back with: meshconsole config set privacy.emcon=open"
+        remedy = "Back with: meshconsole emcon open"
         silence = Finding("emission", "note", "this node keeps radio silence: nothing was tried", remedy)
         return (silence, *await _interfaces(), *_default_route())
     parts = await asyncio.gather(

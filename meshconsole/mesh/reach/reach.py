@@ -157,7 +157,7 @@ class Reach:
         """Over that link, or by whatever way there is; `around`: by any but a link of its own. Raises
         Unavailable, and Refused in radio silence."""
         if not self.emcon.may_send:
-            raise Refused("restricted", SILENCE, hint="Change it: meshconsole config set privacy.emcon=open")
+            raise Refused("restricted", SILENCE, hint="Change it: meshconsole emcon open")
         echo_id = os.urandom(8)
         answered: asyncio.Future[Echoed] = asyncio.get_running_loop().create_future()
         self._awaited[echo_id] = answered
