@@ -68,6 +68,7 @@ COMMANDS = {
     "bundle": Command("bundle", "events and files for a courier: have, pack, take, receipt"),
     "send": Command("notes", "send a note to the team, or a message to one device of it"),
     "receipts": Command("receipts", "who has the notes sent from here; tell an author that a note was read"),
+    "rollcall": Command("rollcall", "ask the team how everybody is, answer, see who has answered"),
     "emcon": Command("emcon", "emission control: open, quiet, receive-only, dark"),
     "import": Command("notes", "take over events from a JSONL file"),
     "export": Command("notes", "write events to a JSONL file"),

@@ -67,6 +67,13 @@ ACTIONS: tuple[Action, ...] = (
         changes=True,
     ),
     Action("note.receipts", "Team", "Who has the notes sent from here", (), "receipts"),
+    Action(
+        "roll.call", "Team", "Call the roll: everybody is asked", ("C",), "rollcall", "TEXT", changes=True
+    ),
+    Action("roll.ok", "Team", "Answer the roll call: ok", ("O",), "ok", changes=True),
+    Action("roll.help", "Team", "Answer the roll call: need help", ("H",), "needhelp", changes=True),
+    Action("roll.out", "Team", "Answer the roll call: out of action", ("U",), "out", changes=True),
+    Action("roll.board", "Team", "Who has answered the roll call", ("b",), "board"),
     Action("note.direct", "Team", "Write to one device of it", (), "to", "WHO TEXT", changes=True),
     Action(
         "note.plain",

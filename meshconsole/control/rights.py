@@ -15,6 +15,8 @@ from meshconsole.control.messages import READING, MarkRead, Pin, SendNote, SetCo
 from meshconsole.control.team import (
     AdmitClient,
     AgreeToProposal,
+    AnswerRoll,
+    CallRoll,
     Invite,
     RefuseProposal,
     RemoveMember,
@@ -37,6 +39,8 @@ ROOT = 0
 
 OPERATING = (
     SendNote,
+    CallRoll,
+    AnswerRoll,
     SendDirect,
     SendPlain,
     Pin,

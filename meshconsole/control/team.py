@@ -8,6 +8,9 @@ import msgspec
 from msgspec import Meta
 
 from meshconsole.control.wire import ClientRole, Message, Role, Text
+from meshconsole.core.status import RollAnswer  # noqa: TC001 - msgspec reads the annotation
+
+MAX_ROLL_TEXT = 200
 
 
 class Invite(Message, frozen=True):
@@ -75,6 +78,18 @@ class RefuseProposal(Message, frozen=True):
     """Ends a proposal for good. The beginning of its id is enough."""
 
     id: Annotated[str, Meta(min_length=4, max_length=64)]
+
+
+class CallRoll(Message, frozen=True):
+    """Asks every device of the team that writes how it is; the board is in the status."""
+
+    text: Annotated[str, Meta(max_length=MAX_ROLL_TEXT)] = ""
+
+
+class AnswerRoll(Message, frozen=True):
+    """Answers the newest roll call. A later answer replaces an earlier one."""
+
+    word: RollAnswer
 
 
 class SendDirect(Message, frozen=True):
@@ -151,6 +166,8 @@ TeamCommand = (
     | AdmitClient
     | AgreeToProposal
     | RefuseProposal
+    | CallRoll
+    | AnswerRoll
     | SendDirect
     | SendPlain
     | ListInvites

@@ -43,6 +43,8 @@ KEY_BUNDLE = 4205
 DIRECT_MESSAGE = 4206
 PROPOSAL = 4207
 COURIER_RECEIPT = 4208
+ROLL_CALL = 4209
+"""Only ever inside of a sealed TEAM_NOTE."""
 SIGNAL = 24201
 EPOCH_GRANT = 34202
 HOLDINGS = 34203
@@ -83,6 +85,7 @@ _WORDS = {
     ROSTER_ENTRY: "roster",
     PROPOSAL: "proposal",
     TEAM_NOTE: "team note",
+    ROLL_CALL: "roll call",
     FILE_MANIFEST: "file",
     CHECKPOINT: "checkpoint",
     SIGNAL: "signal",

@@ -23,6 +23,9 @@ LINK_CLASSES: tuple[LinkClass, ...] = ("full", "events only", "flash only")
 """What a link carries, the most first."""
 Severity = Literal["info", "warning", "critical"]
 BlobState = Literal["here", "partial", "elsewhere", "fetching", "paused", "failed"]
+RollAnswer = Literal["ok", "help", "out"]
+RollWord = Literal["", "ask", "ok", "help", "out"]
+RollState = Literal["ok", "help", "out", "carried", "silent"]
 JobState = Literal["waiting", "fetching", "paused", "done", "failed"]
 
 
@@ -302,6 +305,31 @@ class MemberStatus(Frozen, frozen=True):
     me: bool = False
 
 
+class RollStatus(Frozen, frozen=True):
+    """One device on the board of a roll call."""
+
+    npub: str
+    name: str
+    state: RollState
+    """Its last answer; without one: carried, where the call is known to have come there, else silent."""
+    at: float | None = None
+    """When it answered, by its own clock."""
+    me: bool = False
+
+
+class RollCallStatus(Frozen, frozen=True):
+    """A roll call. `id` is that of the event that asks, `words` what it says."""
+
+    id: str
+    npub: str
+    author: str
+    words: str
+    at: float
+    owed: bool = False
+    """This device is asked and has not answered."""
+    board: tuple[RollStatus, ...] = ()
+
+
 class HealthItem(Frozen, frozen=True):
     """Something that is wrong, and has been for long enough to be said. The codes are in core/health.py."""
 
@@ -352,6 +380,8 @@ class NodeStatus(Frozen, frozen=True):
     wss: tuple[str, ...] = ()
     """Where plain clients reach the relay by TLS."""
     emcon: EmconLevel = "open"
+    roll_call: RollCallStatus | None = None
+    """The newest, with its board."""
     unread: tuple[EventView, ...] = ()
     """Flash notes of others, the oldest first, that nobody has acknowledged here yet."""
     has_passphrase: bool = False
@@ -379,6 +409,10 @@ class EventView(Frozen, frozen=True):
     """For whom it is, by name, where it is for one and not for the team."""
     precedence: str = ""
     """Of a note: flash, immediate or priority; "" for routine."""
+    roll: RollWord = ""
+    """It asks for a roll call, or answers one."""
+    about: str = ""
+    """The id of the roll call that is answered."""
 
     @property
     def line(self) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from meshconsole.control import messages as m
 from meshconsole.control.reach import Netcheck, PingPeer, TracePeer, WhyPeer
-from meshconsole.control.team import SendDirect, SendPlain
+from meshconsole.control.team import AnswerRoll, CallRoll, SendDirect, SendPlain
 from meshconsole.core.config import ConfigError, changed_keys, shown_values
 from meshconsole.core.errors import KeystoreWiped, Refused
 from meshconsole.core.text import safe
@@ -71,6 +71,10 @@ class Commands:
                 return await self._messaging.direct(npub, text)
             case SendPlain(npub=npub, text=text):
                 return await self._messaging.plain(npub, text)
+            case CallRoll(text=text):
+                return await self._messaging.call_roll(text)
+            case AnswerRoll(word=word):
+                return await self._messaging.answer_roll(word)
             case m.GetConfig():
                 return m.done(data=self._config())
             case m.SetConfig(values=values):

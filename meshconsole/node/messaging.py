@@ -8,11 +8,14 @@ from meshconsole.control import messages as m
 from meshconsole.core.errors import Refused
 from meshconsole.core.kinds import TEAM_NOTE
 from meshconsole.crypto.schnorr import npub_from_bech32
+from meshconsole.node.report import node_roll_call
 from meshconsole.team.plain import wrap_message
+from meshconsole.team.rollcall import ANSWERS, Answer, Ask
 
 if TYPE_CHECKING:
     from meshconsole.core.event import Event
     from meshconsole.core.precedence import PrecedenceName
+    from meshconsole.core.status import RollAnswer
     from meshconsole.node.governing import Governing
     from meshconsole.node.node import Node
 
@@ -48,6 +51,25 @@ class Messaging:
         self._node.unread.read(event_id)
         self._node.control.status_changed()
         return m.done("Its author is told that it was read.")
+
+    async def call_roll(self, text: str) -> m.Reply:
+        event = self._governing.team().seal_roll(Ask(text.strip()), self._node.clock.stamp())
+        reply = await self._publish(event, "The roll is called. Who has answered: meshconsole rollcall")
+        if reply.verdict.accepted and self._node.mesh is not None:
+            self._node.mesh.flashing.sent(event)
+        self._node.control.status_changed()
+        return reply
+
+    async def answer_roll(self, word: RollAnswer) -> m.Reply:
+        team, call = self._governing.team(), node_roll_call(self._node)
+        if call is None:
+            raise Refused("invalid", "Nobody has called the roll.")
+        if call.npub == self._node.identity.npub:
+            raise Refused("invalid", "The newest roll call is this device's own; the others answer it.")
+        event = team.seal_roll(Answer(call.id, word), self._node.clock.stamp())
+        reply = await self._publish(event, f"Answered: {ANSWERS[word]}.")
+        self._node.control.status_changed()
+        return reply
 
     async def direct(self, npub: str, text: str) -> m.Reply:
         event = self._governing.team().seal_direct(npub, text, self._node.clock.stamp())

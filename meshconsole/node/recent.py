@@ -22,13 +22,16 @@ from meshconsole.core.verdict import ACCEPTED
 from meshconsole.team.courier import receipt_in_words
 from meshconsole.team.notes import MAX_NOTE_BYTES
 from meshconsole.team.plain import NOT_POST_QUANTUM, PlainMessage, is_addressed, open_message
+from meshconsole.team.rollcall import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Iterator
 
     from meshconsole.core.event import Event
+    from meshconsole.core.status import RollWord
     from meshconsole.core.verdict import Verdict
     from meshconsole.crypto.identity import Identity
+    from meshconsole.team.rollcall import Roll
     from meshconsole.team.state import Team
 
 TEAM_CAPACITY = 2_000
@@ -63,6 +66,7 @@ class _Opened(NamedTuple):
     removed: bool = False
     """It may have been written when its author did not belong any more."""
     plain: PlainMessage | None = None
+    roll: Roll | None = None
 
 
 class _Row(NamedTuple):
@@ -175,9 +179,11 @@ class RecentEvents:
             npub=npub,
             author=name + REMOVED if opened.removed else name,
             created_at=view.created_at if plain is None else plain.created_at,
-            words=view.words if plain is None else "plain message",
+            words="plain message" if plain else "roll call" if opened.roll else view.words,
             text=opened.text,
             to=opened.to,
+            roll=_roll_word(opened.roll),
+            about=opened.roll.to if isinstance(opened.roll, Answer) else "",
         )
 
     def reopen(self) -> list[EventView]:
@@ -209,6 +215,10 @@ class RecentEvents:
     def find(self, ids: Container[str]) -> tuple[EventView, ...]:
         """Those of the team's with one of these ids, the oldest first."""
         return tuple(row.view for row in self._ours.rows if row.view.id in ids and row.view.accepted)
+
+    def rolls(self) -> Iterator[EventView]:
+        """What was said in roll calls, by who belongs to the team now."""
+        return (row.view for row in self._ours.rows if row.view.roll)
 
     def newest(self, limit: int, wanted: str = "") -> tuple[EventView, ...]:
         """Oldest first, and not more than one answer may hold. `wanted` keeps rows whose text holds it,
@@ -262,7 +272,7 @@ class RecentEvents:
                 return _direct(team, event)
             if event.kind == kinds.TEAM_NOTE:
                 note = team.open_note(event)
-                return _Opened(note.text, removed=note.author_removed)
+                return _Opened(note.text, removed=note.author_removed, roll=note.roll)
             entry, removed = team.open_manifest(event), team.role_of(event.pubkey) is None
             return _Opened(f"{entry.name} ({entry.size} bytes) {entry.cid}", removed=removed)
         except (Refused, RemoteError) as error:
@@ -290,6 +300,12 @@ class RecentEvents:
         team = self._team()
         known = {client.npub: client.name for client in team.clients()} if team is not None else {}
         return known.get(npub) or self._author(npub)
+
+
+def _roll_word(roll: Roll | None) -> RollWord:
+    if roll is None:
+        return ""
+    return roll.word if isinstance(roll, Answer) else "ask"
 
 
 def _direct(team: Team, event: Event) -> _Opened:

@@ -10,9 +10,11 @@ from meshconsole.core.config import capabilities
 from meshconsole.core.status import ClientStatus, MemberStatus, NodeStatus, TeamStatus
 from meshconsole.crypto.bundle import fingerprint
 from meshconsole.node.proposing import proposals_of
+from meshconsole.node.rollcalls import roll_call
 from meshconsole.team.rules import shown
 
 if TYPE_CHECKING:
+    from meshconsole.core.status import RollCallStatus
     from meshconsole.node.node import Node
     from meshconsole.team.state import Team
 
@@ -47,10 +49,17 @@ def node_status(node: Node) -> NodeStatus:
         discovery=node.mesh.discovery_lines() if node.mesh is not None else (),
         health=node.look_at_health(peers),
         sent=tuple(node.mesh.flashing.status()) if node.mesh is not None else (),
+        roll_call=node_roll_call(node),
         emcon=node.config.privacy.emcon,
         unread=node.unread.views(),
         has_passphrase=node.has_passphrase,
     )
+
+
+def node_roll_call(node: Node) -> RollCallStatus | None:
+    team = _team_status(node.membership.team, node.identity.npub)
+    sent = node.mesh.flashing.status() if node.mesh is not None else ()
+    return roll_call(node.recent.rolls(), team.members if team else (), {note.id: note.has for note in sent})
 
 
 def pulse_line(status: NodeStatus) -> str:

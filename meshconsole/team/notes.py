@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from meshconsole.core.errors import Refused
-from meshconsole.core.kinds import TEAM_NOTE, TEXT_NOTE
+from meshconsole.core.kinds import ROLL_CALL, TEAM_NOTE, TEXT_NOTE
 from meshconsole.core.precedence import precedence_tags
+from meshconsole.team.rollcall import Roll, in_words, read_roll
 from meshconsole.team.sealed import open_event, seal_event, team_tags
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class Note(msgspec.Struct, frozen=True):
     text: str
     created_at: int
     author_removed: bool = False
+    roll: Roll | None = None
+    """It asks or answers a roll call, which `text` says in words."""
 
 
 def seal_note(
@@ -58,5 +61,8 @@ def check_text(text: str, what: str) -> None:
 def open_note(outer: Event, epoch: EpochKey, name: str, *, removed: bool = False) -> Note:
     """`name` is what the roster calls the author, `removed` whether it does not belong any more: what it
     wrote under an epoch of its own may have been written before or after. Raises Refused."""
-    inner = open_event(outer, epoch, TEXT_NOTE)
+    inner = open_event(outer, epoch, TEXT_NOTE, ROLL_CALL)
+    if inner.kind == ROLL_CALL:
+        roll = read_roll(inner)
+        return Note(inner.pubkey, name, in_words(roll), inner.created_at, removed, roll)
     return Note(inner.pubkey, name, inner.content, inner.created_at, removed)

@@ -42,7 +42,7 @@ def seal_event(author: Identity, epoch: EpochKey, inner: Event, kind: int, outsi
     return author.sign(kind, tags, content, inner.created_at)
 
 
-def open_event(outer: Event, epoch: EpochKey, inner_kind: int) -> Event:
+def open_event(outer: Event, epoch: EpochKey, *inner_kinds: int) -> Event:
     """The inner event, its signature, author and team checked. Raises Refused("invalid", ...)."""
     if len(outer.content) > MAX_SEALED_TEXT:
         raise Refused("invalid", "It is larger than any sealed event.")
@@ -51,7 +51,7 @@ def open_event(outer: Event, epoch: EpochKey, inner_kind: int) -> Event:
         inner = decode_event(unpad(unseal(key, context, unb64(outer.content))))
     except (RemoteError, msgspec.DecodeError, UnicodeError, RecursionError):
         raise Refused("invalid", "It does not open under its epoch's key.") from None
-    if inner.pubkey != outer.pubkey or inner.kind != inner_kind or inner.tags != team_tags(epoch.team):
+    if inner.pubkey != outer.pubkey or inner.kind not in inner_kinds or inner.tags != team_tags(epoch.team):
         raise Refused("invalid", "It was written by another hand or for another team.")
     if not verify_event(inner):
         raise Refused("invalid", "The signature inside is wrong.")

@@ -15,7 +15,7 @@ import msgspec
 from meshconsole.core.errors import Refused
 from meshconsole.crypto.bundle import open_bundle
 from meshconsole.crypto.schnorr import npub_from_bech32
-from meshconsole.team import direct, files, notes, plain
+from meshconsole.team import direct, files, notes, plain, rollcall
 from meshconsole.team.acting import MAX_CLOSED, Acting
 from meshconsole.team.direct import Direct
 from meshconsole.team.entries import make_entry
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from meshconsole.crypto.provider import Provider
     from meshconsole.team.notes import Note
     from meshconsole.team.ops import AnyOp, ClientRole, GivenRole, Policy
+    from meshconsole.team.rollcall import Roll
 
 
 MAX_DATAGRAM_KEYS = 3
@@ -217,6 +218,9 @@ class Team(Acting):
 
     def seal_note(self, text: str, now: int, precedence: PrecedenceName = "routine") -> Event:
         return notes.seal_note(self._me, self._writing_key(), text, now, precedence)
+
+    def seal_roll(self, roll: Roll, now: int) -> Event:
+        return rollcall.seal_roll(self._me, self._writing_key(), roll, now)
 
     def open_note(self, event: Event) -> Note:
         removed = self.role_of(event.pubkey) is None

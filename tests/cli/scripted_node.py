@@ -59,6 +59,8 @@ from meshconsole.control.relay import (
 from meshconsole.control.server import ControlServer
 from meshconsole.control.team import (
     AgreeToProposal,
+    AnswerRoll,
+    CallRoll,
     CreateTeam,
     Invite,
     InviteData,
@@ -93,6 +95,8 @@ from meshconsole.core.status import (
     PeerStatus,
     RelayRates,
     RelayStatus,
+    RollCallStatus,
+    RollStatus,
     SentStatus,
     SlowClient,
     StorageStatus,
@@ -205,6 +209,18 @@ STATUS = NodeStatus(
     capabilities=("nostr_relay", "ipfs_node"),
     provider="OpenSSL 4.0.3",
     discovery=("mdns: 1 node seen", "cached: 2 addresses"),
+    roll_call=RollCallStatus(
+        "07" * 32,
+        BRAVO,
+        "bravo",
+        "ROLL CALL all there?",
+        NOW - 400,
+        owed=True,
+        board=(
+            RollStatus(ALPHA, "alpha", "silent", me=True),
+            RollStatus(CHARLIE, HOSTILE, "help", NOW - 30),
+        ),
+    ),
     sent=(
         SentStatus("05" * 32, NOW - 60, "flash", "carried 1/2", 2, (BRAVO,), (CHARLIE,)),
         SentStatus("06" * 32, NOW - 600, "routine", "read 1/1", 1, (BRAVO,), (), (BRAVO,)),
@@ -358,6 +374,10 @@ class ScriptedNode:
                 return refused(
                     "restricted", "The storage quota of 512 MB is used up.", "Raise it, or unpin files."
                 )
+            case CallRoll(text=text):
+                return done(f"Called: {text}.")
+            case AnswerRoll(word=word):
+                return done(f"Answered: {word}.")
             case MarkRead():
                 return done("Its author is told that it was read.")
             case SendNote():

@@ -35,6 +35,8 @@ from meshconsole.control.messages import (
     refused,
 )
 from meshconsole.control.team import (
+    AnswerRoll,
+    CallRoll,
     CreateTeam,
     Invite,
     InviteData,
@@ -175,7 +177,15 @@ class ScriptedNode:
                 return done("", InviteData(INVITE, int(NOW) + lifetime_s, ("192.0.2.7:7447",)))
             case SetConfig(values=values):
                 return self._set(values)
-            case CreateTeam() | JoinTeam() | SetRole() | RemoveMember() | RotateKey():
+            case (
+                CallRoll()
+                | AnswerRoll()
+                | CreateTeam()
+                | JoinTeam()
+                | SetRole()
+                | RemoveMember()
+                | RotateKey()
+            ):
                 pass
         return done()
 

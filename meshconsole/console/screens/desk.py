@@ -29,7 +29,7 @@ from meshconsole.console.panes.peers import Peers
 from meshconsole.console.panes.storage import Storage
 from meshconsole.console.panes.team import Team
 from meshconsole.console.shell import Shell
-from meshconsole.console.urgent import emcon_banner, flash_banner
+from meshconsole.console.urgent import emcon_banner, flash_banner, roll_banner
 from meshconsole.console.verbs import VERBS, open_row, unlock
 from meshconsole.console.widgets.banner import Banner
 from meshconsole.console.widgets.entryline import EntryLine, Question
@@ -83,12 +83,13 @@ class Desk(Screen[None]):
         self.clock = clock
         self.current: PaneName = "events"
         self._rung: frozenset[str] = frozenset()
-        """The flash notes that the bell was rung for."""
+        """The flash notes and the roll call that the bell was rung for."""
         self.single: PaneName | None = None
         """The one pane that is shown, None for the dashboard."""
         self.status_line = StatusLine(profile)
         self.emcon = Banner(id="emcon", most=2)
         self.flash = Banner(id="flash")
+        self.roll = Banner(id="roll", most=2)
         self.banner = Banner(id="banner")
         self.tabs = Sheet(id="tabs")
         self.peers = Peers(profile)
@@ -108,6 +109,7 @@ class Desk(Screen[None]):
         yield self.status_line
         yield self.emcon
         yield self.flash
+        yield self.roll
         yield self.banner
         yield self.tabs
         # The order in which the grid takes them.
@@ -127,7 +129,7 @@ class Desk(Screen[None]):
 
     def on_mount(self) -> None:
         self.entry_line.display = False
-        for banner in (self.emcon, self.flash, self.banner):
+        for banner in (self.emcon, self.flash, self.roll, self.banner):
             banner.display = False
         self.set_interval(SILENCE_CHECK_S, self._check_silence)
         self.lay_out()
@@ -167,7 +169,7 @@ class Desk(Screen[None]):
             self.pane(name).display = name in shown
         self.query_one("#panes").set_class(single is not None, "-single")
         self.tabs.display = tiny
-        for banner in (self.emcon, self.flash, self.banner):
+        for banner in (self.emcon, self.flash, self.roll, self.banner):
             banner.lay_out()
         self._show_tabs()
         self._show_keys()
@@ -309,19 +311,29 @@ class Desk(Screen[None]):
         status = self.model.status
         if status is None:
             return
-        keys = {name: key_in_words(BY_ID[name].keys[0]) for name in ("node.emcon", "note.acknowledge")}
+        keys = {action.id: key_in_words(action.keys[0]) for action in ACTIONS if action.keys}
         may_act = not self.session.read_only
         self.emcon.say(emcon_banner(status), f"{keys['node.emcon']} changes it." if may_act else "")
         self.flash.say(
             flash_banner(status), f"{keys['note.acknowledge']} acknowledges it." if may_act else ""
         )
-        unread = frozenset(note.id for note in status.unread)
-        if unread - self._rung:
+        call = status.roll_call
+        owed = call is not None and call.owed
+        answers = "{} ok, {} need help, {} out.".format(
+            *(keys[f"roll.{word}"] for word in ("ok", "help", "out"))
+        )
+        self.roll.say(
+            roll_banner(status), answers if owed and may_act else f"{keys['roll.board']} shows all."
+        )
+        ringing = frozenset(note.id for note in status.unread)
+        if call is not None and self.roll.words:
+            ringing |= {call.id}
+        if ringing - self._rung:
             self.app.bell()
-        self._rung = unread
+        self._rung = ringing
         app = self.app
         assert isinstance(app, Shell)
-        app.raise_alarm("FLASH note: Esc, then read" if unread else "")
+        app.raise_alarm("FLASH note: Esc, then read" if status.unread else "Roll call: Esc" if owed else "")
 
     def _show_link(self) -> None:
         """Whether what is shown is now or was then. Never one for the other."""
