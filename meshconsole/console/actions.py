@@ -110,7 +110,9 @@ ACTIONS: tuple[Action, ...] = (
         "team",
     ),
     Action("team.rotate", "Team", "Turn the team's key", (), "rotate", changes=True),
-    Action("team.agree", "Team", "Agree to a proposal, or refuse it", (), "agree", changes=True),
+    Action(
+        "team.agree", "Team", "Agree to a proposal, or refuse it", ("A",), "agree", "", "Agree", changes=True
+    ),
     Action("row.open", "List", "Open: an event in full, a peer, a file to fetch", ("enter", "l"), "open"),
     Action("file.get", "List", "Fetch a file", ("f",), "get", "PATH", "Fetch", True, "files"),
     Action("file.pin", "List", "Pin a file here, or let go of it", ("p",), "pin", "", "Pin", True, "files"),
@@ -142,7 +144,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("view.zoom", "View", "Zoom this pane, and back", ("z",), "zoom", "", "Zoom"),
     Action("view.back", "View", "Back: leave filter, zoom, pane", ("escape", "h"), "back", "", "Back"),
     Action("app.settings", "Console", "Settings", ("s",), "settings", "", "Settings"),
-    Action("app.theme", "Console", "Next theme, on this console only", ("t",), "theme", "NAME"),
+    Action("app.theme", "Console", "Pick a theme, shown as you move", ("t",), "theme", "NAME"),
     Action("app.palette", "Console", "All actions, to search in", ("ctrl+p",), "palette"),
     Action("app.command", "Console", "Command line", ("colon",)),
     Action("app.help", "Console", "Help", ("question_mark",), "help", "", "Help"),
@@ -188,7 +190,7 @@ PANE_FOOTER: dict[PaneName, tuple[str, ...]] = {
         "app.help",
         "app.quit",
     ),
-    "team": ("team.invite", "team.role", "team.remove", "list.filter", "app.help", "app.quit"),
+    "team": ("team.invite", "team.role", "team.remove", "team.agree", "list.filter", "app.help", "app.quit"),
 }
 
 _KEY_WORDS = {

@@ -103,6 +103,11 @@ CONSOLE: tuple[Setting, ...] = (
         "How often the console is told of news. Less is less traffic over SSH.",
         "a second",
     ),
+    Setting(
+        "console.panic_confirmation",
+        "Panic asks for",
+        "What :panic wants before it destroys this home: a typed word, a yes, or nothing.",
+    ),
 )
 
 IDENTITY: tuple[Setting, ...] = (

@@ -245,6 +245,8 @@ class ConsoleSection(Section, frozen=True):
     """A file of themes/ in the home, or one that comes with meshconsole."""
     glyphs: Literal["auto", "unicode", "console", "ascii"] = "auto"
     """auto: what the terminal and its locale can show."""
+    panic_confirmation: Literal["word", "confirm", "off"] = "word"
+    """What the console asks for before it destroys this home: that a word is typed, a yes, or nothing."""
     lock_after_minutes: Annotated[int, Meta(ge=0, le=1440)] = 15
     """A console that nobody touches shows nothing more until the passphrase is given. 0: never."""
     frames_per_second: Annotated[float, Meta(ge=0.1, le=10)] = 4.0
@@ -342,6 +344,7 @@ RELOADABLE = frozenset(
         "console.glyphs",
         "console.frames_per_second",
         "console.lock_after_minutes",
+        "console.panic_confirmation",
         "log.level",
     }
 )

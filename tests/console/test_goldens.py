@@ -26,6 +26,7 @@ ABOVE: dict[str, tuple[tuple[str, ...], str]] = {
     "invite": (("i",), "INVITE"),
     "event": (("2", "enter"), "verdict"),
     "palette": (("ctrl+p",), "what do you want"),
+    "theme": (("t",), "saves it"),
     "files": (("5",), "5 Files"),
     "team": (("6",), "FINGERPRINT"),
     "limits": (("4", "z"), "requests/s"),

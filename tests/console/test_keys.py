@@ -222,9 +222,7 @@ async def test_what_waits_for_a_second_admin() -> None:
     async with stage(node=node) as play:
         await play.press("6")
         await play.until_shown("1 to agree to")
-        await play.press("colon")
-        await play.type("agree")
-        await play.press("enter")
+        await play.press("A")
         await play.until_shown("agree: admit [red]x as admin")
         assert not sent(play, AgreeToProposal)
         await play.press("j", "enter")
@@ -342,8 +340,23 @@ async def test_palette_help_and_theme() -> None:
         await play.press("escape")
         before = play.app.theme
         await play.press("t")
-        assert play.app.theme != before
-        assert "Theme:" in play.notice
+        await play.until_shown("saves it")
+        await play.press("j")
+        picked = play.app.theme
+        assert picked != before
+        await play.press("escape")
+        assert play.app.theme == before
+        await play.press("t")
+        await play.until_shown("saves it")
+        await play.press("j", "enter")
+        await play.until(lambda: "On this console only" in play.notice)
+        assert play.app.theme == picked
+        assert not sent(play, SetConfig)
+        await play.press("t")
+        await play.until_shown("saves it")
+        await play.press("s")
+        await play.until(lambda: "from now on" in play.notice)
+        assert sent(play, SetConfig) == [SetConfig({"console": {"theme": picked.removeprefix("mc-")}})]
         await play.press("colon")
         await play.type("theme field-red")
         await play.press("enter")

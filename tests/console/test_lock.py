@@ -7,6 +7,7 @@ import pytest
 
 from meshconsole.console.screens.locked import Locked
 from meshconsole.control.messages import Panic, Unlock
+from meshconsole.core.config import with_values
 from tests.console.scripted import ScriptedNode
 from tests.console.stage import Stage, stage
 
@@ -118,6 +119,26 @@ async def test_destroying_the_home_takes_the_word() -> None:
         await play.type("destroy")
         await play.press("enter")
         await play.until(lambda: any(isinstance(one, Panic) for one in node.commands))
+
+
+async def test_the_owner_may_want_a_yes_or_no_question_at_all() -> None:
+    node = a_node()
+    node.config = with_values(node.config, {"console": {"panic_confirmation": "confirm"}})
+    async with stage(node=node) as play:
+        play.app.desk.action_do("node.panic")
+        await play.until_shown("keep this home")
+        await play.press("enter")
+        await play.until(lambda: play.app.screen is play.app.desk)
+        assert Panic() not in node.commands
+        play.app.desk.action_do("node.panic")
+        await play.until_shown("keep this home")
+        await play.press("y")
+        await play.until(lambda: Panic() in node.commands)
+    node = a_node()
+    node.config = with_values(node.config, {"console": {"panic_confirmation": "off"}})
+    async with stage(node=node) as play:
+        play.app.desk.action_do("node.panic")
+        await play.until(lambda: Panic() in node.commands)
 
 
 async def test_a_read_only_console_destroys_nothing() -> None:

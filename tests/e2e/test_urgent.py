@@ -23,7 +23,7 @@ def test_a_flash_note_waits_for_a_person_and_a_roll_call_is_answered(alpha: Mach
     assert (note["author"], note["precedence"]) == ("alpha", "flash")
 
     alpha.command("rollcall", "ask", "all", "there?")
-    bravo.wait("the call", lambda status: (status["roll_call"] or {}).get("owed"))
+    bravo.wait("the call", lambda status: bool(status["roll_call"] and status["roll_call"]["owed"]))
     bravo.command("rollcall", "answer", "help")
 
     def bravo_needs_help(status: dict[str, Any]) -> bool:

@@ -9,9 +9,10 @@ from meshconsole.console.screens.dialog import Ask, Choice, Choose
 from meshconsole.console.screens.help import Help
 from meshconsole.console.screens.palette import Palette
 from meshconsole.console.screens.settings import Settings
+from meshconsole.console.screens.themepicker import ThemePicker
 from meshconsole.console.verbs.registry import attempt, verb
 from meshconsole.console.widgets.entryline import Question
-from meshconsole.control.messages import ConfigData, GetConfig, Panic, Stop
+from meshconsole.control.messages import ConfigData, GetConfig, Panic, SetConfig, Stop
 from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.text import safe
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from meshconsole.console.screens.desk import Desk
 
 DESTROY = "destroy"
+ASKED = "Destroy this home?"
 
 
 @verb("app.help")
@@ -57,7 +59,7 @@ async def settings(desk: Desk, _: str) -> None:
 
 
 @verb("app.theme")
-def theme(desk: Desk, name: str) -> None:
+async def theme(desk: Desk, name: str) -> None:
     from meshconsole.console.shell import Shell
 
     app = desk.app
@@ -70,10 +72,18 @@ def theme(desk: Desk, name: str) -> None:
         desk.say(f"There is no theme {safe(name, 32)}. There are: {', '.join(names)}.", "warn")
         return
     now = app.theme.removeprefix("mc-")
-    name = name or names[(names.index(now) + 1) % len(names) if now in names else 0]
-    app.use_theme(name)
+    picked = name
+    if not name:
+        themes = [app.themes[each] for each in names]
+        answer = await app.push_screen_wait(ThemePicker(themes, now, desk.profile))
+        picked = answer or now
+    keep, _, chosen = picked.rpartition(" ")
+    app.use_theme(chosen)
+    if keep and await attempt(desk, SetConfig({"console": {"theme": chosen}})) is None:
+        return
+    how = "It is this home's from now on." if keep else "On this console only; s in the picker keeps it."
     ansi = " With 16 colours and without colour all themes look alike." if app.ansi_color else ""
-    desk.say(f"Theme: {app.themes[name].title}. To keep it: Settings (s).{ansi}")
+    desk.say(f"Theme: {app.themes[chosen].title}. {how}{ansi}")
 
 
 @verb("app.reconnect")
@@ -101,16 +111,33 @@ def lock(desk: Desk, _: str) -> None:
 
 @verb("node.panic")
 async def panic(desk: Desk, _: str) -> None:
-    """Typed confirmation: nothing brings it back but a backup."""
-    sentences = [
-        "This destroys the keys of this home at once, and then everything in it: notes, files, the identity.",
-        "Nothing brings it back but a backup. Have the device removed from its team afterwards.",
-        f"Type {DESTROY} to do it.",
-    ]
-    if not await desk.app.push_screen_wait(Ask("Destroy this home?", sentences, must_be=DESTROY)):
+    """As console.panic_confirmation says."""
+    if not await _confirmed(desk):
         return
     if await attempt(desk, Panic()) is not None:
         desk.app.exit(message="The keys of this home are destroyed; the node deletes the files.")
+
+
+async def _confirmed(desk: Desk) -> bool:
+    """Where the policy cannot be learnt, the strictest holds."""
+    try:
+        data = (await desk.session.call(GetConfig())).data
+    except MeshconsoleError:
+        data = None
+    policy = data.values.get("console", {}).get("panic_confirmation") if isinstance(data, ConfigData) else ""
+    if policy == "off":
+        return True
+    sentences = [
+        "This destroys the keys of this home at once, and then everything in it: notes, files, the identity.",
+        "Nothing brings it back but a backup. Have the device removed from its team afterwards.",
+    ]
+    if policy == "confirm":
+        choices = [Choice("", "keep this home"), Choice(DESTROY, "destroy it", "y")]
+        chosen = await desk.app.push_screen_wait(Choose(ASKED, sentences, choices, desk.profile))
+        return bool(chosen)
+    sentences.append(f"Type {DESTROY} to do it.")
+    typed = await desk.app.push_screen_wait(Ask(ASKED, sentences, must_be=DESTROY))
+    return bool(typed)
 
 
 @verb("app.quit")
