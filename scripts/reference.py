@@ -18,6 +18,7 @@ import shtab
 from meshconsole.cli.main import COMMANDS, Parser
 from meshconsole.core import config as core
 from scripts.cli_tree import whole
+from scripts.keymap import keymap
 from scripts.manpage import EXITS, manpage
 
 if TYPE_CHECKING:
@@ -193,6 +194,7 @@ def written() -> dict[Path, str]:
     """Each file's place and content."""
     return {
         PLACE: reference(),
+        ROOT / "docs" / "keymap.md": keymap(),
         SHARE / "man/man1/meshconsole.1": manpage(),
         SHARE / "bash-completion/completions/meshconsole": shtab.complete(whole(), shell="bash"),
         SHARE / "zsh/site-functions/_meshconsole": shtab.complete(whole(), shell="zsh"),

@@ -146,6 +146,7 @@ def _options(home: Home, parsed: argparse.Namespace) -> ConsoleOptions:
         mouse=False if parsed.no_mouse else None,
         read_only=parsed.read_only,
         themes=home.themes,
+        keys=home.keys,
     )
 
 

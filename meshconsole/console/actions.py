@@ -5,6 +5,7 @@ What an action does is in `verbs.py` under the same id.
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
@@ -145,6 +146,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("view.back", "View", "Back: leave filter, zoom, pane", ("escape", "h"), "back", "", "Back"),
     Action("app.settings", "Console", "Settings", ("s",), "settings", "", "Settings"),
     Action("app.theme", "Console", "Pick a theme, shown as you move", ("t",), "theme", "NAME"),
+    Action("app.privacy", "Console", "Hide texts, names and addresses, and back", ("P",), "privacy"),
+    Action("list.show", "List", "Show what y copies, to select it by hand", ("Y",), "show"),
     Action("app.palette", "Console", "All actions, to search in", ("ctrl+p",), "palette"),
     Action("app.command", "Console", "Command line", ("colon",)),
     Action("app.help", "Console", "Help", ("question_mark",), "help", "", "Help"),
@@ -213,7 +216,18 @@ _KEY_WORDS = {
 
 
 def key_in_words(key: str) -> str:
-    return _KEY_WORDS.get(key) or (f"Ctrl+{key[-1].upper()}" if key.startswith("ctrl+") else key)
+    if key in _KEY_WORDS:
+        return _KEY_WORDS[key]
+    before, plus, last = key.rpartition("+")
+    if plus:
+        return f"{before.title()}+{key_in_words(last) if len(last) > 1 else last.upper()}"
+    if len(key) == 1:
+        return key
+    try:
+        sign = unicodedata.lookup(key.replace("_", " "))  # as Textual names other characters
+    except KeyError:
+        return key.title()
+    return sign if sign.isprintable() else key.title()
 
 
 def parse_command(text: str) -> tuple[Action, str] | str:

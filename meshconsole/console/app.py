@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from textual import events
 
+from meshconsole.console.keymap import Keymap
 from meshconsole.console.model import Model
+from meshconsole.console.place import go_back, place_of
 from meshconsole.console.screens.desk import Desk
 from meshconsole.console.screens.locked import Locked
 from meshconsole.console.session import Session
 from meshconsole.console.shell import Shell
 from meshconsole.console.work import start
+from meshconsole.core.errors import MeshconsoleError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,12 +24,15 @@ if TYPE_CHECKING:
 
     from meshconsole.console.model import LinkState
     from meshconsole.console.profile import Profile
+    from meshconsole.control.desk import KeepDesk
     from meshconsole.control.messages import Push
     from meshconsole.core.history import Track
     from meshconsole.core.status import BlobView, EventView, NodeStatus
 
 READ_ONLY = "This console is read-only: it shows, and changes nothing."
 LOCK_CHECK_S = 5.0
+KEEP_S = 5.0
+"""Between two looks at whether the person is somewhere else; a line that breaks loses no more than this."""
 
 
 class Console(Shell):
@@ -40,6 +47,7 @@ class Console(Shell):
         *,
         theme: str,
         folders: Sequence[Path] = (),
+        keymap: Keymap | None = None,
         read_only: bool = False,
         clock: Callable[[], float] = time.time,
         lock_after_s: float = 0.0,
@@ -48,20 +56,22 @@ class Console(Shell):
         """It locks itself after `lock_after_s` without a key; 0 is never."""
         super().__init__(profile, theme=theme, folders=folders)
         self.session = Session(socket_path, self, fps=profile.fps, read_only=read_only)
-        self.desk = Desk(Model(), profile, self.session, clock)
+        self.desk = Desk(Model(), profile, self.session, clock, keymap or Keymap())
         self._lock_after_s = lock_after_s
         self._idle_clock = idle_clock
         self._touched = idle_clock()
+        self._kept: KeepDesk | None = None
 
     def get_default_screen(self) -> Desk:
         return self.desk
 
     def on_ready(self) -> None:
-        for problem in self.theme_problems:
+        for problem in (*self.theme_problems, *self.desk.keymap.problems):
             self.desk.say(problem, "warn")
         if self.session.read_only:
             self.desk.say(READ_ONLY)
         start(self, self.session.run, "session")
+        self.set_interval(KEEP_S, self._keep_place)
         if self._lock_after_s:
             self.set_interval(min(LOCK_CHECK_S, self._lock_after_s), self.lock_if_idle)
 
@@ -105,6 +115,20 @@ class Console(Shell):
         self.desk.began(status, events, blobs)
         if self.session.right == "watcher":
             self.desk.say(READ_ONLY)
+
+    def recalled(self, place: KeepDesk) -> None:
+        go_back(self.desk, place)
+        self._kept = place_of(self.desk)
+
+    async def _keep_place(self) -> None:
+        """For the next console. Only the owner's is kept; a node that refuses is not asked again."""
+        place = place_of(self.desk)
+        may_keep = self.session.right == "owner" and not self.session.read_only
+        if place == self._kept or not may_keep or self.desk.model.stale:
+            return
+        self._kept = place
+        with suppress(MeshconsoleError):
+            await self.session.call(place)
 
     def pushed(self, push: Push) -> None:
         self.desk.pushed(push)

@@ -29,6 +29,11 @@ Line = list[Span]
 TONES: tuple[Tone, ...] = ("dim", "strong", "accent", "good", "warn", "bad")
 
 
+HIDDEN = "######"
+HIDING = "-hiding"
+"""The app's class while what others could read over a shoulder or in a picture is hidden."""
+
+
 class Inked(Widget):
     """A widget that draws with tones.
 
@@ -41,6 +46,10 @@ class Inked(Widget):
     def render_lines(self, crop: Region) -> list[Strip]:
         self._inks: dict[str, Style] = {"": self.rich_style}
         return super().render_lines(crop)
+
+    @property
+    def hiding(self) -> bool:
+        return self.app.has_class(HIDING)
 
     def ink(self, tone: str) -> Style:
         """The style of a tone, or of "cursor", which is laid over others."""
@@ -60,6 +69,11 @@ class Inked(Widget):
             segments.append(Segment(safe(text), style + over if over is not None else style))
         base = self.ink("")
         return Strip(segments).adjust_cell_length(width, base + over if over is not None else base)
+
+
+def hidden(text: str) -> str:
+    """Nothing of `text`, not even how long it is."""
+    return HIDDEN if text.strip() else ""
 
 
 def fit(text: str, width: int, *, right: bool = False) -> str:

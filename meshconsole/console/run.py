@@ -34,6 +34,8 @@ class ConsoleOptions:
     read_only: bool = False
     themes: Path | None = None
     """A folder of the person's own themes: the home's."""
+    keys: Path | None = None
+    """The person's own keys: the home's `keys.toml`."""
 
 
 def run_console(socket_path: Path, *, options: ConsoleOptions | None = None) -> int:
@@ -48,12 +50,14 @@ def run_console(socket_path: Path, *, options: ConsoleOptions | None = None) -> 
     profile = this_terminal(options, wanted)
     _quiet_logging()
     from meshconsole.console.app import Console
+    from meshconsole.console.keymap import Keymap, read_keymap
 
     return Console(
         socket_path,
         profile,
         theme=options.theme or wanted.theme,
         folders=[options.themes] if options.themes else [],
+        keymap=read_keymap(options.keys) if options.keys else Keymap(),
         read_only=options.read_only,
         lock_after_s=wanted.lock_after_minutes * 60.0,
     ).begin()

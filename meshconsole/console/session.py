@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from meshconsole.control.client import ControlClient
+from meshconsole.control.desk import DeskData, RecallDesk
 from meshconsole.control.messages import (
     READING,
     BlobsData,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from meshconsole.console.model import LinkState
+    from meshconsole.control.desk import KeepDesk
     from meshconsole.control.messages import Command, Progress, Push, Reply
     from meshconsole.core.history import Track
     from meshconsole.core.status import BlobView, EventView, NodeStatus
@@ -44,6 +46,7 @@ class Listener(Protocol):
     def link_changed(self, state: LinkState, reason: str) -> None: ...
     def remembered(self, tracks: tuple[Track, ...]) -> None: ...
     def began(self, status: NodeStatus, events: list[EventView], blobs: tuple[BlobView, ...]) -> None: ...
+    def recalled(self, place: KeepDesk) -> None: ...
     def pushed(self, push: Push) -> None: ...
 
 
@@ -58,6 +61,7 @@ class Session:
         self._client: ControlClient | None = None
         self._again = asyncio.Event()
         self._tries = 0
+        self._recalled = False
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -123,6 +127,11 @@ class Session:
         if isinstance(past, HistoryData):
             self.listener.remembered(past.tracks)
         self.listener.began(status.status, list(events.events), blobs.blobs)
+        if not self._recalled:
+            self._recalled = True
+            kept = (await client.call(RecallDesk())).data
+            if isinstance(kept, DeskData):
+                self.listener.recalled(kept.desk)
         self.listener.link_changed("attached", "")
         self._tries = 0
         listed = {(event.id, event.received_at) for event in events.events}

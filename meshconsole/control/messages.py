@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from meshconsole.control.desk import DeskData, KeepDesk, RecallDesk
 from meshconsole.control.files import FileCommand, JobsData, ListJobs
 from meshconsole.control.reach import Netcheck, PingPeer, ReachCommand, ReachData, TracePeer, WhyPeer
 from meshconsole.control.relay import (
@@ -245,6 +246,8 @@ Command = (
     | RestoreKeys
     | RecordAct
     | Stop
+    | KeepDesk
+    | RecallDesk
     | FileCommand
     | TeamCommand
     | ReachCommand
@@ -266,6 +269,7 @@ READING = (
     PingPeer,
     TracePeer,
     WhyPeer,
+    RecallDesk,
     Subscribe,
 )
 """Commands that change nothing; the only ones a console sends with --read-only."""
@@ -320,6 +324,7 @@ Data = (
     | CountsData
     | LinesData
     | HistoryData
+    | DeskData
     | PageData
     | RemovedData
     | ReachData

@@ -74,5 +74,10 @@ class Home:
         return self.path / "wipe.ordered"
 
     @property
+    def keys(self) -> Path:
+        """The keys that this home's owner wants in the console."""
+        return self.path / "keys.toml"
+
+    @property
     def themes(self) -> Path:
         return self.path / "themes"

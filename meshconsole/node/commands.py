@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshconsole.control import messages as m
+from meshconsole.control.desk import DeskData, KeepDesk, RecallDesk
 from meshconsole.control.reach import Netcheck, PingPeer, TracePeer, WhyPeer
 from meshconsole.control.team import AnswerRoll, CallRoll, SendDirect, SendPlain
 from meshconsole.core.config import ConfigError, changed_keys, shown_values
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from meshconsole.core.status import NodeStatus
     from meshconsole.node.node import Node
 
+DESK = "desk"
+"""Where the console was left, in the node's state."""
 END_S = 3.0
 """How long a node may take to stop in good order after the duress passphrase."""
 
@@ -75,6 +78,12 @@ class Commands:
                 return await self._messaging.call_roll(text)
             case AnswerRoll(word=word):
                 return await self._messaging.answer_roll(word)
+            case KeepDesk():
+                await asyncio.to_thread(self._node.state.put, DESK, command)
+                return m.done()
+            case RecallDesk():
+                kept = await asyncio.to_thread(self._node.state.get, DESK, KeepDesk, KeepDesk(""))
+                return m.done(data=DeskData(kept) if kept.pane else None)
             case m.GetConfig():
                 return m.done(data=self._config())
             case m.SetConfig(values=values):

@@ -31,7 +31,7 @@ ATTACK = (
 )
 
 
-FEW_WORDS = {"state", "path", "severity", "carries", "clock"}
+FEW_WORDS = {"carries", "clock", "emcon", "path", "roll", "severity", "state"}
 """Fields that are one of a few words, which the decoder of the socket sees to."""
 
 

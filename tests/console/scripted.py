@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from meshconsole.control.desk import DeskData, KeepDesk, RecallDesk
 from meshconsole.control.messages import (
     AddBlob,
     AuditTail,
@@ -104,6 +105,7 @@ class ScriptedNode:
         self.waiting: set[str] = set()
         self.commands: list[Command] = []
         self.stopped = False
+        self.desk: KeepDesk | None = None
         self.refuse = ""
         """A sentence: every command that changes something is refused with it."""
         self.server: ControlServer | None = None
@@ -120,6 +122,9 @@ class ScriptedNode:
 
     async def handle(self, command: Command, report: Report) -> Reply:
         self.commands.append(command)
+        if isinstance(command, RecallDesk | KeepDesk):
+            self.desk = command if isinstance(command, KeepDesk) else self.desk
+            return done(data=DeskData(self.desk) if self.desk is not None else None)
         reading = isinstance(
             command, GetHistory | ListEvents | ListBlobs | GetConfig | AuditTail | Unlock | Stop
         )

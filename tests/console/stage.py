@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from textual.pilot import Pilot
 
+    from meshconsole.console.keymap import Keymap
+
 TURNS = 3000
 CHARACTERS = {
     "space": " ",
@@ -113,6 +115,7 @@ async def stage(
     glyphs: GlyphSet = "unicode",
     colour: Colour = "true",
     read_only: bool = False,
+    keymap: Keymap | None = None,
     attached: bool = True,
     lock_after_s: float = 0.0,
     idle_clock: Callable[[], float] = lambda: 0.0,
@@ -127,6 +130,7 @@ async def stage(
             Profile(colour, glyphs, mouse=False, fps=10.0),
             theme="field-dark",
             read_only=read_only,
+            keymap=keymap,
             clock=lambda: NOW,
             lock_after_s=lock_after_s,
             idle_clock=idle_clock,

@@ -32,7 +32,7 @@ def called(*, owed: bool, by: str = "falcon-1") -> ScriptedNode:
 async def test_a_roll_call_is_asked() -> None:
     async with stage() as play:
         await play.press("C")
-        assert "roll call of alpha" in play.picture
+        await play.until_shown("roll call of alpha")
         await play.type("all ok?")
         await play.press("enter")
         await play.until(lambda: sent(play, CallRoll))

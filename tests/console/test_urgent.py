@@ -36,19 +36,21 @@ async def test_a_note_is_written_with_its_precedence() -> None:
     async with stage() as play:
         for key, precedence in (("F", "flash"), ("I", "immediate")):
             await play.press(key)
-            assert f"{precedence.upper()} note to alpha" in play.picture
+            await play.until_shown(f"{precedence.upper()} note to alpha")
             await play.type("run")
             await play.press("enter")
             await play.until(lambda: play.app.desk.entry_line.entry.value == "")
             assert sent(play, SendNote)[-1] == SendNote("run", precedence)  # type: ignore[arg-type]
             # The next one is routine unless it is said again.
-            assert f"{precedence.upper()} note" not in play.picture
+            await play.until(
+                lambda: " FLASH note" not in play.picture and "IMMEDIATE note" not in play.picture
+            )
             await play.press("escape")
         await play.press("n")
         await play.type("ab")
         for word in ("PRIORITY note", "IMMEDIATE note", "FLASH note", " note to alpha"):
             await play.press("tab")
-            assert word in play.picture
+            await play.until_shown(word)
             assert play.app.desk.entry_line.entry.value == "ab"
         await play.press("tab", "enter")
         await play.until(lambda: sent(play, SendNote)[-1] == SendNote("ab", "priority"))
@@ -70,8 +72,8 @@ async def test_a_precedence_is_a_word_in_the_list() -> None:
     node = ScriptedNode()
     node.events += notes
     async with stage(50, 16, node=node) as play:
-        assert "FLASH leave" in play.picture
-        assert "IMMEDIATE now" in play.picture
+        await play.until_shown("FLASH leave")
+        await play.until_shown("IMMEDIATE now")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -144,6 +146,7 @@ async def test_receipts_stand_beside_ones_own_notes() -> None:
     )
     node.status_now = msgspec.structs.replace(node.status_now, sent=receipts[::-1])
     async with stage(node=node) as play:
+        await play.until_shown("read 3/5")
         for note, word in zip(notes, words, strict=True):
             row = next(line for line in play.picture.splitlines() if note.text in line)
             assert f" {word} " in row
@@ -170,7 +173,7 @@ async def test_emission_control_is_one_key_and_a_banner(size: tuple[int, int]) -
         await play.press("d")
         await play.until_shown("EMCON DARK")
         assert sent(play, SetConfig) == [SetConfig({"privacy": {"emcon": "dark"}})]
-        assert "e changes it." in play.picture
+        await play.until_shown("e changes it.")
         compare(f"emcon-{size[0]}x{size[1]}", play.picture)
         await play.press("colon")
         await play.type("emcon open")

@@ -23,7 +23,7 @@ class Audit(Lines[NumberedLine]):
 
     def __init__(self, profile: Profile) -> None:
         super().__init__(
-            [Column("AUDIT LOG, NEWEST LAST", 0, _line)],
+            [Column("AUDIT LOG, NEWEST LAST", 0, _line, private=True)],
             key=lambda line: line[0],
             profile=profile,
             title="7 Audit",
@@ -46,7 +46,7 @@ class Notices(Lines[Notice]):
             [
                 Column("TIME", 8, lambda notice: (clock_in_words(notice.at), "dim")),
                 Column("", 8, _severity),
-                Column("WHAT, AND WHAT TO DO", 0, _words),
+                Column("WHAT, AND WHAT TO DO", 0, _words, private=True),
             ],
             key=lambda notice: (notice.at, notice.text),
             profile=profile,

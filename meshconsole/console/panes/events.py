@@ -27,12 +27,12 @@ class Events(Lines[EventView]):
         super().__init__(
             [
                 Column("TIME", 8, _time),
-                Column("FROM", 11, _author),
+                Column("FROM", 11, _author, private=True),
                 Column("KIND", 10, _kind, rank=2),
                 Column("SIZE", 7, lambda event: (size_in_words(event.size), "dim"), 4, right=True),
-                Column("VIA", 12, lambda event: (event.via, "dim"), rank=3),
+                Column("VIA", 12, lambda event: (event.via, "dim"), rank=3, private=True),
                 Column("VERDICT", 11, self._outcome, rank=1),
-                Column("TEXT", 0, _text),
+                Column("TEXT", 0, _text, private=True),
             ],
             key=lambda event: (event.seq, event.id),
             profile=profile,

@@ -29,15 +29,15 @@ class Files(Lines[BlobView]):
         self.transfers: dict[str, Progress] = {}
         super().__init__(
             [
-                Column("NAME", 0, lambda blob: (blob.name, "strong")),
+                Column("NAME", 0, lambda blob: (blob.name, "strong"), private=True),
                 Column("SIZE", 7, lambda blob: (size_in_words(blob.size), ""), right=True),
                 Column("STATE", 13, self._state),
                 Column("", 14, self._progress, rank=1),
                 Column("COPIES", 6, self._copies, rank=1, right=True),
                 Column("PINNED", 6, lambda blob: ("pinned" if blob.pinned else "", "accent"), rank=2),
-                Column("FROM", 10, lambda blob: (blob.author, ""), rank=3),
+                Column("FROM", 10, lambda blob: (blob.author, ""), rank=3, private=True),
                 Column("ADDED", 19, lambda blob: (moment_in_words(blob.added_at), "dim"), rank=4),
-                Column("CID", 14, lambda blob: (short_key(blob.cid), "dim"), rank=5),
+                Column("CID", 14, lambda blob: (short_key(blob.cid), "dim"), rank=5, private=True),
             ],
             key=lambda blob: blob.cid,
             profile=profile,

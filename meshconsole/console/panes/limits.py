@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshconsole.console.ink import wrap
+from meshconsole.console.ink import hidden, wrap
 from meshconsole.console.panes.audit import SEVERITY
 from meshconsole.console.widgets.meter import Meter, draw_meters
 from meshconsole.console.widgets.sheet import Sheet
@@ -68,7 +68,7 @@ class Limits(Sheet, can_focus=True):
                 if item.code in OF_LIMITS
                 for line in wrap(safe(item.line), max(8, width))
             ]
-            lines += _relay(self.model.status.relay, glyphs.dot)
+            lines += _relay(self.model.status.relay, glyphs.dot, hiding=self.hiding)
         top = sorted(limits.refusals.items(), key=lambda item: -item[1])
         for reason, count in top:
             first, *rest = wrap(reason, max(8, width - 8)) or [""]
@@ -95,7 +95,7 @@ class Limits(Sheet, can_focus=True):
         return draw_meters(meters, width, glyphs)
 
 
-def _relay(relay: RelayStatus, dot: str) -> list[Line]:
+def _relay(relay: RelayStatus, dot: str, *, hiding: bool) -> list[Line]:
     """Its rates, and who keeps it busy."""
     rates = relay.rates
     lines: list[Line] = [
@@ -113,7 +113,11 @@ def _relay(relay: RelayStatus, dot: str) -> list[Line]:
             source = short_key(talker.source) if label == "by" else talker.source
             did = f"{count_in_words(talker.events)} events {dot} {size_in_words(talker.bytes_in)} in"
             refused: Line = [(f" {dot} {count_in_words(talker.refused)} refused", "warn")]
-            line: Line = [(f"{label:<7}", "dim"), (f"{safe(source)} ", ""), (did, "dim")]
+            line: Line = [
+                (f"{label:<7}", "dim"),
+                (f"{hidden(source) if hiding else safe(source)} ", ""),
+                (did, "dim"),
+            ]
             lines.append(line + (refused if talker.refused else []))
     return lines
 

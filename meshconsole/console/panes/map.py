@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshconsole.console.ink import fit, wrap
+from meshconsole.console.ink import HIDDEN, fit, wrap
 from meshconsole.console.widgets.sheet import Sheet
 from meshconsole.console.words import short_key
 from meshconsole.core.mesh_map import mesh_map
@@ -37,21 +37,22 @@ class Map(Sheet, can_focus=True):
     def compose_lines(self, width: int, height: int) -> list[Line]:
         if len(self.rows) < 2:
             return [[("No other devices yet: who hears whom is drawn here.", "dim")]]
-        return draw(self.rows, width, height)
+        return draw(self.rows, width, height, hiding=self.hiding)
 
 
-def draw(rows: tuple[MapRow, ...], width: int, height: int) -> list[Line]:
+def draw(rows: tuple[MapRow, ...], width: int, height: int, *, hiding: bool = False) -> list[Line]:
     """As many columns as there is room for; that not all are shown is said."""
     columns = rows[: max(1, (width - NAME - 5) // CELL)]
     head: Line = [(fit("WHO HEARS WHOM", NAME + 4), "dim")]
     head += [(fit(str(number), CELL, right=True), "dim") for number in range(1, len(columns) + 1)]
     lines: list[Line] = [head]
     for number, row in enumerate(rows, 1):
-        name = safe(row.name) or short_key(row.npub)
+        name = HIDDEN if hiding else safe(row.name) or short_key(row.npub)
         line: Line = [(f"{number:>3} ", "dim"), (fit(name, NAME), "strong" if row.here else "")]
         line += [_cell(row, column) for column in columns]
         if row.via:
-            line.append((f"  {row.via if row.via == 'carried' else f'via {safe(row.via)}'}", "dim"))
+            via = HIDDEN if hiding else safe(row.via)
+            line.append((f"  {row.via if row.via == 'carried' else f'via {via}'}", "dim"))
         lines.append(line)
     room = max(2, height - 2)
     if len(lines) > room:

@@ -45,9 +45,9 @@ class Peers(Lines[PeerStatus]):
         super().__init__(
             [
                 Column("STATE", 12, self._state),
-                Column("NAME", 0, _name),
+                Column("NAME", 0, _name, private=True),
                 Column("ROLE", 8, lambda peer: (peer.role, "dim"), rank=7),
-                Column("PATH", 10, _path, rank=2),
+                Column("PATH", 10, self._path, rank=2),
                 Column("RTT", 6, _rtt, rank=3, right=True),
                 Column("LOSS", 4, _loss, rank=7, right=True),
                 Column("HEARS", 5, _hears_us, rank=1),
@@ -55,9 +55,9 @@ class Peers(Lines[PeerStatus]):
                 Column("BEHIND", 6, _lag, rank=5, right=True),
                 Column("BYTES", 6, _lag_bytes, rank=9, right=True),
                 Column("PQ", 3, _post_quantum, rank=7),
-                Column("NEXT TRY, FAULT", 16, self._fault, rank=6),
+                Column("NEXT TRY, FAULT", 16, self._fault, rank=6, private=True),
                 Column("RTT TREND", 16, self._trend, rank=9),
-                Column("ADDRESS", 24, _address, rank=10),
+                Column("ADDRESS", 24, _address, rank=10, private=True),
                 Column("KEY EXCHANGE", 15, _group, rank=11),
             ],
             key=lambda peer: peer.npub,
@@ -85,6 +85,11 @@ class Peers(Lines[PeerStatus]):
             self.replace(peers)
         up = sum(peer.state == "up" for peer in peers)
         self.set_note(f"{up} of {len(peers)} up" if peers else "")
+
+    def _path(self, peer: PeerStatus) -> Span:
+        """Without the name of who is between, while names are hidden."""
+        words, tone = _path(peer)
+        return ("via" if self.hiding and words.startswith("via ") else words), tone
 
     def teach(self) -> list[str]:
         if self.has_team is None:

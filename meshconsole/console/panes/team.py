@@ -20,11 +20,11 @@ class Team(Lines[MemberStatus]):
         self.has_team = False
         super().__init__(
             [
-                Column("NAME", 16, _name),
+                Column("NAME", 16, _name, private=True),
                 Column("ROLE", 9, lambda member: (member.role, "")),
                 Column("", 5, lambda member: ("here" if member.me else "", "accent")),
-                Column("KEY", 14, lambda member: (short_key(member.npub), "dim"), rank=1),
-                Column("FINGERPRINT", 0, lambda member: (member.fingerprint, "")),
+                Column("KEY", 14, lambda member: (short_key(member.npub), "dim"), rank=1, private=True),
+                Column("FINGERPRINT", 0, lambda member: (member.fingerprint, ""), private=True),
             ],
             key=lambda member: member.npub,
             profile=profile,

@@ -35,7 +35,7 @@ class RollBoard(Dialog[None]):
         self.lines: Lines[Row] = Lines(
             [
                 Column("STATE", 14, lambda row: (ROLL_WORDS[row[1]], ROLL_TONES[row[1]])),
-                Column("NAME", 0, lambda row: (row[0], "strong")),
+                Column("NAME", 0, lambda row: (row[0], "strong"), private=True),
                 Column("ANSWERED", 12, lambda row: (row[2], "dim")),
             ],
             key=lambda row: row[0],

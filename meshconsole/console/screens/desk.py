@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import inspect
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from textual.binding import Binding, BindingType
+from textual.binding import Binding
 from textual.containers import Container
 from textual.screen import Screen
 
 from meshconsole.console.actions import (
-    ACTIONS,
-    BY_ID,
     DASHBOARD,
     FOOTER,
     PANE_FOOTER,
     PANES,
     PaneName,
-    key_in_words,
 )
+from meshconsole.console.ink import HIDING, Inked
 from meshconsole.console.panes.audit import Audit, Notices
 from meshconsole.console.panes.events import Events
 from meshconsole.console.panes.files import Files
@@ -51,6 +49,7 @@ if TYPE_CHECKING:
     from textual.widgets import Input
 
     from meshconsole.console.ink import Line, Tone
+    from meshconsole.console.keymap import Keymap
     from meshconsole.console.model import LinkState, Model
     from meshconsole.console.profile import Profile
     from meshconsole.console.session import Session
@@ -63,20 +62,25 @@ WIDE, HIGH = 120, 30
 SILENCE_CHECK_S = 5.0
 
 
-def _bindings() -> list[BindingType]:
-    return [
-        Binding(",".join(action.keys), f"do('{action.id}')", action.title, show=False)
-        for action in ACTIONS
-        if action.keys
-    ]
-
-
 class Desk(Screen[None]):
-    BINDINGS: ClassVar[list[BindingType]] = _bindings()
     AUTO_FOCUS = "#events"
 
-    def __init__(self, model: Model, profile: Profile, session: Session, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        profile: Profile,
+        session: Session,
+        clock: Callable[[], float],
+        keymap: Keymap,
+    ) -> None:
         super().__init__()
+        self.keymap = keymap
+        # Textual has public bindings of classes and of the app only; these are this desk's own, and go
+        # before those that it has of its class, such as Tab.
+        for action in keymap.actions:
+            for key in action.keys:
+                binding = Binding(key, f"do('{action.id}')", action.title, show=False)
+                self._bindings.key_to_bindings[key] = [binding]
         self.model = model
         self.profile = profile
         self.session = session
@@ -192,9 +196,9 @@ class Desk(Screen[None]):
                 self.lay_out()
         self._show_keys()
 
-    def say(self, words: str, tone: Tone = "") -> None:
-        """The answer to what the person just did."""
-        self.notice_line.say(clock_in_words(self.clock()), words, tone)
+    def say(self, words: str, tone: Tone = "", *, private: bool = True) -> None:
+        """The answer to what the person just did. `private`: it may name somebody, or tell what one wrote."""
+        self.notice_line.say(clock_in_words(self.clock()), words, tone, private=private)
 
     def ask(self, question: Question) -> None:
         self.entry_line.ask(question)
@@ -207,6 +211,15 @@ class Desk(Screen[None]):
             question.leave()
         self.pane(self.current).focus()
         self._show_keys()
+
+    def hide(self, hidden: bool) -> None:
+        """Texts, names and addresses, at once."""
+        self.app.set_class(hidden, HIDING)
+        for widget in self.query(Inked):
+            widget.refresh()
+        for sheet in self.query(Sheet):
+            sheet.update()
+        self.refresh_all()
 
     def refresh_all(self) -> None:
         model = self.model
@@ -223,7 +236,7 @@ class Desk(Screen[None]):
     # What the person does.
 
     def action_do(self, action_id: str, argument: str = "") -> None:
-        action = BY_ID[action_id]
+        action = self.keymap.action(action_id)
         if action.pane is not None and action.pane != self.current:
             number = PANES.index(action.pane) + 1
             self.say(f"{action.title}: in the {action.pane} pane (key {number}).", "warn")
@@ -311,19 +324,21 @@ class Desk(Screen[None]):
         status = self.model.status
         if status is None:
             return
-        keys = {action.id: key_in_words(action.keys[0]) for action in ACTIONS if action.keys}
+        key = self.keymap.key
         may_act = not self.session.read_only
-        self.emcon.say(emcon_banner(status), f"{keys['node.emcon']} changes it." if may_act else "")
+        self.emcon.say(emcon_banner(status), f"{key('node.emcon')} changes it." if may_act else "")
         self.flash.say(
-            flash_banner(status), f"{keys['note.acknowledge']} acknowledges it." if may_act else ""
+            flash_banner(status),
+            f"{key('note.acknowledge')} acknowledges it." if may_act else "",
+            private="A FLASH note has come.",
         )
         call = status.roll_call
         owed = call is not None and call.owed
-        answers = "{} ok, {} need help, {} out.".format(
-            *(keys[f"roll.{word}"] for word in ("ok", "help", "out"))
-        )
+        answers = f"{key('roll.ok')} ok, {key('roll.help')} need help, {key('roll.out')} out."
         self.roll.say(
-            roll_banner(status), answers if owed and may_act else f"{keys['roll.board']} shows all."
+            roll_banner(status),
+            answers if owed and may_act else f"{key('roll.board')} shows all.",
+            private="A ROLL CALL waits." if owed else "ROLL CALL: somebody needs help.",
         )
         ringing = frozenset(note.id for note in status.unread)
         if call is not None and self.roll.words:
@@ -368,10 +383,10 @@ class Desk(Screen[None]):
             self.key_bar.show([("Enter", question.enter), *tab, ("Esc", "leaves")])
             return
         names = PANE_FOOTER.get(self.current, FOOTER)
-        actions = [BY_ID[name] for name in names]
+        actions = [self.keymap.action(name) for name in names]
         if self.session.read_only:
             actions = [action for action in actions if not action.changes]
-        self.key_bar.show([(key_in_words(action.keys[0]), action.short) for action in actions])
+        self.key_bar.show([(self.keymap.key(action.id), action.short) for action in actions])
 
 
 def _tone(severity: str) -> Tone:

@@ -224,7 +224,7 @@ class Facts(Lines[tuple[int, Span, str]]):
         super().__init__(
             [
                 Column("", label_width + 1, lambda row: row[1]),
-                Column("", 0, lambda row: (row[2], "")),
+                Column("", 0, lambda row: (row[2], ""), private=True),
             ],
             key=lambda row: row[0],
             profile=profile,

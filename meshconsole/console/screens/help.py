@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 
-from meshconsole.console.actions import ACTIONS, PANES, key_in_words
+from meshconsole.console.actions import PANES, Action, key_in_words
 from meshconsole.console.screens.dialog import MOVES, Dialog
 from meshconsole.console.widgets.lines import Column, Lines
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from textual.app import ComposeResult
 
     from meshconsole.console.profile import Profile
@@ -31,8 +33,9 @@ class Help(Dialog[None]):
         Binding("q,h,enter,question_mark", "leave", show=False),
     ]
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, actions: Sequence[Action], profile: Profile) -> None:
         super().__init__("Help")
+        self.actions = actions
         self.profile = profile
         self.add_class("-large")
 
@@ -46,15 +49,15 @@ class Help(Dialog[None]):
             key=lambda row: row[0],
             profile=self.profile,
         )
-        lines.replace(help_rows())
+        lines.replace(help_rows(self.actions))
         yield lines
 
 
-def help_rows() -> list[HelpRow]:
+def help_rows(actions: Sequence[Action]) -> list[HelpRow]:
     rows: list[tuple[str, str, str]] = []
-    for group in dict.fromkeys(action.group for action in ACTIONS):
+    for group in dict.fromkeys(action.group for action in actions):
         rows += [("", "", ""), ("", group, "")] if rows else [("", group, "")]
-        for action in ACTIONS:
+        for action in actions:
             if action.group == group:
                 keys = ", ".join(key_in_words(key) for key in action.keys)
                 command = f":{action.command} {action.argument}".strip() if action.command else ""

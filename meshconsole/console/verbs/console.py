@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshconsole.console.actions import ACTIONS, parse_command
+from meshconsole.console.actions import parse_command
+from meshconsole.console.ink import HIDING
 from meshconsole.console.screens.dialog import Ask, Choice, Choose
 from meshconsole.console.screens.help import Help
 from meshconsole.console.screens.palette import Palette
@@ -25,12 +26,12 @@ ASKED = "Destroy this home?"
 
 @verb("app.help")
 def show_help(desk: Desk, _: str) -> None:
-    desk.app.push_screen(Help(desk.profile))
+    desk.app.push_screen(Help(desk.keymap.actions, desk.profile))
 
 
 @verb("app.palette")
 async def show_palette(desk: Desk, _: str) -> None:
-    chosen = await desk.app.push_screen_wait(Palette(ACTIONS, desk.profile))
+    chosen = await desk.app.push_screen_wait(Palette(desk.keymap.actions, desk.profile))
     if chosen:
         desk.action_do(chosen)
 
@@ -76,7 +77,9 @@ async def theme(desk: Desk, name: str) -> None:
     if not name:
         themes = [app.themes[each] for each in names]
         answer = await app.push_screen_wait(ThemePicker(themes, now, desk.profile))
-        picked = answer or now
+        if answer is None:
+            return
+        picked = answer
     keep, _, chosen = picked.rpartition(" ")
     app.use_theme(chosen)
     if keep and await attempt(desk, SetConfig({"console": {"theme": chosen}})) is None:
@@ -84,6 +87,15 @@ async def theme(desk: Desk, name: str) -> None:
     how = "It is this home's from now on." if keep else "On this console only; s in the picker keeps it."
     ansi = " With 16 colours and without colour all themes look alike." if app.ansi_color else ""
     desk.say(f"Theme: {app.themes[chosen].title}. {how}{ansi}")
+
+
+@verb("app.privacy")
+def privacy(desk: Desk, _: str) -> None:
+    hidden = not desk.app.has_class(HIDING)
+    desk.hide(hidden)
+    key = desk.keymap.key("app.privacy")
+    words = f"Texts, names and addresses are hidden; {key} shows them." if hidden else "Everything is shown."
+    desk.say(words, private=False)
 
 
 @verb("app.reconnect")

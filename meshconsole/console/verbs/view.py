@@ -6,10 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from meshconsole.console.actions import DASHBOARD, PANES, PaneName
+from meshconsole.console.clipboard import copy_text
 from meshconsole.console.panes import audit as audit_pane
 from meshconsole.console.panes import events as events_pane
 from meshconsole.console.panes import peers as peers_pane
 from meshconsole.console.panes import team as team_pane
+from meshconsole.console.place import row_id
 from meshconsole.console.screens.dialog import Read
 from meshconsole.console.verbs.files import complete, fetch
 from meshconsole.console.verbs.registry import attempt, verb
@@ -18,6 +20,7 @@ from meshconsole.console.words import receipt_facts
 from meshconsole.console.work import start
 from meshconsole.control.messages import AuditTail, LinesData, Notice
 from meshconsole.core.status import BlobView, EventView, MemberStatus, PeerStatus
+from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,17 +123,34 @@ def pause(desk: Desk, _: str) -> None:
 
 
 @verb("list.copy")
-def copy(desk: Desk, _: str) -> None:
+async def copy(desk: Desk, _: str) -> None:
+    text = _copied(desk)
+    if not text:
+        desk.say("There is nothing to copy here.", "warn")
+    else:
+        desk.say(await copy_text(desk.app, text))
+
+
+@verb("list.show")
+def show_copied(desk: Desk, _: str) -> None:
+    text = _copied(desk)
+    if not text:
+        desk.say("There is nothing to copy here.", "warn")
+    else:
+        facts = [("", text), ("", ""), ("", "Select it with the mouse; with --no-mouse, or Shift held.")]
+        desk.app.push_screen(Read("To select", facts, desk.profile))
+
+
+def _copied(desk: Desk) -> str:
+    """What a copy of the row under the cursor is."""
     lines = desk.active_list
     row = lines.listing.current() if lines is not None else None
     match row:
-        case EventView(id=text) | BlobView(cid=text) | PeerStatus(npub=text) | MemberStatus(npub=text):
-            desk.app.copy_to_clipboard(text)
-            desk.say(f"Sent to the terminal's clipboard, if it allows that: {text}")
         case Notice(text=text):
-            desk.say(f"Notices are read with Enter: {text}")
-        case _:
-            desk.say("There is nothing to copy here.", "warn")
+            return safe(text)
+        case (int(), str(line)):
+            return safe(line)
+    return row_id(row)
 
 
 @verb("row.open")

@@ -19,16 +19,18 @@ class Banner(Sheet):
         self.most = most
         self.words = ""
         self.remedy = ""
+        self.private = ""
 
-    def say(self, words: str, remedy: str = "") -> None:
-        """Nothing hides it."""
-        self.words, self.remedy = words, remedy
+    def say(self, words: str, remedy: str = "", *, private: str = "") -> None:
+        """No words hide it. `private` ones stand there instead while the console hides what people wrote."""
+        self.words, self.remedy, self.private = words, remedy, private
         self.lay_out()
 
     def lay_out(self) -> None:
         """For the width that the screen has now."""
         width = max(8, self.app.size.width - 2)
-        lines = _lines(self.words, self.remedy, width, self.most) if self.words else []
+        words = self.private if self.words and self.private and self.hiding else self.words
+        lines = _lines(words, self.remedy, width, self.most) if words else []
         self.set_lines([_line(line) for line in lines])
         self.styles.height = len(lines)
         self.display = bool(lines)

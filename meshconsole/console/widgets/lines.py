@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.strip import Strip
 
-from meshconsole.console.ink import Inked, Span, fit, wrap
+from meshconsole.console.ink import Inked, Span, fit, hidden, wrap
 from meshconsole.console.widgets.listing import Listing, Row
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class Column(Generic[Row]):
     draw: Callable[[Row], Span]
     rank: int = 0
     right: bool = False
+    private: bool = False
+    """What people wrote, names, keys and addresses: not shown while the console hides them."""
 
     @property
     def gap(self) -> int:
@@ -205,9 +207,12 @@ class Lines(Inked, Generic[Row], can_focus=True):
     def _row(self, position: int, y: int, width: int) -> Strip:
         row = self.listing.row(position)
         new = self.marks and self.listing.is_new(position)
+        hiding = self.hiding
         spans: list[Span] = [("*" if new else " ", "accent")]
         for column, cells in self._columns(width):
             text, tone = column.draw(row)
+            if hiding and column.private:
+                text = hidden(text)
             spans += [(fit(text, cells, right=column.right), tone), (" " * column.gap, "")]
         chosen = position == self.listing.cursor and self.has_focus
         line = self.strip(spans, width - 1, self.ink("cursor") if chosen else None)
@@ -228,7 +233,7 @@ class Lines(Inked, Generic[Row], can_focus=True):
 
     def _footnote(self, y: int, width: int) -> Strip:
         """At the foot, and only if an empty line stays between the rows and the first note."""
-        notes = self.footnotes()
+        notes = [] if self.hiding else self.footnotes()
         at = y - (self.size.height - len(notes))
         if at < 0 or self.listing.height - len(self.listing) <= len(notes):
             return self.blank(width)

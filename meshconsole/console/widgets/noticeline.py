@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshconsole.console.ink import fit
+from meshconsole.console.ink import fit, hidden
 from meshconsole.console.widgets.sheet import Sheet
 
 if TYPE_CHECKING:
@@ -17,12 +17,15 @@ class NoticeLine(Sheet):
         self.at = ""
         self.words = ""
         self.tone: Tone = ""
+        self.private = True
+        """It may name somebody."""
 
-    def say(self, at: str, words: str, tone: Tone) -> None:
-        self.at, self.words, self.tone = at, words, tone
+    def say(self, at: str, words: str, tone: Tone, *, private: bool) -> None:
+        self.at, self.words, self.tone, self.private = at, words, tone, private
         self.update()
 
     def compose_lines(self, width: int, height: int) -> list[Line]:
         if not self.words:
             return []
-        return [[(f"{self.at} ", "dim"), (fit(self.words, max(1, width - len(self.at) - 1)), self.tone)]]
+        words = hidden(self.words) if self.hiding and self.private else self.words
+        return [[(f"{self.at} ", "dim"), (fit(words, max(1, width - len(self.at) - 1)), self.tone)]]

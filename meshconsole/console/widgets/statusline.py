@@ -31,6 +31,10 @@ class StatusLine(Sheet):
             return [[("meshconsole", "strong")]]
         status = self.model.status
         parts = _parts(status, stale=self.model.stale)
+        if self.hiding:
+            for name in ("name", "key", "team", "relay"):
+                del parts[name]
+            parts = {"privacy": [("PRIVACY MODE", "accent")], **parts}
         while True:
             line: Line = []
             for part in parts.values():
