@@ -197,7 +197,8 @@ def _corrupt(name: str, kind: int) -> CorruptData:
         )
     return CorruptData(
         f"{name} is damaged: a page fails its integrity check.",
-        hint="Restore it from a backup, or move it away and let the team fill a new one.",
+        hint="Restore it from a backup, or move it away: what the team has comes back, for node.db after "
+        "'meshconsole team join' with a new invite.",
     )
 
 
