@@ -163,6 +163,7 @@ class Links:
         if self.silence:
             link.close(self.silence)
             return await link.run(_ignore)
+        self._retire_former(device, link.hello.boot)
         session = self._session(device)
         rival = self._rival(session, link)
         if rival is not None and not keeps_newer(_facts(rival), _facts(link), self._me.npub, device.npub):
@@ -186,7 +187,8 @@ class Links:
             record.last_reason = str(closed)
             if not session.links:
                 self._end(session)
-            if not session.has_path("websocket"):
+            current = self.sessions.get(device.npub)
+            if current is None or not current.has_path("websocket"):
                 self._on_unlinked(device.npub)
             log.info("link with %s over %s ended: %s", device.npub[:8], link.pipe.path, closed)
             self._emit(LinkDown(device.npub, link.pipe.path, link.address, closed.by_peer, closed.reason))
@@ -242,6 +244,14 @@ class Links:
         if device is None:
             raise Refused("restricted", NOT_OF_THE_TEAM)
         return device
+
+    def _retire_former(self, device: Device, boot: bytes) -> None:
+        """A peer that has started anew may have lost what an earlier process of it had, its whole home even:
+        nothing that was known of that one may be believed of this one."""
+        session = self.sessions.get(device.npub)
+        if session is not None and any(link.hello.boot != boot for link in session.links):
+            session.retire("The peer has started anew.")
+            self._end(session)
 
     def _session(self, device: Device) -> PeerSession:
         session = self.sessions.get(device.npub)

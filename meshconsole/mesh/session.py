@@ -79,6 +79,7 @@ class PeerSession:
         self._measured: Link | None = None
         """The link that it was measured of."""
         self._is_attached = False
+        self._is_retired = False
 
     async def run(self) -> None:
         """The session's loops; cancelled when the last link is gone."""
@@ -170,6 +171,12 @@ class PeerSession:
     def close(self, reason: str) -> None:
         for link in self.links:
             link.close(reason)
+
+    def retire(self, reason: str) -> None:
+        """From now on another session has to do with this peer, and the rooms with that one."""
+        self._detach()
+        self._is_retired = True
+        self.close(reason)
 
     # What comes from the peer.
 
@@ -324,7 +331,8 @@ class PeerSession:
         self._syncing.pump()
 
     def _attach(self) -> None:
-        if self._around.content is not None and self.carries == "full" and not self._is_attached:
+        wanted = self.carries == "full" and not self._is_retired
+        if self._around.content is not None and wanted and not self._is_attached:
             self._is_attached = True
             self._around.content.attach(self.npub, self.send_blocks, lambda _cid: True)
 

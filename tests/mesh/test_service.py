@@ -206,7 +206,7 @@ async def test_a_peer_that_came_back_replaces_its_own_ghost(tmp_path: Path) -> N
             await alice.until(lambda: len(alice.ups()) == 2)
             sent = await alice.publish("to the living")
             await bob.until_has(sent)
-            assert alice.downs()[0].reason == "A newer link to this device is kept."
+            assert alice.downs()[0].reason == "The peer has started anew."
 
 
 async def test_stopping_says_goodbye_and_takes_less_than_two_seconds(tmp_path: Path) -> None:
@@ -499,3 +499,30 @@ async def test_a_stream_that_moves_between_kinds_of_links_brings_each_event_once
 
 async def swallow(_message: bytes) -> None:
     return None
+
+
+async def test_of_a_peer_that_has_started_anew_nothing_old_is_believed(tmp_path: Path) -> None:
+    """Its home was lost and restored, while a link to the process before has not ended yet."""
+    roster = SmallRoster.of("alice", "bob")
+    async with TestNode("alice", roster, tmp_path) as alice, TestNode("bob", roster, tmp_path) as bob:
+        bob.dial(alice)
+        await alice.until_linked(bob)
+        await bob.until_linked(alice)
+        spare_a, spare_b = memory_pipes()
+        spare_a.path = spare_b.path = "webrtc"
+        carried = [
+            asyncio.create_task(node.mesh._carry_channel(other.npub, pipe, dialled))
+            for node, other, pipe, dialled in ((alice, bob, spare_a, True), (bob, alice, spare_b, False))
+        ]
+        await alice.until_linked(bob, "webrtc")
+        before = [await alice.publish(f"before {n}") for n in range(3)]
+        await bob.until_has(*before)
+        bob.mesh._links.nursery.cancel("dialling")  # the dead do not come back
+        (tmp_path / "restored").mkdir()
+        async with TestNode("bob", roster, tmp_path / "restored") as anew:
+            anew.dial(alice)
+            await anew.until_has(*before)
+            await alice.until(lambda: not alice.is_linked(bob, "webrtc"))
+        for task in carried:
+            task.cancel()
+        await asyncio.gather(*carried, return_exceptions=True)
