@@ -54,12 +54,13 @@ class Hearing:
         """Peers (npub) that were heard in the last LATELY_S."""
         return [npub for npub, heard in self._peers.items() if now - heard.at < LATELY_S]
 
-    def ways(self, npub: str, now: float) -> tuple[Way, ...]:
-        """By which ways it was heard lately."""
+    def ways(self, npub: str, now: float, since: float | None = None) -> tuple[Way, ...]:
+        """By which ways it was heard lately, and since then."""
         heard = self._peers.get(npub)
         if heard is None:
             return ()
-        return tuple(sorted(way for way, at in heard.ways.items() if now - at < LATELY_S))
+        lately = ((way, at) for way, at in heard.ways.items() if now - at < LATELY_S)
+        return tuple(sorted(way for way, at in lately if since is None or at >= since))
 
     def hears_us(self, npub: str, now: float) -> bool | None:
         """None while it is not heard itself, so that nobody can tell."""

@@ -75,6 +75,8 @@ class Seen:
     """A beacon of it came during the examination."""
     beacons: tuple[str, ...] = ()
     """The ways by which its beacons came lately: "broadcast", "multicast-4", ..."""
+    beacons_now: tuple[str, ...] = ()
+    """Those by which one came while this was looked into: what came before proves nothing of now."""
     said_deaf: bool = False
     """It ended its last link because it heard nothing of this device, and could say so."""
     via: tuple[str, ...] | None = None
@@ -234,7 +236,7 @@ def _multicast_filtered(seen: Seen) -> Diagnosis | None:
     alone = [a for a in _own(seen) if a.answers_alone and a.on_own_network and not is_loopback(a.address)]
     if not alone or any(a.answers_all for a in _own(seen)):
         return None
-    if any(way.startswith("multicast") for way in seen.beacons):
+    if any(way.startswith("multicast") for way in seen.beacons_now):
         return None
     state = "is linked, but" if _is_linked(seen) else "is not found, because"
     return _diagnosis(

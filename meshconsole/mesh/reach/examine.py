@@ -87,6 +87,7 @@ async def _member(reach: Reach, device: Device) -> Seen:
         said_deaf=_was_said_lately(reach, device.npub, last_words),
         is_heard=showed is not None and showed.at >= began,
         beacons=reach.hearing.ways(device.npub, reach.now()),
+        beacons_now=reach.hearing.ways(device.npub, reach.now(), since=began),
         via=tuple(reach.name(npub) for npub in heard.path[1:-1]) if heard is not None else None,
         clock_offset_s=heard.clock_offset_s if heard is not None else None,
         has_turn=bool(turn.result()),

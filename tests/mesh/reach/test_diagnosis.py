@@ -74,7 +74,7 @@ UNPROVEN = [
     seen(
         links=(GOOD_LINK,),
         addresses=(AddressSeen(AT, "open", answers_alone=True),),
-        beacons=("broadcast", "multicast-4"),
+        beacons_now=("broadcast", "multicast-4"),
     ),
     # Two nodes on one machine: no network is between them.
     seen(links=(GOOD_LINK,), addresses=(AddressSeen("127.0.0.1:7448", "open", answers_alone=True),)),
