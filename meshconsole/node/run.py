@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 
 SETTLED_S = 3.0
 """After the start: discovery has begun by then."""
+GIVE_BACK_S = 20.0
+"""What is done once a minute or once an hour touches pages of libraries that nothing needs in between. To let
+go of them takes some four milliseconds, to have those few again less."""
 GC_THRESHOLDS = (50_000, 20, 50)
 """A relay under load makes many objects and no cycles: with Python's own thresholds, looking for some was a
 twentieth of its time."""
@@ -164,7 +167,7 @@ async def _serve_open(
 
     def ready() -> None:
         served()
-        loop.call_later(SETTLED_S, _settle)
+        loop.call_later(SETTLED_S, _settle, loop)
         addresses = ", ".join(node.addresses)
         log.info("serving on %s", addresses)
         start.manager.ready(f"serving on {addresses}")
@@ -201,12 +204,17 @@ def stop_on_signals(stop: Callable[[str], None]) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
-def _settle() -> None:
+def _settle(loop: asyncio.AbstractEventLoop) -> None:
     """What lives now will live on; what the start used for a moment goes back to the system."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+    _give_back_again(loop)
+
+
+def _give_back_again(loop: asyncio.AbstractEventLoop) -> None:
     give_back()
+    loop.call_later(GIVE_BACK_S, _give_back_again, loop)
 
 
 def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
