@@ -269,7 +269,6 @@ READING = (
     PingPeer,
     TracePeer,
     WhyPeer,
-    RecallDesk,
     Subscribe,
 )
 """Commands that change nothing; the only ones a console sends with --read-only."""

@@ -10,6 +10,7 @@ import pytest
 from meshconsole.control import messages as m
 from meshconsole.control import rights
 from meshconsole.control.client import ControlClient
+from meshconsole.control.desk import RecallDesk
 from meshconsole.control.rights import OPERATING, Groups, Peer, check_right, right_of
 from meshconsole.control.team import Invite, SendDirect
 from meshconsole.core.errors import Fatal, Refused
@@ -56,8 +57,9 @@ def test_nobody_but_the_owner_names_a_path_or_touches_keys() -> None:
 
 def test_a_watcher_looks_and_changes_nothing() -> None:
     check_right("watcher", m.GetStatus())
-    with pytest.raises(Refused, match="may look"):
-        check_right("watcher", m.SendNote("hello"))
+    for command in (m.SendNote("hello"), RecallDesk()):  # where the owner left off is the owner's
+        with pytest.raises(Refused, match="may look"):
+            check_right("watcher", command)
 
 
 def test_an_operator_works_with_the_team_and_changes_what_takes_effect_at_once() -> None:
