@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import Fatal, MeshconsoleError, Refused, RemoteError, Unavailable
+from meshconsole.core.text import safe
 from meshconsole.mesh.join import PROPOSED
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class InviteFile:
                     return
                 log.warning("not joined yet, next try in %.0f s: %s", pause, error.sentence)
             else:
-                log.info("this device belongs to the team %s; %s is wiped", team, self.path)
+                log.info("this device belongs to the team %s; %s is wiped", safe(team, 64), self.path)
                 await asyncio.to_thread(self._wipe)
                 return
             await asyncio.sleep(pause)

@@ -186,7 +186,6 @@ class Node:
         self._secrets = unlocked
         self.reloading = Reloading(self)
         self.invite_file: InviteFile | None = None
-        self._is_ready = False
         self.unrecorded = ""
         """Why the audit log is behind, if it is."""
         self._stopping = asyncio.Event()
@@ -235,7 +234,6 @@ class Node:
             if self.invite_file is not None:
                 self.supervisor.keep("using the invite file", self.invite_file.use)
             self.record("start")
-            self._is_ready = True
             ready()
             await self._stopping.wait()
             log.info("stopping: %s", self._stop_reason)
@@ -350,10 +348,11 @@ class Node:
 
         A store that is out of reach is no reason to start this process anew.
         """
-        if self._is_ready:
-            with contextlib.suppress(MeshconsoleError):
-                await self.relay.query([Filter(limit=1)], 1)
-        return pulse_line(self.status()) if self._is_ready else "starting"
+        if self.supervisor is None:
+            return "starting"
+        with contextlib.suppress(MeshconsoleError):
+            await self.relay.query([Filter(limit=1)], 1)
+        return pulse_line(self.status())
 
     def record(self, act: str, **detail: str) -> None:
         """A full disk must not undo what was done: it is told instead."""

@@ -11,11 +11,14 @@ import logging
 import socket
 from typing import TYPE_CHECKING
 
+from meshconsole.core.text import safe
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
 log = logging.getLogger(__name__)
 
+MAX_STATUS = 300
 FEEDS_PER_PERIOD = 2
 """sd_watchdog_enabled(3) advises half of the time allowed."""
 
@@ -39,10 +42,10 @@ class ServiceManager:
         return cls(address, int(period) / 1e6 if watches else 0.0)
 
     def ready(self, status: str) -> None:
-        self._tell("READY=1", f"STATUS={status}")
+        self._tell("READY=1", _status(status))
 
     def status(self, status: str) -> None:
-        self._tell(f"STATUS={status}")
+        self._tell(_status(status))
 
     def stopping(self) -> None:
         self._tell("STOPPING=1")
@@ -59,7 +62,7 @@ class ServiceManager:
             except Exception as error:
                 log.error("not well: %s", str(error) or type(error).__name__)
             else:
-                self._tell("WATCHDOG=1", f"STATUS={status}")
+                self._tell("WATCHDOG=1", _status(status))
             await asyncio.sleep(self.watchdog_s / FEEDS_PER_PERIOD)
 
     def _tell(self, *lines: str) -> None:
@@ -73,3 +76,8 @@ class ServiceManager:
                 channel.sendto("\n".join(lines).encode(), address)
         except OSError as error:
             log.warning("the service manager was not told: %s", error.strerror)
+
+
+def _status(text: str) -> str:
+    """On one line: peers' words may be in it, and each line is a message of its own."""
+    return f"STATUS={safe(text, MAX_STATUS)}"

@@ -41,6 +41,11 @@ def test_a_watchdog_that_is_meant_for_another_process_is_not_fed() -> None:
     assert ServiceManager.of_process(environment, pid=7).watchdog_s == 0
 
 
+def test_what_peers_chose_to_be_called_says_nothing_to_the_manager(heard: socket.socket) -> None:
+    ServiceManager(heard.getsockname()).status("linked to eve\nSTOPPING=1\x1b[2J")
+    assert heard.recv(1000).startswith(b"STATUS=linked to eve STOPPING=1")
+
+
 def test_without_a_service_manager_nothing_happens() -> None:
     ServiceManager.of_process({}, pid=7).ready("serving")
 
