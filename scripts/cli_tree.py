@@ -58,6 +58,14 @@ def options(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
             yield action
 
 
+def places(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """What is given without an option, in order; in brackets what may be left out."""
+    for action in options(parser):
+        if not action.option_strings:
+            name = str(action.metavar or action.dest).upper()
+            yield f"[{name}]" if action.nargs in ("?", "*") else name
+
+
 def value_name(action: argparse.Action) -> str:
     if action.choices:
         return "|".join(map(str, action.choices))

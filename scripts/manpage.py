@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from meshconsole import __version__
 from meshconsole.cli.main import EXAMPLES
-from scripts.cli_tree import leaves, options, value_name
+from scripts.cli_tree import leaves, options, places, value_name
 
 if TYPE_CHECKING:
     import argparse
@@ -41,7 +41,7 @@ def _lines() -> Iterator[str]:
     yield ".PP\nEvery command takes \\fB\\-\\-home\\fR \\fIFOLDER\\fR and \\fB\\-\\-help\\fR."
     yield ".SH COMMANDS"
     for leaf in leaves():
-        yield f".SS {_text(' '.join(('meshconsole', *leaf.words, *_places(leaf.parser))))}"
+        yield f".SS {_text(' '.join(('meshconsole', *leaf.words, *places(leaf.parser))))}"
         yield _text(f"{leaf.summary[:1].upper()}{leaf.summary[1:]}.")
         for action in options(leaf.parser):
             yield from _option(action)
@@ -57,13 +57,6 @@ def _lines() -> Iterator[str]:
     for code, meaning in EXITS:
         yield f".TP\n.B {code}\n{_text(meaning)}"
     yield f".SH EXAMPLES\n.nf\n{_text(EXAMPLES)}\n.fi"
-
-
-def _places(parser: argparse.ArgumentParser) -> Iterator[str]:
-    for action in options(parser):
-        if not action.option_strings:
-            name = str(action.metavar or action.dest).upper()
-            yield f"[{name}]" if action.nargs in ("?", "*") else name
 
 
 def _option(action: argparse.Action) -> Iterator[str]:

@@ -17,7 +17,7 @@ import shtab
 
 from meshconsole.cli.main import COMMANDS, Parser
 from meshconsole.core import config as core
-from scripts.cli_tree import whole
+from scripts.cli_tree import options, places, value_name, whole
 from scripts.keymap import keymap
 from scripts.manpage import EXITS, manpage
 
@@ -59,18 +59,8 @@ def _commands() -> Iterator[str]:
 def _actions(group: argparse._SubParsersAction[Any]) -> Iterator[str]:
     summaries = {choice.dest: choice.help for choice in group._choices_actions}
     for name, parser in group.choices.items():
-        yield f"**{' '.join([parser.prog, *_positionals(parser)])}**: {summaries.get(name) or ''}.\n"
+        yield f"**{' '.join([parser.prog, *places(parser)])}**: {summaries.get(name) or ''}.\n"
         yield from _arguments(parser)
-
-
-def _positionals(parser: argparse.ArgumentParser) -> list[str]:
-    names = []
-    for action in parser._actions:
-        if action.option_strings or isinstance(action, argparse._SubParsersAction):
-            continue
-        name = str(action.metavar or action.dest).upper()
-        names.append(f"[{name}]" if action.nargs in ("?", "*") else name)
-    return names
 
 
 def _arguments(parser: argparse.ArgumentParser) -> Iterator[str]:
@@ -81,22 +71,12 @@ def _arguments(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 
 def _argument_lines(parser: argparse.ArgumentParser) -> Iterator[str]:
-    for action in parser._actions:
-        if action.help == argparse.SUPPRESS or isinstance(
-            action, argparse._HelpAction | argparse._SubParsersAction
-        ):
-            continue
+    for action in options(parser):
         if action.option_strings:
-            value = "" if action.nargs == 0 else f" {_value_name(action)}"
+            value = "" if action.nargs == 0 else f" {value_name(action)}"
             yield f"- `{', '.join(action.option_strings)}{value}`: {action.help or 'a setting'}"
         elif action.help:
             yield f"- `{str(action.metavar or action.dest).upper()}`: {action.help}"
-
-
-def _value_name(action: argparse.Action) -> str:
-    if action.choices:
-        return "|".join(map(str, action.choices))
-    return str(action.metavar or action.dest.upper())
 
 
 # --- configuration --------------------------------------------------------------------------------
