@@ -154,7 +154,7 @@ class Commands:
     # --- Configuration and audit -------------------------------------------------------------------
 
     def _config(self) -> m.ConfigData:
-        return m.ConfigData(shown_values(self._node.config), tuple(sorted(self._node.waiting)))
+        return m.ConfigData(shown_values(self._node.config), tuple(sorted(self._node.applying.waiting)))
 
     async def _change_config(self, change: Awaitable[None], done: str) -> m.Reply:
         before = self._node.config
@@ -166,7 +166,7 @@ class Commands:
         changed = sorted(changed_keys(before, self._node.config))
         if changed:
             self._node.record("config", keys=", ".join(changed))
-        waiting = [key for key in changed if key in self._node.waiting]
+        waiting = [key for key in changed if key in self._node.applying.waiting]
         sentence = f"{done}; {', '.join(waiting)} takes effect at the next start." if waiting else f"{done}."
         return m.done(sentence, m.ConfigData(shown_values(self._node.config), tuple(waiting)))
 

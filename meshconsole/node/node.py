@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from meshconsole.control.messages import Notice
 from meshconsole.core import kinds
-from meshconsole.core.config import RELOADABLE, changed_keys, with_values
+from meshconsole.core.config import with_values
 from meshconsole.core.errors import Fatal, MeshconsoleError
 from meshconsole.core.event import decode_event
 from meshconsole.core.health import Health
@@ -29,6 +29,7 @@ from meshconsole.crypto.tls import LinkCredentials
 from meshconsole.mesh.addresses import host_addresses, listen_addresses
 from meshconsole.mesh.clock import TeamClock
 from meshconsole.node.access import TeamAccess
+from meshconsole.node.applying import Applying
 from meshconsole.node.aside import Aside
 from meshconsole.node.audit import AuditLog, Chain, read_places
 from meshconsole.node.audit_keeping import AuditKeeping
@@ -40,9 +41,7 @@ from meshconsole.node.content_room import (
     make_content,
     make_files,
     make_sharing,
-    peer_rate_bps,
 )
-from meshconsole.node.degrading import CAUSES
 from meshconsole.node.governor import Governor, Use
 from meshconsole.node.groups import sharing_groups
 from meshconsole.node.happenings import Happenings
@@ -50,6 +49,7 @@ from meshconsole.node.listbook import ListBook
 from meshconsole.node.listen import split_listen
 from meshconsole.node.machine_clock import MachineClock
 from meshconsole.node.managing import Managing
+from meshconsole.node.measuring import Measuring
 from meshconsole.node.membership import Membership
 from meshconsole.node.mirror import RosterMirror
 from meshconsole.node.recent import RecentEvents
@@ -84,7 +84,6 @@ if TYPE_CHECKING:
     from meshconsole.crypto.web_certificate import WebCertificate
     from meshconsole.mesh.service import Mesh
     from meshconsole.node.audit import AuditRecord, Places
-    from meshconsole.node.degrading import Change
     from meshconsole.node.files import TeamFiles
     from meshconsole.node.first_boot import InviteFile
     from meshconsole.node.replicating import Replicating
@@ -94,10 +93,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SAMPLE_S = 2.0
-LOOK_S = 10.0
-"""Peers are asked about less often: in a large team that costs more than all other samples together."""
-SLOWED_FPS = 1.0
 RECENT_AT_START = 500
 CONTROL_LIMIT = 1_000_000
 
@@ -117,9 +112,8 @@ class Node:
         self.use = Use()
         self.health = Health()
         self.remembering = Remembering()
-        self._looked_at = 0.0
-        self.waiting: set[str] = set()
-        """Configuration keys that were changed and wait for the next start."""
+        self.measuring = Measuring(self)
+        self.applying = Applying(self)
         self.provider = sound_provider(config.crypto.provider, suite_by_id(unlocked.suite))
         self.identity = make_identity(unlocked, self.provider)
         self.credentials = LinkCredentials.make(self.identity)
@@ -222,7 +216,7 @@ class Node:
             group = await stack.enter_async_context(asyncio.TaskGroup())
             self.supervisor = Supervisor(group)
             stack.callback(self.supervisor.stop)
-            self.supervisor.keep("measuring", self._measure)
+            self.supervisor.keep("measuring", self.measuring.keep)
             if self.replicating is not None:
                 self.supervisor.keep("keeping copies", self.replicating.follow)
             self.supervisor.keep("tending the roster", self.teamwork.tend)
@@ -249,7 +243,7 @@ class Node:
         await self.vouching.load(audit)
         await self._start_content(stack)
         await self._fill_recent()
-        self._measure_once()
+        self.measuring.once()
         self.happenings.listen()
         await self._start_mesh(stack)
         self.control.handler = Commands(self)
@@ -316,8 +310,8 @@ class Node:
         )
         await self.server.start()
         stack.push_async_callback(self.server.stop)
-        self._keep_silence()
-        self.tell_strangers()
+        self.applying.keep_silence()
+        self.applying.tell_strangers()
         if self.config.metrics.listen:
             from meshconsole.node.metrics import MetricsServer
 
@@ -377,42 +371,7 @@ class Node:
         """Checked, saved, and applied at once where that is possible. Raises ConfigError."""
         config = with_values(self.config, values, "the console")
         await asyncio.to_thread(write_values, self.home, values)
-        self.adopt(config)
-
-    def adopt(self, config: Config) -> None:
-        """Applies what can be applied at once; the rest waits for the next start."""
-        changed = changed_keys(self.config, config)
-        self.waiting |= changed - RELOADABLE
-        self.config = config
-        self.governor.apply(config)
-        self.relay.apply(self.effective.relay)
-        if self.content is not None:
-            self.content.limit_peers(peer_rate_bps(config))
-        if self.replicating is not None:
-            self.replicating.is_due.set()
-        if self.server is not None:
-            self.server.apply(self.effective.limits)
-        self._keep_silence()
-        self.tell_strangers()
-        if self.mesh is not None:
-            self.mesh.set_uplinks(config.mesh.uplinks)
-        self.mirror.changed()
-        logging.getLogger("meshconsole").setLevel(config.log.level.upper())
-        self.control.status_changed()
-
-    def tell_strangers(self) -> None:
-        """Of the relay, where the owner and the team allow it and there is one to tell of."""
-        if self.mesh is not None:
-            serves = self.config.relay.enable and self.config.capabilities.nostr_relay
-            self.mesh.tell_strangers(on=serves and self.effective.privacy.allow_public_discovery)
-
-    def _keep_silence(self) -> None:
-        """As `privacy.emcon` says: the mesh first, so that links can still be told goodbye."""
-        level = self.config.privacy.emcon
-        if self.mesh is not None:
-            self.mesh.set_emcon(level)
-        if self.server is not None and not self.server.silence(on=level in ("receive-only", "dark")):
-            log.warning("this system answers whoever knocks at the node's port, also in silence")
+        self.applying.adopt(config)
 
     def _admit(self, kind: str, remote: str) -> Verdict:
         if kind == "client" and not (self.config.relay.enable and self.config.capabilities.nostr_relay):
@@ -422,7 +381,7 @@ class Node:
             return self.governor.refuse(blocked.code, blocked.sentence)
         if kind == "join" and self.vouching.set_back:  # letting somebody in may begin an epoch
             return self.governor.refuse("restricted", "this node lets nobody in: it was set back")
-        self._count_connections()
+        self.measuring.count_connections()
         return self.governor.admit(kind, remote)
 
     def _lists_changed(self, lists: Lists) -> None:
@@ -450,47 +409,3 @@ class Node:
 
     def notice(self, severity: Severity, text: str, remedy: str = "") -> None:
         self.control.notice(Notice(time.time(), severity, text, remedy))
-
-    async def _measure(self) -> None:
-        while True:
-            await asyncio.sleep(SAMPLE_S)
-            self._measure_once()
-
-    def _measure_once(self) -> None:
-        events = self.store.usage()
-        self.use.events_bytes, self.use.events_count = events.bytes, events.count
-        if self.content is not None:
-            blocks = self.content.usage()
-            self.use.blocks_bytes, self.use.blocks_count = blocks.bytes, blocks.blocks
-            self.use.pinned_bytes = blocks.pinned_bytes
-        self.use.audit_bytes = self.audit.size_bytes
-        self._count_connections()
-        now = time.monotonic()
-        for change in self.governor.sample(now):
-            self._degraded(change)
-        self.relay.sample(now)
-        self.remembering.sample(time.time(), self.governor.limits_status({}), self.governor.quota.used_bytes)
-        if now - self._looked_at >= LOOK_S:
-            self._looked_at = now
-            peers = self.mesh.status() if self.mesh is not None else ()
-            self.remembering.sample_peers(time.time(), peers)
-            self.look_at_health(peers)  # also while nobody asks: how long a thing lasts is counted here
-
-    def _degraded(self, change: Change) -> None:
-        degraded = change.degraded
-        if change.began:
-            self.record("degraded", step=degraded.step.name, cause=CAUSES[degraded.pressure])
-            log.warning("%s", degraded.words)
-        else:
-            self.record("recovered", step=degraded.step.name)
-            log.info("no longer: %s", degraded.words)
-        slow = "frames-slowed" in self.governor.degrading
-        self.control.limit_frames(SLOWED_FPS if slow else None)
-        if self.replicating is not None and not change.began:
-            self.replicating.is_due.set()
-        self.control.status_changed()
-
-    def _count_connections(self) -> None:
-        incoming = self.server.connections if self.server is not None else 0
-        outgoing = self.mesh.outgoing if self.mesh is not None else 0
-        self.use.connections = incoming + outgoing

@@ -40,7 +40,7 @@ class Reloading:
         config = await asyncio.to_thread(self.reread)
         if self._node.certificate is not None:
             await asyncio.to_thread(self._node.certificate.reload)
-        self._node.adopt(config)
+        self._node.applying.adopt(config)
 
     async def follow(self) -> None:
         while True:
@@ -62,7 +62,7 @@ class Reloading:
             self._tell("The configuration was read again: nothing has changed.")
             return
         self._node.record("config", keys=", ".join(changed), how="read again")
-        waiting = [key for key in changed if key in self._node.waiting]
+        waiting = [key for key in changed if key in self._node.applying.waiting]
         rest = f" At the next start: {', '.join(waiting)}." if waiting else ""
         self._tell(f"The configuration was read again: {', '.join(changed)}.{rest}")
 

@@ -97,7 +97,7 @@ class Teamwork:
             self._node.server.recheck()
         if self._node.mesh is not None:
             self._node.mesh.recheck()
-            self._node.tell_strangers()
+            self._node.applying.tell_strangers()
         await self._node.aside.offer_again()
         self._tell_ended()
         await learn_files(self._node)

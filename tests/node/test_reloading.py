@@ -23,6 +23,7 @@ class Recorder:
         self.home = home
         self.config = Config()
         self.waiting: set[str] = set()
+        self.applying = self
         self.certificate = None
         self.recorded: list[dict[str, str]] = []
         self.notices: asyncio.Queue[tuple[str, str]] = asyncio.Queue()

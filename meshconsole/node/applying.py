@@ -1,0 +1,61 @@
+"""Settings that were changed, applied while the node runs: to open connections and links too.
+
+What cannot be applied waits for the next start, and is told as waiting until then.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from meshconsole.core.config import RELOADABLE, changed_keys
+from meshconsole.node.content_room import peer_rate_bps
+
+if TYPE_CHECKING:
+    from meshconsole.core.config import Config
+    from meshconsole.node.node import Node
+
+log = logging.getLogger(__name__)
+
+
+class Applying:
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.waiting: set[str] = set()
+        """Keys that were changed and wait for the next start."""
+
+    def adopt(self, config: Config) -> None:
+        node = self._node
+        self.waiting |= changed_keys(node.config, config) - RELOADABLE
+        node.config = config
+        node.governor.apply(config)
+        node.relay.apply(node.effective.relay)
+        if node.content is not None:
+            node.content.limit_peers(peer_rate_bps(config))
+        if node.replicating is not None:
+            node.replicating.is_due.set()
+        if node.server is not None:
+            node.server.apply(node.effective.limits)
+        self.keep_silence()
+        self.tell_strangers()
+        if node.mesh is not None:
+            node.mesh.set_uplinks(config.mesh.uplinks)
+        node.mirror.changed()
+        logging.getLogger("meshconsole").setLevel(config.log.level.upper())
+        node.control.status_changed()
+
+    def tell_strangers(self) -> None:
+        """Of the relay, where the owner and the team allow it and there is one to tell of."""
+        node = self._node
+        if node.mesh is not None:
+            serves = node.config.relay.enable and node.config.capabilities.nostr_relay
+            node.mesh.tell_strangers(on=serves and node.effective.privacy.allow_public_discovery)
+
+    def keep_silence(self) -> None:
+        """As `privacy.emcon` says: the mesh first, so that links can still be told goodbye."""
+        node = self._node
+        level = node.config.privacy.emcon
+        if node.mesh is not None:
+            node.mesh.set_emcon(level)
+        if node.server is not None and not node.server.silence(on=level in ("receive-only", "dark")):
+            log.warning("this system answers whoever knocks at the node's port, also in silence")

@@ -1,0 +1,74 @@
+"""What is used, every two seconds: for the governor, the history, and what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from meshconsole.node.degrading import CAUSES
+
+if TYPE_CHECKING:
+    from meshconsole.node.degrading import Change
+    from meshconsole.node.node import Node
+
+log = logging.getLogger(__name__)
+
+SAMPLE_S = 2.0
+LOOK_S = 10.0
+"""Peers are asked about less often: in a large team that costs more than all other samples together."""
+SLOWED_FPS = 1.0
+
+
+class Measuring:
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._looked_at = 0.0
+
+    async def keep(self) -> None:
+        while True:
+            await asyncio.sleep(SAMPLE_S)
+            self.once()
+
+    def once(self) -> None:
+        node, use = self._node, self._node.use
+        events = node.store.usage()
+        use.events_bytes, use.events_count = events.bytes, events.count
+        if node.content is not None:
+            blocks = node.content.usage()
+            use.blocks_bytes, use.blocks_count = blocks.bytes, blocks.blocks
+            use.pinned_bytes = blocks.pinned_bytes
+        use.audit_bytes = node.audit.size_bytes
+        self.count_connections()
+        now = time.monotonic()
+        for change in node.governor.sample(now):
+            self._degraded(change)
+        node.relay.sample(now)
+        node.remembering.sample(time.time(), node.governor.limits_status({}), node.governor.quota.used_bytes)
+        if now - self._looked_at >= LOOK_S:
+            self._looked_at = now
+            peers = node.mesh.status() if node.mesh is not None else ()
+            node.remembering.sample_peers(time.time(), peers)
+            node.look_at_health(peers)  # also while nobody asks: how long a thing lasts is counted here
+
+    def count_connections(self) -> None:
+        """Between two samples too: each that comes in is counted before the next is admitted."""
+        node = self._node
+        incoming = node.server.connections if node.server is not None else 0
+        outgoing = node.mesh.outgoing if node.mesh is not None else 0
+        node.use.connections = incoming + outgoing
+
+    def _degraded(self, change: Change) -> None:
+        node, degraded = self._node, change.degraded
+        if change.began:
+            node.record("degraded", step=degraded.step.name, cause=CAUSES[degraded.pressure])
+            log.warning("%s", degraded.words)
+        else:
+            node.record("recovered", step=degraded.step.name)
+            log.info("no longer: %s", degraded.words)
+        slow = "frames-slowed" in node.governor.degrading
+        node.control.limit_frames(SLOWED_FPS if slow else None)
+        if node.replicating is not None and not change.began:
+            node.replicating.is_due.set()
+        node.control.status_changed()
