@@ -313,6 +313,9 @@ RELOADABLE = frozenset(
         "limits.ping_interval_s",
         "limits.ping_timeout_s",
         "limits.write_timeout_s",
+        "capabilities.nostr_relay",
+        "capabilities.ipfs_node",
+        "capabilities.webrtc_hub",
         "privacy.emcon",
         "privacy.share_with_team_only",
         "privacy.require_authentication",
@@ -321,6 +324,7 @@ RELOADABLE = frozenset(
         "content.max_replicas",
         "content.replica_grace_hours",
         "content.peer_mbps",
+        "relay.enable",
         "relay.rate_limits",
         "relay.events_per_second",
         "relay.max_subscriptions",
@@ -461,11 +465,16 @@ def shown_values(config: Config) -> Values:
     return values
 
 
+def serves_clients(config: Config) -> bool:
+    """Whether the relay takes plain Nostr clients."""
+    return config.relay.enable and config.capabilities.nostr_relay
+
+
 def capabilities(config: Config) -> tuple[str, ...]:
     """What the owner offers to others, by the names of the keys in [capabilities]."""
     offered = config.capabilities
     names = {
-        "nostr_relay": offered.nostr_relay and config.relay.enable,
+        "nostr_relay": serves_clients(config),
         "ipfs_node": offered.ipfs_node,
         "webrtc_hub": offered.webrtc_hub,
     }

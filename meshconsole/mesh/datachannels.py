@@ -74,7 +74,8 @@ class DataChannels:
     ) -> None:
         self._npub = npub
         self._servers = servers
-        self._enabled = enabled
+        self.enabled = enabled
+        """Off: none is offered, and none answered, from now on."""
         self._session = session
         self._send_far = send_far
         self._carry = carry
@@ -112,11 +113,14 @@ class DataChannels:
                 await asyncio.sleep(wait)
 
     async def keep_far(self, members: Callable[[], Iterable[str]]) -> None:
-        """Offers data channels to members who have no link, when they had the time to get one; for ever,
-        where this node makes any. `members` are empty while there is no path for signals."""
+        """Offers data channels to members who have no link, when they had the time to get one. Never
+        returns. `members` are empty while there is no path for signals."""
         since: dict[str, float] = {}
-        while self._enabled:
+        while True:
             await asyncio.sleep(FAR_LOOK_S)
+            if not self.enabled:
+                since.clear()
+                continue
             now = self._now()
             alone = {npub for npub in members() if self._npub < npub and self._session(npub) is None}
             since = {npub: since.get(npub, now) for npub in alone}
@@ -132,7 +136,7 @@ class DataChannels:
 
     def signal(self, npub: str, message: Describe) -> None:
         """A signal from a peer, over its link or from afar."""
-        if message.kind == "offer" and not self._enabled:
+        if message.kind == "offer" and not self.enabled:
             self._send(npub, Describe(message.attempt, "refuse", "This node makes no data channels."))
         elif message.kind == "offer":
             mark, now = message.attempt.ljust(32), self._now()
@@ -181,7 +185,7 @@ class DataChannels:
     def _should_offer(self, session: PeerSession) -> bool:
         best = session.best
         return (
-            self._enabled
+            self.enabled
             and best is not None
             and self._npub < session.npub
             and CAPABILITY in best.hello.capabilities

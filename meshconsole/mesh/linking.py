@@ -63,7 +63,7 @@ class Self:
     npub: str
     key: bytes
     boot: bytes
-    capabilities: tuple[str, ...]
+    capabilities: Callable[[], tuple[str, ...]]
     listen: Callable[[], tuple[str, ...]]
 
 
@@ -228,7 +228,7 @@ class Links:
             self._me.boot,
             store.log_id,
             store.head_seq,
-            self._me.capabilities,
+            self._me.capabilities(),
             self._me.listen()[:16],
             self._given_up(device.npub),
         )

@@ -82,6 +82,7 @@ class Parts:
         self._meter = meter
         self._admit = admit
         self._port = 0
+        self._offered = capabilities(config)
         self._ephemeral = KnownIds()
         self._runner: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -101,8 +102,8 @@ class Parts:
             now=self._now,
         )
         self._ice = IceServers(
-            ice_servers(config.nat) if config.capabilities.webrtc_hub else (),
-            may_ask=lambda: membership.team is not None and self._emcon.may_send,
+            ice_servers(config.nat),
+            may_ask=lambda: membership.team is not None and self._emcon.may_send and self._channels.enabled,
             now=self._now,
         )
         self._afar = Afar(
@@ -139,7 +140,7 @@ class Parts:
             team_clock or TeamClock(clock, lambda: "device", self._now),
         )
         me = Self(
-            identity.npub, identity.mldsa_public, os.urandom(8), capabilities(config), self._rungs.listen
+            identity.npub, identity.mldsa_public, os.urandom(8), lambda: self._offered, self._rungs.listen
         )
         self._links = Links(
             me,

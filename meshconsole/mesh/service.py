@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from meshconsole.core.errors import Refused
 from meshconsole.core.kinds import SIGNAL
 from meshconsole.core.precedence import Precedence, precedence_of
+from meshconsole.mesh.datachannels import CAPABILITY as DATA_CHANNELS
 from meshconsole.mesh.emcon import SILENCE
 from meshconsole.mesh.join import join
 from meshconsole.mesh.links.websocket import accepted
@@ -100,6 +101,15 @@ class Mesh(Parts):
     def tell_strangers(self, *, on: bool) -> None:
         """Whether strangers near by may be told where the relay answers, from now on."""
         self._rungs.tell_strangers(on=on)
+
+    def offer(self, capabilities: tuple[str, ...]) -> None:
+        """What this node offers to others from now on. A Hello tells it, so links are made anew."""
+        if capabilities == self._offered:
+            return
+        self._offered = capabilities
+        self._channels.enabled = DATA_CHANNELS in capabilities
+        for session in self._links.sessions.values():
+            session.close("This device offers something else now.")
 
     def set_uplinks(self, urls: tuple[str, ...]) -> None:
         self._uplinks.urls = urls

@@ -8,12 +8,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from meshconsole.core.config import RELOADABLE, changed_keys
+from meshconsole.core.config import RELOADABLE, capabilities, changed_keys, serves_clients
 from meshconsole.node.content_room import peer_rate_bps
 
 if TYPE_CHECKING:
     from meshconsole.core.config import Config
     from meshconsole.node.node import Node
+
+SWITCHED_OFF = "the Nostr relay of this node is switched off"
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +38,12 @@ class Applying:
             node.replicating.is_due.set()
         if node.server is not None:
             node.server.apply(node.effective.limits)
+            if not serves_clients(config):
+                node.server.expel_clients(SWITCHED_OFF)
         self.keep_silence()
         self.tell_strangers()
         if node.mesh is not None:
+            node.mesh.offer(capabilities(config))
             node.mesh.set_uplinks(config.mesh.uplinks)
         node.mirror.changed()
         logging.getLogger("meshconsole").setLevel(config.log.level.upper())
@@ -48,8 +53,8 @@ class Applying:
         """Of the relay, where the owner and the team allow it and there is one to tell of."""
         node = self._node
         if node.mesh is not None:
-            serves = node.config.relay.enable and node.config.capabilities.nostr_relay
-            node.mesh.tell_strangers(on=serves and node.effective.privacy.allow_public_discovery)
+            allowed = node.effective.privacy.allow_public_discovery
+            node.mesh.tell_strangers(on=allowed and serves_clients(node.config))
 
     def keep_silence(self) -> None:
         """As `privacy.emcon` says: the mesh first, so that links can still be told goodbye."""

@@ -52,7 +52,7 @@ def make_files(node: Node, content: Content) -> TeamFiles:
         room=node.governor.quota.room,
         changed=changed,
         clock=time.time,
-        gives=node.config.capabilities.ipfs_node,
+        gives=lambda: node.config.capabilities.ipfs_node,
         must_wait=lambda: "copies-wait" in node.governor.degrading,
     )
     return TeamFiles(
@@ -66,7 +66,7 @@ def make_files(node: Node, content: Content) -> TeamFiles:
 
 
 def make_sharing(node: Node, content: Content) -> Sharing:
-    return Sharing(content, lambda: node.membership.team, gives=node.config.capabilities.ipfs_node)
+    return Sharing(content, lambda: node.membership.team, gives=lambda: node.config.capabilities.ipfs_node)
 
 
 async def learn_files(node: Node) -> None:

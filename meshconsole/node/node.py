@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from meshconsole.control.messages import Notice
 from meshconsole.core import kinds
-from meshconsole.core.config import with_values
+from meshconsole.core.config import serves_clients, with_values
 from meshconsole.core.errors import Fatal, MeshconsoleError
 from meshconsole.core.event import decode_event
 from meshconsole.core.health import Health
@@ -29,7 +29,7 @@ from meshconsole.crypto.tls import LinkCredentials
 from meshconsole.mesh.addresses import host_addresses, listen_addresses
 from meshconsole.mesh.clock import TeamClock
 from meshconsole.node.access import TeamAccess
-from meshconsole.node.applying import Applying
+from meshconsole.node.applying import SWITCHED_OFF, Applying
 from meshconsole.node.aside import Aside
 from meshconsole.node.audit import AuditLog, Chain, read_places
 from meshconsole.node.audit_keeping import AuditKeeping
@@ -374,8 +374,8 @@ class Node:
         self.applying.adopt(config)
 
     def _admit(self, kind: str, remote: str) -> Verdict:
-        if kind == "client" and not (self.config.relay.enable and self.config.capabilities.nostr_relay):
-            return self.governor.refuse("restricted", "the Nostr relay of this node is switched off")
+        if kind == "client" and not serves_clients(self.config):
+            return self.governor.refuse("restricted", SWITCHED_OFF)
         blocked = self.lists.current.judge_ip(remote) if kind == "client" else ACCEPTED
         if not blocked.accepted:
             return self.governor.refuse(blocked.code, blocked.sentence)

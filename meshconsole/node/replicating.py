@@ -59,12 +59,12 @@ class Replicating:
         room: Callable[[], int],
         changed: Callable[[str], None],
         clock: Callable[[], float],
-        gives: bool,
+        gives: Callable[[], bool],
         must_wait: Callable[[], bool] = lambda: False,
     ) -> None:
         """`linked` are the devices with a link now, `room` is how many bytes this node could still take;
         `changed` is told each root of which there are more or fewer copies than before; while `must_wait`,
-        no copies are made."""
+        no copies are made. Where it does not give, nobody counts on what it holds."""
         self._content = content
         self._identity = identity
         self._team = team
@@ -122,7 +122,8 @@ class Replicating:
         now = self._clock()
         for npub in self._linked():
             self._told.setdefault(npub, _Told()).seen_at = now
-        if self._gives:
+        gives = self._gives()
+        if gives or self._has_told():
             await self._tell(now)
         todo = plan(
             self._identity.npub,
@@ -133,7 +134,7 @@ class Replicating:
             short_since=self._short_since,
         )
         self._short_since = {cid: self._short_since.get(cid, now) for cid in todo.short}
-        if not self._gives:
+        if not gives:
             return
         for cid in () if self._must_wait() else todo.copy:
             log.info("keeping a copy of %s: the team wants more", cid[-8:])
@@ -166,9 +167,14 @@ class Replicating:
             sites.append(Site(npub, told.seen_at, room, held, gone=member is None or member.removed))
         return sites
 
+    def _has_told(self) -> bool:
+        """Of something that others may still count on."""
+        told = self._told.get(self._identity.npub)
+        return told is not None and any(part.held for part in told.parts.values())
+
     async def _tell(self, now: float) -> None:
         told = self._told.setdefault(self._identity.npub, _Told())
-        entries = [_entry(cid, held) for cid, held in self._mine().items()]
+        entries = [_entry(cid, held) for cid, held in self._mine().items()] if self._gives() else []
         again_s = self._targets().grace_s / TOLD_PER_GRACE
         for number, held in split(entries).items():
             before = told.parts.get(number)

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 class Sharing:
-    def __init__(self, content: Content, team: Callable[[], Team | None], *, gives: bool) -> None:
+    def __init__(
+        self, content: Content, team: Callable[[], Team | None], *, gives: Callable[[], bool]
+    ) -> None:
         self._content = content
         self._team = team
         self._gives = gives
@@ -35,7 +37,7 @@ class Sharing:
         await self._content.receive(peer, message)
 
     def _belongs(self, peer: str) -> bool:
-        if not self._gives:
+        if not self._gives():
             return False
         team = self._team()
         member = team.member(peer) if team is not None else None

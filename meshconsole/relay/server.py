@@ -194,6 +194,12 @@ class RelayServer:
         """The relay's own, with what only its door knows."""
         return self._relay.status(addresses, handshakes=self.gate.places.handshakes, slow=self.gate.slow())
 
+    def expel_clients(self, sentence: str) -> None:
+        """All of them, wherever they are; links and other routes stay."""
+        for connection in self._connections():
+            if isinstance(connection, ClientConnection) and connection.is_client:
+                connection.expel(sentence)
+
     def recheck(self) -> None:
         """Addresses may have been blocked, keys have lost their rights: such clients are let go."""
         self.gate.expel_former()

@@ -83,7 +83,7 @@ async def crowd(path: Path, *, gives: str = "abc") -> AsyncIterator[Crowd]:
                 room=lambda: 1 << 30,
                 changed=team.changed.append,
                 clock=lambda: team.now,
-                gives=name in gives,
+                gives=lambda name=name: name in gives,  # type: ignore[misc]
             )
         a, b, c = team.contents.values()
         await stack.enter_async_context(
@@ -105,6 +105,23 @@ async def test_under_pressure_copies_wait_and_are_made_afterwards(tmp_path: Path
         await team.update()
         await team.settle()
         assert len(team.here(added.cid)) == 2
+
+
+async def test_where_the_owner_stops_giving_nobody_counts_on_what_is_held(tmp_path: Path) -> None:
+    async with crowd(tmp_path) as team:
+        added = await team.contents["a"].add([b"x" * 5000], "file")
+        await team.settle()
+        assert len(team.here(added.cid)) == 2
+        holder = next(name for name in team.here(added.cid) if name != "a")
+        team.nodes[holder]._gives = lambda: False
+        await team.update(holder)
+        assert team.here(added.cid) == ["a"], "said at once, not after the grace"
+        said = len(team.said)
+        await team.update(holder)
+        assert len(team.said) == said
+        team.nodes[holder]._gives = lambda: True
+        await team.update(holder)
+        assert team.here(added.cid) == sorted(["a", holder])
 
 
 async def test_a_copy_is_made_and_everybody_knows_where(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ async def send(_: bytes) -> None:
 def test_who_belongs_may_have_blocks_until_it_is_removed(role: GivenRole) -> None:
     alpha, ear = founder(), Ear()
     bravo = join(alpha, "bravo", role)
-    sharing = Sharing(cast("Content", ear), lambda: alpha.team, gives=True)
+    sharing = Sharing(cast("Content", ear), lambda: alpha.team, gives=always)
     sharing.attach(bravo.npub, send, lambda cid: cid != "secret")
     assert ear.may_read("cid")
     assert not ear.may_read("secret")
@@ -39,11 +39,19 @@ def test_who_belongs_may_have_blocks_until_it_is_removed(role: GivenRole) -> Non
     assert not ear.may_read("cid")
 
 
+def always() -> bool:
+    return True
+
+
+def never() -> bool:
+    return False
+
+
 def test_strangers_get_nothing_and_nobody_does_where_nothing_is_given() -> None:
     alpha, ear = founder(), Ear()
-    Sharing(cast("Content", ear), lambda: alpha.team, gives=True).attach("ab" * 32, send, lambda _: True)
+    Sharing(cast("Content", ear), lambda: alpha.team, gives=always).attach("ab" * 32, send, lambda _: True)
     assert not ear.may_read("cid")
-    Sharing(cast("Content", ear), lambda: None, gives=True).attach(alpha.npub, send, lambda _: True)
+    Sharing(cast("Content", ear), lambda: None, gives=always).attach(alpha.npub, send, lambda _: True)
     assert not ear.may_read("cid")
-    Sharing(cast("Content", ear), lambda: alpha.team, gives=False).attach(alpha.npub, send, lambda _: True)
+    Sharing(cast("Content", ear), lambda: alpha.team, gives=never).attach(alpha.npub, send, lambda _: True)
     assert not ear.may_read("cid")

@@ -1,0 +1,64 @@
+"""What an owner switches on and off while the node runs, and what becomes of those who are connected."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.e2e.test_plain_clients import listening
+
+if TYPE_CHECKING:
+    from scripts.machine import Machine
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+WITHIN_S = 20.0
+
+
+def switch(machine: Machine, name: str, value: str) -> None:
+    done = machine.command("config", "set", f"capabilities.{name}={value}")
+    assert "next start" not in done.stdout
+
+
+def paths(status: dict[str, Any]) -> set[str]:
+    return {link["path"] for peer in status["peers"] for link in peer["links"]}
+
+
+def test_the_relay_is_switched_off_and_on_under_its_clients(alpha: Machine) -> None:
+    address = listening(alpha)
+
+    async def scene() -> None:
+        async with asyncio.timeout(WITHIN_S), connect(f"ws://{address}/", proxy=None) as client:
+            await client.recv()  # its challenge
+            await asyncio.to_thread(switch, alpha, "nostr_relay", "off")
+            assert "switched off" in str(await client.recv())
+            with pytest.raises(ConnectionClosed):
+                await client.recv()
+            assert client.close_code == 1008
+        with pytest.raises(InvalidStatus, match="503"):
+            await connect(f"ws://{address}/", proxy=None)
+        assert "nostr_relay" not in alpha.json("status")["capabilities"]
+        await asyncio.to_thread(switch, alpha, "nostr_relay", "on")
+        async with asyncio.timeout(WITHIN_S), connect(f"ws://{address}/", proxy=None) as client:
+            assert "AUTH" in str(await client.recv())
+
+    asyncio.run(scene())
+
+
+def test_data_channels_are_switched_off_and_on_between_two(alpha: Machine, bravo: Machine) -> None:
+    for each in (alpha, bravo):
+        each.wait("a data channel", lambda status: paths(status) == {"websocket", "webrtc"})
+    switch(alpha, "webrtc_hub", "off")
+    bravo.wait(
+        "that bravo knows",
+        lambda status: (
+            paths(status) == {"websocket"} and "webrtc_hub" not in status["peers"][0]["capabilities"]
+        ),
+    )
+    switch(alpha, "webrtc_hub", "on")
+    for each in (alpha, bravo):
+        each.wait("a data channel again", lambda status: paths(status) == {"websocket", "webrtc"})
