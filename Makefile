@@ -38,7 +38,7 @@ demo: dev ## two nodes on this machine found a team and exchange a note and a fi
 	@exec $(BIN)/python -m scripts.demo $(ARGS)
 
 pictures: dev ## draw docs/pictures again
-	@exec $(BIN)/python scripts/pictures.py $(ARGS)
+	@exec $(BIN)/python -m scripts.pictures $(ARGS)
 
 reference: dev ## write docs/reference.md, the man page and completions from the code
 	@exec $(BIN)/python -m scripts.reference

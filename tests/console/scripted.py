@@ -41,7 +41,10 @@ from meshconsole.control.team import (
     CreateTeam,
     Invite,
     InviteData,
+    InvitesData,
     JoinTeam,
+    ListInvites,
+    OpenInvite,
     RemoveMember,
     RotateKey,
     SendDirect,
@@ -110,7 +113,7 @@ class ScriptedNode:
         """A sentence: every command that changes something is refused with it."""
         self.server: ControlServer | None = None
         self.now = NOW
-        self.audit = list(AUDIT)
+        self.audit = list(AUDIT if team else AUDIT[:1])
         self.status_now = busy_status() if team else empty_status()
         self.events = busy_events() if team else []
         self.blobs = {blob.cid: blob for blob in (busy_blobs() if team else [])}
@@ -126,7 +129,7 @@ class ScriptedNode:
             self.desk = command if isinstance(command, KeepDesk) else self.desk
             return done(data=DeskData(self.desk) if self.desk is not None else None)
         reading = isinstance(
-            command, GetHistory | ListEvents | ListBlobs | GetConfig | AuditTail | Unlock | Stop
+            command, GetHistory | ListInvites | ListEvents | ListBlobs | GetConfig | AuditTail | Unlock | Stop
         )
         if self.refuse and not reading:
             return refused("restricted", self.refuse)
@@ -142,6 +145,8 @@ class ScriptedNode:
                 return done(data=BlobsData(tuple(self.blobs.values())))
             case GetConfig():
                 return done(data=self._config())
+            case ListInvites():
+                return done(data=InvitesData(busy_invites() if self.team else ()))
             case AuditTail():
                 return done(data=LinesData(tuple(self.audit)))
             case Unlock(passphrase=passphrase):
@@ -348,6 +353,10 @@ def busy_tracks() -> tuple[Track, ...]:
     )
 
 
+def busy_invites() -> tuple[OpenInvite, ...]:
+    return (OpenInvite("4f2a91c07be3", int(NOW) + 2700, "member"),)
+
+
 def busy_status() -> NodeStatus:
     members = tuple(
         MemberStatus(npub_of(name), name, role, _fingerprint(name), me=name == "falcon-3")
@@ -410,7 +419,7 @@ def busy_status() -> NodeStatus:
             refusals={"invalid signature": 8, "rate-limited": 4, "not a team member": 2},
         ),
         peers=busy_peers(),
-        team=TeamStatus("alpha", "5e" * 32, "MC1", 3, "member", members),
+        team=TeamStatus("alpha", "5e" * 32, "MC1", 3, "member", members, rotation_owed=True),
         capabilities=("nostr_relay", "ipfs_node"),
         provider="openssl",
         discovery=DISCOVERY,
@@ -420,6 +429,7 @@ def busy_status() -> NodeStatus:
                 "warning",
                 "A block on the disk was altered and set aside.",
                 "Check the disk.",
+                since=NOW - 190,
             ),
         ),
     )

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from meshconsole.console.actions import PANES
 from tests.console.scripted import ScriptedNode
 from tests.console.stage import stage
 
 if TYPE_CHECKING:
+    from meshconsole.console.actions import PaneName
     from meshconsole.console.profile import GlyphSet
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -57,6 +59,26 @@ async def test_the_desk(glyphs: GlyphSet, content: str) -> None:
             assert max(map(len, lines)) <= width
             assert glyphs == "unicode" or play.picture.isascii()
             compare(f"desk-{content}-{width}x{height}-{glyphs}", play.picture)
+
+
+@pytest.mark.parametrize("content", ["busy", "empty"])
+@pytest.mark.parametrize("glyphs", ["unicode", "ascii"])
+async def test_each_pane_alone(glyphs: GlyphSet, content: str) -> None:
+    """A golden has the pane at all three sizes."""
+    pictures: dict[PaneName, list[str]] = {name: [] for name in PANES}
+    async with stage(node=ScriptedNode(team=content == "busy"), glyphs=glyphs) as play:
+        await play.press("6", "7")
+        await play.until(lambda: play.app.desk.audit.listing.rows)
+        await play.until(lambda: content == "empty" or play.app.desk.team.invites)
+        for width, height in SIZES:
+            await play.resize(width, height)
+            for name, taken in pictures.items():
+                play.app.desk.go_to(name, zoom=True)
+                await play.settle()
+                assert glyphs == "unicode" or play.picture.isascii()
+                taken.append(f"{width}x{height}\n{play.picture}")
+    for name, taken in pictures.items():
+        compare(f"panes/{name}-{content}-{glyphs}", "\n".join(taken))
 
 
 async def test_what_stands_above_the_desk() -> None:

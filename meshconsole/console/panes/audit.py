@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from meshconsole.console.ink import wrap
 from meshconsole.console.widgets.lines import Column, Lines
 from meshconsole.console.words import clock_in_words
 from meshconsole.control.messages import Notice
@@ -65,6 +66,14 @@ class Notices(Lines[Notice]):
         if [(row.text, row.remedy) for row in rows] != [(r.text, r.remedy) for r in self.listing.rows]:
             self.replace(rows)
         self.set_note(f"{len(standing)} standing" if standing else "")
+
+    def footnotes(self) -> list[str]:
+        """The one under the cursor, whole: a row is often too narrow for it."""
+        current = self.listing.current()
+        if current is None:
+            return []
+        words = [current.text, *([current.remedy] if current.remedy else [])]
+        return [line for sentence in words for line in wrap(sentence, max(8, self.size.width - 2))]
 
     def teach(self) -> list[str]:
         return ["Nothing to report. Warnings and what to do about them are kept here."]

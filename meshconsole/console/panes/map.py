@@ -36,7 +36,8 @@ class Map(Sheet, can_focus=True):
 
     def compose_lines(self, width: int, height: int) -> list[Line]:
         if len(self.rows) < 2:
-            return [[("No other devices yet: who hears whom is drawn here.", "dim")]]
+            lesson = wrap("No other devices yet: who hears whom is drawn here.", max(8, width))
+            return [[(line, "dim")] for line in lesson]
         return draw(self.rows, width, height, hiding=self.hiding)
 
 

@@ -47,7 +47,12 @@ class Storage(Sheet, can_focus=True):
         lines += _details(storage, glyphs.dot, roomy=height >= 6)
         if short := sum(blob.is_short for blob in self.model.files()):
             label = "copies  " if height >= 6 else "copies "
-            lines.append([(label, "dim"), (f"too few of {count_in_words(short)} files", "bad")])
+            lines.append(
+                [
+                    (label, "dim"),
+                    (f"too few of {count_in_words(short)} {'file' if short == 1 else 'files'}", "bad"),
+                ]
+            )
         if height > len(lines) + 1:
             label = "trend   "
             values = list(self.model.stored.values)[-(width - len(label)) :]

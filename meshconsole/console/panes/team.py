@@ -1,23 +1,26 @@
-"""6 Team: the members, their roles and the fingerprints that people compare."""
+"""6 Team: the members, their roles, the fingerprints that people compare, and what waits to be done."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from meshconsole.console.widgets.lines import Column, Lines
-from meshconsole.console.words import short_key
+from meshconsole.console.words import moment_in_words, short_key
 from meshconsole.core.status import MemberStatus
 
 if TYPE_CHECKING:
     from meshconsole.console.ink import Span
     from meshconsole.console.model import Model
     from meshconsole.console.profile import Profile
+    from meshconsole.control.team import OpenInvite
     from meshconsole.core.status import TeamStatus
 
 
 class Team(Lines[MemberStatus]):
     def __init__(self, profile: Profile) -> None:
         self.has_team = False
+        self.team: TeamStatus | None = None
+        self.invites: tuple[OpenInvite, ...] = ()
         super().__init__(
             [
                 Column("NAME", 16, _name, private=True),
@@ -37,10 +40,28 @@ class Team(Lines[MemberStatus]):
     def show(self, model: Model) -> None:
         team = model.status.team if model.status else None
         self.has_team = team is not None
+        changed = team != self.team
+        self.team = team
         members = team.members if team else ()
-        if list(members) != self.listing.rows or not members:
+        if changed or not members:
             self.replace(members)
         self.set_note(_note(team) if team else "")
+
+    def show_invites(self, invites: tuple[OpenInvite, ...]) -> None:
+        """Those of this device, which are asked for when the pane is opened."""
+        if invites != self.invites:
+            self.invites = invites
+            self.refresh()
+
+    def footnotes(self) -> list[str]:
+        team = self.team
+        if team is None:
+            return []
+        owed = ["owed      the team's key must be turned:  :rotate"] if team.rotation_owed else []
+        agree = [f"to agree  {one.words}, says {one.author}:  :agree" for one in team.proposals]
+        invites = [f"invite    {one.role}, until {moment_in_words(one.expires)}" for one in self.invites]
+        rules = [f"rule      {name} {value}" for name, value in team.rules]
+        return [*owed, *agree, *invites, *rules]
 
     def teach(self) -> list[str]:
         if self.has_team:
@@ -54,7 +75,8 @@ class Team(Lines[MemberStatus]):
 
 def _note(team: TeamStatus) -> str:
     waiting = f"{len(team.proposals)} to agree to (:agree), " if team.proposals else ""
-    return f"{waiting}{team.suite}, epoch {team.epoch}, you are {team.role}"
+    owed = "key must be turned, " if team.rotation_owed else ""
+    return f"{owed}{waiting}{team.suite}, epoch {team.epoch}, you are {team.role}"
 
 
 def _name(member: MemberStatus) -> Span:

@@ -369,11 +369,13 @@ class Desk(Screen[None]):
         self.files.show(model)
 
     def _show_tabs(self) -> None:
-        shown = PANES[:5] if self.current in PANES[:5] else PANES[4:]
-        line: Line = [(" ", "")]
-        for name in shown:
+        first = self.current in PANES[:5]
+        line: Line = [(" " if first else "<", "dim")]
+        for name in PANES[:5] if first else PANES[4:]:
             tone: Tone = "accent" if name == self.current else "dim"
-            line.append((f"{PANES.index(name) + 1} {name.capitalize()}  ", tone))
+            line += [(f"{PANES.index(name) + 1} {name.capitalize()}", tone), ("  ", "")]
+        if first:
+            line[-1] = (" >", "dim")
         self.tabs.set_lines([line])
 
     def _show_keys(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from meshconsole.console.widgets.entryline import Question
 from meshconsole.console.words import receipt_facts
 from meshconsole.console.work import start
 from meshconsole.control.messages import AuditTail, LinesData, Notice
+from meshconsole.control.team import InvitesData, ListInvites
+from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.status import BlobView, EventView, MemberStatus, PeerStatus
 from meshconsole.core.text import safe
 
@@ -35,6 +38,8 @@ def _open_pane(name: PaneName) -> None:
         desk.go_to(name)
         if name == "audit":
             start(desk, partial(refresh_audit, desk), "audit", exclusive=True)
+        elif name == "team":
+            start(desk, partial(refresh_invites, desk), "invites", exclusive=True)
 
 
 for _name in PANES:
@@ -45,6 +50,14 @@ async def refresh_audit(desk: Desk) -> None:
     reply = await attempt(desk, AuditTail(limit=500))
     if reply is not None and isinstance(reply.data, LinesData):
         desk.audit.show_lines(reply.data.lines)
+
+
+async def refresh_invites(desk: Desk) -> None:
+    """A node that does not answer is told about elsewhere: the members are here all the same."""
+    with suppress(MeshconsoleError):
+        data = (await desk.session.call(ListInvites())).data
+        if isinstance(data, InvitesData):
+            desk.team.show_invites(data.invites)
 
 
 @verb("view.next")
