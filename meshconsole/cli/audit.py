@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import SUPPRESS
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshconsole.cli.ask import ask, ask_for
+from meshconsole.cli.following import add_follow, pushes
 from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, say
 from meshconsole.control.messages import (
@@ -24,11 +26,14 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
+    from meshconsole.core.home import Home
+
 
 def configure(command: str, parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=tail)
     parser.add_argument("--json", action="store_true", help="print the node's own structs")
     parser.add_argument("--limit", type=int, default=100, metavar="N", help="at most N (default 100)")
+    add_follow(parser)
     actions = parser.add_subparsers(metavar="ACTION", title="actions (default: the newest lines)")
 
     verifying = actions.add_parser("verify", help="check every record; names the first bad one")
@@ -52,8 +57,24 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
 
 
 def tail(parsed: argparse.Namespace) -> None:
-    limit = max(1, min(parsed.limit, 10_000))
-    _show(ask_for(home_of(parsed.home), AuditTail(limit), LinesData).lines, as_json=parsed.json)
+    home, limit = home_of(parsed.home), max(1, min(parsed.limit, 10_000))
+    if parsed.follow:
+        _follow(home, limit, as_json=parsed.json)
+        return
+    _show(ask_for(home, AuditTail(limit), LinesData).lines, as_json=parsed.json)
+
+
+def _follow(home: Home, limit: int, *, as_json: bool) -> None:
+    """The node does not push its log: it is looked at whenever something about the node is different, and
+    every ten seconds. A line begins with the number of its record."""
+    newest = 0
+    for _ in pushes(home):
+        for line in ask_for(home, AuditTail(limit), LinesData).lines:
+            number = int(line.partition(" ")[0])
+            if number > newest:
+                newest = number
+                print_json(line) if as_json else say(line)
+        sys.stdout.flush()
 
 
 def verify(parsed: argparse.Namespace) -> None:

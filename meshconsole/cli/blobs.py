@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from argparse import SUPPRESS
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshconsole.cli.ask import ask, ask_for
+from meshconsole.cli.following import add_follow, print_changes, pushes
 from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, print_table, say
 from meshconsole.console.words import copies_in_words, moment_in_words, size_in_words
@@ -22,20 +25,33 @@ from meshconsole.control.files import (
     PauseFetch,
     ScrubBlobs,
 )
-from meshconsole.control.messages import AddBlob, BlobsData, CountsData, GetBlob, ListBlobs, Pin, Unpin
+from meshconsole.control.messages import (
+    AddBlob,
+    BlobsData,
+    BlobsPush,
+    CountsData,
+    GetBlob,
+    ListBlobs,
+    Pin,
+    Subscribe,
+    Unpin,
+)
 from meshconsole.core.errors import Fatal
 
 if TYPE_CHECKING:
     import argparse
 
+    from meshconsole.core.home import Home
     from meshconsole.core.status import BlobView, JobView
 
 
 def configure(command: str, parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=list_blobs)
     parser.add_argument("--json", action="store_true", help="print the node's own structs")
+    add_follow(parser)
     actions = parser.add_subparsers(metavar="ACTION", title="actions (default: list)")
     listing = actions.add_parser("list", help="every file that the team has shared")
+    add_follow(listing, below=True)
     adding = actions.add_parser("add", help="seal a file or a folder and share it with the team")
     adding.add_argument("file", metavar="PATH")
     getting = actions.add_parser("get", help="fetch a file by its CID and write it, opened")
@@ -91,14 +107,25 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
 
 
 def list_blobs(parsed: argparse.Namespace) -> None:
-    blobs = ask_for(home_of(parsed.home), ListBlobs(), BlobsData).blobs
-    if parsed.json:
+    home = home_of(parsed.home)
+    blobs = ask_for(home, ListBlobs(), BlobsData).blobs
+    if parsed.follow:
+        _follow(home, blobs, as_json=parsed.json)
+    elif parsed.json:
         print_json(blobs)
     elif not blobs:
         say("No files yet. Add one: meshconsole blobs add FILE")
     else:
         heads = ("added", "name", "size", "state", "pin", "by", "copies", "cid")
         print_table(heads, [_row(blob) for blob in blobs], right=frozenset({2}))
+
+
+def _follow(home: Home, blobs: tuple[BlobView, ...], *, as_json: bool) -> None:
+    """All files, and each one again when something about it is different; with --json one object a line."""
+    for push in chain([BlobsPush(blobs)], pushes(home, Subscribe(1.0, events=False, blobs=True))):
+        for blob in push.blobs if isinstance(push, BlobsPush) else ():
+            print_json(blob) if as_json else print_changes([(*_row(blob)[1:], blob.error)], time.time())
+        sys.stdout.flush()
 
 
 def _row(blob: BlobView) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, get_args
 
 from meshconsole.cli.ask import ask
+from meshconsole.cli.following import Row, add_follow, follow_status
 from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, say
 from meshconsole.cli.reading import node_status
@@ -14,6 +15,9 @@ from meshconsole.core.config import EmconLevel
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
+
+    from meshconsole.core.status import NodeStatus
 
 
 def configure(_command: str, parser: argparse.ArgumentParser) -> None:
@@ -25,6 +29,7 @@ def configure(_command: str, parser: argparse.ArgumentParser) -> None:
         help="open, quiet, receive-only or dark; without it: what it is",
     )
     parser.add_argument("--json", action="store_true", help="print the level as JSON")
+    add_follow(parser)
     parser.set_defaults(run=emcon)
 
 
@@ -32,9 +37,20 @@ def emcon(parsed: argparse.Namespace) -> None:
     home = home_of(parsed.home)
     if parsed.level is not None:
         ask(home, SetConfig({"privacy": {"emcon": parsed.level}}))
+    if parsed.follow:
+        follow_status(home, as_json=parsed.json, rows=_rows, value=lambda now: {"emcon": now.emcon})
+        return
     level = parsed.level or node_status(home).emcon
     if parsed.json:
         print_json({"emcon": level})
     else:
-        meaning = next(words for name, _, words in LEVELS if name == level)
-        say(f"Emission control is {level}: {meaning}.")
+        say(_in_words(level))
+
+
+def _rows(now: NodeStatus) -> Iterator[Row]:
+    yield Row("emcon", (_in_words(now.emcon),), now.emcon)
+
+
+def _in_words(level: EmconLevel) -> str:
+    meaning = next(words for name, _, words in LEVELS if name == level)
+    return f"Emission control is {level}: {meaning}."

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
-from meshconsole.cli.ask import ask_for, why_unavailable
+from meshconsole.cli.ask import ask_for
+from meshconsole.cli.following import Row, add_follow, follow_status, pushes
 from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_facts, print_json, print_table, say
+from meshconsole.console.widgets.meter import level
 from meshconsole.console.words import (
     duration_in_words,
     loss_in_words,
@@ -25,7 +28,6 @@ from meshconsole.control.messages import (
     StatusData,
     Subscribe,
 )
-from meshconsole.core.errors import Unavailable
 from meshconsole.core.mesh_map import mesh_map
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from meshconsole.core.home import Home
+    from meshconsole.core.mesh_map import MapRow
     from meshconsole.core.status import EventView, LimitsStatus, NodeStatus, PeerStatus
 
 
@@ -40,12 +43,12 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the node's own structs")
     runs = {"status": status, "peers": peers, "events": events, "limits": limits, "map": show_map}
     parser.set_defaults(run=runs[command])
+    add_follow(parser)
     if command == "events":
         parser.add_argument("--limit", type=int, default=200, metavar="N", help="at most N (default 200)")
         parser.add_argument(
             "--filter", default="", metavar="TEXT", help="only rows that hold TEXT; !TEXT inverts"
         )
-        parser.add_argument("--follow", action="store_true", help="go on with new ones until interrupted")
 
 
 def node_status(home: Home) -> NodeStatus:
@@ -56,7 +59,11 @@ def node_status(home: Home) -> NodeStatus:
 
 
 def status(parsed: argparse.Namespace) -> None:
-    now = node_status(home_of(parsed.home))
+    home = home_of(parsed.home)
+    if parsed.follow:
+        follow_status(home, as_json=parsed.json, rows=_status_rows, value=lambda now: now)
+        return
+    now = node_status(home)
     if parsed.json:
         print_json(now)
     else:
@@ -103,6 +110,21 @@ def _status_facts(now: NodeStatus) -> Iterator[tuple[str, str]]:
         yield item.severity, item.line
 
 
+def _status_rows(now: NodeStatus) -> Iterator[Row]:
+    met: dict[str, int] = {}
+    for name, value in _status_facts(now):
+        met[name] = met.get(name, 0) + 1
+        means: object = value
+        if name == "node":
+            means = now.name
+        elif name == "storage":
+            means = now.storage.refusing, level(now.storage.used_bytes, now.storage.quota_bytes)
+        elif name == "relay" or name.startswith("uplink"):
+            means = value.partition(";")[0]  # rates, and when the next try is
+        if value:
+            yield Row(f"{name} {met[name]}", (name, value), means)
+
+
 def _relay_in_words(now: NodeStatus) -> str:
     relay = now.relay
     if not relay.enabled:
@@ -121,8 +143,15 @@ def _peers_in_words(peers: tuple[PeerStatus, ...]) -> str:
 # --- peers ----------------------------------------------------------------------------------------
 
 
+PEER_HEADS = ("name", "state", "role", "path", "hears us", "rtt", "loss", "heard", "lag", "note")
+
+
 def peers(parsed: argparse.Namespace) -> None:
-    now = node_status(home_of(parsed.home))
+    home = home_of(parsed.home)
+    if parsed.follow:
+        follow_status(home, as_json=parsed.json, rows=_peer_rows, value=lambda now: now.peers)
+        return
+    now = node_status(home)
     if parsed.json:
         print_json(now.peers)
     elif not now.peers:
@@ -133,7 +162,7 @@ def peers(parsed: argparse.Namespace) -> None:
         )
     else:
         print_table(
-            ("name", "state", "role", "path", "hears us", "rtt", "loss", "heard", "lag", "note"),
+            PEER_HEADS,
             [_peer_row(peer, now.now) for peer in now.peers],
             right=frozenset({5, 6, 7, 8}),
         )
@@ -164,6 +193,18 @@ def _peer_row(peer: PeerStatus, now: float) -> tuple[str, ...]:
     )
 
 
+def _peer_rows(now: NodeStatus) -> Iterator[Row]:
+    """Each value with its name, since there is no head above it."""
+    for peer in now.peers:
+        name, state, *rest = _peer_row(peer, now.now)
+        named = [f"{head} {cell}" for head, cell in zip(PEER_HEADS[2:-1], rest, strict=False) if cell != "-"]
+        is_level = peer.lag_events if peer.lag_events is None else peer.lag_events == 0
+        means = (state, peer.role, _path(peer), peer.hears_us, is_level, skew_in_words(peer), peer.last_error)
+        yield Row(peer.npub, (name, state, *named, rest[-1]), means)
+    for up in now.uplinks:
+        yield Row(up.url, (f"uplink {up.url}", uplink_in_words(up, now.now)), (up.state, up.note))
+
+
 def _path(peer: PeerStatus) -> str:
     paths = way_in_words(peer) or "-"
     return paths if peer.carries == "full" else f"{paths} ({peer.carries})"
@@ -179,27 +220,39 @@ def _lag(peer: PeerStatus) -> str:
 
 
 def show_map(parsed: argparse.Namespace) -> None:
-    rows = mesh_map(node_status(home_of(parsed.home)))
+    home = home_of(parsed.home)
+    if parsed.follow:
+        follow_status(home, as_json=parsed.json, rows=_map_rows, value=mesh_map)
+        return
+    rows = mesh_map(node_status(home))
     if parsed.json:
         print_json(rows)
-        return
+    else:
+        print_table(("device", "hears", "does not hear", "reached"), _map_cells(rows))
+
+
+def _map_cells(rows: tuple[MapRow, ...]) -> list[tuple[str, str, str, str]]:
     names = {row.npub: row.name or row.npub[:8] for row in rows}
 
     def named(npubs: tuple[str, ...]) -> str:
         return ", ".join(names.get(npub, npub[:8]) for npub in npubs) or "-"
 
-    print_table(
-        ("device", "hears", "does not hear", "reached"),
-        [
-            (
-                f"{names[row.npub]} (here)" if row.here else names[row.npub],
-                named(row.hears),
-                named(row.deaf_to),
-                "" if not row.via else row.via if row.via == "carried" else f"via {row.via}",
-            )
-            for row in rows
-        ],
-    )
+    return [
+        (
+            f"{names[row.npub]} (here)" if row.here else names[row.npub],
+            named(row.hears),
+            named(row.deaf_to),
+            "" if not row.via else row.via if row.via == "carried" else f"via {row.via}",
+        )
+        for row in rows
+    ]
+
+
+def _map_rows(now: NodeStatus) -> Iterator[Row]:
+    rows = mesh_map(now)
+    for row, (device, hears, deaf_to, way) in zip(rows, _map_cells(rows), strict=True):
+        cells = (device, f"hears {hears}", "" if deaf_to == "-" else f"does not hear {deaf_to}", way)
+        yield Row(row.npub, cells, cells)
 
 
 # --- events ---------------------------------------------------------------------------------------
@@ -222,29 +275,18 @@ def events(parsed: argparse.Namespace) -> None:
 
 def follow(home: Home, parsed: argparse.Namespace) -> None:
     """Prints new events as they come, one line each (with --json: one JSON object each)."""
-    from meshconsole.control.blocking import stream
-
     wanted, inverted = parsed.filter.removeprefix("!").casefold(), parsed.filter.startswith("!")
-    try:
-        for push in stream(home.control_socket, Subscribe(fps=4, events=True, blobs=False)):
-            if not isinstance(push, EventsPush):
+    for push in pushes(home, Subscribe(fps=4, events=True, blobs=False)):
+        if not isinstance(push, EventsPush):
+            continue
+        if push.dropped and not parsed.json:
+            print(f"({push.dropped} not shown: they came faster than this terminal reads)", flush=True)
+        for event in push.events:
+            row = _event_row(event)
+            if wanted and (wanted in " ".join(row).casefold()) == inverted:
                 continue
-            if push.dropped and not parsed.json:
-                print(f"({push.dropped} not shown: they came faster than this terminal reads)", flush=True)
-            for event in push.events:
-                row = _event_row(event)
-                if wanted and (wanted in " ".join(row).casefold()) == inverted:
-                    continue
-                print_json(event) if parsed.json else say("  ".join(row))
-            _flush()
-    except Unavailable as error:
-        raise why_unavailable(home, error) from error
-
-
-def _flush() -> None:
-    import sys
-
-    sys.stdout.flush()
+            print_json(event) if parsed.json else say("  ".join(row))
+        sys.stdout.flush()
 
 
 def _event_row(event: EventView) -> tuple[str, ...]:
@@ -257,7 +299,11 @@ def _event_row(event: EventView) -> tuple[str, ...]:
 
 
 def limits(parsed: argparse.Namespace) -> None:
-    now = node_status(home_of(parsed.home))
+    home = home_of(parsed.home)
+    if parsed.follow:
+        follow_status(home, as_json=parsed.json, rows=_limit_lines, value=lambda now: now.limits)
+        return
+    now = node_status(home)
     if parsed.json:
         print_json(now.limits)
         return
@@ -271,6 +317,20 @@ def limits(parsed: argparse.Namespace) -> None:
         say(f"busiest: {talker.source}, {talker.events} events and {talker.requests} requests lately")
     for slow in now.relay.slow:
         say(f"slow: {slow.address}, owes {size_in_words(slow.unsent_bytes)}")
+
+
+def _limit_lines(now: NodeStatus) -> Iterator[Row]:
+    for what, used, allowed in _limit_rows(now):
+        cells = (what, used, allowed if what == "processor" else f"of {allowed}")
+        yield Row(what, cells, cells)
+    for degraded in now.limits.degraded:
+        yield Row(f"limited {degraded}", (f"limited: {degraded}",), None)
+    for reason, count in sorted(now.limits.refusals.items()):
+        words = f"refused: {reason.rstrip('.')}, {count} since the start"
+        yield Row(f"refused {reason}", (words,), count)
+    for slow in now.relay.slow:
+        owed = size_in_words(slow.unsent_bytes)
+        yield Row(f"slow {slow.address}", (f"slow: {slow.address}, owes {owed}",), None)
 
 
 def _limit_rows(now: NodeStatus) -> list[tuple[str, str, str]]:

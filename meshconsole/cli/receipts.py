@@ -6,6 +6,7 @@ import string
 from typing import TYPE_CHECKING
 
 from meshconsole.cli.ask import ask, ask_for
+from meshconsole.cli.following import Row, add_follow, follow_status
 from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, print_table, say
 from meshconsole.console.words import moment_in_words
@@ -14,6 +15,7 @@ from meshconsole.core.errors import Fatal
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from meshconsole.core.home import Home
     from meshconsole.core.status import NodeStatus, SentStatus
@@ -24,6 +26,7 @@ SHORTEST = 4
 
 def configure(_command: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the node's own structs")
+    add_follow(parser)
     parser.add_argument(
         "--read",
         default="",
@@ -38,6 +41,9 @@ def receipts(parsed: argparse.Namespace) -> None:
     if parsed.read:
         say(ask(home, MarkRead(_whole_id(home, parsed.read.lower()))).verdict.sentence or "Told.")
         return
+    if parsed.follow:
+        follow_status(home, as_json=parsed.json, rows=_rows, value=lambda now: now.sent)
+        return
     now = ask_for(home, GetStatus(), StatusData).status
     if parsed.json:
         print_json(now.sent)
@@ -51,6 +57,14 @@ def _row(note: SentStatus, now: NodeStatus) -> tuple[str, ...]:
     names = {peer.npub: peer.name for peer in now.peers}
     lacks = ", ".join(names.get(npub, npub[:8]) for npub in note.lacks)
     return moment_in_words(note.at), note.id[:8], note.precedence, note.state, lacks or "-"
+
+
+def _rows(now: NodeStatus) -> Iterator[Row]:
+    """The oldest first, as they come."""
+    for note in reversed(now.sent):
+        sent, short, precedence, state, lacks = _row(note, now)
+        not_yet = "" if lacks == "-" else f"not yet {lacks}"
+        yield Row(note.id, (sent, short, precedence, state, not_yet), (state, note.lacks))
 
 
 def _whole_id(home: Home, beginning: str) -> str:

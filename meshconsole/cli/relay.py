@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from meshconsole.cli import filters
 from meshconsole.cli.ask import ask, ask_for
+from meshconsole.cli.following import Row, add_follow, follow_status
 from meshconsole.cli.home import home_of
 from meshconsole.cli.notes import add_export, add_import, export, import_events
 from meshconsole.cli.output import print_facts, print_json, print_table, say
@@ -42,8 +43,10 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
     del command
     parser.set_defaults(run=show)
     parser.add_argument("--json", action="store_true", help="print the node's own structs")
+    add_follow(parser)
     actions = parser.add_subparsers(metavar="ACTION", title="actions (default: show)")
     showing = actions.add_parser("show", help="rates, talkers, slow clients, refusals")
+    add_follow(showing, below=True)
     showing.set_defaults(run=show)
     scanning = actions.add_parser("scan", help="print what is stored, oldest first, one event on each line")
     scanning.set_defaults(run=scan)
@@ -80,7 +83,11 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
 
 
 def show(parsed: argparse.Namespace) -> None:
-    now = node_status(home_of(parsed.home))
+    home = home_of(parsed.home)
+    if parsed.follow:
+        follow_status(home, as_json=parsed.json, rows=_rows, value=lambda now: now.relay)
+        return
+    now = node_status(home)
     relay = now.relay
     if parsed.json:
         print_json(relay)
@@ -111,6 +118,16 @@ def show(parsed: argparse.Namespace) -> None:
         say("")
         refusals = sorted(relay.refusals.items(), key=lambda item: (-item[1], item[0]))
         print_table(("refused", "times"), [(reason, str(n)) for reason, n in refusals], right=frozenset({1}))
+
+
+def _rows(now: NodeStatus) -> Iterator[Row]:
+    for name, value in _facts(now):
+        if value:
+            yield Row(name, (name, value), value)
+    for reason, count in now.relay.refusals.items():
+        yield Row(f"refused {reason}", (f"refused {count} times", reason), count)
+    for slow in now.relay.slow:
+        yield Row(f"slow {slow.address}", ("slow client", slow.address), None)
 
 
 def _facts(now: NodeStatus) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 from meshconsole.cli import fingerprint, proposals, team_rules
 from meshconsole.cli.ask import ask, ask_for
+from meshconsole.cli.following import Row, add_follow, follow_status
 from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, print_table, say
 from meshconsole.cli.proposals import outcome
@@ -29,9 +30,10 @@ from meshconsole.core.errors import Fatal
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from meshconsole.core.home import Home
-    from meshconsole.core.status import ClientStatus, MemberStatus
+    from meshconsole.core.status import ClientStatus, MemberStatus, NodeStatus
 
 SECONDS = {"m": 60, "h": 3600, "d": 86_400}
 MAX_INVITE_CHARS = 1024
@@ -40,9 +42,11 @@ MAX_INVITE_CHARS = 1024
 def configure(command: str, parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=members)
     parser.add_argument("--json", action="store_true", help="print the node's own structs")
+    add_follow(parser)
     actions = parser.add_subparsers(metavar="ACTION", title="actions (default: members)")
 
     listing = actions.add_parser("members", help="who is in the team, with fingerprints to compare")
+    add_follow(listing, below=True)
     listing.set_defaults(run=members)
 
     creating = actions.add_parser("create", help="found a team with this node as its first admin")
@@ -111,7 +115,11 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
 
 
 def members(parsed: argparse.Namespace) -> None:
-    team = node_status(home_of(parsed.home)).team
+    home = home_of(parsed.home)
+    if parsed.follow:
+        follow_status(home, as_json=parsed.json, rows=_rows, value=_everybody)
+        return
+    team = node_status(home).team
     if parsed.json:
         print_json(team.members if team else ())
     elif team is None:
@@ -126,6 +134,28 @@ def members(parsed: argparse.Namespace) -> None:
             say(f"\n{len(team.proposals)} waiting for a second admin: meshconsole team proposals")
         if team.rotation_owed:
             say("\nA new team key is owed: an admin's device turns it, or 'meshconsole team rotate'.")
+
+
+def _everybody(now: NodeStatus) -> tuple[MemberStatus, ...]:
+    return now.team.members if now.team else ()
+
+
+def _rows(now: NodeStatus) -> Iterator[Row]:
+    team = now.team
+    if team is None:
+        yield Row("team", ("This node has no team.",), None)
+        return
+    yield Row("team", (f"{team.name}, epoch {team.epoch}, {team.suite}",), team.epoch)
+    for member in team.members:
+        cells = _member_row(member)
+        yield Row(member.npub, cells, cells)
+    for client in team.clients:
+        cells = ("plain client", *_client_row(client))
+        yield Row(f"client {client.npub}", cells, cells)
+    for proposal in team.proposals:
+        yield Row(proposal.id, (f"waits for a second admin: {proposal.words}, says {proposal.author}",), None)
+    if team.rotation_owed:
+        yield Row("owed", ("a new team key is owed",), None)
 
 
 def _member_row(member: MemberStatus) -> tuple[str, ...]:

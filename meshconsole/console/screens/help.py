@@ -22,7 +22,7 @@ HelpRow = tuple[int, str, str, str]
 
 ADVICE = (
     "To select text with the mouse, start with --no-mouse, or hold Shift in most terminals.",
-    "Every pane is also a plain command: meshconsole peers, events, blobs, team, limits, audit.",
+    "Every pane is also a plain command: peers, events, storage, limits, blobs, team, audit, notices, map.",
     "The node runs on its own: closing this console does not stop it unless you say so.",
 )
 
