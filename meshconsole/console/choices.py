@@ -72,7 +72,7 @@ LIMITS: tuple[Setting, ...] = (
     Setting(
         "limits.performance_mode",
         "Performance",
-        "saver spares the battery, full uses every core when there is work.",
+        "saver spares the battery, full uses every core when there is work, auto goes by battery and heat.",
     ),
 )
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 EmconLevel = Literal["open", "quiet", "receive-only", "dark"]
 PerformanceMode = Literal["saver", "balanced", "full"]
+PerformanceChoice = Literal["saver", "balanced", "full", "auto"]
 Percent = Annotated[int, Meta(ge=0, le=100)]
 Natural = Annotated[int, Meta(ge=0, le=1 << 40)]
 Positive = Annotated[int, Meta(ge=1, le=1 << 40)]
@@ -151,9 +152,10 @@ class LimitsSection(Section, frozen=True):
     """In each direction, all links and clients together, in megabits (10^6) per second."""
     max_memory_mb: Natural = 0
     """Above it no more clients are let in; 0 is no limit."""
-    performance_mode: PerformanceMode = "balanced"
+    performance_mode: PerformanceChoice = "balanced"
     """saver: everything else on this machine goes first. balanced: a process of 20 MB checks signatures
-    while many events come. full: one for each core but one, always."""
+    while many events come. full: one for each core but one, always. auto: saver while the processor is hot
+    (from 80 °C) or the battery is low (from 20 %), full for a laptop on mains, else balanced."""
     max_connections_per_ip: Natural = 16
     """Clients from one IPv4 address, or one IPv6 /64. The team's links and this machine itself are exempt."""
     new_connections_per_minute: Natural = 120
@@ -304,6 +306,7 @@ RELOADABLE = frozenset(
         "limits.max_audit_mb",
         "limits.max_bandwidth_mbps",
         "limits.max_memory_mb",
+        "limits.performance_mode",
         "limits.max_connections_per_ip",
         "limits.new_connections_per_minute",
         "limits.max_handshakes",

@@ -177,6 +177,7 @@ class LimitsStatus(Frozen, frozen=True):
     max_memory_bytes: int
     cpu_percent: float
     performance_mode: str
+    """The one that holds, and in brackets why, where the owner chose auto."""
     degraded: tuple[str, ...] = ()
     """What is given up now, and why, in words."""
     steps: tuple[str, ...] = ()

@@ -31,6 +31,7 @@ class Applying:
         self.waiting |= changed_keys(node.config, config) - RELOADABLE
         node.config = config
         node.governor.apply(config)
+        node.performance.choose(config.limits.performance_mode)
         node.relay.apply(node.effective.relay)
         if node.content is not None:
             node.content.limit_peers(peer_rate_bps(config))

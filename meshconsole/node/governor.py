@@ -339,8 +339,8 @@ class Governor:
             "connections": self._use().connections / max(1, self._limits.max_connections),
         }
 
-    def limits_status(self, refusals: Mapping[str, int]) -> LimitsStatus:
-        """`refusals` are what the relay has counted itself."""
+    def limits_status(self, refusals: Mapping[str, int], performance: str = "") -> LimitsStatus:
+        """`refusals` are what the relay has counted itself, `performance` is the mode that holds."""
         standing = self.degrading.standing()
         names = [degraded.step.name for degraded in standing]
         degraded = [degraded.words for degraded in standing]
@@ -361,7 +361,7 @@ class Governor:
             memory_bytes=self._memory_bytes,
             max_memory_bytes=self._limits.max_memory_mb * MEGABYTE,
             cpu_percent=self._cpu_percent,
-            performance_mode=self._limits.performance_mode,
+            performance_mode=performance or self._limits.performance_mode,
             degraded=tuple(degraded),
             steps=tuple(names),
             refusals=dict(Counter(refusals) + self.refusals),
@@ -393,9 +393,3 @@ class Governor:
     def is_over_memory(self) -> bool:
         allowed = self._limits.max_memory_mb * MEGABYTE
         return bool(allowed) and self._memory_bytes > allowed
-
-
-def lower_priority(mode: str) -> None:
-    """`saver` yields the CPU to whatever else the machine does."""
-    if mode == "saver":
-        os.nice(10)

@@ -49,6 +49,7 @@ class Measuring:
         if now - self._looked_at >= LOOK_S:
             self._looked_at = now
             peers = node.mesh.status() if node.mesh is not None else ()
+            node.performance.look()
             node.remembering.sample_peers(time.time(), peers)
             node.look_at_health(peers)  # also while nobody asks: how long a thing lasts is counted here
 

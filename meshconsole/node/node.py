@@ -52,6 +52,7 @@ from meshconsole.node.managing import Managing
 from meshconsole.node.measuring import Measuring
 from meshconsole.node.membership import Membership
 from meshconsole.node.mirror import RosterMirror
+from meshconsole.node.performance import Performance
 from meshconsole.node.recent import RecentEvents
 from meshconsole.node.reloading import Reloading
 from meshconsole.node.remembering import Remembering
@@ -129,9 +130,16 @@ class Node:
             clock=time.time,
         )
         self.governor = Governor(config, home.path, lambda: self.use)
+        self.performance = Performance(config.limits.performance_mode, lambda mode: self.relay.set_mode(mode))
         self.clock = TeamClock(time.time, MachineClock().quality, time.monotonic)
         self.store = open_store(
-            home, config, unlocked, self.governor.quota.events, self._may_go, self.clock.time
+            home,
+            config,
+            unlocked,
+            self.governor.quota.events,
+            self._may_go,
+            self.clock.time,
+            self.performance.mode,
         )
         self.state = NodeState(home.database, unlocked.database_key)
         self.membership = Membership(self.identity, self.provider, self.state)
@@ -147,7 +155,7 @@ class Node:
             emit=self.bus.publish,
             config=config.relay,
             lists=lambda: self.lists.current,
-            mode=config.limits.performance_mode,
+            mode=self.performance.mode,
             is_device=self.access.is_device,
             by_role=self.access.by_role,
             clock=self.clock.time,

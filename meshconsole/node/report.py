@@ -38,7 +38,7 @@ def node_status(node: Node) -> NodeStatus:
         wss=node.server.tls_addresses if node.server is not None else (),
         relay=relay,
         storage=node.governor.storage_status(),
-        limits=node.governor.limits_status(relay.refusals),
+        limits=node.governor.limits_status(relay.refusals, node.performance.words),
         peers=peers,
         team=_team_status(node.membership.team, node.identity.npub),
         capabilities=capabilities(node.config),

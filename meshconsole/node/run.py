@@ -18,7 +18,6 @@ from meshconsole.control.server import ControlServer
 from meshconsole.core.errors import Fatal, MeshconsoleError
 from meshconsole.node.config_file import load_config
 from meshconsole.node.first_boot import InviteFile
-from meshconsole.node.governor import lower_priority
 from meshconsole.node.lock import HomeLock
 from meshconsole.node.locked import LockedHome
 from meshconsole.node.logs import set_up_logging, stop_logging
@@ -81,7 +80,6 @@ def run_node(
     start = Start(reread, ServiceManager.of_process(os.environ, os.getpid()), ready_fd, on_ready, invite_file)
     with HomeLock(home):
         unlocked = open_keystore(home, passphrase, keyfile)
-        lower_priority(config.limits.performance_mode)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         try:
             return asyncio.run(_serve(home, config, unlocked, start))

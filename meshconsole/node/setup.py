@@ -34,7 +34,7 @@ from meshconsole.team.state import Team
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from meshconsole.core.config import Config
+    from meshconsole.core.config import Config, PerformanceMode
     from meshconsole.core.event import Event
     from meshconsole.core.setup import FirstRun
     from meshconsole.crypto.provider import Provider
@@ -142,6 +142,7 @@ def open_store(
     quota: Quota | None = None,
     may_go: Callable[[], Sequence[EvictionClass]] | None = None,
     clock: Callable[[], float] = time.time,
+    mode: PerformanceMode = "balanced",
 ) -> EventStore:
     """The store that `relay.store` names; `may_go` says what makes room when the quota is full, `clock` what
     has expired. Raises errors of ours."""
@@ -155,7 +156,7 @@ def open_store(
         unlocked.derive("tag-hash"),
         quota=quota,
         log_bytes=min(LOG_BYTES, config.limits.max_storage_mb * 1_000_000 // LOG_SHARE),
-        caches=CACHES[config.limits.performance_mode],
+        caches=CACHES[mode],
         may_go=may_go,
         clock=clock,
     )

@@ -63,10 +63,10 @@ class Checkers:
             self._resting = self._loop.call_later(REST_S, self._rest)
 
     async def stop(self) -> None:
-        """When nothing is under way."""
+        """When what is under way is done."""
         if self._resting is not None:
             self._resting.cancel()
-        self._threads.stop()
+        await asyncio.to_thread(self._threads.stop)
         verifiers, self._verifiers = self._verifiers, None
         if verifiers is not None:
             await asyncio.to_thread(verifiers.stop)

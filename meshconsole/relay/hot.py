@@ -28,6 +28,10 @@ class HotEvents:
         self._forgotten = 0
         """How often anything was removed from the store."""
 
+    def resize(self, max_bytes: int) -> None:
+        """From the next event on that is kept. By the reader that uses it."""
+        self._half = max_bytes // 2
+
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 

@@ -142,6 +142,12 @@ class Pipeline:
         """Something was removed from the store by another way than a write."""
         self._recent.clear()
 
+    def set_mode(self, mode: PerformanceMode) -> Checkers:
+        """Batches from now on are checked as it says. Returns those who checked before: to be stopped, which
+        lets what is under way end."""
+        former, self._checkers = self._checkers, Checkers(self._store, mode)
+        return former
+
     async def stop(self) -> None:
         """Lets what was offered run to its end, then ends the threads."""
         self._stopping = True

@@ -145,6 +145,13 @@ class PromptReader:
         finally:
             self._in_use.release()
 
+    def renew(self) -> None:
+        """The next question is asked over a new connection."""
+        with self._in_use:
+            if self._reader is not None:
+                self._reader.connection.close()
+                self._reader = None
+
     def close(self) -> None:
         with self._in_use:
             self._closed = True

@@ -23,6 +23,7 @@ from meshconsole.relay.delivering import Delivering
 from meshconsole.relay.event import claimed_id, readable_id
 from meshconsole.relay.happening import Closed, Counting, Offered, Opened, TurnedAway, Widened
 from meshconsole.relay.lists import Lists
+from meshconsole.relay.memory import CACHES
 from meshconsole.relay.names import names_this_relay
 from meshconsole.relay.negotiating import Negotiating
 from meshconsole.relay.pace import Pace
@@ -30,7 +31,7 @@ from meshconsole.relay.pipeline import Offer, Pipeline
 from meshconsole.relay.policy import Access, Client, House, is_stranger
 from meshconsole.relay.session import Session
 from meshconsole.relay.shared import VIA_SHARED, SharedStore
-from meshconsole.relay.store import Removed
+from meshconsole.relay.store import CachingStore, Removed
 from meshconsole.relay.threads import LoopThreads
 from meshconsole.relay.traffic import Traffic, slowest
 from meshconsole.relay.turn import TurnEnd
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from meshconsole.core.status import SlowClient
     from meshconsole.core.verdict import Verdict
+    from meshconsole.relay.checkers import Checkers
     from meshconsole.relay.filter import Filter
     from meshconsole.relay.store import EventStore, EvictionClass, FeedRow
 
@@ -131,6 +133,7 @@ class Relay:
         self._answering: Answering | None = None
         self._negotiating: Negotiating | None = None
         self._purging: asyncio.Task[None] | None = None
+        self._changing: asyncio.Task[None] | None = None
         self._shared: SharedStore | None = None
 
     async def start(self) -> None:
@@ -164,6 +167,8 @@ class Relay:
         if self._purging is not None:
             self._purging.cancel()
             await asyncio.gather(self._purging, return_exceptions=True)
+        if self._changing is not None:
+            await self._changing
         if self._answering is not None:
             await self._answering.stop()
         if self._negotiating is not None:
@@ -174,6 +179,25 @@ class Relay:
             await asyncio.to_thread(self._shared.unfollow)
         if self._reading is not None:
             await asyncio.to_thread(self._reading.stop)
+
+    def set_mode(self, mode: PerformanceMode) -> None:
+        """How much of the machine is used, from now on."""
+        self._mode = mode
+        if self._pipeline is not None:
+            former = self._pipeline.set_mode(mode)
+            self._changing = asyncio.create_task(self._change(self._changing, former, mode))
+
+    async def _change(
+        self, before: asyncio.Task[None] | None, former: Checkers, mode: PerformanceMode
+    ) -> None:
+        if before is not None:
+            await before
+        await former.stop()
+        if isinstance(self.store, CachingStore):
+            try:
+                await asyncio.to_thread(self.store.set_caches, CACHES[mode])
+            except MeshconsoleError as error:
+                log.error("the caches of the event store stay as they are: %s", error.sentence)
 
     def apply(self, config: RelaySection) -> None:
         """New limits, for open sessions too."""

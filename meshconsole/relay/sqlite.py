@@ -123,7 +123,8 @@ class SqliteEventStore:
         self._authors = Authors()
         self._write_lock = threading.Lock()
         self._readers = Readers(self._open_reader)
-        self._prompt = PromptReader(partial(self._open, caches.prompt_kib, readonly=True))
+        self._caches = caches
+        self._prompt = PromptReader(lambda: self._open(self._caches.prompt_kib, readonly=True))
         self._hot = HotEvents(caches.hot_kib << 10)
         self._writer = open_database(path, key)
         try:
@@ -159,6 +160,16 @@ class SqliteEventStore:
         self._upkeep_connection = self._open(UPKEEP_CACHE_KIB, readonly=False)
         self._upkeep = Upkeep(self._checkpoint, self._index_step)
         self._upkeep.wrote()
+
+    def set_caches(self, caches: Caches) -> None:
+        self._caches = caches
+        self._hot.resize(caches.hot_kib << 10)
+        self._prompt.renew()
+        with self._write_lock:
+            try:
+                self._writer.execute(f"pragma cache_size = -{caches.writer_kib}")
+            except DatabaseErrors as error:
+                raise translate(error, self._path) from error
 
     @property
     def head_seq(self) -> int:

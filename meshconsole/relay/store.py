@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from meshconsole.core.verdict import Verdict
+    from meshconsole.relay.memory import Caches
 
 
 class Entry(NamedTuple):
@@ -241,6 +242,14 @@ class PromptStore(Protocol):
     def answer_now(self, filters: Sequence[Filter], cap: int, size: int) -> Answer | None:
         """As `EventStore.answer`, for the event loop itself: within a millisecond or two, or None. Then
         the question is to be asked in a thread."""
+
+
+@runtime_checkable
+class CachingStore(Protocol):
+    """A store whose caches take memory of this process."""
+
+    def set_caches(self, caches: Caches) -> None:
+        """Their sizes from now on. In a thread."""
 
 
 def within_limits(found: Sequence[list[int]], limits: Sequence[int]) -> tuple[list[list[int]], bool | None]:

@@ -369,9 +369,13 @@ async def test_settings() -> None:
     async with stage(height=40) as play:
         await play.press("s")
         await play.until_shown("Listens on")
-        await play.press("j", "j", "enter")
+        await play.press("enter")
+        await play.until(lambda: len(play.app.screen_stack) == 3)
+        await play.press("2", "enter")
         await play.until_shown("next start")
-        assert sent(play, SetConfig) == [SetConfig({"capabilities": {"nostr_relay": False}})]
+        await play.press("j", "j", "enter")
+        await play.until_shown("Nostr relay: saved.")
+        assert sent(play, SetConfig)[1:] == [SetConfig({"capabilities": {"nostr_relay": False}})]
         await play.press("j", "j", "j", "space")
         await play.until_shown("most that events and files")
         await play.press("backspace", "backspace", "backspace", "4", "0", "enter")

@@ -244,7 +244,8 @@ def test_every_setting_exists_and_says_what_it_is() -> None:
 def test_a_press_turns_what_can_be_turned() -> None:
     by_key = {setting.key: setting for setting in ALL}
     assert next_value(by_key["capabilities.ipfs_node"], True) is False
-    assert next_value(by_key["limits.performance_mode"], "full") == "saver"
+    assert next_value(by_key["limits.performance_mode"], "full") == "auto"
+    assert next_value(by_key["limits.performance_mode"], "auto") == "saver"
     assert next_value(by_key["console.theme"], "b", ("a", "b")) == "a"
     assert next_value(by_key["console.theme"], "gone", ("a", "b")) == "a"
     assert next_value(by_key["limits.max_storage_mb"], 512) is None

@@ -120,6 +120,21 @@ async def test_a_genuine_event_is_stored() -> None:
         assert (offer.read.event if offer.read else None, verdict, seq) == (event, ACCEPTED, 1)
 
 
+async def test_modes_change_under_way_and_no_answer_is_lost() -> None:
+    async with bench() as b:
+        events = [signed(content=f"{number}") for number in range(40)]
+        answers, former = [], []
+        modes: list[PerformanceMode] = ["full", "saver", "balanced"]
+        for number, event in enumerate(events):
+            if number % 10 == 5:
+                former.append(asyncio.create_task(b.pipeline.set_mode(modes[number // 10 % 3]).stop()))
+            answers.append(b.offer(event))
+            await asyncio.sleep(0)
+        assert set(await asyncio.gather(*answers)) == {ACCEPTED}
+        await asyncio.gather(*former)
+        assert b.store.count() == len(events)
+
+
 async def test_forgeries_are_refused() -> None:
     async with bench() as b:
         assert await b.offer(forged(signed())) == FORGED

@@ -14,6 +14,7 @@ from meshconsole.core.errors import CorruptData, Fatal, Refused, Unavailable
 from meshconsole.relay import readers, sqlite
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.keys import row_key
+from meshconsole.relay.memory import CACHES
 from meshconsole.relay.sqlite import SqliteEventStore
 from tests.relay.making import KEY, NOW, TAG_KEY, Clock, fake_npub, raw, unsigned
 from tests.relay.memory import ids
@@ -70,6 +71,16 @@ def test_everything_is_there_after_reopening(database: Path, clock: Clock) -> No
     assert again.add([gone])[0].code == "blocked"
     assert again.known([kept.id]) == {kept.id}
     again.close()
+
+
+def test_caches_change_while_it_is_read_and_written(sqlite_store: SqliteEventStore) -> None:
+    for number, caches in enumerate(CACHES.values()):
+        sqlite_store.add(notes(5, start=5 * number))
+        sqlite_store.set_caches(caches)
+        answer = sqlite_store.answer_now(ALL, 100, 1 << 20)
+        assert answer is not None
+        assert len(answer.raws) == 5 * number + 5
+        assert sqlite_store._pragma("cache_size") == -caches.writer_kib
 
 
 def test_each_database_has_its_own_log_id(tmp_path: Path) -> None:

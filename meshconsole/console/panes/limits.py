@@ -38,7 +38,8 @@ class Limits(Sheet, can_focus=True):
             limits = model.status.limits
             refused = sum(limits.refusals.values())
             parts = [f"{count_in_words(refused)} refused"] if refused else []
-            parts.append("degraded" if limits.degraded else f"{limits.performance_mode} mode")
+            mode = limits.performance_mode.partition(" ")[0]
+            parts.append("degraded" if limits.degraded else f"{mode} mode")
             self.set_border(self.title, f" {self.profile.glyphs.dot} ".join(parts))
         self.update()
 
@@ -54,6 +55,9 @@ class Limits(Sheet, can_focus=True):
         refused = sum(limits.refusals.values())
         summary: Line = [("refused ", "dim"), (count_in_words(refused), "warn" if refused else "")]
         summary += [("   cpu ", "dim"), (f"{limits.cpu_percent:.0f} %", "")]
+        why = limits.performance_mode.partition(" ")[2].strip("()")
+        if why:
+            summary += [("   ", ""), (why, "dim")]
         if height < 7:
             # Little room: what is degraded comes before what is merely used.
             return [*urgent, *lines, summary][:height]
