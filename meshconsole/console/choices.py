@@ -67,6 +67,12 @@ LIMITS: tuple[Setting, ...] = (
         "In each direction, all peers and clients together. 0 is no limit.",
         "Mbit/s",
     ),
+    Setting(
+        "limits.max_link_mbps",
+        "Bandwidth of each",
+        "In each direction, of each peer and client. 0 is no limit but that of all together.",
+        "Mbit/s",
+    ),
     Setting("limits.max_connections", "Connections", "Peers and clients at the same time."),
     Setting("limits.max_memory_mb", "Memory", "Above this the node sheds work. 0 is no limit.", "MB"),
     Setting(

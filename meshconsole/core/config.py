@@ -150,6 +150,8 @@ class LimitsSection(Section, frozen=True):
     """The audit log, of the above; at most an eighth of it. A longer one lets its older half go."""
     max_bandwidth_mbps: Rate = 50.0
     """In each direction, all links and clients together, in megabits (10^6) per second."""
+    max_link_mbps: Rate = 0.0
+    """In each direction, each link and each client by itself; 0 is no limit but that of all together."""
     max_memory_mb: Natural = 0
     """Above it no more clients are let in; 0 is no limit."""
     performance_mode: PerformanceChoice = "balanced"
@@ -305,6 +307,7 @@ RELOADABLE = frozenset(
         "limits.max_storage_mb",
         "limits.max_audit_mb",
         "limits.max_bandwidth_mbps",
+        "limits.max_link_mbps",
         "limits.max_memory_mb",
         "limits.performance_mode",
         "limits.max_connections_per_ip",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from meshconsole.crypto.tls import LinkCredentials
     from meshconsole.mesh.links.frames import Frame
-    from meshconsole.mesh.links.pipe import Meter, Pipe
+    from meshconsole.mesh.links.pipe import Meters, Pipe
     from meshconsole.mesh.nursery import Nursery
     from meshconsole.mesh.roster import Device, Roster
     from meshconsole.mesh.syncing import Surroundings
@@ -77,7 +77,7 @@ class Links:
         around: Surroundings,
         *,
         roster: Callable[[], Roster | None],
-        meter: Meter,
+        meter: Meters,
         emit: Callable[[MeshHappening], None],
         clock: Callable[[], float],
         on_signal: Callable[[PeerSession, Signal], None],
@@ -149,7 +149,9 @@ class Links:
             return key in welcome
 
         session = TlsSession(self._credentials, server=not dialled, accept=accept)
-        link = Link(pipe, session, dialled=dialled, meter=self._meter, now=self._around.now, wall=self._clock)
+        link = Link(
+            pipe, session, dialled=dialled, meter=self._meter.of_one(), now=self._around.now, wall=self._clock
+        )
         try:
             await link.open(self._hello)
         except RemoteError:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from meshconsole.mesh.discovery.cached import AddressStore
     from meshconsole.mesh.happenings import MeshHappening
     from meshconsole.mesh.links.link import Link
-    from meshconsole.mesh.links.pipe import Meter, Pipe
+    from meshconsole.mesh.links.pipe import Meters, Pipe
     from meshconsole.mesh.nursery import Nursery
     from meshconsole.mesh.roster import Membership
     from meshconsole.mesh.session import PeerSession
@@ -66,7 +66,7 @@ class Parts:
         *,
         cursors: Cursors,
         emit: Callable[[MeshHappening], None],
-        meter: Meter,
+        meter: Meters,
         admit: Callable[[str, str], Verdict],
         clock: Callable[[], float] = time.time,
         team_clock: TeamClock | None = None,

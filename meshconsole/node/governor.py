@@ -8,19 +8,17 @@ takes on the way (its write-ahead log), so that the owner's figure is not passed
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import threading
-import time
 from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import Refused
-from meshconsole.core.limits import TokenBucket
 from meshconsole.core.status import LimitsStatus, StorageStatus
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
+from meshconsole.node.bandwidth import Bandwidth
 from meshconsole.node.degrading import Degrading
 from meshconsole.relay.places import client_places
 
@@ -44,9 +42,6 @@ HEADROOM_BYTES = 4 * MEGABYTE
 GROWTH_WINDOW_S = 3600.0
 GROWTH_SETTLED_S = 300.0
 """Growth is an average over up to an hour, and nothing is said of it before five minutes have passed."""
-
-BURST_S = 0.25
-"""How much of a second's bandwidth may be used at once after a silence."""
 
 
 @dataclass(slots=True)
@@ -88,53 +83,6 @@ class ProcessUse:
         if last is None or now <= last[0]:
             return 0.0
         return 100 * (used - last[1]) / (now - last[0])
-
-
-class Bandwidth:
-    """One token bucket per direction for all links and clients together. Waits rather than drops."""
-
-    def __init__(self, mbps: float) -> None:
-        rate = mbps * MEGABYTE / 8
-        self._out = TokenBucket(rate, rate * BURST_S)
-        self._in = TokenBucket(rate, rate * BURST_S)
-        self.bytes_out = 0
-        self.bytes_in = 0
-
-    def set_limit(self, mbps: float) -> None:
-        rate = mbps * MEGABYTE / 8
-        self._out.set_rate(rate, rate * BURST_S)
-        self._in.set_rate(rate, rate * BURST_S)
-
-    async def wait_out(self, count: int) -> None:
-        """Before sending `count` bytes."""
-        self.bytes_out += count
-        await self._wait(self._out, count)
-
-    def try_out(self, count: int) -> bool:
-        """Takes the bytes if they may pass now; saves those who need not wait a task switch."""
-        if not self._out.try_take(count, time.monotonic()):
-            return False
-        self.bytes_out += count
-        return True
-
-    def try_in(self, count: int) -> bool:
-        """As `try_out`, for what was received."""
-        if not self._in.try_take(count, time.monotonic()):
-            return False
-        self.bytes_in += count
-        return True
-
-    async def wait_in(self, count: int) -> None:
-        """After receiving `count` bytes and before reading more: TCP slows the sender down."""
-        self.bytes_in += count
-        await self._wait(self._in, count)
-
-    async def _wait(self, bucket: TokenBucket, count: int) -> None:
-        now = time.monotonic()
-        delay = bucket.delay(now)
-        bucket.take(count, now)
-        if delay:
-            await asyncio.sleep(delay)
 
 
 class Share:
@@ -261,7 +209,7 @@ class Governor:
     def __init__(self, config: Config, folder: Path, use: Callable[[], Use]) -> None:
         self._limits = config.limits
         self._use = use
-        self.bandwidth = Bandwidth(config.limits.max_bandwidth_mbps)
+        self.bandwidth = Bandwidth(config.limits.max_bandwidth_mbps, config.limits.max_link_mbps)
         self.quota = StorageQuota(folder, config.limits.max_storage_mb * MEGABYTE)
         self.refusals: Counter[str] = Counter()
         self._process = ProcessUse()
@@ -276,7 +224,7 @@ class Governor:
     def apply(self, config: Config) -> None:
         """New limits at run time; what is over them drains, nothing is cut off in mid-write."""
         self._limits = config.limits
-        self.bandwidth.set_limit(config.limits.max_bandwidth_mbps)
+        self.bandwidth.set_limits(config.limits.max_bandwidth_mbps, config.limits.max_link_mbps)
         self.quota.limit_bytes = config.limits.max_storage_mb * MEGABYTE
 
     @property

@@ -54,6 +54,13 @@ class EagerMeter(Protocol):
     def try_in(self, count: int, /) -> bool: ...
 
 
+class Meters(Meter, Protocol):
+    """With a limit for each client, too."""
+
+    def of_one(self) -> Meter:
+        """The meter of one more client."""
+
+
 class ClientPort:
     """One client at the relay. Implements the relay's `Port`."""
 

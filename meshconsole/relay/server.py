@@ -24,7 +24,7 @@ from meshconsole.core.config import LimitsSection
 from meshconsole.core.errors import Fatal
 from meshconsole.core.verdict import ACCEPTED
 from meshconsole.relay import nip11
-from meshconsole.relay.client import WRITE_BYTES, ClientPort, Meter
+from meshconsole.relay.client import WRITE_BYTES, ClientPort, Meters
 from meshconsole.relay.connection import LINGER_S, ClientConnection
 from meshconsole.relay.deflate import DEFLATE
 from meshconsole.relay.gatekeeper import Gatekeeper
@@ -72,7 +72,7 @@ class RelayServer:
         port: int,
         routes: Mapping[str, Callable[[ServerConnection], Awaitable[None]]] | None = None,
         admit: Callable[[str, str], Verdict] | None = None,
-        meter: Meter | None = None,
+        meter: Meters | None = None,
         name: str = "meshconsole",
         npub: str = "",
         hosts: Callable[[], Collection[str]] = tuple,
@@ -282,7 +282,7 @@ class RelayServer:
         port = ClientPort(
             self._relay,
             connection,
-            meter=self._meter,
+            meter=None if self._meter is None else self._meter.of_one(),
             via=f"client {remote_ip(connection)}",
             network=place.network,
             is_own_url=partial(self._is_own_url, connection),

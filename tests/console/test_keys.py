@@ -386,7 +386,7 @@ async def test_settings() -> None:
         await play.press("x", "enter")
         await play.until_shown("does not fit")
         assert play.node.config.limits.max_storage_mb == 40
-        for _ in range(8):
+        for _ in range(9):
             await play.press("j")
         await play.press("enter")
         await play.until(lambda: play.node.config.console.theme != "field-dark")

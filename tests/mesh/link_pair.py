@@ -40,6 +40,9 @@ class CountingMeter:
     async def wait_in(self, count: int, /) -> None:
         self.received += count
 
+    def of_one(self) -> CountingMeter:
+        return self
+
 
 def hello(log_id: str = "log", version: int = PROTOCOL_VERSION) -> Hello:
     return Hello(version, b"bootboot", log_id, 0)

@@ -12,7 +12,6 @@ from meshconsole.node.governor import (
     GROWTH_SETTLED_S,
     HEADROOM_BYTES,
     MEGABYTE,
-    Bandwidth,
     Governor,
     StorageQuota,
     Use,
@@ -149,15 +148,6 @@ def test_growth_is_told_when_there_is_something_to_tell(tmp_path: Path) -> None:
     assert governor.storage_status().growth_bps == 0.0
     governor.sample(GROWTH_SETTLED_S)
     assert governor.storage_status().growth_bps == 2.0
-
-
-def test_what_may_pass_at_once_is_taken_and_counted_and_nothing_else() -> None:
-    bandwidth = Bandwidth(0.001)  # 125 bytes a second
-    assert bandwidth.try_in(1000)
-    assert not bandwidth.try_in(1)
-    assert bandwidth.try_out(2000)
-    assert not bandwidth.try_out(1)
-    assert (bandwidth.bytes_in, bandwidth.bytes_out) == (1000, 2000)
 
 
 def test_pressure_that_lasts_gives_up_one_thing_after_the_other_and_its_end_gives_all_back(

@@ -78,6 +78,9 @@ class Counting:
         self.received += count
         await self.gate.wait()
 
+    def of_one(self) -> Counting:
+        return self
+
 
 class Eager(Counting):
     def __init__(self) -> None:

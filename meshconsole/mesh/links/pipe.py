@@ -63,3 +63,10 @@ class Meter(Protocol):
     async def wait_out(self, count: int, /) -> None: ...
 
     async def wait_in(self, count: int, /) -> None: ...
+
+
+class Meters(Meter, Protocol):
+    """With a limit for each link, too."""
+
+    def of_one(self) -> Meter:
+        """The meter of one more link."""
