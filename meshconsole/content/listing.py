@@ -70,7 +70,7 @@ class DirectoryReader:
         return entries
 
     def _open_shard(self, shard: _Shard, node: Node, message: UnixFs) -> list[Entry]:
-        fanout = _fanout(message)
+        fanout = fanout_of(message)
         if shard.fanout not in (0, fanout):
             raise _bad("shards of one directory have different fan-outs")
         bits = shard.bits + fanout.bit_length() - 1
@@ -115,7 +115,8 @@ def _entry(name: str, link: Link) -> Entry:
     return Entry(check_name(name), link.cid, link.tsize or 0)
 
 
-def _fanout(message: UnixFs) -> int:
+def fanout_of(message: UnixFs) -> int:
+    """Of a shard. Raises RemoteError("bad-directory")."""
     fanout = message.fanout or 0
     if message.hash_type != MURMUR3_X64_64:
         raise _bad("its shards use another hash than murmur3-x64-64")

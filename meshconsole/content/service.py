@@ -21,10 +21,11 @@ from meshconsole.content.roots import OWNER, Pin, Presence, Root
 from meshconsole.content.scrubbing import Scrubbed, scrub
 from meshconsole.content.store import Store
 from meshconsole.content.tasks import Tasks
-from meshconsole.core.errors import Refused, RemoteError, Unavailable
+from meshconsole.core.errors import CorruptData, Refused, RemoteError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from meshconsole.content.blocks import BlockStore
@@ -88,14 +89,20 @@ class Content:
         return ContentUsage(totals.bytes, totals.blocks, totals.pinned_bytes)
 
     async def add(
-        self, source: Source, name: str, *, profile: Profile = UNIXFS_V1_2025, pinned: bool = True
+        self,
+        source: Source,
+        name: str,
+        *,
+        profile: Profile = UNIXFS_V1_2025,
+        pinned: bool = True,
+        owner: str = OWNER,
     ) -> Added:
         """Stores a file, given in pieces of any size; a plain iterable is drawn in a thread.
 
         On return it survives a power cut; if this raises, nothing of it is kept. Raises Refused (quota),
         Unavailable (disk full), Fatal, and what `source` raises.
         """
-        return await add_file(self._store, source, profile, lambda cid: self._kept(cid, name, pinned))
+        return await add_file(self._store, source, profile, lambda cid: self._kept(cid, name, pinned, owner))
 
     async def add_folder(
         self, files: Iterable[tuple[str, Source]], name: str, *, profile: Profile = UNIXFS_V1_2025
@@ -125,6 +132,24 @@ class Content:
                     raise _not_whole(root)
                 if piece := reader.feed(block):
                     yield piece
+
+    async def block(self, cid: Cid) -> bytes | None:
+        """One block, checked; None if it is not here or was altered on the disk."""
+        held = inline(cid)
+        if held is not None:
+            return held
+        try:
+            return await self._store.read(cid)
+        except CorruptData:
+            return None
+
+    async def has_block(self, cid: Cid) -> bool:
+        """Without reading it."""
+        return inline(cid) is not None or bool(await self._store.sizes([cid]))
+
+    def holding(self, *cids: Cid) -> AbstractContextManager[None]:
+        """Meanwhile, nothing at or below these is removed to make room."""
+        return self._store.holding({cid.multihash for cid in cids})
 
     async def export_car(self, *cids: str) -> AsyncIterator[bytes]:
         """Whole files as one CAR file, in pieces, to be carried by hand.

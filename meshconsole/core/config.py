@@ -139,6 +139,22 @@ class ContentSection(Section, frozen=True):
     but that of all together."""
 
 
+class EdgeSection(Section, frozen=True):
+    """The content store for other programs of this machine, over HTTP."""
+
+    listen: str = ""
+    """HOST:PORT on this machine, such as 127.0.0.1:7480; empty: off, with all that follows."""
+    gateway: bool = True
+    """Blocks and CAR files by their CIDs, for programs that speak IPFS (a trustless gateway)."""
+    routing: bool = True
+    """Programs that ask who provides a CID are told of this gateway (delegated routing). Teammates are
+    never named."""
+    fetch_s: Annotated[int, Meta(ge=0, le=3600)] = 10
+    """How long teammates may take with what a program asks for and is not here; 0: they are not asked."""
+    refused_cids: tuple[str, ...] = ()
+    """CIDs that are not given out here, whatever the store holds."""
+
+
 class LimitsSection(Section, frozen=True):
     """What the owner opted in to. 0 means unlimited, except for storage."""
 
@@ -289,6 +305,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     capabilities: CapabilitiesSection = CapabilitiesSection()
     relay: RelaySection = RelaySection()
     content: ContentSection = ContentSection()
+    edge: EdgeSection = EdgeSection()
     limits: LimitsSection = LimitsSection()
     privacy: PrivacySection = PrivacySection()
     nat: NatSection = NatSection()
@@ -331,6 +348,10 @@ RELOADABLE = frozenset(
         "content.replica_grace_hours",
         "content.peer_mbps",
         "relay.enable",
+        "edge.gateway",
+        "edge.routing",
+        "edge.fetch_s",
+        "edge.refused_cids",
         "relay.rate_limits",
         "relay.events_per_second",
         "relay.max_subscriptions",

@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from meshconsole.crypto.web_certificate import WebCertificate
     from meshconsole.mesh.service import Mesh
     from meshconsole.node.audit import AuditRecord, Places
+    from meshconsole.node.edge_room import EdgeRoom
     from meshconsole.node.files import TeamFiles
     from meshconsole.node.first_boot import InviteFile
     from meshconsole.node.replicating import Replicating
@@ -181,6 +182,7 @@ class Node:
         self.replicating: Replicating | None = None
         self.mesh: Mesh | None = None
         self.server: RelayServer | None = None
+        self.edge: EdgeRoom | None = None
         self.certificate: WebCertificate | None = None
         self.control = control
         self.supervisor: Supervisor | None = None
@@ -328,6 +330,11 @@ class Node:
             stack.push_async_callback(metrics.stop)
         await self.mesh.start(int(self.addresses[0].rpartition(":")[2]))
         stack.push_async_callback(self.mesh.stop)
+        if self.config.edge.listen:
+            from meshconsole.node.edge_room import EdgeRoom
+
+            self.edge = EdgeRoom(self, self.content, self._secrets.derive("edge"))
+            await self.edge.start(stack)
 
     def _host_names(self) -> tuple[str, ...]:
         return (*host_addresses(), gethostname(), f"{gethostname()}.local")

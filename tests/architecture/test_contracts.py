@@ -37,7 +37,7 @@ def test_contracts_notice_a_wrong_import(tmp_path: Path) -> None:
     )
     (tmp_path / "meshconsole" / "control" / "__init__.py").write_text("import meshconsole.crypto\n")
     (tmp_path / "meshconsole" / "mesh" / "__init__.py").write_text(
-        "import aiortc\nimport meshconsole.control\n"
+        "import aiortc\nimport h11\nimport meshconsole.control\n"
     )
     done = lint(tmp_path, ROOT / "pyproject.toml")
     broken = done.stdout.count("BROKEN")

@@ -71,7 +71,9 @@ def test_control_loads_core_only() -> None:
     assert not loaded & HEAVY
 
 
-@pytest.mark.parametrize("room", ["core", "control", "crypto", "team", "relay", "content", "mesh", "node"])
+@pytest.mark.parametrize(
+    "room", ["core", "control", "crypto", "team", "relay", "content", "mesh", "edge", "node"]
+)
 def test_no_room_below_the_console_loads_textual(room: str) -> None:
     code = (
         "import importlib, pkgutil, meshconsole\n"

@@ -1,0 +1,64 @@
+"""The HTTP edge as one handler: which part answers what, and what each client must show before.
+
+/ipfs/...                the trustless gateway
+/routing/v1/...          delegated routing
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from meshconsole.edge.messages import HttpError, Reply, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from meshconsole.core.config import EdgeSection
+    from meshconsole.edge.messages import Handler, Request
+
+PREFLIGHT = (
+    ("Access-Control-Allow-Headers", "Authorization, *"),  # the star does not mean this one
+    ("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, DELETE, OPTIONS"),
+    ("Access-Control-Max-Age", "86400"),
+)
+ABOUT = "This is the HTTP edge of a meshconsole node: {}."
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """`prefix` is the path that it answers, and everything below; `name` is its switch in [edge]."""
+
+    name: str
+    prefix: str
+    handle: Handler
+
+
+class Edge:
+    def __init__(self, settings: Callable[[], EdgeSection]) -> None:
+        self._settings = settings
+        self._parts: list[Part] = []
+        self.requests: dict[str, int] = {}
+        """By part, since the start."""
+
+    def add(self, name: str, prefix: str, handle: Handler) -> None:
+        self._parts.append(Part(name, prefix, handle))
+
+    async def handle(self, request: Request) -> Reply:
+        """Raises HttpError, MeshconsoleError."""
+        if request.method == "OPTIONS":
+            return Reply(HTTPStatus.NO_CONTENT, PREFLIGHT, None)
+        for part in self._parts:
+            if request.path == part.prefix or request.path.startswith(f"{part.prefix}/"):
+                if not self._is_on(part.name):
+                    raise HttpError(HTTPStatus.NOT_FOUND, f"This is switched off here (edge.{part.name}).")
+                self.requests[part.name] = self.requests.get(part.name, 0) + 1
+                return await part.handle(request)
+        if request.path == "/" and request.method in ("GET", "HEAD"):
+            served = [f"{part.prefix}/" for part in self._parts if self._is_on(part.name)]
+            return text(HTTPStatus.OK, ABOUT.format(", ".join(served) or "everything is switched off"))
+        raise HttpError(HTTPStatus.NOT_FOUND, "There is nothing at this path.")
+
+    def _is_on(self, name: str) -> bool:
+        return bool(getattr(self._settings(), name))

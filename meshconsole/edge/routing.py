@@ -1,0 +1,103 @@
+"""Delegated routing: who provides a CID. Source: specs.ipfs.tech/routing/http-routing-v1.
+
+The one provider that is ever named is this node's own gateway. Who of the team holds what is the team's
+matter: it shows only in that the gateway can fetch it.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, TypedDict
+
+import msgspec
+
+from meshconsole.content.cid import Cid
+from meshconsole.content.multibase import encode_base58
+from meshconsole.core.errors import RemoteError
+from meshconsole.edge.messages import HttpError, Reply, json, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from meshconsole.edge.messages import Request
+
+PROTOCOL = "transport-ipfs-gateway-http"
+NDJSON = "application/x-ndjson"
+_ED25519 = b"\x00\x24\x08\x01\x12\x20"
+"""An identity multihash of 36 bytes: a public key of 32 in libp2p's protobuf (libp2p/specs peer-ids)."""
+
+
+class Peer(TypedDict):
+    Schema: str
+    ID: str
+    Addrs: list[str]
+    Protocols: list[str]
+
+
+def peer_id(public: bytes) -> str:
+    """Of a raw Ed25519 public key."""
+    return encode_base58(_ED25519 + public)
+
+
+class Routing:
+    """`provides` says whether the gateway can give out a CID; `addresses` are HOST and port of it."""
+
+    def __init__(
+        self,
+        peer: str,
+        provides: Callable[[Cid], Awaitable[bool]],
+        addresses: Callable[[], list[tuple[str, int]]],
+    ) -> None:
+        self._peer = peer
+        self._provides = provides
+        self._addresses = addresses
+
+    async def handle(self, request: Request) -> Reply:
+        """What is below /routing/v1. Raises HttpError."""
+        parts = request.segments()[2:]
+        if len(parts) != 2 or parts[0] not in ("providers", "peers", "ipns"):
+            raise HttpError(HTTPStatus.BAD_REQUEST, "There is /routing/v1/providers/CID here.")
+        if request.method not in ("GET", "HEAD") or parts[0] == "ipns":
+            raise HttpError(HTTPStatus.NOT_IMPLEMENTED, "Records are neither kept nor taken here.")
+        is_known = await self._is_provided(parts[1]) if parts[0] == "providers" else parts[1] == self._peer
+        found = self._found(request) if is_known else []
+        told = ("Cache-Control", "no-store")  # what is here changes
+        status = HTTPStatus.OK if found else HTTPStatus.NOT_FOUND
+        if NDJSON in (each.partition(";")[0] for each in listed(request.header("accept"))):
+            lines = b"".join(msgspec.json.encode(peer) + b"\n" for peer in found)
+            return Reply(status, (("Content-Type", NDJSON), told), lines)
+        return json({"Providers" if parts[0] == "providers" else "Peers": found}, status, (told,))
+
+    async def _is_provided(self, text: str) -> bool:
+        try:
+            cid = Cid.parse(text)
+        except RemoteError as error:
+            raise HttpError(HTTPStatus.UNPROCESSABLE_ENTITY, error.sentence) from None
+        return cid.prefix.is_supported and await self._provides(cid)
+
+    def _found(self, request: Request) -> list[Peer]:
+        """This node, where the client's filters let it through (IPIP-484)."""
+        protocols = request.parameter("filter-protocols")
+        if protocols and PROTOCOL not in listed(protocols):
+            return []
+        addresses = [_multiaddr(host, port) for host, port in self._addresses()]
+        kept = [each for each in addresses if _passes(each, request.parameter("filter-addrs"))]
+        if not kept:
+            return []
+        return [{"Schema": "peer", "ID": self._peer, "Addrs": kept, "Protocols": [PROTOCOL]}]
+
+
+def _multiaddr(host: str, port: int) -> str:
+    return f"/{'ip6' if ':' in host else 'ip4'}/{host}/tcp/{port}/http"
+
+
+def _passes(address: str, wanted: str) -> bool:
+    """One of the protocols that are asked for is in the address, and none with a "!" before it."""
+    if not wanted:
+        return True
+    parts = address.split("/")
+    names = [name for name in listed(wanted) if name]
+    if any(name[1:] in parts for name in names if name.startswith("!")):
+        return False
+    positive = [name for name in names if not name.startswith("!")]
+    return not positive or any(name in parts for name in positive)

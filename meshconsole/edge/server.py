@@ -1,0 +1,123 @@
+"""The port of the HTTP edge: who is let in, and what becomes of each connection.
+
+It has a port of its own, on this machine alone unless the owner says otherwise, because whoever reaches
+the node's one port (docs/decisions/0006-one-port.md) may be anybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from meshconsole.core.errors import Fatal
+from meshconsole.edge.connection import HttpConnection
+from meshconsole.edge.messages import Handler, HttpError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from meshconsole.core.config import LimitsSection
+    from meshconsole.core.verdict import Verdict
+    from meshconsole.edge.connection import Meter
+
+BUFFER_BYTES = 256 * 1024
+MAX_TURNED_AWAY = 16
+"""Connections that are being told why they are not let in."""
+
+
+class EdgeServer:
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        host: str,
+        port: int,
+        limits: Callable[[], LimitsSection],
+        admit: Callable[[str], Verdict],
+        meter: Meter | None = None,
+        on_error: Callable[[HttpError], None] = lambda error: None,
+    ) -> None:
+        """`admit` is asked for each connection, with its address; `on_error` is told what was refused."""
+        self._handler = handler
+        self._host = host
+        self._port = port
+        self._limits = limits
+        self._admit = admit
+        self._meter = meter
+        self._on_error = on_error
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turned_away = 0
+
+    async def start(self) -> None:
+        """Raises Fatal."""
+        try:
+            self._server = await asyncio.start_server(
+                self._accepted, self._host or None, self._port, limit=BUFFER_BYTES
+            )
+        except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
+            why = "another program uses this port" if taken else error.strerror or str(error)
+            raise Fatal(
+                f"edge.listen: cannot listen on {self._host}:{self._port}: {why}.",
+                hint="Set it to another port, or to nothing.",
+            ) from error
+
+    async def stop(self) -> None:
+        if self._server is None:
+            return
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT, "" while it does not listen."""
+        if self._server is None or not self._server.sockets:
+            return ""
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    @property
+    def connections(self) -> int:
+        return len(self._tasks)
+
+    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        peer = writer.get_extra_info("peername")
+        verdict = self._admit(str(peer[0]) if peer else "")
+        connection = HttpConnection(
+            reader,
+            writer,
+            handler=self._handler,
+            limits=self._limits,
+            meter=self._meter,
+            on_error=self._on_error,
+        )
+        if not verdict.accepted and self._turned_away >= MAX_TURNED_AWAY:
+            writer.transport.abort()
+            return
+        self._tasks.add(task)
+        self._turned_away += not verdict.accepted
+        try:
+            if verdict.accepted:
+                await connection.run()
+            else:
+                await connection.refuse(HttpError(HTTPStatus.SERVICE_UNAVAILABLE, verdict.sentence))
+        finally:
+            self._turned_away -= not verdict.accepted
+            self._tasks.discard(task)
+            writer.close()
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,57 @@
+"""A whole node with its HTTP edge: what other programs of the machine get, and what they do not."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING
+
+import pytest
+
+from meshconsole.content.cid import Cid
+from scripts.machine import free_port
+from tests.edge.dags import car
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from scripts.machine import Machine
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+SECRET = b"the plans of the north bridge\n" * 100_000
+
+
+def fetch(url: str, method: str = "GET") -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=30) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def test_programs_get_what_the_team_stores_sealed(machine: Callable[[str], Machine], tmp_path: Path) -> None:
+    alpha = machine("alpha")
+    alpha.command("init", "--yes", "--name", "alpha", "--team", "Falcon")
+    port = free_port()
+    alpha.start(f"edge.listen=127.0.0.1:{port}", "edge.fetch_s=1")
+    plans = tmp_path / "plans.txt"
+    plans.write_bytes(SECRET)
+    alpha.command("blobs", "add", str(plans))
+    (blob,) = alpha.json("blobs")
+    edge = f"http://127.0.0.1:{port}"
+    status, body = fetch(f"{edge}/ipfs/{blob['cid']}?format=car")
+    roots, cids = car(body)
+    assert (status, [str(root) for root in roots]) == (200, [blob["cid"]])
+    assert len(cids) == 4
+    assert b"north bridge" not in body
+    assert b"plans" not in body
+    status, told = fetch(f"{edge}/routing/v1/providers/{cids[1]}")
+    assert (status, json.loads(told)["Providers"][0]["Addrs"]) == (200, [f"/ip4/127.0.0.1/tcp/{port}/http"])
+    missing = Cid.of(0x55, b"nobody has this")
+    assert fetch(f"{edge}/ipfs/{missing}?format=raw")[0] == 404
+    assert fetch(f"{edge}/ipfs/{blob['cid']}")[0] == 400
+    alpha.command("config", "set", "edge.gateway=false")
+    assert fetch(f"{edge}/ipfs/{blob['cid']}?format=raw")[0] == 404
