@@ -80,6 +80,7 @@ COMMANDS = {
     "backup": Command("backup", "the identity as text, QR code or shares; the team's keys as an age file"),
     "panic": Command("keys", "destroy the keys of this home, then everything in it"),
     "team": Command("team", "members, invites, roles, rules, plain clients, the root key"),
+    "guest": Command("guests", "browsers let in for a time, over a data channel: open, admit, say, remove"),
     "config": Command("config", "show, check or set the configuration"),
     "doctor": Command("doctor", "what works here, what does not, and what to do"),
 }

@@ -19,6 +19,7 @@ from msgspec import Meta
 
 from meshconsole.control.desk import DeskData, KeepDesk, RecallDesk
 from meshconsole.control.files import FileCommand, JobsData, ListJobs
+from meshconsole.control.guests import GuestCommand, GuestData, ListGuests
 from meshconsole.control.reach import Netcheck, PingPeer, ReachCommand, ReachData, TracePeer, WhyPeer
 from meshconsole.control.relay import (
     BackUpRelay,
@@ -251,6 +252,7 @@ Command = (
     | FileCommand
     | TeamCommand
     | ReachCommand
+    | GuestCommand
 )
 
 READING = (
@@ -265,6 +267,7 @@ READING = (
     VerifyAudit,
     ListInvites,
     ListRoster,
+    ListGuests,
     Netcheck,
     PingPeer,
     TracePeer,
@@ -327,6 +330,7 @@ Data = (
     | PageData
     | RemovedData
     | ReachData
+    | GuestData
 )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from meshconsole.control.files import CancelFetch, FetchBlob, PauseFetch
+from meshconsole.control.guests import AdmitGuest, OpenGuestLink, RefuseGuest, RemoveGuest, SayToGuests
 from meshconsole.control.messages import READING, MarkRead, Pin, SendNote, SetConfig, Unpin
 from meshconsole.control.team import (
     AdmitClient,
@@ -59,6 +60,11 @@ OPERATING = (
     FetchBlob,
     PauseFetch,
     CancelFetch,
+    OpenGuestLink,
+    AdmitGuest,
+    RefuseGuest,
+    RemoveGuest,
+    SayToGuests,
 )
 
 

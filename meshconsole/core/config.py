@@ -251,6 +251,16 @@ class MeshSection(Section, frozen=True):
     lists between devices which cannot link to each other. They see who writes when, and nothing else."""
 
 
+class GuestsSection(Section, frozen=True):
+    """Browsers that the owner lets in for a time: `meshconsole guest`."""
+
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 0
+    """Where this machine's browsers find the guests' page, on 127.0.0.1, while somebody is invited. 0 takes a
+    free port; a fixed one is for tunnels, and for guests that come again after a restart."""
+    hours: Annotated[float, Meta(ge=0.1, le=720)] = 8.0
+    """How long a guest may stay, where nothing else is said."""
+
+
 class CryptoSection(Section, frozen=True):
     """Which library computes ML-KEM and ML-DSA."""
 
@@ -316,6 +326,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log: LogSection = LogSection()
     metrics: MetricsSection = MetricsSection()
     mesh: MeshSection = MeshSection()
+    guests: GuestsSection = GuestsSection()
 
 
 RELOADABLE = frozenset(
@@ -371,6 +382,8 @@ RELOADABLE = frozenset(
         "relay.evict",
         "relay.compression",
         "mesh.uplinks",
+        "guests.port",
+        "guests.hours",
         "console.theme",
         "console.glyphs",
         "console.frames_per_second",

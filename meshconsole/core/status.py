@@ -117,6 +117,24 @@ class SentStatus(Frozen, frozen=True):
     read: tuple[str, ...] = ()
 
 
+GuestState = Literal["waiting", "here", "away"]
+
+
+class GuestStatus(Frozen, frozen=True):
+    """A browser that asks to be a guest, or is one. It is no member and holds no key of the team."""
+
+    npub: str
+    name: str
+    state: GuestState
+    since: float
+    """Since it asks, or since it was let in."""
+    code: str = ""
+    """What it shows while it waits."""
+    until: float | None = None
+    events: int = 0
+    """Notes that were taken from it since it came in."""
+
+
 UplinkState = Literal["off", "connecting", "comparing", "following", "level", "refused", "waiting"]
 
 
@@ -387,6 +405,7 @@ class NodeStatus(Frozen, frozen=True):
     """Flash notes of others, the oldest first, that nobody has acknowledged here yet."""
     has_passphrase: bool = False
     """It was opened with one, so that a console can lock itself behind it."""
+    guests: tuple[GuestStatus, ...] = ()
 
 
 class EventView(Frozen, frozen=True):

@@ -43,6 +43,7 @@ class Applying:
                 node.server.expel_clients(SWITCHED_OFF)
         self.keep_silence()
         self.tell_strangers()
+        node.guesting.recheck()
         if node.mesh is not None:
             node.mesh.offer(capabilities(config))
             node.mesh.set_uplinks(config.mesh.uplinks)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from meshconsole.control import guests as g
 from meshconsole.control import messages as m
 from meshconsole.control.desk import DeskData, KeepDesk, RecallDesk
 from meshconsole.control.reach import Netcheck, PingPeer, TracePeer, WhyPeer
@@ -96,6 +97,15 @@ class Commands:
                 return await answer_about_audit(self._node, command)
             case PingPeer() | TracePeer() | WhyPeer() | Netcheck():
                 return await answer_about_reach(self._node, command)
+            case (
+                g.OpenGuestLink()
+                | g.ListGuests()
+                | g.AdmitGuest()
+                | g.RefuseGuest()
+                | g.RemoveGuest()
+                | g.SayToGuests()
+            ):
+                return await self._node.guesting.handle(command)
             case m.Stop():
                 self._node.request_stop("asked by a console")
                 return m.done("The node is stopping.")

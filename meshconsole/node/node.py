@@ -44,6 +44,7 @@ from meshconsole.node.content_room import (
 )
 from meshconsole.node.governor import Governor, Use
 from meshconsole.node.groups import sharing_groups
+from meshconsole.node.guesting import Guesting
 from meshconsole.node.happenings import Happenings
 from meshconsole.node.listbook import ListBook
 from meshconsole.node.listen import split_listen
@@ -144,6 +145,7 @@ class Node:
         )
         self.state = NodeState(home.database, unlocked.database_key)
         self.membership = Membership(self.identity, self.provider, self.state)
+        self.guesting = Guesting(self)
         self.recent = RecentEvents(lambda: self.membership.team, self.identity)
         self.unread = Unread(self.state, self.recent, self.clock.time)
         self.access = TeamAccess(
@@ -335,6 +337,8 @@ class Node:
 
             self.edge = EdgeRoom(self, self.content, self._secrets.derive("edge"))
             await self.edge.start(stack)
+        stack.push_async_callback(self.guesting.stop)
+        await self.guesting.start()
 
     def _host_names(self) -> tuple[str, ...]:
         return (*host_addresses(), gethostname(), f"{gethostname()}.local")

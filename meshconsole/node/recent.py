@@ -19,6 +19,7 @@ from meshconsole.core.errors import Refused, RemoteError
 from meshconsole.core.precedence import mark_of
 from meshconsole.core.status import EventView
 from meshconsole.core.verdict import ACCEPTED
+from meshconsole.relay.guests import is_of_the_room, name_in
 from meshconsole.team.courier import receipt_in_words
 from meshconsole.team.notes import MAX_NOTE_BYTES
 from meshconsole.team.plain import NOT_POST_QUANTUM, PlainMessage, is_addressed, open_message
@@ -49,6 +50,7 @@ SEALED_KINDS = frozenset({kinds.TEAM_NOTE, kinds.FILE_MANIFEST, kinds.DIRECT_MES
 THIS_DEVICE = "this device"
 MAX_NAMED = 3
 """Recipients of a message to several that are named; the others are counted."""
+MAX_GUEST_NAME = 32
 MAX_TAGS = 20
 """Of an event that is kept as it is until somebody looks."""
 
@@ -141,11 +143,11 @@ class RecentEvents:
                 seq=seq,
                 id=event.id,
                 npub=event.pubkey,
-                author="",
+                author=self._guest(event),
                 created_at=event.created_at,
                 received_at=received_at,
                 kind=event.kind,
-                words=f"{mark_of(event)} {kinds.kind_in_words(event.kind)}".lstrip(),
+                words=self._words(event),
                 size=size,
                 accepted=verdict.accepted,
                 verdict=verdict.message or ("stored" if seq else "relayed"),
@@ -172,6 +174,8 @@ class RecentEvents:
         npub = view.npub if plain is None else plain.author
         if view.kind in kinds.MEMBERSHIP_KINDS and view.via in ("", THIS_DEVICE):
             name = "this relay"  # the key that it has for these alone (NIP-43) tells nobody anything
+        elif view.kind == kinds.TEXT_NOTE and view.author:
+            name = view.author  # a guest's
         else:
             name = self._author(npub) if plain is None else self._correspondent(npub)
         return msgspec.structs.replace(
@@ -245,6 +249,20 @@ class RecentEvents:
         team = self._team()
         member = team.member(npub) if team is not None else None
         return member.name if member is not None else npub[:8]
+
+    def _guest(self, event: Event) -> str:
+        """ "guest NAME" for what somebody wrote in the guests' room who does not belong; else "". The word
+        stands first, so that no name that a guest takes is mistaken for a member's."""
+        if not is_of_the_room(event):
+            return ""
+        team = self._team()
+        known = event.pubkey == self._me.npub or (team is not None and team.member(event.pubkey) is not None)
+        return "" if known else f"guest {_cut(name_in(event), MAX_GUEST_NAME) or event.pubkey[:8]}"
+
+    def _words(self, event: Event) -> str:
+        if is_of_the_room(event):
+            return "guest's note" if self._guest(event) else "note to guests"
+        return f"{mark_of(event)} {kinds.kind_in_words(event.kind)}".lstrip()
 
     def _way(self, via: str) -> str:
         """Where it came from, in words: a teammate's name, a client's address, "this device"."""

@@ -53,6 +53,7 @@ def node_status(node: Node) -> NodeStatus:
         emcon=node.config.privacy.emcon,
         unread=node.unread.views(),
         has_passphrase=node.has_passphrase,
+        guests=node.guesting.status(),
     )
 
 

@@ -10,6 +10,8 @@ Events that come over an enrolled node's link, or from this node itself, are `tr
 plain clients do not apply to them, so history is never refused for its age; RULES_FOR_ALL do, and those of
 NIP-01. What comes over a link is judged by its author's role as well (`by_role`): a teammate that passes
 something on does not vouch for who wrote it.
+
+A `guest` is a browser that the owner let in: the same rules, and those of `guests.py` besides.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from meshconsole.core.config import RelaySection
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
 from meshconsole.relay.event import is_protected
 from meshconsole.relay.frequent import Use
+from meshconsole.relay.guests import judge_guest, judge_note, judge_question, within_the_room
 from meshconsole.relay.lists import Lists
 from meshconsole.relay.membership import (
     no_invites_by_request,
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
     from meshconsole.core.event import Event
     from meshconsole.relay.filter import Filter
+    from meshconsole.relay.guests import Guest
 
 
 NOT_YET = refuse("auth-required", "its author may not write that, as far as this node knows the team")
@@ -100,6 +104,8 @@ class Client:
     """Where it comes from."""
     use: Use = field(default_factory=Use)
     """What it did so far."""
+    guest: Guest | None = None
+    """Whom the owner let in on this connection, beside the team."""
 
 
 # --- Asked before any work is done -------------------------------------------------------------------
@@ -125,6 +131,8 @@ def _gate(client: Client, ask: Callable[[Collection[str]], Verdict]) -> Verdict:
         return ACCEPTED
     lists = client.house.lists()
     verdict = lists.judge_keys(client.npubs)
+    if verdict.accepted and client.guest is not None:
+        return judge_guest(client.guest, client.npubs)
     if not verdict.accepted or lists.allows(client.npubs):
         return verdict
     return ask(client.npubs)
@@ -139,7 +147,7 @@ def judge_event(event: Event, client: Client, now: float) -> Verdict:
     rules = WRITE_RULES
     if client.trusted:
         rules = RULES_FOR_ALL
-    elif vanishes_here(event, client.house):
+    elif vanishes_here(event, client.house) and client.guest is None:
         rules = VANISH_RULES
     for rule in rules:
         verdict = rule(event, client, now)
@@ -204,6 +212,10 @@ def only_by_role(event: Event, client: Client, now: float) -> Verdict:
     return client.house.by_role(event)
 
 
+def guests_write_notes_of_their_room(event: Event, client: Client, now: float) -> Verdict:
+    return ACCEPTED if client.guest is None else judge_note(event, client.guest)
+
+
 def only_authors_publish_protected(event: Event, client: Client, now: float) -> Verdict:
     """NIP-70. Enrolled nodes pass protected events on: they are one relay to their team."""
     if not is_protected(event) or event.pubkey in client.npubs:
@@ -229,7 +241,7 @@ def only_whom_we_serve_writes(event: Event, client: Client, now: float) -> Verdi
     """relay.authors: whose events a client may bring. The author of a wrap is a key that was made for it
     alone (NIP-59), so it is judged by whom it is for."""
     house = client.house
-    if house.config.authors == "anyone":
+    if house.config.authors == "anyone" or client.guest is not None:
         return ACCEPTED
     if event.kind in kinds.GATED_KINDS:
         readers = (tag[1] for tag in event.tags if tag[0] == "p" and len(tag) > 1)
@@ -290,6 +302,7 @@ WRITE_RULES: tuple[Callable[[Event, Client, float], Verdict], ...] = (
     no_published_logins,
     no_relay_of_nobody,
     only_who_may_write,
+    guests_write_notes_of_their_room,
     nothing_listed_away,
     team_kinds_need_a_link,
     only_by_role,
@@ -323,6 +336,8 @@ def narrowed(wanted: Filter, client: Client) -> Filter:
     after the client has proven a key widens it by what is addressed to that key."""
     if client.trusted:
         return wanted
+    if client.guest is not None:
+        wanted = within_the_room(wanted)
     asked = wanted.kinds
     # Where no wrap can match, the filters of all clients stay equal: the live index compares them once.
     gated = asked is None or not asked.isdisjoint(kinds.GATED_KINDS)
@@ -362,12 +377,17 @@ def search_where_it_is_offered(filters: Sequence[Filter], client: Client) -> Ver
     return ACCEPTED
 
 
+def guests_ask_for_their_room(filters: Sequence[Filter], client: Client) -> Verdict:
+    return ACCEPTED if client.guest is None else judge_question(filters)
+
+
 def _all_within(filters: Sequence[Filter], some: frozenset[int]) -> bool:
     return bool(filters) and all(wanted.kinds and wanted.kinds <= some for wanted in filters)
 
 
 READ_RULES: tuple[Callable[[Sequence[Filter], Client], Verdict], ...] = (
     search_where_it_is_offered,
+    guests_ask_for_their_room,
     team_kinds_are_not_asked_for,
     no_invites_by_request,
     wraps_are_for_their_readers,

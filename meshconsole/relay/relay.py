@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from meshconsole.core.verdict import Verdict
     from meshconsole.relay.checkers import Checkers
     from meshconsole.relay.filter import Filter
+    from meshconsole.relay.guests import Guest
     from meshconsole.relay.store import EventStore, EvictionClass, FeedRow
 
 log = logging.getLogger(__name__)
@@ -308,14 +309,20 @@ class Relay:
         return removed
 
     def connect(
-        self, port: Port, is_own_url: Callable[[str], bool], *, trusted: bool = False, network: str = ""
+        self,
+        port: Port,
+        is_own_url: Callable[[str], bool],
+        *,
+        trusted: bool = False,
+        network: str = "",
+        guest: Guest | None = None,
     ) -> Session:
         """A session for a connection; feed it through `receive` and end it with `disconnect`.
 
         `is_own_url` says whether the relay URL in a login (NIP-42) means this relay; `network` is where
         the client comes from, for limits and counts.
         """
-        client = Client(self.house, trusted=trusted, network=network)
+        client = Client(self.house, trusted=trusted, network=network, guest=guest)
         challenge = secrets.token_hex(16)
         session = Session(client, self.config, challenge, port.wake, is_own_url, self.refusals)
         self._ports[session] = port

@@ -87,7 +87,7 @@ class Session:
         self._out: list[bytes | Batch] = []
         self._out_bytes = 0
         self.apply(config)
-        if not client.trusted and not client.house.access.public():
+        if not client.trusted and (client.guest is not None or not client.house.access.public()):
             self._challenge_once()
 
     def apply(self, config: RelaySection) -> None:

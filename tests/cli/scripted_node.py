@@ -9,6 +9,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from meshconsole.control.files import JobsData, ListJobs, PauseFetch, ScrubBlobs
+from meshconsole.control.guests import (
+    AdmitGuest,
+    GuestLinkData,
+    GuestsData,
+    ListGuests,
+    OpenGuestLink,
+    RefuseGuest,
+    RemoveGuest,
+    SayToGuests,
+)
 from meshconsole.control.messages import (
     AddBlob,
     AuditTail,
@@ -85,6 +95,7 @@ from meshconsole.core.status import (
     BlobView,
     ClientStatus,
     EventView,
+    GuestStatus,
     HealthItem,
     JobView,
     KindCount,
@@ -331,6 +342,11 @@ FINDINGS = (
 )
 
 
+GUESTS = (
+    GuestStatus(CHARLIE, HOSTILE, "waiting", NOW - 30, code="048213"),
+    GuestStatus(BRAVO, "Anna", "here", NOW - 3600, until=NOW + 25_200, events=12),
+)
+
 STORED = (
     b'{"id":"01","kind":1,"content":"all set"}',
     '{"id":"02","kind":1,"content":"\u202egnp.exe \x9b31m"}'.encode(),
@@ -462,6 +478,22 @@ class ScriptedNode:
                 return done(
                     data=LinesData(("1  2023-11-14 22:13:20  node started", f"2  ...  {HOSTILE} joined"))
                 )
+            case OpenGuestLink(link_s=link_s):
+                return done(data=GuestLinkData("http://127.0.0.1:7450/#mOEp1Z4dxJzp4BqKSrU0tA", NOW + link_s))
+            case ListGuests():
+                return done(data=GuestsData(GUESTS))
+            case AdmitGuest(code="048213"):
+                return done("Carl is a guest now.", GuestsData(GUESTS))
+            case AdmitGuest() | RefuseGuest(code="1"):
+                return refused(
+                    "invalid", "No browser shows that code now.", "See who waits: meshconsole guest list"
+                )
+            case RefuseGuest():
+                return done("That browser was told no.")
+            case RemoveGuest(who=who):
+                return done(f"{who} is no guest any more.")
+            case SayToGuests():
+                return done("Said to the guests. It is not sealed.", EventsData(EVENTS[:1]))
             case Stop():
                 self.stopping.set()
                 return done()

@@ -11,6 +11,7 @@ from meshconsole.control import messages as m
 from meshconsole.control import rights
 from meshconsole.control.client import ControlClient
 from meshconsole.control.desk import RecallDesk
+from meshconsole.control.guests import AdmitGuest, ListGuests, OpenGuestLink
 from meshconsole.control.rights import OPERATING, Groups, Peer, check_right, right_of
 from meshconsole.control.team import Invite, SendDirect
 from meshconsole.core.errors import Fatal, Refused
@@ -57,7 +58,12 @@ def test_nobody_but_the_owner_names_a_path_or_touches_keys() -> None:
 
 def test_a_watcher_looks_and_changes_nothing() -> None:
     check_right("watcher", m.GetStatus())
-    for command in (m.SendNote("hello"), RecallDesk()):  # where the owner left off is the owner's
+    check_right("watcher", ListGuests())
+    for command in (
+        m.SendNote("hello"),
+        OpenGuestLink(),
+        RecallDesk(),
+    ):  # where the owner left off is the owner's
         with pytest.raises(Refused, match="may look"):
             check_right("watcher", command)
 
@@ -65,6 +71,7 @@ def test_a_watcher_looks_and_changes_nothing() -> None:
 def test_an_operator_works_with_the_team_and_changes_what_takes_effect_at_once() -> None:
     check_right("operator", m.SendNote("hello"))
     check_right("operator", Invite())
+    check_right("operator", AdmitGuest("123456"))
     check_right("operator", SendDirect("npub", "hello"))
     check_right("operator", m.SetConfig({"limits": {"max_storage_mb": 5}}))
     with pytest.raises(Refused, match="node's own user"):

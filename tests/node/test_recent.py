@@ -52,6 +52,24 @@ def test_a_signal_is_told_in_words(team: Team) -> None:
     assert "data channel" in shown(RecentEvents(lambda: team, ME), signal).text
 
 
+def test_what_a_guest_writes_is_told_from_what_a_member_does(team: Team) -> None:
+    recent = RecentEvents(lambda: team, ME)
+    room = (("h", "guests"), ("name", "alpha"))
+    note = shown(recent, sign_event(bytes([2]) * 32, 1, room, "hello", NOW), "guest alpha")
+    assert (note.author, note.words, note.via, note.sealed) == (
+        "guest alpha",
+        "guest's note",
+        "guest alpha",
+        False,
+    )
+    ours = shown(recent, ME.sign(1, room, "welcome", NOW))
+    assert (ours.author, ours.words) == ("alpha", "note to guests")
+    elsewhere = shown(recent, sign_event(bytes([2]) * 32, 1, (), "hello", NOW))
+    assert (elsewhere.author, elsewhere.words) == (elsewhere.npub[:8], "note")
+    nameless = shown(recent, sign_event(bytes([2]) * 32, 1, room[:1], "hello", NOW))
+    assert nameless.author == f"guest {nameless.npub[:8]}"
+
+
 def test_without_the_key_it_says_so(team: Team) -> None:
     view = shown(RecentEvents(lambda: None, ME), team.seal_note("at the ridge", NOW))
     assert "no key" in view.text
