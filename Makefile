@@ -13,7 +13,7 @@ COMPILE := .venv-lock/bin/uv --quiet pip compile --universal --generate-hashes -
 	--no-header --python-version 3.11 --override requirements/overrides.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench demo pictures reference soak lab fuzz lock lock-check sbom wheels clean product dev
+.PHONY: help run web test check bench demo pictures reference soak lab fuzz lock lock-check sbom wheels clean product dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ run: product ## the console; without a terminal, a headless node and its log
 
 test: dev ## every test but the soak, some at once (JOBS=0: one after the other)
 	@exec $(BIN)/python -m pytest -m "not soak" -n $(JOBS) --dist worksteal $(ARGS)
+
+web: ## the console for a browser on this machine (ARGS="--read-only")
+	@$(SETUP) web --venv $(VENV)
+	@exec $(BIN)/meshconsole web $(ARGS)
 
 check: dev ## style, types and architecture
 	@$(BIN)/ruff check .
@@ -56,7 +60,7 @@ lab: dev ## every fault of the network lab (root, an hour), and docs/faults.md f
 
 lock: ## resolve requirements/*.in again into hashed locks (UPGRADE=1 for newer versions)
 	@$(SETUP) lock --venv .venv-lock
-	@for name in product dev fuzz lock; do \
+	@for name in product web dev fuzz lock; do \
 		$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/$$name.in -o requirements/$$name.txt >/dev/null || exit 1; \
 	done
 

@@ -1,6 +1,6 @@
 """Sets up a virtual environment from a lock. Needs nothing but Python's standard library.
 
-    python3 scripts/bootstrap.py product|dev|fuzz|lock [--venv .venv]
+    python3 scripts/bootstrap.py product|web|dev|fuzz|lock [--venv .venv]
 
 The law of this file: `.venv` is a symbolic link that only ever points at a complete environment.
 Each environment is built in `.venvs/<lock>-<key>`, where the key covers the lock, the interpreter
@@ -21,11 +21,18 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILDS = ROOT / ".venvs"
 LOCKS = {
     "product": ("product.txt",),
+    "web": ("web.txt",),
     "dev": ("dev.txt",),
     "fuzz": ("dev.txt", "fuzz.txt"),
     "lock": ("lock.txt",),
 }
-SATISFIED_BY = {"product": ("product", "dev"), "dev": ("dev",), "fuzz": ("fuzz",), "lock": ("lock",)}
+SATISFIED_BY = {
+    "product": ("product", "web", "dev"),
+    "web": ("web", "dev"),
+    "dev": ("dev",),
+    "fuzz": ("fuzz",),
+    "lock": ("lock",),
+}
 READY = "meshconsole-ready"
 OLDEST = (3, 11)
 

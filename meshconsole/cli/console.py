@@ -6,6 +6,7 @@ defaults, but listens on this machine only: nobody has agreed yet to offer anyth
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -19,8 +20,6 @@ from meshconsole.core.errors import Fatal, MeshconsoleError, Unavailable
 from meshconsole.core.setup import FirstRun
 
 if TYPE_CHECKING:
-    import argparse
-
     from meshconsole.console.run import ConsoleOptions
     from meshconsole.core.home import Home
 
@@ -37,6 +36,9 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
     parser.add_argument("--fps", type=float, metavar="N", help="at most N frames a second (0.1 to 10)")
     parser.add_argument("--read-only", action="store_true", help="look, but change nothing")
+    if command == "attach":
+        # Started by `meshconsole web`, with pipes to a page instead of a terminal.
+        parser.add_argument("--in-browser", action="store_true", help=argparse.SUPPRESS)
     if command == "run":
         add_settings(parser)
         add_passphrase_file(parser)
@@ -54,7 +56,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 def attach(parsed: argparse.Namespace) -> int:
     home = home_of(parsed.home)
-    if not has_terminal():
+    if not has_terminal() and not parsed.in_browser:
         raise Fatal("The console needs a terminal.", hint="In scripts use: meshconsole status --json")
     if not runs(home):
         raise why_unavailable(home, Unavailable("No node runs in this home.", hint="Start it: meshconsole"))
@@ -145,6 +147,7 @@ def _options(home: Home, parsed: argparse.Namespace) -> ConsoleOptions:
         colour=parsed.colour,
         mouse=False if parsed.no_mouse else None,
         read_only=parsed.read_only,
+        in_browser=getattr(parsed, "in_browser", False),
         themes=home.themes,
         keys=home.keys,
     )

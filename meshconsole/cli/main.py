@@ -52,6 +52,7 @@ COMMANDS = {
     "init": Command("init", "make this device's home: keys, configuration and perhaps a team"),
     "node": Command("node", "a headless node in the foreground"),
     "attach": Command("console", "the console on a node that already runs"),
+    "web": Command("web", "the console in a browser on this machine (an extra: meshconsole[web])"),
     "stop": Command("node", "stop the node in good order"),
     "status": Command("reading", "the node at a glance"),
     "peers": Command("reading", "who is here, over which path"),

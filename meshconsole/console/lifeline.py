@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import stat
 import sys
 import termios
 import threading
@@ -47,7 +48,7 @@ def lifeline(leave: Callable[[int], None], terminal: int) -> Iterator[None]:
         end(128 + number)
 
     before = {number: signal.signal(number, on_signal) for number in ENDING}
-    if os.isatty(terminal):
+    if _can_be_lost(terminal):
         threading.Thread(
             target=_watch,
             args=(terminal, lambda: end(128 + signal.SIGHUP)),
@@ -60,6 +61,12 @@ def lifeline(leave: Callable[[int], None], terminal: int) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         _let_go_of_lost_streams()
+
+
+def _can_be_lost(descriptor: int) -> bool:
+    """A terminal, or the pipe or socket of a program that shows us in its place."""
+    kind = os.fstat(descriptor).st_mode
+    return os.isatty(descriptor) or stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)
 
 
 def _watch(terminal: int, lost: Callable[[], None]) -> None:

@@ -34,6 +34,8 @@ class ConsoleOptions:
     read_only: bool = False
     themes: Path | None = None
     """A folder of the person's own themes: the home's."""
+    in_browser: bool = False
+    """There is no terminal: Textual's web driver speaks with a page over pipes."""
     keys: Path | None = None
     """The person's own keys: the home's `keys.toml`."""
 
@@ -45,9 +47,10 @@ def run_console(socket_path: Path, *, options: ConsoleOptions | None = None) -> 
     (no node) and Fatal (this terminal cannot show it, or another version runs) before it starts.
     """
     options = options or ConsoleOptions()
-    _need_terminal()
+    if not options.in_browser:
+        _need_terminal()
     wanted = _console_section(socket_path)
-    profile = this_terminal(options, wanted)
+    profile = a_page(options, wanted) if options.in_browser else this_terminal(options, wanted)
     _quiet_logging()
     from meshconsole.console.app import Console
     from meshconsole.console.keymap import Keymap, read_keymap
@@ -110,6 +113,11 @@ def this_terminal(options: ConsoleOptions, wanted: ConsoleSection) -> Profile:
         fps=options.fps or wanted.frames_per_second,
         tty=terminal,
     )
+
+
+def a_page(options: ConsoleOptions, wanted: ConsoleSection) -> Profile:
+    """What the terminal in a page can show."""
+    return Profile("true", "unicode", mouse=True, fps=options.fps or wanted.frames_per_second)
 
 
 def _console_section(socket_path: Path) -> ConsoleSection:

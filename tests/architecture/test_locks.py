@@ -36,11 +36,14 @@ def test_no_registry_is_named(path: Path) -> None:
 
 
 def test_development_uses_the_product_s_pins() -> None:
-    product, dev = pins(ROOT / "requirements/product.txt"), pins(ROOT / "requirements/dev.txt")
-    assert {pin: dev.get(pin) for pin in product} == product
+    product, web, dev = (pins(ROOT / f"requirements/{name}.txt") for name in ("product", "web", "dev"))
+    assert {pin: web.get(pin) for pin in product} == product
+    assert {pin: dev.get(pin) for pin in web} == web
 
 
 def test_product_locks_what_the_project_declares() -> None:
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = project["dependencies"]
+    assert project["optional-dependencies"]["web"] == (ROOT / "requirements/web.in").read_text().split()[2:]
     listed = (ROOT / "requirements/product.in").read_text().split("\n")
     assert {Requirement(line) for line in listed if line} == {Requirement(line) for line in declared}

@@ -70,7 +70,7 @@ def checkout(bootstrap: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(bootstrap, "BUILDS", root / ".venvs")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
     checkout = Checkout(bootstrap, root)
-    for kind in ("product", "dev", "lock"):
+    for kind in ("product", "web", "dev", "lock"):
         checkout.lock(kind, f"{kind} 1")
     return checkout
 
