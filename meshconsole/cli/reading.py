@@ -94,6 +94,9 @@ def _status_facts(now: NodeStatus) -> Iterator[tuple[str, str]]:
             + ("; refusing writes" if storage.refusing else "")
         ),
     )
+    if storage.handed_on_blocks:
+        handed_on = f"{storage.handed_on_blocks} blocks, {size_in_words(storage.handed_on_bytes)}"
+        yield "passed on", f"{handed_on} of files between teammates who are not linked"
     for note in now.unread:
         yield "flash", f"{note.author} at {moment_in_words(note.received_at)}: {note.text}"
     if now.unread:

@@ -2,6 +2,9 @@
 
 Source: specs.ipfs.tech/bitswap-protocol. Unknown fields are skipped, as protobuf asks; known fields
 with a wrong shape, CIDs that are none, and anything over the limits are refused.
+
+One field is our own, which others skip: 64 in an entry of a wantlist says how many devices have passed the
+want on so far, and in a presence through how many devices the block can be had.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ _ENTRIES, _FULL = 1, 2
 _ENTRY_CID, _ENTRY_PRIORITY, _ENTRY_CANCEL, _ENTRY_TYPE, _ENTRY_SEND_DONT_HAVE = 1, 2, 3, 4, 5
 _BLOCK_PREFIX, _BLOCK_DATA = 1, 2
 _PRESENCE_CID, _PRESENCE_TYPE = 1, 2
+_HOPS = 64
 _WANT_BLOCK, _WANT_HAVE = 0, 1
 _HAVE, _DONT_HAVE = 0, 1
 
@@ -35,6 +39,8 @@ class Want:
     block: bool
     send_dont_have: bool = True
     priority: int = 1
+    hops: int = 0
+    """Devices that have passed it on so far; 0 from whoever wants it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,8 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """`full`: the wants replace all earlier ones of this peer."""
+    """`full`: the wants replace all earlier ones of this peer. `afar` are blocks that the peer can get from
+    others, each with the number of devices that it then passes: 1 at least."""
 
     wants: tuple[Want, ...] = ()
     cancels: tuple[Cid, ...] = ()
@@ -56,6 +63,7 @@ class Message:
     dont_haves: tuple[Cid, ...] = ()
     full: bool = False
     pending_bytes: int = 0
+    afar: tuple[tuple[Cid, int], ...] = ()
 
 
 def encode_message(message: Message) -> bytes:
@@ -72,6 +80,7 @@ def encode_message(message: Message) -> bytes:
     for block in message.payload:
         out.extend(_payload_parts(block))
     out.extend(_encode_presence(cid, _HAVE) for cid in message.haves)
+    out.extend(_encode_presence(cid, _HAVE, hops) for cid, hops in message.afar)
     out.extend(_encode_presence(cid, _DONT_HAVE) for cid in message.dont_haves)
     if message.pending_bytes:
         out.append(varint_field(_PENDING_BYTES, message.pending_bytes))
@@ -87,6 +96,7 @@ def decode_message(data: bytes) -> Message:
     payload: list[Payload] = []
     haves: list[Cid] = []
     dont_haves: list[Cid] = []
+    afar: list[tuple[Cid, int]] = []
     full = False
     pending_bytes = 0
     for number, wire, integer, value in fields(data):
@@ -98,17 +108,27 @@ def decode_message(data: bytes) -> Message:
             payload.append(_decode_payload(value))
         elif number == _PRESENCES:
             expect(number, wire, BYTES)
-            cid, has = _decode_presence(value)
-            (haves if has else dont_haves).append(cid)
+            cid, has, hops = _decode_presence(value)
+            if has and hops:
+                afar.append((cid, hops))
+            else:
+                (haves if has else dont_haves).append(cid)
         elif number == _OLD_BLOCKS:
             raise RemoteError("bad-message", "The peer sends blocks in the form of Bitswap 1.0.")
         elif number == _PENDING_BYTES:
             expect(number, wire, VARINT)
             pending_bytes = integer
-        if max(len(payload), len(haves) + len(dont_haves)) > MAX_ENTRIES:
+        if max(len(payload), len(haves) + len(dont_haves) + len(afar)) > MAX_ENTRIES:
             raise RemoteError("bad-message", f"A Bitswap message has more than {MAX_ENTRIES} entries.")
     return Message(
-        tuple(wants), tuple(cancels), tuple(payload), tuple(haves), tuple(dont_haves), full, pending_bytes
+        tuple(wants),
+        tuple(cancels),
+        tuple(payload),
+        tuple(haves),
+        tuple(dont_haves),
+        full,
+        pending_bytes,
+        tuple(afar),
     )
 
 
@@ -126,13 +146,14 @@ def _encode_want(want: Want) -> bytes:
         out += varint_field(_ENTRY_TYPE, _WANT_HAVE)
     if want.send_dont_have:
         out += varint_field(_ENTRY_SEND_DONT_HAVE, 1)
+    if want.hops:
+        out += varint_field(_HOPS, want.hops)
     return out
 
 
-def _encode_presence(cid: Cid, kind: int) -> bytes:
-    return bytes_field(
-        _PRESENCES, bytes_field(_PRESENCE_CID, cid.encode()) + varint_field(_PRESENCE_TYPE, kind)
-    )
+def _encode_presence(cid: Cid, kind: int, hops: int = 0) -> bytes:
+    presence = bytes_field(_PRESENCE_CID, cid.encode()) + varint_field(_PRESENCE_TYPE, kind)
+    return bytes_field(_PRESENCES, presence + varint_field(_HOPS, hops) if hops else presence)
 
 
 def _decode_wantlist(data: memoryview, wants: list[Want], cancels: list[Cid]) -> bool:
@@ -151,7 +172,13 @@ def _decode_wantlist(data: memoryview, wants: list[Want], cancels: list[Cid]) ->
 
 def _decode_entry(data: memoryview, wants: list[Want], cancels: list[Cid]) -> None:
     cid: Cid | None = None
-    integers = {_ENTRY_PRIORITY: 1, _ENTRY_CANCEL: 0, _ENTRY_TYPE: _WANT_BLOCK, _ENTRY_SEND_DONT_HAVE: 0}
+    integers = {
+        _ENTRY_PRIORITY: 1,
+        _ENTRY_CANCEL: 0,
+        _ENTRY_TYPE: _WANT_BLOCK,
+        _ENTRY_SEND_DONT_HAVE: 0,
+        _HOPS: 0,
+    }
     for number, wire, integer, value in fields(data):
         if number == _ENTRY_CID:
             expect(number, wire, BYTES)
@@ -168,7 +195,7 @@ def _decode_entry(data: memoryview, wants: list[Want], cancels: list[Cid]) -> No
         cancels.append(cid)
         return
     send_dont_have = bool(integers[_ENTRY_SEND_DONT_HAVE])
-    wants.append(Want(cid, kind == _WANT_BLOCK, send_dont_have, integers[_ENTRY_PRIORITY]))
+    wants.append(Want(cid, kind == _WANT_BLOCK, send_dont_have, integers[_ENTRY_PRIORITY], integers[_HOPS]))
 
 
 def _decode_payload(data: memoryview) -> Payload:
@@ -189,9 +216,10 @@ def _decode_payload(data: memoryview) -> Payload:
     return Payload(prefix, bytes(content) if content is not None else b"")
 
 
-def _decode_presence(data: memoryview) -> tuple[Cid, bool]:
+def _decode_presence(data: memoryview) -> tuple[Cid, bool, int]:
     cid: Cid | None = None
     kind = _HAVE
+    hops = 0
     for number, wire, integer, value in fields(data):
         if number == _PRESENCE_CID:
             expect(number, wire, BYTES)
@@ -199,11 +227,14 @@ def _decode_presence(data: memoryview) -> tuple[Cid, bool]:
         elif number == _PRESENCE_TYPE:
             expect(number, wire, VARINT)
             kind = integer
+        elif number == _HOPS:
+            expect(number, wire, VARINT)
+            hops = integer
     if cid is None:
         raise RemoteError("bad-message", "A block presence has no CID.")
     if kind not in (_HAVE, _DONT_HAVE):
         raise RemoteError("bad-message", f"Presence type {kind} is not known.")
-    return cid, kind == _HAVE
+    return cid, kind == _HAVE, hops
 
 
 def _decode_cid(value: memoryview) -> Cid:

@@ -2,6 +2,8 @@
 
 One task per peer sends, and waits where the link makes it wait; blocks are loaded when their turn
 comes. What arrives is hashed in a thread, and written while the next message is read, a few at a time.
+What came for a peer that wants it through us (`passing`) is handed on from memory, and kept here as well
+where that needs no room made.
 """
 
 from __future__ import annotations
@@ -15,7 +17,10 @@ from typing import TYPE_CHECKING
 from meshconsole.content.bitswap import Message, Payload, decode_message, encode_message
 from meshconsole.content.block import Block
 from meshconsole.content.happenings import PeerMisbehaved
+from meshconsole.content.passing import Passing
 from meshconsole.content.serving import Order, Serving
+from meshconsole.content.transit import Transit
+from meshconsole.content.walk import links_of
 from meshconsole.content.wants import Wants
 from meshconsole.core.errors import MeshconsoleError, RemoteError
 from meshconsole.core.limits import TokenBucket
@@ -38,6 +43,9 @@ SENDS_AT_ONCE = 8
 BURST_BYTES = 2 << 20
 """A peer that was silent is sent so much at once, whatever its rate."""
 
+COMMIT_S = 1.0
+"""Blocks that were kept on their way through count after so long."""
+
 SMALL_MESSAGE_BYTES = 64 << 10
 """Larger ones are encoded and decoded in a thread."""
 
@@ -47,6 +55,8 @@ class _Peer:
     name: str
     send: Callable[[bytes], Awaitable[None]]
     may_read: Callable[[str], bool]
+    passes_on: Callable[[], bool]
+    """Whether what it asks for is asked of others, too."""
     serving: Serving = field(default_factory=Serving)
     messages: deque[Message] = field(default_factory=deque)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -71,13 +81,18 @@ class Exchange:
         self._now = now
         self._peer_rate_bps = peer_rate_bps
         self._peers: dict[str, _Peer] = {}
-        self._wants = Wants()
+        self._transit = Transit()
+        self._wants = Wants(in_hand=self._transit.waiting)
+        self.passing = Passing(self._wants)
+        self.handed_on = 0
+        self.handed_on_bytes = 0
+        self._will_commit = False
         self._timer = asyncio.Event()
         self._sending = asyncio.Semaphore(SENDS_AT_ONCE)
         self._writing = 0
         self._written = asyncio.Event()
-        self.on_block: Callable[[Block], Awaitable[None]] = _drop
-        """Called with each block that was wanted and came."""
+        self.on_block: Callable[[Block], Awaitable[bool]] = _drop
+        """Called with each block that was wanted and came; returns whether this node wanted it."""
 
     def start(self) -> None:
         self._tasks.spawn("content timers", self._keep_time())
@@ -85,14 +100,20 @@ class Exchange:
     # Peers
 
     def attach(
-        self, name: str, send: Callable[[bytes], Awaitable[None]], may_read: Callable[[str], bool]
+        self,
+        name: str,
+        send: Callable[[bytes], Awaitable[None]],
+        may_read: Callable[[str], bool],
+        passes_on: Callable[[], bool] | None = None,
     ) -> None:
-        """A peer that is attached already starts anew."""
+        """A peer that is attached already starts anew. With `passes_on` it is one of those among which wants
+        are passed on, as long as that returns True."""
         self.detach(name)
-        peer = self._peers[name] = _Peer(name, send, may_read)
+        peer = self._peers[name] = _Peer(name, send, may_read, passes_on or _never)
+        self.passing.attach(name)
         peer.bucket.set_rate(self._peer_rate_bps, BURST_BYTES)
         peer.sender = self._tasks.spawn(f"content to {name[:8]}", self._keep_sending(peer))
-        self._wants.attach(name, self._now())
+        self._wants.attach(name, self._now(), passes=passes_on is not None)
         self._flush()
 
     def detach(self, name: str) -> None:
@@ -102,6 +123,8 @@ class Exchange:
             return
         if peer.sender is not None and peer.sender is not asyncio.current_task():
             peer.sender.cancel()
+        self._transit.drop(name)
+        self.passing.detach(name)
         self._wants.detach(name, self._now())
         self._flush()
 
@@ -144,11 +167,10 @@ class Exchange:
 
     def stored(self, multihashes: Collection[bytes]) -> None:
         """Blocks are here from now on: nobody needs to be asked, and peers may wait for them."""
+        for multihash in multihashes:
+            self.passing.came(multihash)
         self._wants.close(multihashes, self._now())
-        for peer in self._peers.values():
-            waiting = peer.serving.wanted(multihashes)
-            if waiting:
-                self._tasks.spawn("content answer", self._answer(peer, waiting))
+        self._offer(multihashes)
         self._flush()
 
     # Parts
@@ -160,8 +182,10 @@ class Exchange:
             message = decode_message(data)
         if message.payload:
             await self._receive_blocks(peer, message.payload)
-        self._wants.presences(peer.name, message.haves, message.dont_haves, self._now())
+        self._wants.presences(peer.name, message.haves, message.dont_haves, self._now(), message.afar)
         peer.serving.receive(message)
+        self.passing.receive(peer.name, message, self._now())
+        self._transit.drop(peer.name, None if message.full else [cid.multihash for cid in message.cancels])
         if lookups := peer.serving.lookups():
             await self._answer(peer, lookups)
 
@@ -171,27 +195,78 @@ class Exchange:
         if self._peers.get(peer.name) is not peer:
             return
         accepted = self._wants.blocks(peer.name, blocks, self._now())
-        self._flush()
         # Nobody is asked for these again: from here on a cancellation must not lose them.
         for block in accepted:
+            is_passed = self._hand_on(block)
             self._writing += 1
-            self._tasks.spawn("content write", self._write(block))
+            self._tasks.spawn("content write", self._write(block, is_passed=is_passed))
+        self._flush()
         while self._writing > WRITES_AT_ONCE:
             self._written.clear()
             await self._written.wait()
 
-    async def _write(self, block: Block) -> None:
+    async def _write(self, block: Block, *, is_passed: bool) -> None:
         try:
-            await self.on_block(block)
+            if not await self.on_block(block) and is_passed:
+                await self._keep(block)
         finally:
             self._writing -= 1
             self._written.set()
 
+    def _hand_on(self, block: Block) -> bool:
+        """To those that wanted it through us. False if nobody did."""
+        multihash = block.cid.multihash
+        if not self.passing.came(multihash):
+            return False
+        waiting = [
+            peer.name
+            for peer in self._peers.values()
+            if any(want.block for want in peer.serving.standing([block.cid]))
+            and peer.may_read(str(block.cid))
+        ]
+        self._transit.put(multihash, block.data, waiting)
+        self._offer([multihash])
+        return True
+
+    async def _keep(self, block: Block) -> None:
+        """Who asks for it next has it sooner. For this nothing else is removed."""
+        if not self._store.has_room(len(block.data)):
+            return
+        try:
+            links = await self._store.threads.on_file(links_of, block.cid, block.data)
+            await self._store.write_block(block, [link.cid for link in links])
+        except MeshconsoleError as error:
+            log.info("not kept on its way through: %s", error.sentence)
+            return
+        if not self._will_commit:
+            self._will_commit = True
+            self._tasks.spawn("content commit", self._commit_soon())
+
+    async def _commit_soon(self) -> None:
+        await asyncio.sleep(COMMIT_S)
+        self._will_commit = False
+        await self._store.commit()
+
+    def _offer(self, multihashes: Collection[bytes]) -> None:
+        """Blocks have come: peers may wait for them."""
+        for peer in self._peers.values():
+            waiting = peer.serving.wanted(multihashes)
+            if waiting:
+                self._tasks.spawn("content answer", self._answer(peer, waiting))
+
     async def _answer(self, peer: _Peer, cids: tuple[Cid, ...]) -> None:
         readable = [cid for cid in cids if peer.may_read(str(cid))]
-        peer.serving.found(cids, await self._store.sizes(readable))
+        sizes = await self._store.sizes(readable)
+        if self._peers.get(peer.name) is not peer:
+            return
+        sizes |= self._transit.sizes([cid.multihash for cid in readable])
+        absent = [cid for cid in readable if cid.multihash not in sizes]
+        wants = peer.serving.standing(absent) if absent and peer.passes_on() else []
+        peer.serving.found(cids, sizes, self.passing.ask(peer.name, wants, self._now()) if wants else {})
         if peer.serving.has_order:
             peer.wake.set()
+        if wants:
+            self._flush()
 
     async def _keep_sending(self, peer: _Peer) -> None:
         while True:
@@ -221,12 +296,21 @@ class Exchange:
                 message = await self._load(peer, order)
                 peer.bucket.take(len(message), self._now())
                 await peer.send(message)
+                if self._transit.drop(peer.name, [cid.multihash for cid in order.blocks]):
+                    self._wants.assign(self._now())
+                    self._flush()
         return True
 
     async def _load(self, peer: _Peer, order: Order) -> bytes:
         payload: list[Payload] = []
         missing: list[Cid] = []
         for cid in order.blocks:
+            data = self._transit.get(cid.multihash)
+            if data is not None:
+                self.handed_on += 1
+                self.handed_on_bytes += len(data)
+                payload.append(Payload(cid.prefix, data))
+                continue
             try:
                 data = await self._store.read(cid)
             except MeshconsoleError as error:
@@ -239,13 +323,19 @@ class Exchange:
                 peer.serving.missing(cid)
             else:
                 payload.append(Payload(cid.prefix, data))
-        message = Message(payload=tuple(payload), haves=order.haves, dont_haves=order.dont_haves)
+        message = Message(
+            payload=tuple(payload), haves=order.haves, dont_haves=order.dont_haves, afar=order.afar
+        )
         if payload:
             return await self._store.threads.on_file(encode_message, message)
         return encode_message(message)
 
     def _flush(self) -> None:
-        """Passes on what the machine has to say."""
+        """Passes on what the machines have to say."""
+        for news in self.passing.news():
+            peer = self._peers[news.asker]
+            peer.serving.in_reach(news.cid, news.hops)
+            peer.wake.set()
         for name, message in self._wants.outbox():
             peer = self._peers[name]
             peer.messages.append(message)
@@ -271,5 +361,9 @@ def _hash(payload: tuple[Payload, ...]) -> list[Block]:
     return [Block.received(each.prefix, each.data) for each in payload]
 
 
-async def _drop(_: Block) -> None:
-    return None
+async def _drop(_: Block) -> bool:
+    return False
+
+
+def _never() -> bool:
+    return False

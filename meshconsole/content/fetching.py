@@ -304,12 +304,12 @@ class Fetches:
             await self._store.drop_root(cid)
             self._failed.pop(cid, None)
 
-    async def _take(self, block: Block) -> None:
-        """A block that was wanted. It is written once, for all fetches that wait for it."""
+    async def _take(self, block: Block) -> bool:
+        """A block that was wanted. It is written once, for all fetches that wait; False if none does."""
         multihash = block.cid.multihash
         waiting = [fetch for fetch in self._running.values() if fetch.wants(multihash)]
         if not waiting:
-            return
+            return False
         try:
             links = await self._store.threads.on_file(links_of, block.cid, block.data)
             await self._store.write_block(block, [link.cid for link in links])
@@ -318,9 +318,10 @@ class Fetches:
         except MeshconsoleError as error:
             for fetch in waiting:
                 fetch.fail(error)
-            return
+            return True
         for fetch in waiting:
             fetch.arrived(block, links)
+        return True
 
     def _lost(self, roots: list[str]) -> None:
         """Of what was damaged, pinned files are fetched again; fetches under way look around again."""

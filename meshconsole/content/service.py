@@ -24,7 +24,7 @@ from meshconsole.content.tasks import Tasks
 from meshconsole.core.errors import CorruptData, Refused, RemoteError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -308,12 +308,27 @@ class Content:
         return await self._fetches.cancel(cid)
 
     def attach(
-        self, peer: str, send: Callable[[bytes], Awaitable[None]], may_read: Callable[[str], bool]
+        self,
+        peer: str,
+        send: Callable[[bytes], Awaitable[None]],
+        may_read: Callable[[str], bool],
+        passes_on: Callable[[], bool] | None = None,
     ) -> None:
         """A peer can be reached. `send` takes a message of at most 4 MiB and returns when the next may come;
-        `may_read` says whether the peer may have the block of a CID, or know that it is here.
+        `may_read` says whether the peer may have the block of a CID, or know that it is here. Given
+        `passes_on`, the peer is asked for what other such peers want, and they for what it wants while that
+        returns True.
         """
-        self._exchange.attach(peer, send, may_read)
+        self._exchange.attach(peer, send, may_read, passes_on)
+
+    def pass_towards(self, towards: Callable[[str], Collection[str]]) -> None:
+        """`towards` names peers that hold a root, or are linked to who does: they are asked before others."""
+        self._exchange.passing.towards = lambda cid: towards(str(cid))
+
+    @property
+    def handed_on(self) -> tuple[int, int]:
+        """Blocks, and their bytes, that went through here from one peer to another since the start."""
+        return self._exchange.handed_on, self._exchange.handed_on_bytes
 
     def detach(self, peer: str) -> None:
         """The peer cannot be reached any more; others are asked for what it owes."""

@@ -6,6 +6,8 @@ Laws:
 2. Blocks are named here and loaded by the shell, one order at a time, when the link can take more.
    A peer that asks for a thousand blocks costs a thousand names, not a thousand blocks.
 3. Everything is bounded. Over the bound the answer is "don't have", not a disconnect.
+4. A block that is not here may be in reach through others (`passing.py`): then the peer is told so, and what
+   it asks for stands until the block has come, or is out of reach again.
 
 Wants are known by multihash: the bytes are the same whatever the codec in the CID.
 """
@@ -13,13 +15,14 @@ Wants are known by multihash: the bytes are the same whatever the codec in the C
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from meshconsole.content.bitswap import Message, Want
 from meshconsole.core.errors import RemoteError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from meshconsole.content.cid import Cid
 
@@ -40,6 +43,7 @@ class Order:
     blocks: tuple[Cid, ...]
     haves: tuple[Cid, ...]
     dont_haves: tuple[Cid, ...]
+    afar: tuple[tuple[Cid, int], ...] = ()
 
 
 @dataclass(slots=True)
@@ -49,6 +53,7 @@ class Serving:
     _to_send: dict[bytes, tuple[Cid, int]] = field(default_factory=dict)
     _haves: dict[Cid, None] = field(default_factory=dict)
     _dont_haves: dict[Cid, None] = field(default_factory=dict)
+    _afar: dict[Cid, int] = field(default_factory=dict)
     sent_blocks: int = 0
     sent_bytes: int = 0
 
@@ -62,7 +67,7 @@ class Serving:
             self._drop(cid.multihash)
         for want in message.wants:
             self._take(want)
-        if len(self._haves) + len(self._dont_haves) > MAX_ANSWERS:
+        if len(self._haves) + len(self._dont_haves) + len(self._afar) > MAX_ANSWERS:
             raise RemoteError("flood", "The peer asks on without reading the answers.")
 
     def lookups(self) -> tuple[Cid, ...]:
@@ -71,18 +76,38 @@ class Serving:
         self._to_look_up.clear()
         return cids
 
-    def found(self, cids: Collection[Cid], sizes: Mapping[bytes, int]) -> None:
-        """Of the CIDs looked up, the sizes of those that are here and that the peer may read."""
+    def standing(self, cids: Iterable[Cid]) -> list[Want]:
+        """Of the CIDs looked up, what is still wanted of them."""
+        return [self._wants[cid.multihash] for cid in cids if cid.multihash in self._wants]
+
+    def found(
+        self, cids: Collection[Cid], sizes: Mapping[bytes, int], reach: Mapping[bytes, int] | None = None
+    ) -> None:
+        """Of the CIDs looked up, the sizes of those that are here and that the peer may read. `reach`: of
+        others, through how many devices they can be had."""
         for cid in cids:
             multihash = cid.multihash
             want = self._wants.get(multihash)
             if want is None:
                 continue
             size = sizes.get(multihash)
-            if size is None:
-                self._say_dont_have(want)
-            else:
+            hops = reach.get(multihash) if reach else None
+            if size is not None:
                 self._satisfy(multihash, want, size)
+            elif hops is None:
+                self._say_dont_have(want)
+            elif not want.block:
+                del self._wants[multihash]
+                self.in_reach(want.cid, hops)
+
+    def in_reach(self, cid: Cid, hops: int | None) -> None:
+        """The block can be had through others; None: it cannot any more."""
+        if hops is None:
+            self._afar.pop(cid, None)
+            self._dont_haves[cid] = None
+        else:
+            self._dont_haves.pop(cid, None)
+            self._afar[cid] = hops
 
     def wanted(self, multihashes: Collection[bytes]) -> tuple[Cid, ...]:
         """Of some blocks that have just come here, those the peer waits for; go on with `found`."""
@@ -107,9 +132,10 @@ class Serving:
         self.sent_blocks += len(blocks)
         haves = _first(self._haves, ORDER_PRESENCES)
         dont_haves = _first(self._dont_haves, ORDER_PRESENCES)
-        if not (blocks or haves or dont_haves):
+        afar = tuple((cid, self._afar.pop(cid)) for cid in list(islice(self._afar, ORDER_PRESENCES)))
+        if not (blocks or haves or dont_haves or afar):
             return None
-        return Order(tuple(blocks), haves, dont_haves)
+        return Order(tuple(blocks), haves, dont_haves, afar)
 
     def missing(self, cid: Cid) -> None:
         """A block of the last order turned out not to be here any more: the want stands."""
@@ -119,7 +145,7 @@ class Serving:
 
     @property
     def has_order(self) -> bool:
-        return bool(self._to_send or self._haves or self._dont_haves)
+        return bool(self._to_send or self._haves or self._dont_haves or self._afar)
 
     def _take(self, want: Want) -> None:
         multihash = want.cid.multihash
@@ -133,6 +159,7 @@ class Serving:
 
     def _satisfy(self, multihash: bytes, want: Want, size: int) -> None:
         self._dont_haves.pop(want.cid, None)
+        self._afar.pop(want.cid, None)
         if want.block:
             self._to_send[multihash] = (want.cid, size)
         else:

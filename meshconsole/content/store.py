@@ -372,6 +372,15 @@ class Store:
         self._last_used = max(self._clock(), self._last_used + 1e-3)
         return self._last_used
 
+    def has_room(self, count: int) -> bool:
+        """Whether a block of so many bytes fits without anything being removed."""
+        try:
+            self._tally.take(footprint(count))
+        except Refused:
+            return False
+        self._tally.give_back(footprint(count))
+        return True
+
     async def _reserve(self, count: int) -> None:
         try:
             self._tally.take(count)

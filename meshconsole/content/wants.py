@@ -13,180 +13,138 @@ Each peer has a window of blocks it may owe us, so that one fetch keeps several 
 
 A peer that was given up is asked again only where no other is known, until it has sent a block.
 
+Peers want blocks through us, too (`passing.py`). Such a want has askers instead of groups. It is asked of all
+peers that pass wants on but the asker, and the block itself only when an asker wants that. Who holds a block
+says so; who can get it from others says through how many of them. The nearest are asked for it.
+
 Laws:
 1. A block is taken only from a peer that was asked for it. A block that crossed our cancel is dropped
    in silence; any other one is RemoteError("unsolicited-block"). Bytes that do not match their CID are
    another CID, and nobody asked for that.
 2. No want is forgotten: every SCOUT_S, all peers are asked again for those that nobody owes.
 3. When a want is closed, every peer that was told of it is told so.
+4. Nobody is asked for what only it wants, and nothing is asked over more than MAX_HOPS devices; a peer is
+   told anew when that number changes. So wants end in any net, and what is said of distances comes to rest,
+   as in RIP (RFC 2453 §2.2, with 8 as infinity).
+5. For one asker, at most AT_ONCE blocks are on their way or in hand.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from meshconsole.content.asking import (
+    MAX_HOPS,
+    MIN_WINDOW,
+    Asker,
+    GivenUp,
+    Open,
+    Peer,
+    Sources,
+    group_of,
+    may_ask,
+    unsolicited,
+)
 from meshconsole.content.bitswap import MAX_ENTRIES, Message, Want
-from meshconsole.core.errors import RemoteError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from meshconsole.content.block import Block
     from meshconsole.content.cid import Cid
 
-START_WINDOW = 4
-MIN_WINDOW = 2
-MAX_WINDOW = 16
-QUICK_S = 2.0
-SLOW_S = 6.0
-PATIENCE_S = 20.0
 MAX_PATIENCE_S = 640.0
 BENCH_S = 30.0
 SCOUT_S = 30.0
 SCOUT_WANTS = 4
 """Wants of a group by which a peer is tried for being a provider."""
 
-REMEMBERED = 4096
-"""Closed wants per peer whose blocks may still be on their way."""
+AT_ONCE = 4
+"""Blocks for one peer that wants them through us."""
+
+WIDEN_S = 1.0
+"""A want that is sent towards known holders first goes everywhere after so long."""
 
 MAX_LEFT = 64
 """Peers that went away and are remembered."""
 
 
-@dataclass(frozen=True, slots=True)
-class GivenUp:
-    """Happening: the peer owed `owed` blocks and sent nothing for `silent_s` seconds."""
-
-    peer: str
-    owed: int
-    silent_s: float
-
-
-@dataclass(slots=True)
-class _Open:
-    """A want that is not closed. `told` are the peers that know of it."""
-
-    cid: Cid
-    groups: set[bytes] = field(default_factory=set)
-    owed_by: str | None = None
-    told: set[str] = field(default_factory=set)
-    lacking: set[str] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class _Peer:
-    owes: dict[bytes, float] = field(default_factory=dict)
-    """Multihash to the time of asking."""
-    window: int = START_WINDOW
-    patience_s: float = PATIENCE_S
-    useful_at: float = 0.0
-    benched_until: float | None = None
-    is_doubtful: bool = False
-    remembered: OrderedDict[bytes, set[bytes]] = field(default_factory=OrderedDict)
-    """Groups of the wants it was told of and that it need not answer any more, by multihash."""
-    wants: list[Want] = field(default_factory=list)
-    cancels: list[Cid] = field(default_factory=list)
-    is_new: bool = True
-
-    @property
-    def has_room(self) -> bool:
-        return len(self.owes) < self.window
-
-    @property
-    def load(self) -> float:
-        return len(self.owes) / self.window
-
-    @property
-    def next_timer(self) -> float | None:
-        return self.useful_at + self.patience_s if self.owes else self.benched_until
-
-    def credit(self, multihash: bytes, now: float) -> None:
-        """It has sent a block that is wanted."""
-        self.useful_at = now
-        self.benched_until = None
-        self.is_doubtful = False
-        asked_at = self.owes.pop(multihash, None)
-        if asked_at is not None and now - asked_at <= QUICK_S:
-            self.window = min(self.window + 1, MAX_WINDOW)
-        elif asked_at is not None and now - asked_at > SLOW_S:
-            self.window = max(self.window - 1, MIN_WINDOW)
-
-    def forget(self, closed: _Open) -> None:
-        self.owes.pop(closed.cid.multihash, None)
-        self.wants = [want for want in self.wants if want.cid != closed.cid]
-        self.cancels.append(closed.cid)
-        self.remember(closed)
-
-    def remember(self, want: _Open) -> None:
-        self.remembered[want.cid.multihash] = want.groups
-        if len(self.remembered) > REMEMBERED:
-            self.remembered.popitem(last=False)
-
-
 @dataclass(slots=True)
 class Wants:
-    _open: dict[bytes, _Open] = field(default_factory=dict)
-    _peers: dict[str, _Peer] = field(default_factory=dict)
-    _providers: dict[bytes, set[str]] = field(default_factory=dict)
-    """By group."""
+    _open: dict[bytes, Open] = field(default_factory=dict)
+    _peers: dict[str, Peer] = field(default_factory=dict)
+    _providers: dict[bytes, dict[str, int]] = field(default_factory=dict)
+    """By group, with the number of devices between."""
+    _sources: Sources = field(init=False)
     _left: OrderedDict[str, OrderedDict[bytes, set[bytes]]] = field(default_factory=OrderedDict)
     """What peers that went away were asked for: one that comes back over another link may still send it."""
     _happened: list[GivenUp] = field(default_factory=list)
     _scout_at: float | None = None
+    _touched: set[bytes] = field(default_factory=set)
+    in_hand: Mapping[str, Collection[bytes]] = field(default_factory=dict)
+    """Blocks that came for a peer and have not been sent to it yet; the shell's."""
+
+    def __post_init__(self) -> None:
+        self._sources = Sources(self._peers, self._providers)
 
     # Peers
 
-    def attach(self, peer: str, now: float) -> None:
-        self._peers[peer] = _Peer(remembered=self._left.pop(peer, OrderedDict()))
+    def attach(self, peer: str, now: float, *, passes: bool = False) -> None:
+        """`passes`: it may be told what others want."""
+        self._peers[peer] = Peer(passes, remembered=self._left.pop(peer, OrderedDict()))
         self._scout(peer)
-        self._assign(now)
+        self.assign(now)
 
     def detach(self, peer: str, now: float) -> None:
         """What it owed is asked of others."""
         state = self._peers.pop(peer, None)
         if state is None:
             return
+        self._providers.pop(group_of(peer), None)
         for providers in self._providers.values():
-            providers.discard(peer)
-        for want in self._open.values():
+            providers.pop(peer, None)
+        for multihash, want in self._open.items():
             if peer in want.told:
                 state.remember(want)
-            want.told.discard(peer)
+            want.told.pop(peer, None)
             want.lacking.discard(peer)
+            want.holders.pop(peer, None)
             if want.owed_by == peer:
                 want.owed_by = None
+            self._touched.add(multihash)
+        self._unask(peer, list(self._open))
         self._left[peer] = state.remembered
         if len(self._left) > MAX_LEFT:
             self._left.popitem(last=False)
-        self._assign(now)
+        self.assign(now)
 
     # Wants
 
     def want(self, cids: Iterable[Cid], group: bytes, now: float) -> None:
         """Opens wants; `group` names what they belong to."""
-        self._providers.setdefault(group, set())
+        self._providers.setdefault(group, {})
         for cid in cids:
-            self._open.setdefault(cid.multihash, _Open(cid)).groups.add(group)
-        self._assign(now)
+            self._open.setdefault(cid.multihash, Open(cid)).groups.add(group)
+        self.assign(now)
 
     def close_group(self, group: bytes, now: float) -> None:
         """Nobody waits for the blocks of this group any more."""
         self._providers.pop(group, None)
         for multihash, want in list(self._open.items()):
             want.groups = want.groups - {group}
-            if not want.groups:
+            if not (want.groups or want.askers):
                 self._close(multihash)
-        self._assign(now)
+        self.assign(now)
 
     def close(self, multihashes: Iterable[bytes], now: float) -> None:
         """The blocks have come here by another way."""
         for multihash in multihashes:
             if multihash in self._open:
                 self._close(multihash)
-        self._assign(now)
+        self.assign(now)
 
     def providers(self, group: bytes) -> int:
         """How many peers have shown that they hold blocks of the group."""
@@ -196,6 +154,49 @@ class Wants:
         """Whether a peer that is not given up owes a block of the group."""
         return any(want.owed_by is not None and group in want.groups for want in self._open.values())
 
+    # What peers want through us
+
+    def pass_on(self, want: Want, asker: str, now: float, towards: Collection[str] = frozenset()) -> None:
+        """`towards` are peers that hold it or are linked to who does, as far as that is known. Goes out with
+        the next `assign`."""
+        multihash = want.cid.multihash
+        opened = self._open.get(multihash)
+        if opened is None:
+            likely = frozenset(towards) - {asker}
+            opened = Open(want.cid, towards=likely, widens_at=now + WIDEN_S if likely else None)
+            self._open[multihash] = opened
+        opened.askers[asker] = Asker(want.hops, want.block)
+        self._providers.setdefault(group_of(asker), {})
+        if want.block and opened.owed_by == asker:
+            # Each waits for the other: it has not got the block.
+            opened.owed_by = None
+            self._peers[asker].owes.pop(multihash, None)
+            opened.lacking.add(asker)
+        self._touched.add(multihash)
+        self._tell_less(opened)
+
+    def drop(self, asker: str, multihashes: Iterable[bytes], now: float) -> None:
+        """The peer wants these no more."""
+        self._unask(asker, multihashes)
+        self.assign(now)
+
+    def is_open(self, multihash: bytes) -> bool:
+        return multihash in self._open
+
+    def has_source(self, asker: str) -> bool:
+        """Whether somebody is known who is likely to have what the peer wants next."""
+        return bool(self._providers.get(group_of(asker)))
+
+    def reach(self, multihash: bytes, asker: str) -> int | None:
+        """Through how many devices the peer can have the block; None if nobody has said so."""
+        want = self._open.get(multihash)
+        return self._sources.reach(want, asker) if want is not None and asker in want.askers else None
+
+    def touched(self) -> set[bytes]:
+        """Wants of which others may be in reach than at the last call."""
+        touched, self._touched = self._touched, set()
+        return touched
+
     # What peers say
 
     def expect_blocks(self, peer: str, count: int) -> None:
@@ -203,7 +204,7 @@ class Wants:
         state = self._peers.get(peer)
         asked = sum(peer in want.told for want in self._open.values())
         if state is None or count > asked + len(state.remembered):
-            raise _unsolicited()
+            raise unsolicited()
 
     def blocks(self, peer: str, blocks: Iterable[Block], now: float) -> list[Block]:
         """Those that were wanted; their wants are closed. Raises RemoteError("unsolicited-block")."""
@@ -213,49 +214,65 @@ class Wants:
             multihash = block.cid.multihash
             want = self._open.get(multihash)
             if state is None or not ((want and peer in want.told) or multihash in state.remembered):
-                raise _unsolicited()
-            state.remembered.pop(multihash, None)
+                raise unsolicited()
+            state.answered(multihash)
             if want is None:
                 continue
             state.credit(multihash, now)
-            want.told.discard(peer)
+            want.told.pop(peer, None)
             # Where it was asked twice, the second asking may have crossed this block.
             state.remember(want)
-            for group in want.groups:
-                self._providers[group].add(peer)
+            for group in want.all_groups:
+                self._providers[group].setdefault(peer, want.holders.get(peer, 0))
             self._close(multihash)
             accepted.append(block)
-        self._assign(now)
+        self.assign(now)
         return accepted
 
-    def presences(self, peer: str, haves: Iterable[Cid], dont_haves: Iterable[Cid], now: float) -> None:
+    def presences(
+        self,
+        peer: str,
+        haves: Iterable[Cid],
+        dont_haves: Iterable[Cid],
+        now: float,
+        afar: Iterable[tuple[Cid, int]] = (),
+    ) -> None:
         """What the peer says of blocks it was told of; of others it says nothing to us."""
         state = self._peers.get(peer)
         if state is None:
             return
-        for cid in haves:
+        lacks = list(dont_haves)
+        for cid, hops in (*((cid, 0) for cid in haves), *afar):
+            if hops > MAX_HOPS:
+                lacks.append(cid)
+                continue
             want = self._open.get(cid.multihash)
             groups = state.remembered.get(cid.multihash, set())
             if want is not None and peer in want.told:
                 want.lacking.discard(peer)
-                groups = want.groups
+                want.holders[peer] = hops
+                groups = want.all_groups
+                self._touched.add(cid.multihash)
             # Who was not the first to have one block is most likely the second to have others.
             for group in groups & self._providers.keys():
-                self._providers[group].add(peer)
-        for cid in dont_haves:
+                self._providers[group][peer] = hops
+        for cid in lacks:
             want = self._open.get(cid.multihash)
             if want is not None and peer in want.told:
                 want.lacking.add(peer)
+                want.holders.pop(peer, None)
+                self._touched.add(cid.multihash)
                 if want.owed_by == peer:
                     want.owed_by = None
                     del state.owes[cid.multihash]
                     state.useful_at = now
-        self._assign(now)
+        self.assign(now)
 
     # Time
 
     def next_timer(self) -> float | None:
         times = [peer.next_timer for peer in self._peers.values()]
+        times += [want.widens_at for want in self._open.values() if want.widens_at is not None]
         return min((time for time in (*times, self._scout_at) if time is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
@@ -265,17 +282,21 @@ class Wants:
                     self._give_up(name, peer, now)
                 else:
                     peer.benched_until = None
+                    self._touched.update(self._open)
+        for want in self._open.values():
+            if want.widens_at is not None and now >= want.widens_at:
+                want.widens_at, want.towards = None, frozenset()
         if self._scout_at is not None and now >= self._scout_at:
             self._scout_at = None
             for want in self._open.values():
-                if want.owed_by is None:
+                if want.owed_by is None and (want.groups or not want.holders):
                     for name in want.told:
                         self._peers[name].remember(want)
                     want.told.clear()
                     want.lacking.clear()
             for name in self._peers:
                 self._scout(name)
-        self._assign(now)
+        self.assign(now)
 
     # What comes out
 
@@ -296,32 +317,49 @@ class Wants:
 
     # Parts
 
-    def _assign(self, now: float) -> None:
+    def assign(self, now: float) -> None:
         """Finds somebody to ask for each want that nobody owes."""
+        passing: Counter[str] = Counter()
+        for want in self._open.values():
+            if want.owed_by is not None and not want.groups:
+                passing.update(name for name, asker in want.askers.items() if asker.block)
         for multihash, want in self._open.items():
             if want.owed_by is not None:
                 continue
-            candidates = self._candidates(want)
-            if candidates:
+            candidates = self._sources.nearest(want)
+            if want.needs_block and candidates:
                 free = [name for name in candidates if self._peers[name].has_room]
-                if free:
+                if free and self._may_hold(want, passing):
                     self._ask(min(free, key=lambda name: self._peers[name].load), multihash, want, now)
                 continue
+            if not want.needs_block and any(name in want.holders for name in candidates):
+                continue
             for name in self._peers:
-                if name not in want.told:
+                if self._should_tell(want, name):
                     self._tell(name, want, block=False)
         if not self._open:
             self._scout_at = None
         elif self._scout_at is None:
             self._scout_at = now + SCOUT_S
 
-    def _candidates(self, want: _Open) -> list[str]:
-        """Providers that may have it and are not benched; doubtful ones only if there are no others."""
-        names = set().union(*(self._providers[group] for group in want.groups)) - want.lacking
-        ready = [name for name in sorted(names) if self._peers[name].benched_until is None]
-        return [name for name in ready if not self._peers[name].is_doubtful] or ready
+    def _may_hold(self, want: Open, passing: Counter[str]) -> bool:
+        """Whether one of those that want it has room for one more. Counts it."""
+        if want.groups:
+            return True
+        askers = [name for name, asker in want.askers.items() if asker.block]
+        if all(passing[name] + len(self.in_hand.get(name, ())) >= AT_ONCE for name in askers):
+            return False
+        passing.update(askers)
+        return True
 
-    def _ask(self, name: str, multihash: bytes, want: _Open, now: float) -> None:
+    def _should_tell(self, want: Open, name: str) -> bool:
+        """Those who know of it too, where it may go further than they were told."""
+        if want.towards and name not in want.towards:
+            return False
+        hops = want.hops_to(name) if may_ask(want, name, self._peers[name]) else None
+        return hops is not None and hops < want.told.get(name, MAX_HOPS + 1)
+
+    def _ask(self, name: str, multihash: bytes, want: Open, now: float) -> None:
         peer = self._peers[name]
         if not peer.owes:
             peer.useful_at = now
@@ -329,37 +367,65 @@ class Wants:
         peer.owes[multihash] = now
         self._tell(name, want, block=True)
 
-    def _tell(self, name: str, want: _Open, *, block: bool) -> None:
-        want.told.add(name)
-        self._peers[name].wants.append(Want(want.cid, block))
+    def _tell(self, name: str, want: Open, *, block: bool) -> None:
+        want.told[name] = hops = want.hops_to(name) or 0
+        peer = self._peers[name]
+        peer.wants.append(Want(want.cid, block, hops=hops))
+        if block:
+            peer.asked[want.cid.multihash] += 1
 
     def _scout(self, name: str) -> None:
         """Finds out whether the peer has parts of what others are already sending."""
         for group, providers in self._providers.items():
             if name not in providers:
-                unknown = (w for w in self._open.values() if group in w.groups and name not in w.told)
+                unknown = (
+                    want
+                    for want in self._open.values()
+                    if group in want.all_groups and name not in want.told and self._should_tell(want, name)
+                )
                 for want in list(islice(unknown, SCOUT_WANTS)):
                     self._tell(name, want, block=False)
 
     def _close(self, multihash: bytes) -> None:
         want = self._open.pop(multihash)
+        self._touched.discard(multihash)
         for name in want.told:
             self._peers[name].forget(want)
 
-    def _give_up(self, name: str, peer: _Peer, now: float) -> None:
+    def _unask(self, asker: str, multihashes: Iterable[bytes]) -> None:
+        for multihash in multihashes:
+            want = self._open.get(multihash)
+            if want is None or asker not in want.askers:
+                continue
+            del want.askers[asker]
+            if want.groups or want.askers:
+                self._tell_less(want)
+            else:
+                self._close(multihash)
+
+    def _tell_less(self, want: Open) -> None:
+        """Of the askers that are left, some may just pass on what we told them: so the hops that they say
+        grow, and a want that goes around in a circle ends (law 4)."""
+        for name, told in list(want.told.items()):
+            peer = self._peers[name]
+            hops = want.hops_to(name) if may_ask(want, name, peer) else None
+            if hops is None:
+                peer.forget(want)
+                del want.told[name]
+                want.holders.pop(name, None)
+                if want.owed_by == name:
+                    want.owed_by = None
+            elif hops > told:
+                self._tell(name, want, block=want.owed_by == name)
+
+    def _give_up(self, name: str, peer: Peer, now: float) -> None:
         self._happened.append(GivenUp(name, len(peer.owes), now - peer.useful_at))
         for multihash in peer.owes:
             # Told it stays: if the block comes after all, it is welcome.
             self._open[multihash].owed_by = None
+            self._touched.add(multihash)
         peer.owes.clear()
         peer.window = MIN_WINDOW
         peer.is_doubtful = True
         peer.patience_s = min(2 * peer.patience_s, MAX_PATIENCE_S)
         peer.benched_until = now + BENCH_S
-
-
-def _unsolicited() -> RemoteError:
-    return RemoteError(
-        "unsolicited-block",
-        "The peer sent a block that was not asked for, or other bytes than those asked for.",
-    )

@@ -137,6 +137,9 @@ class ContentSection(Section, frozen=True):
     peer_mbps: Rate = 0.0
     """What each teammate's device is sent of files at most, in megabits (10^6) per second; 0 is no limit
     but that of all together."""
+    pass_on: bool = True
+    """Whether blocks of files go through this node between teammates who are not linked to each other. What
+    goes through is ciphertext, is sent within the limits, and is kept only where there is room to spare."""
 
 
 class EdgeSection(Section, frozen=True):
@@ -358,6 +361,7 @@ RELOADABLE = frozenset(
         "content.max_replicas",
         "content.replica_grace_hours",
         "content.peer_mbps",
+        "content.pass_on",
         "relay.enable",
         "edge.gateway",
         "edge.routing",

@@ -171,6 +171,9 @@ class StorageStatus(Frozen, frozen=True):
     refusing: bool = False
     """True while writes are refused because the quota or the disk is full."""
     audit_bytes: int = 0
+    handed_on_blocks: int = 0
+    """Blocks of files that went through this node between teammates who are not linked, since its start."""
+    handed_on_bytes: int = 0
 
     @property
     def used_bytes(self) -> int:

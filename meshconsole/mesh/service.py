@@ -27,7 +27,7 @@ from meshconsole.mesh.uplinking import is_from_an_uplink
 from meshconsole.relay.shared import VIA_SHARED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from websockets.asyncio.server import ServerConnection
 
@@ -166,6 +166,15 @@ class Mesh(Parts):
             signal = self._afar.heard(event) if event.kind == SIGNAL else None
             if signal is not None:
                 self._channels.signal(event.pubkey, signal)
+
+    def towards(self, devices: Collection[str]) -> set[str]:
+        """Peers that are among the devices, or have links to one of them, as far as they have said."""
+        beyond = self._rungs.beyond
+        return {
+            npub
+            for npub in self._links.sessions
+            if npub in devices or not beyond.get(npub, frozenset()).isdisjoint(devices)
+        }
 
     # Connections.
 

@@ -66,7 +66,18 @@ def make_files(node: Node, content: Content) -> TeamFiles:
 
 
 def make_sharing(node: Node, content: Content) -> Sharing:
-    return Sharing(content, lambda: node.membership.team, gives=lambda: node.config.capabilities.ipfs_node)
+    def towards(cid: str) -> Collection[str]:
+        if node.replicating is None or node.mesh is None:
+            return ()
+        return node.mesh.towards(node.replicating.holders(cid))
+
+    content.pass_towards(towards)
+    return Sharing(
+        content,
+        lambda: node.membership.team,
+        gives=lambda: node.config.capabilities.ipfs_node,
+        passes_on=lambda: node.config.content.pass_on and "copies-wait" not in node.governor.degrading,
+    )
 
 
 async def learn_files(node: Node) -> None:

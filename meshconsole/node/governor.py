@@ -53,6 +53,8 @@ class Use:
     blocks_bytes: int = 0
     blocks_count: int = 0
     pinned_bytes: int = 0
+    handed_on_blocks: int = 0
+    handed_on_bytes: int = 0
     audit_bytes: int = 0
     connections: int = 0
 
@@ -331,6 +333,8 @@ class Governor:
             growth_bps=self._growth,
             refusing=bool(self.quota.refusing),
             audit_bytes=use.audit_bytes,
+            handed_on_blocks=use.handed_on_blocks,
+            handed_on_bytes=use.handed_on_bytes,
         )
 
     @property

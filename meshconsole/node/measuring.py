@@ -39,6 +39,7 @@ class Measuring:
             blocks = node.content.usage()
             use.blocks_bytes, use.blocks_count = blocks.bytes, blocks.blocks
             use.pinned_bytes = blocks.pinned_bytes
+            use.handed_on_blocks, use.handed_on_bytes = node.content.handed_on
         use.audit_bytes = node.audit.size_bytes
         self.count_connections()
         now = time.monotonic()

@@ -45,6 +45,9 @@ def _lines(status: NodeStatus) -> Iterator[str]:
     if storage.disk_free_files is not None:
         yield from _one("disk_free_files", "gauge", "Files the disk has room for.", storage.disk_free_files)
     yield from _one("blocks_stored", "gauge", "Blocks of files held.", storage.blocks_count)
+    handed_on, handed_on_bytes = storage.handed_on_blocks, storage.handed_on_bytes
+    yield from _one("blocks_passed_on_total", "counter", "Blocks between other devices.", handed_on)
+    yield from _one("blocks_passed_on_bytes_total", "counter", "Bytes of these.", handed_on_bytes)
     yield from _one("events_stored", "gauge", "Events held.", storage.events_count)
     up = sum(peer.state == "up" for peer in status.peers)
     yield from _one("peers_up", "gauge", "Devices of the team that are linked.", up)

@@ -148,6 +148,11 @@ class Replicating:
     def copies(self, cid: str) -> Copies:
         return copies_of(cid, self.sites(cid), self._targets(), self._clock())
 
+    def holders(self, cid: str) -> set[str]:
+        """Other devices that say they have some of it."""
+        me = self._identity.npub
+        return {npub for npub, told in self._told.items() if npub != me and cid in told.held}
+
     def short(self) -> int:
         """How many roots have fewer copies than are wanted, as of the last look."""
         return len(self._short_since)

@@ -3,7 +3,7 @@
 Links are for enrolled devices alone, so a stranger never gets as far as this. A device of role "relay" may
 have what it may hold: all blocks of the team's files are ciphertext. A device that was removed gets nothing
 from the moment on at which this node learns of it, and where the owner has switched the IPFS node off, nobody
-does: it only fetches.
+does: it only fetches. The same holds for what is passed on from one teammate to another.
 """
 
 from __future__ import annotations
@@ -19,8 +19,15 @@ if TYPE_CHECKING:
 
 class Sharing:
     def __init__(
-        self, content: Content, team: Callable[[], Team | None], *, gives: Callable[[], bool]
+        self,
+        content: Content,
+        team: Callable[[], Team | None],
+        *,
+        gives: Callable[[], bool],
+        passes_on: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`passes_on`: whether wants of teammates may be passed on now."""
+        self._passes_on = passes_on
         self._content = content
         self._team = team
         self._gives = gives
@@ -28,7 +35,12 @@ class Sharing:
     def attach(
         self, peer: str, send: Callable[[bytes], Awaitable[None]], may_read: Callable[[str], bool]
     ) -> None:
-        self._content.attach(peer, send, lambda cid: self._belongs(peer) and may_read(cid))
+        self._content.attach(
+            peer,
+            send,
+            lambda cid: self._belongs(peer) and may_read(cid),
+            lambda: self._belongs(peer) and self._passes_on(),
+        )
 
     def detach(self, peer: str) -> None:
         self._content.detach(peer)

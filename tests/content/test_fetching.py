@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meshconsole.content import exchange
+from meshconsole.content.asking import PATIENCE_S
 from meshconsole.content.bitswap import Message, Payload, Want, decode_message, encode_message
 from meshconsole.content.block import Block
 from meshconsole.content.cid import DAG_PB, RAW, Cid
 from meshconsole.content.dagpb import Link, Node, encode_node
 from meshconsole.content.happenings import BlockCorrupt, FetchProgress, PeerMisbehaved
 from meshconsole.content.layout import Profile
-from meshconsole.content.wants import PATIENCE_S
 from meshconsole.core.errors import CorruptData, Refused, RemoteError, Unavailable
 from tests.content.conftest import World, read_whole, scrubbed
 from tests.content.deterministic import deterministic, deterministic_bytes

@@ -10,20 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from meshconsole.content.asking import MAX_WINDOW, MIN_WINDOW, PATIENCE_S, START_WINDOW, GivenUp
 from meshconsole.content.bitswap import Message, Payload, Want, decode_message, encode_message
 from meshconsole.content.block import Block
 from meshconsole.content.cid import RAW, Cid
 from meshconsole.content.serving import Serving
-from meshconsole.content.wants import (
-    BENCH_S,
-    MAX_WINDOW,
-    MIN_WINDOW,
-    PATIENCE_S,
-    SCOUT_S,
-    START_WINDOW,
-    GivenUp,
-    Wants,
-)
+from meshconsole.content.wants import BENCH_S, SCOUT_S, Wants
 from meshconsole.core.errors import RemoteError
 
 if TYPE_CHECKING:

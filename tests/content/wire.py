@@ -26,6 +26,8 @@ class Wire:
     left_may_read: Callable[[str], bool] = lambda _: True
     """What `left` may read of `right`."""
     right_may_read: Callable[[str], bool] = lambda _: True
+    passes_on: Callable[[], bool] | None = None
+    """Whether each passes on what the other asks for."""
     change: Callable[[bytes], bytes] = lambda message: message
     """What happens to messages on their way from right to left."""
     faults: list[RemoteError] = field(default_factory=list)
@@ -51,8 +53,8 @@ class Wire:
             asyncio.ensure_future(self._pump(to_right, self.right, self.left_name)),
             asyncio.ensure_future(self._pump(to_left, self.left, self.right_name)),
         ]
-        self.left.attach(self.right_name, to_right.put, self.right_may_read)
-        self.right.attach(self.left_name, send_left, self.left_may_read)
+        self.left.attach(self.right_name, to_right.put, self.right_may_read, self.passes_on)
+        self.right.attach(self.left_name, send_left, self.left_may_read, self.passes_on)
 
     async def cut(self) -> None:
         self.left.detach(self.right_name)

@@ -35,7 +35,9 @@ FAULTS = {
     "address": Fault("a node moves to a new address", "linked again within 5 s, no duplicate peer"),
     "flaps": Fault("three flaps of 200 ms", "linked within 5 s, nothing lost"),
     "suspend": Fault("a node is suspended for 30 s", "linked again within 5 s"),
-    "line": Fault("a line a-b-c-d, each hears its neighbours only", "events and files from end to end"),
+    "line": Fault(
+        "a line a-b-c-d, each hears its neighbours only", "events and files from end to end, each byte once"
+    ),
     "removed": Fault(
         "a removed member goes on writing behind a partition",
         "after healing all mark it as of a removed device; no new key reaches it",

@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.netlab, pytest.mark.soak]
 
 NOTES = 200
 NOTE = "x" * 360
+FILE_BYTES = 10 << 20
 MANY = 20
 MAX_LINKS = 14
 
@@ -144,13 +145,20 @@ def test_events_and_files_go_along_a_line(
     heard.wait(sent, 30)
     took = heard.at.get("from end to end", float("inf")) - sent["from end to end"]
     file = tmp_path / "map.bin"
-    file.write_bytes(os.urandom(200_000))
+    file.write_bytes(os.urandom(FILE_BYTES))
     cid = four["a"].json("blobs", "add", str(file))[0]["cid"]
     four.until_event("d", "map.bin")
+    before = lab.port("a").sent.total()
+    began = time.monotonic()
     fetch = four["d"].command("blobs", "get", cid, "-o", str(tmp_path / "copy"), check=False)
+    fetching = time.monotonic() - began
+    carried = (lab.port("a").sent.total() - before) / FILE_BYTES
     has_file = fetch.returncode == 0 and (tmp_path / "copy").read_bytes() == file.read_bytes()
-    text = f"note after {took:.2f} s over three hops, file {'fetched' if has_file else 'not fetched'}"
-    ledger.measured("line", text, is_met=took <= 5 and has_file)
+    through = [four[name].json("status")["storage"]["handed_on_blocks"] for name in "bc"]
+    file_text = f"{FILE_BYTES >> 20} MiB fetched in {fetching:.1f} s, {carried:.2f}x its bytes from a"
+    text = f"note after {took:.2f} s over three hops; {file_text if has_file else 'file not fetched'}"
+    met = took <= 5 and has_file and fetching <= 10 and carried < 1.2 and min(through) > 0
+    ledger.measured("line", text, is_met=met)
 
 
 @pytest.mark.timeout(1200)

@@ -18,9 +18,13 @@ class Ear:
     """Hears who is attached with which right."""
 
     def attach(
-        self, peer: str, send: Callable[[bytes], Awaitable[None]], may_read: Callable[[str], bool]
+        self,
+        peer: str,
+        send: Callable[[bytes], Awaitable[None]],
+        may_read: Callable[[str], bool],
+        passes_on: Callable[[], bool],
     ) -> None:
-        self.may_read = may_read
+        self.may_read, self.passes_on = may_read, passes_on
 
 
 async def send(_: bytes) -> None:
@@ -34,9 +38,23 @@ def test_who_belongs_may_have_blocks_until_it_is_removed(role: GivenRole) -> Non
     sharing = Sharing(cast("Content", ear), lambda: alpha.team, gives=always)
     sharing.attach(bravo.npub, send, lambda cid: cid != "secret")
     assert ear.may_read("cid")
+    assert ear.passes_on()
     assert not ear.may_read("secret")
     alpha.say(alpha.team.remove(bravo.npub, NOW))
     assert not ear.may_read("cid")
+    assert not ear.passes_on()
+
+
+def test_nothing_is_passed_on_where_the_owner_does_not_want_it() -> None:
+    alpha, ear = founder(), Ear()
+    bravo = join(alpha, "bravo", "member")
+    passing = True
+    sharing = Sharing(cast("Content", ear), lambda: alpha.team, gives=always, passes_on=lambda: passing)
+    sharing.attach(bravo.npub, send, lambda _: True)
+    assert ear.passes_on()
+    passing = False
+    assert not ear.passes_on()
+    assert ear.may_read("cid")
 
 
 def always() -> bool:

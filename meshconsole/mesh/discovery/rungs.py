@@ -71,6 +71,8 @@ class Rungs:
         self._marked: dict[str, bool] = {}
         """By the id of each node that mDNS sees now: whether it carries the team's mark."""
         self._told: dict[str, float] = {}
+        self.beyond: dict[str, frozenset[str]] = {}
+        """By peer, the devices that it has links to, as it said last."""
         self._mdns: MdnsRung | None = None
         if config.discovery.mdns:
             self._mdns = MdnsRung(
@@ -167,7 +169,8 @@ class Rungs:
         self._may_have_changed.set()
 
     def gossip(self, npub: str, told: Told) -> None:
-        """A peer has said where others of the team answer."""
+        """A peer has said where others of the team answer, to which it has links."""
+        self.beyond[npub] = frozenset(other.hex() for other, _ in told.peers)
         team, now = self._membership.team, self._now()
         if team is None or not self._config.discovery.gossip or now - self._told.get(npub, -TOLD_S) < TOLD_S:
             return

@@ -1,0 +1,194 @@
+"""What `wants` knows of each open want and of each peer. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from meshconsole.core.errors import RemoteError
+
+if TYPE_CHECKING:
+    from meshconsole.content.bitswap import Want
+    from meshconsole.content.cid import Cid
+
+START_WINDOW = 4
+MIN_WINDOW = 2
+MAX_WINDOW = 16
+QUICK_S = 2.0
+SLOW_S = 6.0
+PATIENCE_S = 20.0
+
+REMEMBERED = 4096
+"""Closed wants per peer whose blocks may still be on their way."""
+
+MAX_HOPS = 8
+"""Devices that a want is passed on by, and through which a block is said to be in reach."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """Happening: the peer owed `owed` blocks and sent nothing for `silent_s` seconds."""
+
+    peer: str
+    owed: int
+    silent_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """A peer that wants a block through us. `hops`: the devices that passed its want on before us;
+    `block`: it wants the block, else just whether it can be had."""
+
+    hops: int
+    block: bool
+
+
+def group_of(asker: str) -> bytes:
+    """The group of all that a peer wants through us: who has some of it has more of it, most likely."""
+    return b"\0for " + asker.encode()
+
+
+@dataclass(slots=True)
+class Open:
+    """A want that is not closed: this node's own where it has `groups`, and of `askers`. `told` are the
+    peers that know of it, with the hops that they were told; `holders` those that have said they can give
+    it, and through how many others."""
+
+    cid: Cid
+    groups: set[bytes] = field(default_factory=set)
+    askers: dict[str, Asker] = field(default_factory=dict)
+    owed_by: str | None = None
+    told: dict[str, int] = field(default_factory=dict)
+    lacking: set[str] = field(default_factory=set)
+    holders: dict[str, int] = field(default_factory=dict)
+    towards: frozenset[str] = frozenset()
+    """Only these are asked until `widens_at`: it is known to be behind them."""
+    widens_at: float | None = None
+
+    @property
+    def all_groups(self) -> set[bytes]:
+        return self.groups | {group_of(asker) for asker in self.askers} if self.askers else self.groups
+
+    @property
+    def needs_block(self) -> bool:
+        return bool(self.groups) or any(asker.block for asker in self.askers.values())
+
+    def hops_to(self, peer: str) -> int | None:
+        """What a want says that is sent to the peer; None if nobody but the peer itself wants the block."""
+        if self.groups:
+            return 0
+        hops = [asker.hops + 1 for name, asker in self.askers.items() if name != peer]
+        return min(hops, default=None)
+
+
+@dataclass(slots=True)
+class Peer:
+    passes: bool = False
+    """It is asked on behalf of others too."""
+    owes: dict[bytes, float] = field(default_factory=dict)
+    """Multihash to the time of asking."""
+    window: int = START_WINDOW
+    patience_s: float = PATIENCE_S
+    useful_at: float = 0.0
+    benched_until: float | None = None
+    is_doubtful: bool = False
+    remembered: OrderedDict[bytes, set[bytes]] = field(default_factory=OrderedDict)
+    """Groups of the wants it was told of and that it need not answer any more, by multihash."""
+    asked: Counter[bytes] = field(default_factory=Counter)
+    """How often it was asked for each block that has not come: as often it may send it."""
+    wants: list[Want] = field(default_factory=list)
+    cancels: list[Cid] = field(default_factory=list)
+    is_new: bool = True
+
+    @property
+    def has_room(self) -> bool:
+        return len(self.owes) < self.window
+
+    @property
+    def load(self) -> float:
+        return len(self.owes) / self.window
+
+    @property
+    def next_timer(self) -> float | None:
+        return self.useful_at + self.patience_s if self.owes else self.benched_until
+
+    def credit(self, multihash: bytes, now: float) -> None:
+        """It has sent a block that is wanted."""
+        self.useful_at = now
+        self.benched_until = None
+        self.is_doubtful = False
+        asked_at = self.owes.pop(multihash, None)
+        if asked_at is not None and now - asked_at <= QUICK_S:
+            self.window = min(self.window + 1, MAX_WINDOW)
+        elif asked_at is not None and now - asked_at > SLOW_S:
+            self.window = max(self.window - 1, MIN_WINDOW)
+
+    def forget(self, closed: Open) -> None:
+        self.owes.pop(closed.cid.multihash, None)
+        self.wants = [want for want in self.wants if want.cid != closed.cid]
+        self.cancels.append(closed.cid)
+        self.remember(closed)
+
+    def remember(self, want: Open) -> None:
+        self.remembered[want.cid.multihash] = want.all_groups
+        if len(self.remembered) > REMEMBERED:
+            self.asked.pop(self.remembered.popitem(last=False)[0], None)
+
+    def answered(self, multihash: bytes) -> None:
+        """A block has come, of a want that may be closed."""
+        if self.asked[multihash] > 1:
+            self.asked[multihash] -= 1
+        else:
+            self.asked.pop(multihash, None)
+            self.remembered.pop(multihash, None)
+
+
+def may_ask(want: Open, name: str, peer: Peer) -> bool:
+    """Whether the peer may learn of the want at all."""
+    if want.groups:
+        return True
+    hops = want.hops_to(name)
+    return peer.passes and hops is not None and hops <= MAX_HOPS
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Who can give what. `providers` are by group, with the number of devices between."""
+
+    peers: dict[str, Peer]
+    providers: dict[bytes, dict[str, int]]
+
+    def nearest(self, want: Open) -> list[str]:
+        """The nearest of those that may have it and are not benched; doubtful ones only if there are no
+        others."""
+        known = {name: hops for name, hops in self._known(want).items() if self._is_usable(want, name)}
+        sure = {name: hops for name, hops in known.items() if not self.peers[name].is_doubtful} or known
+        least = min(sure.values(), default=0)
+        return sorted(name for name, hops in sure.items() if hops == least)
+
+    def reach(self, want: Open, asker: str) -> int | None:
+        """Through how many devices the asker can have it."""
+        known = self._known(want) if want.askers[asker].block else want.holders
+        usable = [hops for name, hops in known.items() if name != asker and self._is_usable(want, name)]
+        nearest = min(usable, default=MAX_HOPS) + 1
+        return nearest if nearest <= MAX_HOPS else None
+
+    def _known(self, want: Open) -> dict[str, int]:
+        """Who has said that it can give the block, or gave others of the same group."""
+        known: dict[str, int] = {}
+        for group in want.all_groups:
+            for name, hops in self.providers[group].items():
+                known[name] = min(hops, known.get(name, hops))
+        return known | want.holders
+
+    def _is_usable(self, want: Open, name: str) -> bool:
+        peer = self.peers[name]
+        return name not in want.lacking and peer.benched_until is None and may_ask(want, name, peer)
+
+
+def unsolicited() -> RemoteError:
+    return RemoteError(
+        "unsolicited-block",
+        "The peer sent a block that was not asked for, or other bytes than those asked for.",
+    )

@@ -1,0 +1,41 @@
+"""Blocks on their way from one peer to another, in memory until they have been handed on. Pure.
+
+What a block is kept for beside that is the store's affair. Bounded by what `wants` lets be under way: AT_ONCE
+blocks for one peer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Transit:
+    waiting: dict[str, set[bytes]] = field(default_factory=dict)
+    """By peer, what it is still to be sent."""
+    _data: dict[bytes, bytes] = field(default_factory=dict)
+
+    def put(self, multihash: bytes, data: bytes, peers: list[str]) -> None:
+        if peers:
+            self._data[multihash] = data
+        for peer in peers:
+            self.waiting.setdefault(peer, set()).add(multihash)
+
+    def get(self, multihash: bytes) -> bytes | None:
+        return self._data.get(multihash)
+
+    def sizes(self, multihashes: list[bytes]) -> dict[bytes, int]:
+        return {each: len(self._data[each]) for each in multihashes if each in self._data}
+
+    def drop(self, peer: str, multihashes: list[bytes] | None = None) -> bool:
+        """The peer has been sent these, or does not want them any more; without a list, any. Returns whether
+        it waited for one."""
+        waits = self.waiting.get(peer, set())
+        gone = set(waits) if multihashes is None else waits.intersection(multihashes)
+        waits -= gone
+        if not waits:
+            self.waiting.pop(peer, None)
+        for multihash in gone:
+            if not any(multihash in other for other in self.waiting.values()):
+                self._data.pop(multihash, None)
+        return bool(gone)
