@@ -15,7 +15,7 @@ import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from meshconsole.core.errors import RemoteError, Unavailable
+from meshconsole.core.errors import MeshconsoleError, RemoteError, Unavailable
 from meshconsole.core.text import safe
 from meshconsole.mesh.links.aiortc_made_fit import is_relayed, load_aiortc, use_loopback
 from meshconsole.mesh.links.description import check_description
@@ -23,7 +23,7 @@ from meshconsole.mesh.links.frames import PIPE_MESSAGE
 from meshconsole.mesh.links.pipe import PipeClosed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from aiortc import RTCDataChannel, RTCPeerConnection
 
@@ -198,7 +198,8 @@ class DataChannelAnswer:
 
             connection.on("datachannel", _never_raises(channel_found))
             await _set_remote(connection, offer, "offer")
-            await _gather(connection, connection.createAnswer, loopback=loopback)
+            with _of_the_peer():
+                await _gather(connection, connection.createAnswer, loopback=loopback)
             return cls(connection, found)
         except BaseException:
             await close_connection(connection)
@@ -249,10 +250,20 @@ async def _gather(
 async def _set_remote(connection: RTCPeerConnection, text: str, kind: str) -> None:
     aiortc = load_aiortc()
     checked = check_description(text)
-    try:
+    with _of_the_peer():
         await connection.setRemoteDescription(aiortc.RTCSessionDescription(checked, kind))
+
+
+@contextlib.contextmanager
+def _of_the_peer() -> Iterator[None]:
+    """Whatever goes wrong with a peer's description is the peer's fault."""
+    try:
+        yield
+    except MeshconsoleError:
+        raise
     except Exception as error:
-        # The parser answers bad text with whatever its lines run into: ValueError, KeyError, TypeError...
+        # aiortc answers bad text with whatever its lines run into: ValueError, KeyError, TypeError... And
+        # some of it only when an answer is made.
         what = safe(f"{type(error).__name__}: {error}", 120)
         raise RemoteError("bad-sdp", f"The peer sent a description that cannot be used ({what}).") from None
 

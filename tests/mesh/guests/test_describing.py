@@ -18,10 +18,11 @@ def test_a_hidden_address_is_one_of_this_machine_s() -> None:
     assert [line.split()[4:6] for line in lines[1:3]] == [["127.0.0.1", "53155"], ["192.0.2.7", "53155"]]
 
 
-def test_what_is_not_hidden_or_not_udp_stays_or_goes() -> None:
-    plain = "a=candidate:1 1 udp 1 192.0.2.9 5 typ host"
-    tcp = HIDDEN.replace("udp", "tcp")
-    assert with_own_addresses(f"{plain}\n{tcp}", ["192.0.2.7"]) == f"{plain}\r\n"
+def test_of_other_candidates_only_this_machine_s_stay() -> None:
+    own = "a=candidate:1 1 udp 1 192.0.2.7 5 typ host"
+    others = [own.replace("192.0.2.7", host) for host in ("192.0.2.9", "2001:db8::1", "a.example")]
+    lines = [*others, own, HIDDEN.replace("udp", "tcp"), "a=candidate:1"]
+    assert with_own_addresses("\n".join(lines), ["192.0.2.7"]) == f"{own}\r\n"
 
 
 @given(st.text(max_size=200), st.lists(st.just("192.0.2.7"), max_size=2))
