@@ -125,7 +125,7 @@ async def add_file(store: Store, source: Source, profile: Profile, make_root: Ca
         with store.holding(hold):
             addition = Addition(store, profile, hold)
             cid = await addition.run(source)
-            await store.put_root(make_root(cid), cid)
+            await store.change_root(cid, lambda: make_root(cid))
     except BaseException:
         await store.discard(hold)
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from meshconsole.content.block import Block
@@ -78,7 +79,7 @@ async def import_car(store: Store, source: Source, make_root: Callable[[Cid], Ro
             roots = reader.finish()
             await store.commit()
             for root in roots:
-                await store.put_root(make_root(root), root)
+                await store.change_root(root, partial(make_root, root))
     except BaseException:
         await store.discard(hold)
         raise

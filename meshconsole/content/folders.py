@@ -39,7 +39,7 @@ async def add_folder(
             for branch in directory.branches:
                 await store.write_block(branch.block, branch.children, hold)
             await store.commit()
-            await store.put_root(make_root(directory.cid), directory.cid)
+            await store.change_root(directory.cid, lambda: make_root(directory.cid))
     except BaseException:
         await store.discard(hold)
         raise

@@ -26,16 +26,22 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
+    """`start` is where its bytes are in the file."""
+
     cid: Cid
     size: int | None
     depth: int
+    start: int = 0
 
 
 @dataclass(slots=True)
 class FileReader:
-    """Ask `wanted`, give that block to `feed`, take the bytes, until `wanted` is None."""
+    """Ask `wanted`, give that block to `feed`, take the bytes, until `wanted` is None. Of a part, from byte
+    `first` to byte `last`, only the blocks that hold it are wanted."""
 
     root: Cid
+    first: int = 0
+    last: int | None = None
     size: int | None = None
     """Bytes of the whole file, once the root has been fed."""
 
@@ -64,15 +70,25 @@ class FileReader:
         if expected.cid.codec == RAW:
             content, total = block, len(block)
         elif expected.cid.codec == DAG_PB:
-            content, total, children = _open(block, expected.depth + 1)
+            content, total, children = _open(block, expected.depth + 1, expected.start)
         else:
             raise RemoteError("unsupported-codec", f"{expected.cid} is not a file of UnixFS.")
         if expected.size is not None and total != expected.size:
             raise RemoteError("bad-unixfs", f"{expected.cid} holds {total} bytes, not {expected.size}.")
         if self.size is None:
             self.size = total
-        self._stack.extend(reversed(children))
-        return content
+        self._stack.extend(child for child in reversed(children) if self._reaches(child))
+        return self._within(content, expected.start)
+
+    def _reaches(self, child: _Expected) -> bool:
+        end = child.start + (child.size or 0)
+        return end > self.first and (self.last is None or child.start <= self.last)
+
+    def _within(self, content: bytes, start: int) -> bytes:
+        if self.first <= start and (self.last is None or start + len(content) <= self.last + 1):
+            return content
+        end = len(content) if self.last is None else max(0, self.last + 1 - start)
+        return content[max(0, self.first - start) : end]
 
 
 def inline(cid: Cid) -> bytes | None:
@@ -80,7 +96,7 @@ def inline(cid: Cid) -> bytes | None:
     return cid.digest if cid.hash_code == IDENTITY else None
 
 
-def _open(block: bytes, depth: int) -> tuple[bytes, int, list[_Expected]]:
+def _open(block: bytes, depth: int, start: int) -> tuple[bytes, int, list[_Expected]]:
     node = decode_node(block)
     if node.data is None:
         raise RemoteError("bad-unixfs", "A block of the file says nothing about its content.")
@@ -100,7 +116,9 @@ def _open(block: bytes, depth: int) -> tuple[bytes, int, list[_Expected]]:
         raise RemoteError(
             "bad-unixfs", f"A block of the file claims {message.filesize} bytes and has {total}."
         )
-    children = [
-        _Expected(link.cid, size, depth) for link, size in zip(node.links, message.blocksizes, strict=True)
-    ]
+    children: list[_Expected] = []
+    start += len(content)
+    for link, size in zip(node.links, message.blocksizes, strict=True):
+        children.append(_Expected(link.cid, size, depth, start))
+        start += size
     return content, total, children

@@ -10,6 +10,10 @@ OWNER = ""
 TEAM = "team"
 """Pins of copies that this node keeps because the team wants so many."""
 
+BLOSSOM = "blossom/"
+"""Begins the owner of a pin that a Nostr key made with an upload; the key follows. What is pinned by nobody
+else is no matter of the team: it is neither told of nor copied."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pin:
@@ -52,6 +56,11 @@ class Root:
 
     def without_pin(self, owner: str) -> Root:
         return replace(self, pins=tuple(pin for pin in self.pins if pin.owner != owner))
+
+    @property
+    def is_of_programs(self) -> bool:
+        """Nobody but clients of the HTTP edge, who uploaded it, wants it here."""
+        return bool(self.pins) and all(pin.owner.startswith(BLOSSOM) for pin in self.pins)
 
     def unexpired(self, now: float) -> Root:
         pins = tuple(pin for pin in self.pins if pin.expires_at is None or pin.expires_at > now)

@@ -115,14 +115,15 @@ class Content:
         entries = await read_folder(self._store, Cid.parse(cid), max_entries)
         return {entry.name: str(entry.cid) for entry in entries}
 
-    async def read(self, cid: str) -> AsyncIterator[bytes]:
-        """The file in pieces, each checked against its CID before it is given out.
+    async def read(self, cid: str, first: int = 0, last: int | None = None) -> AsyncIterator[bytes]:
+        """The file in pieces, each checked against its CID before it is given out; or a part of it, from its
+        byte `first` to its byte `last`.
 
         Raises RemoteError for a bad CID or bad blocks, CorruptData if the disk altered one, Unavailable
         if something is missing; never more than is right before that.
         """
         root = Cid.parse(cid)
-        reader = FileReader(root)
+        reader = FileReader(root, first, last)
         with self._store.holding({root.multihash}):
             while (wanted := reader.wanted) is not None:
                 block = inline(wanted)
@@ -192,8 +193,10 @@ class Content:
         """Keeps the file; what is missing of it is fetched, now and ever after. Replaces the owner's earlier
         pin. Raises RemoteError."""
         parsed = _canonical(cid)
-        root = replace(self._root(cid, name).with_pin(pin), paused=False)
-        await self._store.put_root(root, parsed)
+        await self._store.change_root(
+            parsed, lambda: replace(self._root(cid, name).with_pin(pin), paused=False)
+        )
+        root = self._store.roots[cid]
         if not self._store.presence(cid).complete:
             await self._fetches.start(parsed, root)
         self._pins_changed.set()

@@ -272,7 +272,12 @@ class Store:
         self._presences[cid] = await self.threads.on_index(self._the_index.presence, cid)
 
     async def put_root(self, root: Root, cid: Cid) -> None:
+        await self.change_root(cid, lambda: root)
+
+    async def change_root(self, cid: Cid, make: Callable[[], Root]) -> None:
+        """Puts what `make` makes of the root as it is then: several owners may pin it at once."""
         async with self._sweep:
+            root = make()
             await self.threads.on_index(self._the_index.put_root, root, cid.multihash)
             self.roots[root.cid] = root
             self._presences[root.cid] = await self.threads.on_index(self._the_index.presence, root.cid)

@@ -152,6 +152,13 @@ class EdgeSection(Section, frozen=True):
     routing: bool = True
     """Programs that ask who provides a CID are told of this gateway (delegated routing). Teammates are
     never named."""
+    blossom: bool = True
+    """Blobs by their SHA-256, for Nostr clients with pictures: who may read and write the relay may do the
+    same here, with the same keys."""
+    key_mb: Natural = 0
+    """What one Nostr key may upload, in megabytes (10^6); 0 is no limit but that of the storage."""
+    urls: tuple[str, ...] = ()
+    """Other URLs of this edge, such as `https://files.example`: a client's permission may name them."""
     fetch_s: Annotated[int, Meta(ge=0, le=3600)] = 10
     """How long teammates may take with what a program asks for and is not here; 0: they are not asked."""
     refused_cids: tuple[str, ...] = ()
@@ -365,6 +372,9 @@ RELOADABLE = frozenset(
         "relay.enable",
         "edge.gateway",
         "edge.routing",
+        "edge.blossom",
+        "edge.key_mb",
+        "edge.urls",
         "edge.fetch_s",
         "edge.refused_cids",
         "relay.rate_limits",

@@ -28,10 +28,11 @@ ABOUT = "This is the HTTP edge of a meshconsole node: {}."
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """`prefix` is the path that it answers, and everything below; `name` is its switch in [edge]."""
+    """`name` is its switch in [edge], `about` what is said of it to whoever looks."""
 
     name: str
-    prefix: str
+    about: str
+    is_path: Callable[[str], bool]
     handle: Handler
 
 
@@ -42,23 +43,28 @@ class Edge:
         self.requests: dict[str, int] = {}
         """By part, since the start."""
 
-    def add(self, name: str, prefix: str, handle: Handler) -> None:
-        self._parts.append(Part(name, prefix, handle))
+    def add(self, part: Part) -> None:
+        self._parts.append(part)
 
     async def handle(self, request: Request) -> Reply:
         """Raises HttpError, MeshconsoleError."""
         if request.method == "OPTIONS":
             return Reply(HTTPStatus.NO_CONTENT, PREFLIGHT, None)
         for part in self._parts:
-            if request.path == part.prefix or request.path.startswith(f"{part.prefix}/"):
+            if part.is_path(request.path):
                 if not self._is_on(part.name):
                     raise HttpError(HTTPStatus.NOT_FOUND, f"This is switched off here (edge.{part.name}).")
                 self.requests[part.name] = self.requests.get(part.name, 0) + 1
                 return await part.handle(request)
         if request.path == "/" and request.method in ("GET", "HEAD"):
-            served = [f"{part.prefix}/" for part in self._parts if self._is_on(part.name)]
+            served = [part.about for part in self._parts if self._is_on(part.name)]
             return text(HTTPStatus.OK, ABOUT.format(", ".join(served) or "everything is switched off"))
         raise HttpError(HTTPStatus.NOT_FOUND, "There is nothing at this path.")
 
     def _is_on(self, name: str) -> bool:
         return bool(getattr(self._settings(), name))
+
+
+def below(prefix: str) -> Callable[[str], bool]:
+    """Whether a path is this one or below it."""
+    return lambda path: path == prefix or path.startswith(f"{prefix}/")

@@ -7,18 +7,22 @@ from typing import TYPE_CHECKING
 
 from meshconsole.content.cid import Cid
 from meshconsole.core.errors import Fatal, RemoteError
-from meshconsole.edge.edge import Edge
+from meshconsole.edge.blossom import Blossom, Rights
+from meshconsole.edge.edge import Edge, Part, below
 from meshconsole.edge.gateway import Gateway, Settings
 from meshconsole.edge.routing import Routing, peer_id
 from meshconsole.edge.server import EdgeServer, is_loopback
 from meshconsole.node.content_room import linked
+from meshconsole.node.governor import MEGABYTE
 from meshconsole.node.listen import split_listen
+from meshconsole.relay.names import host_of, names_this_machine
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
     from meshconsole.content.service import Content
     from meshconsole.core.verdict import Verdict
+    from meshconsole.edge.book import Book
     from meshconsole.edge.messages import HttpError
     from meshconsole.node.node import Node
 
@@ -28,7 +32,7 @@ log = logging.getLogger(__name__)
 class EdgeRoom:
     """Made only where `edge.listen` names an address: a node without it loads none of this."""
 
-    def __init__(self, node: Node, content: Content, seed: bytes) -> None:
+    def __init__(self, node: Node, content: Content, book: Book, seed: bytes) -> None:
         """`seed` are 32 bytes that the name of this gateway is made of. Raises Fatal."""
         self._node = node
         self._content = content
@@ -42,9 +46,21 @@ class EdgeRoom:
         self._refused: tuple[tuple[str, ...], frozenset[bytes]] = ((), frozenset())
         self.edge = Edge(lambda: node.config.edge)
         gateway = Gateway(content, self._gateway_settings, self._has_peers)
-        self.edge.add("gateway", "/ipfs", gateway.handle)
+        self.edge.add(Part("gateway", "IPFS at /ipfs/CID", below("/ipfs"), gateway.handle))
         routing = Routing(_name_of(seed), self._provides, self._addresses)
-        self.edge.add("routing", "/routing/v1", routing.handle)
+        self.edge.add(Part("routing", "/routing/v1/providers/CID", below("/routing/v1"), routing.handle))
+        self._book = book
+        self._blossom = Blossom(
+            content,
+            book,
+            house=node.relay.house,
+            rights=self._rights,
+            may_manage=node.access.may_manage,
+            is_us=self._is_us,
+            publish=node.publish,
+            clock=node.clock.time,
+        )
+        self.edge.add(Part("blossom", "Blossom at /upload", Blossom.is_path, self._blossom.handle))
         self.server = EdgeServer(
             self.edge.handle,
             host=self._host,
@@ -57,6 +73,8 @@ class EdgeRoom:
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Raises Fatal."""
+        stack.callback(self._book.close)
+        await self._blossom.tidy()
         await self.server.start()
         stack.push_async_callback(self.server.stop)
         log.info("the HTTP edge is at %s", self.server.address)
@@ -68,6 +86,17 @@ class EdgeRoom:
         """What a client asks for and is not there is no refusal."""
         if error.status in (401, 403, 410, 413, 429, 503, 507):
             self._node.governor.count_refusal("http", error.sentence)
+
+    def _rights(self) -> Rights:
+        use = self._node.use
+        unpinned = max(0, use.blocks_bytes - use.pinned_bytes)  # makes room when it is needed
+        return Rights(self._node.config.edge.key_mb * MEGABYTE, self._node.governor.quota.room() + unpinned)
+
+    def _is_us(self, server: str) -> bool:
+        """By a name of this machine, or one that the owner says the edge has. A URL counts as its host."""
+        url = server if "://" in server else f"http://{server}"
+        named = filter(None, map(host_of, self._node.config.edge.urls))
+        return names_this_machine(url, (*self._node.host_names(), *named))
 
     def _has_peers(self) -> bool:
         return bool(linked(self._node))

@@ -307,7 +307,7 @@ class Node:
         )
         host, port = split_listen(self.config.node.listen)
         relay = self.config.relay
-        self.certificate = web_certificate(self.home, relay, self._host_names())
+        self.certificate = web_certificate(self.home, relay, self.host_names())
         self.server = RelayServer(
             self.relay,
             host=host,
@@ -315,7 +315,7 @@ class Node:
             routes={"/mesh": self.mesh.accept_mesh, "/join": self.mesh.accept_join},
             admit=self._admit,
             meter=self.governor.bandwidth,
-            hosts=self._host_names,
+            hosts=self.host_names,
             manage=self.managing.answer,
             limits=self.config.limits,
             tls=(*split_listen(relay.tls_listen), self.certificate.context) if self.certificate else None,
@@ -333,14 +333,16 @@ class Node:
         await self.mesh.start(int(self.addresses[0].rpartition(":")[2]))
         stack.push_async_callback(self.mesh.stop)
         if self.config.edge.listen:
+            from meshconsole.edge.book import Book
             from meshconsole.node.edge_room import EdgeRoom
 
-            self.edge = EdgeRoom(self, self.content, self._secrets.derive("edge"))
+            book = await asyncio.to_thread(Book, self.home.database, self._secrets.database_key)
+            self.edge = EdgeRoom(self, self.content, book, self._secrets.derive("edge"))
             await self.edge.start(stack)
         stack.push_async_callback(self.guesting.stop)
         await self.guesting.start()
 
-    def _host_names(self) -> tuple[str, ...]:
+    def host_names(self) -> tuple[str, ...]:
         return (*host_addresses(), gethostname(), f"{gethostname()}.local")
 
     # --- What commands and rooms ask of the node ---------------------------------------------------

@@ -202,7 +202,7 @@ class Replicating:
         for root in self._content.roots(only):
             presence = self._content.presence(root.cid)
             owners = [pin for pin in root.pins if pin.owner != TEAM]
-            if not (root.pins or presence.complete):
+            if root.is_of_programs or not (root.pins or presence.complete):
                 continue
             mine[root.cid] = Held(
                 100 if presence.complete else _percent(presence.bytes, presence.total_bytes),

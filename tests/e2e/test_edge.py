@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import time
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
@@ -10,7 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meshconsole.content.cid import Cid
+from meshconsole.core.event import encode_event
+from meshconsole.crypto.schnorr import sign_event
 from scripts.machine import free_port
+from tests.e2e.test_plain_clients import STRANGER, device_secret
 from tests.edge.dags import car
 
 if TYPE_CHECKING:
@@ -24,9 +30,10 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 SECRET = b"the plans of the north bridge\n" * 100_000
 
 
-def fetch(url: str, method: str = "GET") -> tuple[int, bytes]:
+def fetch(url: str, method: str = "GET", data: bytes | None = None, auth: str = "") -> tuple[int, bytes]:
+    request = urllib.request.Request(url, data, {"Authorization": auth} if auth else {}, method=method)
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
@@ -55,3 +62,19 @@ def test_programs_get_what_the_team_stores_sealed(machine: Callable[[str], Machi
     assert fetch(f"{edge}/ipfs/{blob['cid']}")[0] == 400
     alpha.command("config", "set", "edge.gateway=false")
     assert fetch(f"{edge}/ipfs/{blob['cid']}?format=raw")[0] == 404
+    blossom(edge, device_secret(alpha))
+
+
+def blossom(edge: str, member: bytes) -> None:
+    """With the keys that may use the relay."""
+    data = b"a picture"
+    sha256 = hashlib.sha256(data).hexdigest()
+    tags = (("t", "upload"), ("x", sha256), ("expiration", str(int(time.time()) + 60)))
+    for secret, status in ((STRANGER, 403), (member, 201)):
+        token = encode_event(sign_event(secret, 24242, tags, "", int(time.time())))
+        auth = f"Nostr {base64.b64encode(token).decode()}"
+        assert fetch(f"{edge}/upload", "PUT", data, auth)[0] == status
+    assert fetch(f"{edge}/{sha256}")[0] == 401
+    get = (("t", "get"), *tags[1:])
+    token = encode_event(sign_event(member, 24242, get, "", int(time.time())))
+    assert fetch(f"{edge}/{sha256}", auth=f"Nostr {base64.b64encode(token).decode()}") == (200, data)

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from meshconsole.content.cid import RAW, Cid
 from meshconsole.core.config import EdgeSection
-from meshconsole.edge.edge import Edge
+from meshconsole.edge.edge import Edge, Part, below
 from meshconsole.edge.messages import HttpError, Reply, Request
 from meshconsole.edge.routing import Routing, peer_id
 
@@ -105,7 +105,8 @@ async def test_what_is_not_served(target: str, method: str, status: int) -> None
 async def test_each_part_has_a_switch_and_browsers_ask_first() -> None:
     section = [EdgeSection()]
     edge = Edge(lambda: section[0])
-    edge.add("routing", "/routing/v1", Routing(ME, _provides, lambda: [("127.0.0.1", 1)]).handle)
+    routing = Routing(ME, _provides, lambda: [("127.0.0.1", 1)])
+    edge.add(Part("routing", "routing", below("/routing/v1"), routing.handle))
     request = Request("GET", f"/routing/v1/providers/{HERE}")
     assert (await edge.handle(request)).status == 200
     section[0] = EdgeSection(routing=False)

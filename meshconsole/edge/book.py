@@ -1,0 +1,158 @@
+"""What the HTTP edge remembers beside the blocks: in tables of its own in the node's database.
+
+Blocking; safe to use from several threads. Times are in seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from meshconsole.crypto.database import DatabaseErrors, open_database, translate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS edge_blobs (sha256 BLOB PRIMARY KEY, cid TEXT NOT NULL,"
+    " size INTEGER NOT NULL, type TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS edge_owners (owner BLOB NOT NULL, sha256 BLOB NOT NULL, at INTEGER NOT NULL,"
+    " PRIMARY KEY (owner, sha256)) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS edge_owners_sha256 ON edge_owners (sha256)",
+)
+_BLOB = "SELECT hex(sha256), cid, size, type, at FROM edge_owners JOIN edge_blobs USING (sha256)"
+
+
+class Blob(msgspec.Struct, frozen=True):
+    """`sha256` is 64 hex digits, `cid` that of the file that holds its bytes, `type` its media type."""
+
+    sha256: str
+    cid: str
+    size: int
+    type: str
+    uploaded: int = 0
+
+
+class Book:
+    """Raises Unavailable (disk full, busy), CorruptData, Fatal from every method."""
+
+    def __init__(self, path: Path, key: bytes) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._conn: Any = open_database(path, key)
+        try:
+            with self._writing() as conn:
+                for table in _TABLES:
+                    conn.execute(table)
+        except BaseException:
+            self._conn.close()
+            raise
+
+    def close(self) -> None:
+        with self._lock:
+            self._conn.close()
+
+    # Blobs, by their hash and by who uploaded them
+
+    def put_blob(self, blob: Blob, owner: str) -> bool:
+        """Whether it is new. One that its owner has uploaded before keeps its date."""
+        sha256 = bytes.fromhex(blob.sha256)
+        with self._writing() as conn:
+            is_new = conn.execute("SELECT 1 FROM edge_blobs WHERE sha256 = ?", (sha256,)).fetchone() is None
+            conn.execute(
+                "INSERT INTO edge_blobs VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (sha256, blob.cid, blob.size, blob.type),
+            )
+            conn.execute(
+                "INSERT INTO edge_owners VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (bytes.fromhex(owner), sha256, blob.uploaded),
+            )
+        return is_new
+
+    def blob(self, sha256: str) -> Blob | None:
+        """`uploaded` is when it came first."""
+        rows = self._read(f"{_BLOB} WHERE sha256 = ? ORDER BY at LIMIT 1", (bytes.fromhex(sha256),))
+        return _blob(rows[0]) if rows else None
+
+    def owners(self, sha256: str) -> list[str]:
+        rows = self._read("SELECT hex(owner) FROM edge_owners WHERE sha256 = ?", (bytes.fromhex(sha256),))
+        return [owner.lower() for (owner,) in rows]
+
+    def blobs_of(
+        self, owner: str, *, since: int = 0, until: int = 1 << 62, cursor: str = "", limit: int = 1000
+    ) -> list[Blob]:
+        """Newest first, those after the blob `cursor` in this order."""
+        where = "WHERE owner = ? AND at BETWEEN ? AND ?"
+        values: list[object] = [bytes.fromhex(owner), since, until]
+        if cursor:
+            after = self._read(
+                "SELECT at, sha256 FROM edge_owners WHERE owner = ? AND sha256 = ?",
+                (bytes.fromhex(owner), bytes.fromhex(cursor)),
+            )
+            if not after:
+                return []
+            where += " AND (at, sha256) < (?, ?)"
+            values += after[0]
+        rows = self._read(f"{_BLOB} {where} ORDER BY at DESC, sha256 DESC LIMIT ?", (*values, limit))
+        return [_blob(row) for row in rows]
+
+    def bytes_of(self, owner: str) -> int:
+        """What this key has here, whether others have it too."""
+        rows = self._read(
+            "SELECT coalesce(sum(size), 0) FROM edge_owners JOIN edge_blobs USING (sha256) WHERE owner = ?",
+            (bytes.fromhex(owner),),
+        )
+        return int(rows[0][0])
+
+    def drop_blob(self, sha256: str, owner: str) -> bool:
+        """Whether nobody has it any more."""
+        with self._writing() as conn:
+            given = bytes.fromhex(sha256)
+            conn.execute(
+                "DELETE FROM edge_owners WHERE owner = ? AND sha256 = ?", (bytes.fromhex(owner), given)
+            )
+            left = conn.execute("SELECT 1 FROM edge_owners WHERE sha256 = ? LIMIT 1", (given,)).fetchone()
+            if left is None:
+                conn.execute("DELETE FROM edge_blobs WHERE sha256 = ?", (given,))
+            return left is None
+
+    def blob_pins(self) -> set[tuple[str, str]]:
+        """CID and owner of every blob."""
+        rows = self._read("SELECT cid, hex(owner) FROM edge_owners JOIN edge_blobs USING (sha256)", ())
+        return {(cid, owner.lower()) for cid, owner in rows}
+
+    def counts(self) -> tuple[int, int]:
+        """Blobs, and their bytes."""
+        count, size = self._read("SELECT count(*), coalesce(sum(size), 0) FROM edge_blobs", ())[0]
+        return int(count), int(size)
+
+    def _read(self, sql: str, values: tuple[object, ...]) -> list[Any]:
+        with self._lock:
+            try:
+                rows: list[Any] = self._conn.execute(sql, values).fetchall()
+            except DatabaseErrors as error:
+                raise translate(error, self._path) from error
+            return rows
+
+    @contextmanager
+    def _writing(self) -> Iterator[Any]:
+        with self._lock:
+            try:
+                self._conn.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._conn
+                except BaseException:
+                    self._conn.execute("ROLLBACK")
+                    raise
+                self._conn.execute("COMMIT")
+            except DatabaseErrors as error:
+                raise translate(error, self._path) from error
+
+
+def _blob(row: tuple[str, str, int, str, int]) -> Blob:
+    sha256, cid, size, media_type, at = row
+    return Blob(sha256.lower(), cid, size, media_type, at)
