@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshconsole.cli.ask import ask, ask_for
+from meshconsole.cli.blob_peers import list_peers
 from meshconsole.cli.following import add_follow, print_changes, pushes
 from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, print_table, say
@@ -82,6 +83,7 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
     importing = actions.add_parser("import", help="take in the blocks of a CAR file, of version 1 or 2")
     importing.add_argument("file")
     jobs = actions.add_parser("jobs", help="fetches that are not done, and how far they are")
+    peers = actions.add_parser("peers", help="other IPFS programs that exchange blocks with this node")
     scrubbing = actions.add_parser("scrub", help="read every block and compare it with its hash")
     runs = {
         listing: list_blobs,
@@ -97,6 +99,7 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
         exporting: export,
         importing: import_car,
         jobs: list_jobs,
+        peers: list_peers,
         scrubbing: scrub,
     }
     for action, run in runs.items():

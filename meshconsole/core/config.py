@@ -27,7 +27,6 @@ Natural = Annotated[int, Meta(ge=0, le=1 << 40)]
 Positive = Annotated[int, Meta(ge=1, le=1 << 40)]
 Rate = Annotated[float, Meta(ge=0, le=1e6)]
 KindRate = Annotated[str, Meta(pattern=r"^[0-9]{1,5}(-[0-9]{1,5})?=[0-9]{1,9}$")]
-
 _WORD = r"(strangers|team|kinds=[0-9]{1,5}(,[0-9]{1,5})*|older=[0-9]{1,5}d)"
 EvictionRule = Annotated[str, Meta(pattern=rf"^{_WORD}( {_WORD})*$")]
 
@@ -163,6 +162,26 @@ class EdgeSection(Section, frozen=True):
     """How long teammates may take with what a program asks for and is not here; 0: they are not asked."""
     refused_cids: tuple[str, ...] = ()
     """CIDs that are not given out here, whatever the store holds."""
+
+
+class P2pSection(Section, frozen=True):
+    """Blocks exchanged with other IPFS programs (Kubo, Helia) by libp2p, over TCP, Noise and yamux."""
+
+    enable: bool = False
+    """On: nodes of the team that run other programs exchange blocks with this one. The team's files are
+    sealed for them as well. Off: nothing of it is loaded."""
+    listen: str = "0.0.0.0:7448"
+    """HOST:PORT where they reach this node. Port 0 takes a free one."""
+    peers: tuple[str, ...] = ()
+    """Those nodes: `/ip4/HOST/tcp/PORT/p2p/PEER` is dialled, `/p2p/PEER` is let in. They are given what a
+    teammate's device is given. The team's own devices are let in without being named."""
+    public: bool = False
+    """On: anybody may connect. Strangers are given blocks only where privacy.share_with_team_only is off."""
+    max_peers: Annotated[int, Meta(ge=1, le=1000)] = 32
+    """Connections by libp2p; strangers take half of them at most. limits.max_connections counts them too."""
+    mdns: bool = False
+    """On: everybody on the local network is told this node's peer id and address, as IPFS programs do, and
+    nodes of the team that are found there are dialled."""
 
 
 class LimitsSection(Section, frozen=True):
@@ -335,6 +354,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     control: ControlSection = ControlSection()
     log: LogSection = LogSection()
     metrics: MetricsSection = MetricsSection()
+    p2p: P2pSection = P2pSection()
     mesh: MeshSection = MeshSection()
     guests: GuestsSection = GuestsSection()
 
@@ -398,6 +418,12 @@ RELOADABLE = frozenset(
         "mesh.uplinks",
         "guests.port",
         "guests.hours",
+        "p2p.enable",
+        "p2p.listen",
+        "p2p.peers",
+        "p2p.public",
+        "p2p.max_peers",
+        "p2p.mdns",
         "console.theme",
         "console.glyphs",
         "console.frames_per_second",
@@ -573,6 +599,9 @@ def _typed(source: str, section: str, key: str, value: object, problems: list[Pr
     if name == "mesh.uplinks" and (reason := _problem_with_uplinks(typed)):
         problems.append(Problem(source, name, reason))
         return None
+    if name == "p2p.peers" and (reason := _problem_with_peers(typed)):
+        problems.append(Problem(source, name, reason))
+        return None
     if name == "relay.trusted_proxies" and (reason := _problem_with_networks(typed)):
         problems.append(Problem(source, name, reason))
         return None
@@ -588,6 +617,14 @@ def _problem_with_uplinks(urls: object) -> str:
     for url in urls if isinstance(urls, tuple) else ():
         if not re.fullmatch(r"wss?://[^/?#@\s]+(/\S*)?", url):
             return f"{url!r} is no relay: write wss://HOST or ws://HOST, without a password"
+    return ""
+
+
+def _problem_with_peers(addresses: object) -> str:
+    """ "" if there is none. Their parts are looked at by whoever dials them."""
+    for address in addresses if isinstance(addresses, tuple) else ():
+        if not re.fullmatch(r"(/[^/\s]+)*/p2p/[A-Za-z0-9]{1,128}", address):
+            return f"{address!r} names no peer: write /ip4/HOST/tcp/PORT/p2p/PEER, or /p2p/PEER"
     return ""
 
 

@@ -41,6 +41,7 @@ CONDITIONS: tuple[Condition, ...] = (
     Condition("no-links", "warning", after_s=45, causes=("emcon",)),
     Condition("not-heard", "warning", after_s=30, causes=("emcon", "no-links")),
     Condition("uplink-failing", "warning", after_s=60, causes=("emcon",)),
+    Condition("libp2p-down", "warning", after_s=10, causes=("emcon",)),
     Condition("storage-filling", "warning", after_s=60, causes=("storage-full",)),
     Condition("memory-short", "warning", after_s=10),
     Condition("connections-full", "warning", after_s=10),

@@ -373,6 +373,36 @@ class HealthItem(Frozen, frozen=True):
         return " ".join(filter(None, (self.text, self.remedy, self.hidden_words)))
 
 
+class Libp2pPeer(Frozen, frozen=True):
+    """A peer that runs IPFS: connected, or one that ought to be."""
+
+    peer: str
+    """Its peer id."""
+    name: str
+    """Of the team's device that it is, if it is one."""
+    address: str
+    team: bool
+    connected: bool
+    agent: str = ""
+    """What it says of its program."""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    note: str = ""
+    """Why it is not connected."""
+
+
+class Libp2pStatus(Frozen, frozen=True):
+    peer: str
+    """This node's peer id."""
+    addresses: tuple[str, ...] = ()
+    """Where it answers, as others dial it."""
+    peers: tuple[Libp2pPeer, ...] = ()
+    refused: dict[str, int] = {}
+    """Connections that were refused or broken off at the door, by reason."""
+    trouble: str = ""
+    """Why nothing of it works."""
+
+
 class NodeStatus(Frozen, frozen=True):
     """The whole snapshot."""
 
@@ -409,6 +439,8 @@ class NodeStatus(Frozen, frozen=True):
     has_passphrase: bool = False
     """It was opened with one, so that a console can lock itself behind it."""
     guests: tuple[GuestStatus, ...] = ()
+    libp2p: Libp2pStatus | None = None
+    """Other IPFS programs; None where p2p.enable is off."""
 
 
 class EventView(Frozen, frozen=True):

@@ -51,6 +51,7 @@ class PeerRecord:
     last_heard: float | None = None
     capabilities: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
+    libp2p: bytes = b""
     last_reason: str = ""
     """Why its last link ended."""
     dropped: deque[bytes] = field(default_factory=lambda: deque(maxlen=REMEMBERED_LINKS))
@@ -65,6 +66,7 @@ class Self:
     boot: bytes
     capabilities: Callable[[], tuple[str, ...]]
     listen: Callable[[], tuple[str, ...]]
+    libp2p: Callable[[], bytes] = bytes
 
 
 class Links:
@@ -233,6 +235,7 @@ class Links:
             self._me.capabilities(),
             self._me.listen()[:16],
             self._given_up(device.npub),
+            self._me.libp2p(),
         )
 
     def _given_up(self, npub: str) -> tuple[bytes, ...]:
@@ -291,6 +294,7 @@ class Links:
         for link in session.links:
             record.capabilities = link.hello.capabilities
             record.addresses = link.hello.listen
+            record.libp2p = link.hello.libp2p
             heard = self._clock() - link.silent_s
             record.last_heard = max(heard, record.last_heard or heard)
 

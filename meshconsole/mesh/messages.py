@@ -45,6 +45,8 @@ class Hello(Message, frozen=True, tag="hello"):
     listen: Annotated[tuple[Address, ...], Meta(max_length=16)] = ()
     dropped: Annotated[tuple[LinkId, ...], Meta(max_length=16)] = ()
     """Links to this very peer that the sender has closed or lost."""
+    libp2p: Annotated[bytes, Meta(max_length=64)] = b""
+    """The sender's libp2p peer id; empty if it has none."""
 
 
 class Ping(Message, frozen=True, tag="ping"):

@@ -83,6 +83,7 @@ class Parts:
         self._admit = admit
         self._port = 0
         self._offered = capabilities(config)
+        self._libp2p = b""
         self._ephemeral = KnownIds()
         self._runner: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -140,7 +141,12 @@ class Parts:
             team_clock or TeamClock(clock, lambda: "device", self._now),
         )
         me = Self(
-            identity.npub, identity.mldsa_public, os.urandom(8), lambda: self._offered, self._rungs.listen
+            identity.npub,
+            identity.mldsa_public,
+            os.urandom(8),
+            lambda: self._offered,
+            self._rungs.listen,
+            lambda: self._libp2p,
         )
         self._links = Links(
             me,

@@ -111,6 +111,19 @@ class Mesh(Parts):
         for session in self._links.sessions.values():
             session.close("This device offers something else now.")
 
+    def show_libp2p(self, peer: bytes) -> None:
+        """This device's libp2p peer id, which a Hello vouches for; empty: none. Links are made anew."""
+        if peer == self._libp2p:
+            return
+        self._libp2p = peer
+        for session in self._links.sessions.values():
+            session.close("This device has another libp2p peer id now.")
+
+    def libp2p_of(self, npub: str) -> bytes:
+        """What a teammate's device last said; empty if it has none."""
+        record = self._links.records.get(npub)
+        return record.libp2p if record is not None else b""
+
     def set_uplinks(self, urls: tuple[str, ...]) -> None:
         self._uplinks.urls = urls
         if self._nursery is not None:

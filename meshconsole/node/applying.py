@@ -47,6 +47,7 @@ class Applying:
         if node.mesh is not None:
             node.mesh.offer(capabilities(config))
             node.mesh.set_uplinks(config.mesh.uplinks)
+        node.libp2p.is_due.set()
         node.mirror.changed()
         logging.getLogger("meshconsole").setLevel(config.log.level.upper())
         node.control.status_changed()

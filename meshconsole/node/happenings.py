@@ -107,6 +107,7 @@ class Happenings:
         match happening:
             case LinkUp() | LinkDown():
                 self._node.audit_keeping.link(happening)
+                self._node.libp2p.linked(happening.npub)
             case LinkRefused(reason=reason):
                 self._node.governor.count_refusal("link", reason)
                 if times := self._refused_links.note(reason, time.monotonic()):

@@ -60,7 +60,8 @@ class Measuring:
         incoming = node.server.connections if node.server is not None else 0
         outgoing = node.mesh.outgoing if node.mesh is not None else 0
         edge = node.edge.server.connections if node.edge is not None else 0
-        node.use.connections = incoming + outgoing + edge + node.guesting.connections
+        beside = node.guesting.connections + node.libp2p.connections
+        node.use.connections = incoming + outgoing + edge + beside
 
     def _degraded(self, change: Change) -> None:
         node, degraded = self._node, change.degraded

@@ -64,6 +64,12 @@ def _lines(status: NodeStatus) -> Iterator[str]:
     yield from _one("relay_bytes_out_total", "counter", "Bytes to clients.", relay.bytes_out)
     yield from _one("relay_queries_cut_total", "counter", "Queries that took too long.", relay.queries_cut)
     yield from _one("relay_slow_closed_total", "counter", "Ended because unread.", relay.slow_closed)
+    if (libp2p := status.libp2p) is not None:
+        connected = sum(peer.connected for peer in libp2p.peers)
+        yield from _one("libp2p_peers", "gauge", "Other IPFS programs that are connected.", connected)
+        yield from _many(
+            "libp2p_refused_total", "counter", "Refused at libp2p's door.", "reason", libp2p.refused
+        )
     kinds = {str(kind.kind) if kind.kind >= 0 else "other": kind.count for kind in relay.kinds}
     yield from _many("relay_kind_events_total", "counter", "Events of the busiest kinds.", "kind", kinds)
     standing = Counter(dict.fromkeys(BY_CODE, 0))

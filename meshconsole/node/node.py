@@ -46,6 +46,7 @@ from meshconsole.node.governor import Governor, Use
 from meshconsole.node.groups import sharing_groups
 from meshconsole.node.guesting import Guesting
 from meshconsole.node.happenings import Happenings
+from meshconsole.node.libp2p_room import Libp2pRoom
 from meshconsole.node.listbook import ListBook
 from meshconsole.node.listen import split_listen
 from meshconsole.node.machine_clock import MachineClock
@@ -178,6 +179,7 @@ class Node:
             self.relay, unlocked.derive("relay-self"), self.teamwork.told_members, time.time
         )
         self.vouching = Vouching(self, unlocked.derive("watermark"))
+        self.libp2p = Libp2pRoom(self, unlocked.derive("libp2p"))
         self.happenings = Happenings(self)
         self.content: Content | None = None
         self.files: TeamFiles | None = None
@@ -237,6 +239,7 @@ class Node:
             self.supervisor.keep("keeping the audit log small", self.audit_keeping.keep)
             self.supervisor.keep("reading the configuration", self.reloading.follow)
             self.supervisor.keep("telling who belongs", self.mirror.follow)
+            self.supervisor.keep("libp2p", self.libp2p.follow)
             if self.invite_file is not None:
                 self.supervisor.keep("using the invite file", self.invite_file.use)
             self.record("start")
@@ -330,6 +333,7 @@ class Node:
             metrics = MetricsServer(self.config.metrics.listen, self.status)
             await metrics.start()
             stack.push_async_callback(metrics.stop)
+        await self.libp2p.start()
         await self.mesh.start(int(self.addresses[0].rpartition(":")[2]))
         stack.push_async_callback(self.mesh.stop)
         if self.config.edge.listen:

@@ -54,6 +54,7 @@ def node_status(node: Node) -> NodeStatus:
         unread=node.unread.views(),
         has_passphrase=node.has_passphrase,
         guests=node.guesting.status(),
+        libp2p=node.libp2p.status(),
     )
 
 

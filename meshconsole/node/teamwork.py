@@ -98,6 +98,7 @@ class Teamwork:
         if self._node.mesh is not None:
             self._node.mesh.recheck()
             self._node.applying.tell_strangers()
+        self._node.libp2p.recheck()
         await self._node.aside.offer_again()
         self._tell_ended()
         await learn_files(self._node)

@@ -34,6 +34,12 @@ def whats_wrong(node: Node, peers: tuple[PeerStatus, ...]) -> Iterator[Found]:
             f"{short} files of the team have fewer copies than are wanted.",
             "Copies are made as soon as nodes with room are in reach. See: meshconsole blobs",
         )
+    if node.libp2p.trouble:
+        yield Found(
+            "libp2p-down",
+            f"Other IPFS programs cannot reach this node: {node.libp2p.trouble}",
+            "It is tried again by itself. See the section p2p: meshconsole config show",
+        )
     if node.clock.complaint:
         yield Found(
             "clock",

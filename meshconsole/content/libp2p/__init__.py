@@ -1,0 +1,1 @@
+"""libp2p, as far as other IPFS programs need it to exchange blocks. Loaded where it is switched on."""

@@ -1,0 +1,101 @@
+"""Bitswap with libp2p peers: the same exchange as over the team's links, in libp2p's streams.
+
+What goes out uses one long-lived stream of our own, and inbound streams stay open: Kubo sends its wants on
+the first stream only, and neither Kubo nor Helia reads the stream on which it asks. Bitswap 1.0, which sends
+blocks without saying what they hash to, is not spoken. Source: specs.ipfs.tech/bitswap-protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from meshconsole.content.bitswap import MAX_MESSAGE_BYTES
+from meshconsole.content.libp2p.connection import StreamClosed
+from meshconsole.core.errors import MeshconsoleError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from meshconsole.content.libp2p.connection import Connection, Stream
+    from meshconsole.content.libp2p.host import Host
+    from meshconsole.content.libp2p.keys import PeerId
+
+BITSWAP = ("/ipfs/bitswap/1.2.0", "/ipfs/bitswap/1.1.0")
+
+
+class Exchanging(Protocol):
+    """What blocks go through: `content.service.Content`."""
+
+    def attach(
+        self, peer: str, send: Callable[[bytes], Awaitable[None]], may_read: Callable[[str], bool], /
+    ) -> None: ...
+
+    def detach(self, peer: str, /) -> None: ...
+
+    async def receive(self, peer: str, message: bytes, /) -> None: ...
+
+
+class Blocks:
+    """`may_read(peer)` says whether the peer is given blocks at all."""
+
+    def __init__(self, content: Exchanging, host: Host, may_read: Callable[[PeerId], bool]) -> None:
+        self._content = content
+        self._host = host
+        self._may_read = may_read
+        self._senders: dict[PeerId, _Sender] = {}
+        self.handlers = dict.fromkeys(BITSWAP, self._read)
+
+    def up(self, connection: Connection) -> None:
+        if connection.identified.protocols & set(BITSWAP):
+            self._attach(connection.peer)
+
+    def down(self, connection: Connection) -> None:
+        if self._host.of(connection.peer) is None:
+            self.detach(connection.peer)
+
+    def detach(self, peer: PeerId) -> None:
+        if self._senders.pop(peer, None) is not None:
+            self._content.detach(str(peer))
+
+    def _attach(self, peer: PeerId) -> None:
+        if peer not in self._senders:
+            sender = self._senders[peer] = _Sender(self._host, peer)
+            self._content.attach(str(peer), sender.send, lambda _: self._may_read(peer))
+
+    async def _read(self, stream: Stream) -> None:
+        peer = stream.connection.peer
+        self._attach(peer)  # it speaks bitswap, whether or not it has said so yet
+        while True:
+            message = await stream.read_message(MAX_MESSAGE_BYTES)
+            await self._content.receive(str(peer), message)
+
+
+class _Sender:
+    """One stream of ours to a peer, opened when there is something to send."""
+
+    def __init__(self, host: Host, peer: PeerId) -> None:
+        self._host = host
+        self._peer = peer
+        self._stream: Stream | None = None
+        self._turn = asyncio.Lock()
+
+    async def send(self, message: bytes) -> None:
+        """Raises RemoteError, Unavailable; the connection is closed then."""
+        async with self._turn:
+            connection = self._host.of(self._peer)
+            if connection is None:
+                raise Unavailable(f"There is no connection to {self._peer}.")
+            try:
+                try:
+                    await self._write(connection, message)
+                except StreamClosed:  # the peer has let go of our stream: another one, and all of it again
+                    await self._write(connection, message)
+            except MeshconsoleError as error:
+                connection.close(error.sentence)
+                raise
+
+    async def _write(self, connection: Connection, message: bytes) -> None:
+        if self._stream is None or not self._stream.is_open:
+            self._stream, _ = await connection.open(BITSWAP)
+        await self._stream.write_message(message)
