@@ -131,10 +131,14 @@ def value_of(values: Values, setting: Setting) -> object:
     return values.get(setting.section, {}).get(setting.name, default)
 
 
+NO_LIMIT = ("limits.max_bandwidth_mbps", "limits.max_link_mbps", "limits.max_memory_mb")
+"""Where 0 means that."""
+
+
 def in_words(setting: Setting, value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    if value == 0 and setting.key in ("limits.max_bandwidth_mbps", "limits.max_memory_mb"):
+    if value == 0 and setting.key in NO_LIMIT:
         return "no limit"
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "none"

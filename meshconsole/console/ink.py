@@ -51,6 +51,12 @@ class Inked(Widget):
     def hiding(self) -> bool:
         return self.app.has_class(HIDING)
 
+    @property
+    def pointer(self) -> str:
+        """Before the title of what has the focus, where colours do not tell."""
+        colourless = self.app.has_class("-colour-16") or self.app.has_class("-colour-mono")
+        return "> " if self.has_focus and colourless else ""
+
     def ink(self, tone: str) -> Style:
         """The style of a tone, or of "cursor", which is laid over others."""
         if tone not in self._inks:

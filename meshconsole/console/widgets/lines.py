@@ -166,12 +166,11 @@ class Lines(Inked, Generic[Row], can_focus=True):
         self.listing.resize(self.size.height - self.header)
         self.refresh()
 
-    def on_focus(self) -> None:
-        self._title()
-        self.refresh()
-
-    def on_blur(self) -> None:
-        self.listing.look()
+    def watch_has_focus(self, has_focus: bool) -> None:
+        # Not on_focus and on_blur: those come before `has_focus` is what they say.
+        super().watch_has_focus(has_focus)
+        if not has_focus:
+            self.listing.look()
         self._title()
         self.refresh()
 
@@ -276,8 +275,7 @@ class Lines(Inked, Generic[Row], can_focus=True):
 
     def _title(self) -> None:
         listing = self.listing
-        pointer = "> " if self.has_focus and self.profile.colour in ("mono", "16") else ""
-        title = f"{pointer}{self.title}"
+        title = f"{self.pointer}{self.title}"
         parts = [self.note] if self.note else []
         if self.marks and listing.new:
             parts.append(f"{listing.new} new")

@@ -46,7 +46,12 @@ class Sheet(Inked):
         if (title, subtitle) != self._border:
             self._border = (title, subtitle)
             # Content, not str: a str would be read as markup.
-            self.border_title, self.border_subtitle = Content(title), Content(subtitle)
+            self.border_title, self.border_subtitle = Content(self.pointer + title), Content(subtitle)
+
+    def watch_has_focus(self, has_focus: bool) -> None:
+        super().watch_has_focus(has_focus)
+        if self._border[0]:
+            self.border_title = Content(self.pointer + self._border[0])
 
     def on_mount(self) -> None:
         if self.title:
