@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from bench.figures import Figure, ratio
 from bench.nodes import OPEN, a_pair, pid_of
+from meshconsole.content.blocks import BlocksState
 from meshconsole.content.index import Entry, Index
 from meshconsole.content.marking import Marking
 from meshconsole.content.roots import Pin, Root
@@ -84,6 +85,12 @@ class NoBlocks:
 
     def quarantined_bytes(self) -> int:
         return 0
+
+    def look(self) -> BlocksState:
+        return BlocksState()
+
+    def close(self) -> None:
+        return None
 
 
 def _speed() -> list[Figure]:

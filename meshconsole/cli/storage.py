@@ -42,6 +42,8 @@ def _facts(now: NodeStatus) -> Iterator[tuple[str, str]]:
     yield "events", f"{size_in_words(kept.events_bytes)}, {kept.events_count} events"
     pinned = f", {size_in_words(kept.pinned_bytes)} of it pinned" if kept.pinned_bytes else ""
     yield "files", f"{size_in_words(kept.blocks_bytes)}, {kept.blocks_count} blocks{pinned}"
+    yield "files at", kept.blocks_at
+    yield "out of reach", kept.blocks_trouble
     yield "audit", size_in_words(kept.audit_bytes)
     yield "growth", f"{size_in_words(kept.growth_bps * 86_400)} a day" if kept.growth_bps > 0 else "none"
     yield "full in", "" if kept.full_in_s is None else duration_in_words(kept.full_in_s)

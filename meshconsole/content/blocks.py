@@ -13,6 +13,7 @@ Laws:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -21,9 +22,21 @@ if TYPE_CHECKING:
     from meshconsole.content.block import Block
 
 
+@dataclass(frozen=True, slots=True)
+class BlocksState:
+    """How a place for blocks stands: `place` names it for people, `trouble` says why blocks cannot be reached
+    there now, empty while they can, and `remedy` what to do. `warnings` are what may cost blocks one day."""
+
+    place: str = ""
+    trouble: str = ""
+    remedy: str = ""
+    warnings: tuple[str, ...] = ()
+
+
 class BlockStore(Protocol):
     def open(self) -> int:
-        """Once, before anything else. Returns how many leftovers of a crash were cleared."""
+        """Before anything else, and again after it raised Unavailable. Returns how many leftovers of a crash
+        were cleared."""
 
     def put(self, block: Block) -> bool:
         """Writes the block; False if it was there."""
@@ -48,3 +61,9 @@ class BlockStore(Protocol):
 
     def quarantined_bytes(self) -> int:
         """What altered blocks that are kept to be looked at take on the disk."""
+
+    def look(self) -> BlocksState:
+        """How it stands, asked anew. Raises nothing."""
+
+    def close(self) -> None:
+        """When nothing is under way any more."""

@@ -18,6 +18,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from meshconsole.content.block import MAX_BLOCK_BYTES, Block
+from meshconsole.content.blocks import BlocksState
 from meshconsole.content.cid import is_supported_multihash, multihash_matches
 from meshconsole.content.multibase import decode_base32, encode_base32
 from meshconsole.core.errors import CorruptData, Fatal, MeshconsoleError, RemoteError, Unavailable
@@ -157,6 +158,13 @@ class FlatBlockStore:
 
     def quarantined_bytes(self) -> int:
         return sum(footprint(entry.stat().st_size) for entry in os.scandir(self._quarantine))
+
+    def look(self) -> BlocksState:
+        """Faults of the disk are told by whoever meets them."""
+        return BlocksState()
+
+    def close(self) -> None:
+        """Nothing is kept open."""
 
     def _place(self, multihash: bytes) -> tuple[str, str]:
         name = encode_base32(multihash)

@@ -1,4 +1,4 @@
-"""Bringing index and block files together at the start. Blocking.
+"""Bringing index and block files together, at the start and when they are in reach again. Blocking.
 
 The files are the truth about blocks. What they have and the index lacks is taken over, with its links;
 what the index has and they lack is marked as missing. If the index itself is missing or damaged it is
@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING
 
 from meshconsole.content.cid import DAG_PB, RAW, Cid
 from meshconsole.content.dagpb import Node, decode_node
-from meshconsole.content.index import Differences, Entry, Index
+from meshconsole.content.index import Entry, Index
 from meshconsole.content.multibase import encode_base32
 from meshconsole.content.roots import Pin, Root
 from meshconsole.content.unixfs import decode_unixfs
-from meshconsole.core.errors import CorruptData, RemoteError
+from meshconsole.core.errors import CorruptData, RemoteError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from meshconsole.content.blocks import BlockStore
+    from meshconsole.content.index import Differences
 
 INDEX_NAME = "index.db"
 RECOVERED_NAME = "recovered"
@@ -44,48 +45,75 @@ class Corrupt:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """`found` counts the blocks taken over, `rebuilt` is a sentence if there was no index to compare with."""
+
+    found: int = 0
+    corrupt: tuple[Corrupt, ...] = ()
+    rebuilt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
-    """`rebuilt` is a sentence, empty if the index was sound; `found` counts the blocks taken over."""
+    """`compared` is None while the blocks cannot be reached, for the reason `away`."""
 
     index: Index
-    rebuilt: str
-    found: int
-    corrupt: tuple[Corrupt, ...]
+    compared: Compared | None
+    away: Unavailable | None = None
 
 
 def open_index(path: Path, key: bytes, files: BlockStore, now: float) -> Opened:
-    """`path` is the folder of the blobs. Raises CorruptData, Fatal, Unavailable."""
-    files.open()
+    """`path` is the folder of the blobs. Raises CorruptData, Fatal, Unavailable (of the index)."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    away: Unavailable | None = None
     try:
-        index, differences = _open_and_compare(path, key, files)
+        files.open()
+    except Unavailable as error:
+        away = error
+    try:
+        index, differences = _open_and_compare(path, key, None if away else files)
         damage = ""
     except CorruptData as error:
         _set_aside(path)
-        index, differences = _open_and_compare(path, key, files)
+        index, differences = _open_and_compare(path, key, None if away else files)
         damage = f"{error.sentence} It was set aside and made again from the block files."
     try:
-        corrupt: list[Corrupt] = []
-        for multihash in differences.suspect:
-            if _load(files, multihash, corrupt) is None:
-                index.lose([multihash])
-        found = 0
-        entries = _examined(differences.unknown, files, corrupt)
-        while batch := list(islice(entries, _BATCH)):
-            index.record(batch, now)
-            found += len(batch)
-        if index.is_new and found:
-            _pin_everything(index, files, corrupt, now)
-            damage = damage or "The index of the blocks was missing and has been made again from their files."
+        if differences is None:
+            return Opened(index, None, away)
+        return Opened(index, _take_over(index, differences, files, now, damage))
     except BaseException:
         index.close()
         raise
-    return Opened(index, damage, found, tuple(corrupt))
 
 
-def _open_and_compare(path: Path, key: bytes, files: BlockStore) -> tuple[Index, Differences]:
+def compare(index: Index, files: BlockStore, now: float) -> Compared:
+    """What `open_index` does, for blocks that were out of reach then, or since. Raises Unavailable."""
+    return _take_over(index, index.compare(files.listing()), files, now, "")
+
+
+def _take_over(
+    index: Index, differences: Differences, files: BlockStore, now: float, damage: str
+) -> Compared:
+    corrupt: list[Corrupt] = []
+    for multihash in differences.suspect:
+        if _load(files, multihash, corrupt) is None:
+            index.lose([multihash])
+    found = 0
+    entries = _examined(differences.unknown, files, corrupt)
+    while batch := list(islice(entries, _BATCH)):
+        index.record(batch, now)
+        found += len(batch)
+    if index.is_new and found:
+        _pin_everything(index, files, corrupt, now)
+        damage = damage or "The index of the blocks was missing and has been made again from their files."
+    index.is_new = False
+    return Compared(found, tuple(corrupt), damage)
+
+
+def _open_and_compare(path: Path, key: bytes, files: BlockStore | None) -> tuple[Index, Differences | None]:
     index = Index(path / INDEX_NAME, key)
     try:
-        return index, index.compare(files.listing())
+        return index, index.compare(files.listing()) if files is not None else None
     except BaseException:
         index.close()
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -28,9 +29,13 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from meshconsole.content.blocks import BlockStore
+    from meshconsole.content.blocks import BlocksState, BlockStore
     from meshconsole.content.tally import Quota
 
+log = logging.getLogger(__name__)
+
+LOOK_S = 15.0
+"""Another place for the blocks than files of our own is looked at so often."""
 
 RETRY_S = 300.0
 """Pinned files that could not be fetched are tried again."""
@@ -68,6 +73,7 @@ class Content:
         self._clock = clock
         self._tasks = Tasks()
         self._pins_changed = asyncio.Event()
+        self._is_elsewhere = blocks is not None
         self._store = Store(path, key, quota=quota, emit=emit, clock=clock, tasks=self._tasks, files=blocks)
         self._exchange = Exchange(self._store, self._tasks, emit, time.monotonic, peer_rate_bps)
         self._fetches = Fetches(self._store, self._exchange, self._tasks, emit)
@@ -78,6 +84,8 @@ class Content:
         self._exchange.start()
         self._fetches.resume()
         self._tasks.spawn("content pins", self._keep_expiring())
+        if self._is_elsewhere:
+            self._tasks.spawn("content place", self._keep_looking())
 
     async def stop(self) -> None:
         """Fetches go on at the next start."""
@@ -87,6 +95,22 @@ class Content:
     def usage(self) -> ContentUsage:
         totals = self._store.totals
         return ContentUsage(totals.bytes, totals.blocks, totals.pinned_bytes)
+
+    def blocks_state(self) -> BlocksState:
+        """How the place of the blocks stands, as of the last look; empty for files in the home."""
+        return self._store.state
+
+    async def _keep_looking(self) -> None:
+        """While it is out of reach nothing else waits for it."""
+        told = ""
+        while True:
+            if await self._store.look():
+                self._fetches.resume()
+            state = self._store.state
+            if state.trouble != told:
+                told = state.trouble
+                log.warning("blocks: %s", told or f"{state.place} is in reach again")
+            await asyncio.sleep(LOOK_S)
 
     async def add(
         self,

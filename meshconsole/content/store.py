@@ -21,18 +21,21 @@ from meshconsole.content.cid import RAW, Cid
 from meshconsole.content.happenings import BlockCorrupt, BlocksEvicted, IndexRebuilt, PresenceChanged
 from meshconsole.content.index import Entry, Index
 from meshconsole.content.marking import Marking
-from meshconsole.content.opening import INDEX_NAME, open_index
+from meshconsole.content.opening import INDEX_NAME, compare, open_index
+from meshconsole.content.pinned import PinnedBytes
+from meshconsole.content.place import Place
 from meshconsole.content.roots import ABSENT, Presence, Root
 from meshconsole.content.tally import Quota, Tally
 from meshconsole.content.threads import Threads, to_its_end
-from meshconsole.core.errors import CorruptData, LocalError, Refused
+from meshconsole.core.errors import CorruptData, LocalError, Refused, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from meshconsole.content.block import Block
-    from meshconsole.content.blocks import BlockStore
+    from meshconsole.content.blocks import BlocksState, BlockStore
+    from meshconsole.content.opening import Compared
     from meshconsole.content.tasks import Tasks
 
 EVICT_BYTES = 16 << 20
@@ -42,9 +45,6 @@ COMMIT_BLOCKS = 64
 
 REMOVE_BLOCKS = 64
 """Forgotten and unlinked between two other uses of the index."""
-
-SLOW_COUNT_S = 0.05
-"""Counting what is pinned takes longer than this where there are very many blocks."""
 
 _RAW_V1 = bytes((1, RAW))
 
@@ -82,8 +82,7 @@ class Store:
         self._key = key
         self._emit = emit
         self._clock = clock
-        self._tasks = tasks
-        self._files: BlockStore = files if files is not None else FlatBlockStore(path)
+        self._place = Place(files if files is not None else FlatBlockStore(path))
         self._index: Index | None = None
         self._marking = Marking(path / INDEX_NAME, key)
         self.threads = Threads()
@@ -93,10 +92,8 @@ class Store:
         self._sweep = asyncio.Lock()
         self._committing = asyncio.Lock()
         self._tally = Tally(quota)
-        self._pinned_bytes = 0
+        self._pinned = PinnedBytes(lambda: self.threads.on_mark(self._marking.pinned_bytes), tasks)
         self._last_used = 0.0
-        self._may_count_at = 0.0
-        self._will_count = False
         self._presences: dict[str, Presence] = {}
         self.roots: dict[str, Root] = {}
         self.on_lost: Callable[[list[str]], None] = _ignore
@@ -115,19 +112,58 @@ class Store:
             raise
 
     async def _open(self) -> None:
-        opened = await self.threads.on_index(open_index, self._path, self._key, self._files, self._clock())
+        files = self._place.any_files
+        opened = await self.threads.on_index(open_index, self._path, self._key, files, self._clock())
         index = self._index = opened.index
-        if opened.rebuilt:
-            self._emit(IndexRebuilt(opened.found, opened.rebuilt))
-        for error in opened.corrupt:
-            self._emit(BlockCorrupt(error.block, error.sentence))
+        if opened.compared is not None:
+            self._place.compared()
+            self._tell(opened.compared)
+        elif opened.away is not None:
+            self._place.away(opened.away)
         for root in await self.threads.on_index(index.roots):
             self.roots[root.cid] = root
             self._presences[root.cid] = await self.threads.on_index(index.presence, root.cid)
         self._tally.bytes, self._tally.blocks = await self.threads.on_index(index.stored)
         self._last_used = await self.threads.on_index(index.last_used)
-        await self._count_pinned()
-        self._tally.set_aside_bytes = await self.threads.on_file(self._files.quarantined_bytes)
+        await self._pinned.count()
+        self._tally.set_aside_bytes = await self.threads.on_file(files.quarantined_bytes)
+
+    def _tell(self, compared: Compared) -> None:
+        if compared.rebuilt:
+            self._emit(IndexRebuilt(compared.found, compared.rebuilt))
+        for error in compared.corrupt:
+            self._emit(BlockCorrupt(error.block, error.sentence))
+
+    @property
+    def state(self) -> BlocksState:
+        """How the place of the blocks stood when it was last looked at."""
+        return self._place.state
+
+    async def look(self) -> bool:
+        """Looks at the place of the blocks; whether it has come back into reach."""
+        self._place.saw(await self.threads.on_file(self._place.any_files.look))
+        if self._place.state.trouble or self._place.is_compared:
+            return False
+        try:
+            await self._compare_again()
+        except Unavailable as error:
+            self._place.away(error)
+            return False
+        return True
+
+    async def _compare_again(self) -> None:
+        """Nothing is removed meanwhile, and nothing new is written."""
+        await self._place.quiet()
+        async with self._sweep:
+            await self.commit()
+            files = self._place.any_files
+            await self.threads.on_file(files.open)
+            compared = await self.threads.on_index(compare, self._the_index, files, self._clock())
+            stored, self._tally.blocks = await self.threads.on_index(self._the_index.stored)
+            self._tally.settle(stored)
+            self._place.compared()
+            self._tell(compared)
+            await self._presence_changed(list(self.roots))
 
     async def close(self) -> None:
         try:
@@ -138,6 +174,7 @@ class Store:
                 await self.threads.on_index(self._index.close)
                 self._index = None
             self.threads.close()
+            self._place.any_files.close()
 
     # Blocks
 
@@ -154,29 +191,38 @@ class Store:
         Refused (quota), Unavailable (disk full), Fatal, and what `make` raises.
         """
         links = tuple(child.multihash for child in children)
-        while True:
-            reserved = footprint(bound)
-            await self._reserve(reserved)
-            work = self.threads.start_on_file(self._make_and_put, make)
-            try:
-                await to_its_end(work)
-            finally:
-                if work.cancelled() or work.exception() is not None:
-                    self._tally.give_back(reserved)
-                else:
-                    block, is_new = work.result()
-                    size, multihash = len(block.data), block.cid.multihash
-                    self._tally.give_back(reserved - footprint(size) if is_new else reserved)
-                    if is_new:
+        with self._place.writing():
+            while True:
+                block, is_new = await self._make_and_write(bound, make, links, hold)
+                multihash, size = block.cid.multihash, len(block.data)
+                if is_new:
+                    return Written(block.cid, size, True)
+                # It was there already; then it may just be about to be removed.
+                async with self._sweep:
+                    if await self.threads.on_file(self._place.files.size, multihash) is not None:
                         self._register(Entry(multihash, size, links), hold)
-                        self._tally.blocks += 1
-            if is_new:
-                return Written(block.cid, size, True)
-            # It was there already; then it may just be about to be removed.
-            async with self._sweep:
-                if await self.threads.on_file(self._files.size, multihash) is not None:
-                    self._register(Entry(multihash, size, links), hold)
-                    return Written(block.cid, size, False)
+                        return Written(block.cid, size, False)
+
+    async def _make_and_write(
+        self, bound: int, make: Callable[[], Block], links: tuple[bytes, ...], hold: set[bytes] | None
+    ) -> tuple[Block, bool]:
+        """The block and whether it is new."""
+        reserved = footprint(bound)
+        await self._reserve(reserved)
+        work = self.threads.start_on_file(self._make_and_put, make)
+        try:
+            await to_its_end(work)
+        finally:
+            if work.cancelled() or work.exception() is not None:
+                self._tally.give_back(reserved)
+            else:
+                block, is_new = work.result()
+                size = len(block.data)
+                self._tally.give_back(reserved - footprint(size) if is_new else reserved)
+                if is_new:
+                    self._register(Entry(block.cid.multihash, size, links), hold)
+                    self._tally.blocks += 1
+        return block, is_new
 
     async def write_block(
         self, block: Block, children: Iterable[Cid] = (), hold: set[bytes] | None = None
@@ -201,7 +247,7 @@ class Store:
             used, self._used = self._used, {}
             if entries:
                 try:
-                    await self.threads.on_file(self._files.sync)
+                    await self.threads.on_file(self._place.any_files.sync)
                     await self.threads.on_index(self._the_index.record, entries, self._use())
                 except BaseException:
                     self._uncommitted[:0] = entries
@@ -217,7 +263,7 @@ class Store:
         """
         multihash = cid.multihash
         try:
-            data = await self.threads.on_file(self._files.get, multihash)
+            data = await self.threads.on_file(self._place.files.get, multihash)
         except CorruptData as error:
             await self._lose(cid, error.sentence)
             raise
@@ -226,7 +272,7 @@ class Store:
             if len(self._used) >= 4 * COMMIT_BLOCKS:
                 await self.commit()
         elif await self.sizes([cid]):
-            await self._lose(cid, f"The file of block {cid} has vanished from the disk.")
+            await self._lose(cid, f"The block {cid} has vanished from where it was kept.")
         return data
 
     async def sizes(self, cids: Iterable[Cid]) -> dict[bytes, int]:
@@ -240,10 +286,13 @@ class Store:
     async def examine(self, multihash: bytes) -> int | None:
         """Bytes of the block; None if it was altered on the disk or has vanished, which is then reported."""
         try:
-            data = await self.threads.on_file(self._files.get, multihash)
+            data = await self.threads.on_file(self._place.files.get, multihash)
         except CorruptData as error:
             await self._lose(Cid.decode(_RAW_V1 + multihash), error.sentence)
             return None
+        cid = Cid.decode(_RAW_V1 + multihash)
+        if data is None and await self.sizes([cid]):
+            await self._lose(cid, f"The block {cid} has vanished from where it was kept.")
         return len(data) if data is not None else None
 
     async def _lose(self, cid: Cid, sentence: str) -> None:
@@ -252,7 +301,7 @@ class Store:
             roots = await self.threads.on_index(self._the_index.lose, [cid.multihash])
             self._tally.blocks -= len(sizes)
             self._tally.give_back(sum(map(footprint, sizes.values())))
-            self._tally.set_aside_bytes = await self.threads.on_file(self._files.quarantined_bytes)
+            self._tally.set_aside_bytes = await self.threads.on_file(self._place.any_files.quarantined_bytes)
             await self._presence_changed(roots)
         self._emit(BlockCorrupt(str(cid), sentence))
         self.on_lost(roots)
@@ -281,40 +330,19 @@ class Store:
             await self.threads.on_index(self._the_index.put_root, root, cid.multihash)
             self.roots[root.cid] = root
             self._presences[root.cid] = await self.threads.on_index(self._the_index.presence, root.cid)
-            await self._pins_changed()
+            await self._pinned.changed()
 
     async def drop_root(self, cid: str) -> None:
         async with self._sweep:
             await self.threads.on_index(self._the_index.drop_root, cid)
             self.roots.pop(cid, None)
             self._presences.pop(cid, None)
-            await self._pins_changed()
-
-    async def _pins_changed(self) -> None:
-        """Counts at once where that is quick, else a little later, for many changes together."""
-        delay = self._may_count_at - asyncio.get_running_loop().time()
-        if delay <= 0:
-            await self._count_pinned()
-        elif not self._will_count:
-            self._will_count = True
-            self._tasks.spawn("content count", self._count_pinned_after(delay))
-
-    async def _count_pinned_after(self, delay_s: float) -> None:
-        await asyncio.sleep(delay_s)
-        self._will_count = False
-        await self._count_pinned()
-
-    async def _count_pinned(self) -> None:
-        now = asyncio.get_running_loop().time
-        start = now()
-        self._pinned_bytes = await self.threads.on_mark(self._marking.pinned_bytes)
-        took = now() - start
-        self._may_count_at = now() + (20 * took if took > SLOW_COUNT_S else 0)
+            await self._pinned.changed()
 
     @property
     def totals(self) -> Totals:
         """`bytes` counts what is reserved for blocks on their way, and blocks set aside, too."""
-        return Totals(self._tally.bytes + self._tally.set_aside_bytes, self._tally.blocks, self._pinned_bytes)
+        return Totals(self._tally.bytes + self._tally.set_aside_bytes, self._tally.blocks, self._pinned.bytes)
 
     # Room
 
@@ -421,10 +449,10 @@ class Store:
 
     def _make_and_put(self, make: Callable[[], Block]) -> tuple[Block, bool]:
         block = make()
-        return block, self._files.put(block)
+        return block, self._place.files.put(block)
 
     def _unlink(self, garbage: list[tuple[bytes, int]]) -> list[int]:
-        return [size for multihash, size in garbage if self._files.remove(multihash)]
+        return [size for multihash, size in garbage if self._place.files.remove(multihash)]
 
 
 def _ignore(_: object) -> None:

@@ -31,6 +31,11 @@ class Tally:
         self.quota.reserve(count)
         self.bytes += count
 
+    def settle(self, count: int) -> None:
+        """What was counted anew, while nothing is on its way."""
+        self.give_back(max(0, self.bytes - count))
+        self.bytes = count
+
     def give_back(self, count: int) -> None:
         if count:
             self.quota.release(count)

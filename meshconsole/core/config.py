@@ -124,8 +124,15 @@ class RelaySection(Section, frozen=True):
 class ContentSection(Section, frozen=True):
     """The embedded IPFS content store."""
 
-    backend: Literal["flat"] = "flat"
-    """Where blocks are kept: files in the home."""
+    backend: Literal["flat", "kubo"] = "flat"
+    """Where blocks are kept. flat: files in the home. kubo: a Kubo node, by its RPC interface; it should be
+    this node's alone. What is in the one is not in the other: teammates' copies are fetched anew."""
+    kubo_api: str = "http://127.0.0.1:5001"
+    """Where the RPC interface of that Kubo node is: an http or https URL, or a multiaddr as
+    `ipfs config Addresses.API` says it."""
+    kubo_token_file: str = ""
+    """The file with the secret that its API.Authorizations asks for, written as there (`bearer:TOKEN` or
+    `basic:USER:PASSWORD`). Nobody but its owner may read it."""
     min_replicas: Annotated[int, Meta(ge=1, le=100)] = 1
     """Copies of each pinned file that this node wants in the team; the team's rule may ask for more. While
     there are fewer, nodes with room make some."""
@@ -600,6 +607,10 @@ def _typed(source: str, section: str, key: str, value: object, problems: list[Pr
         problems.append(Problem(source, name, reason))
         return None
     if name == "p2p.peers" and (reason := _problem_with_peers(typed)):
+        problems.append(Problem(source, name, reason))
+        return None
+    if name == "content.kubo_api" and not re.fullmatch(r"https?://[^/?#@\s]+/?|/\S+", str(typed)):
+        reason = f"{typed!r} is no RPC interface: write http://HOST:PORT or a multiaddr, without a password"
         problems.append(Problem(source, name, reason))
         return None
     if name == "relay.trusted_proxies" and (reason := _problem_with_networks(typed)):

@@ -174,6 +174,9 @@ class StorageStatus(Frozen, frozen=True):
     handed_on_blocks: int = 0
     """Blocks of files that went through this node between teammates who are not linked, since its start."""
     handed_on_bytes: int = 0
+    blocks_at: str = ""
+    """Where the blocks are, if not in the home; and with `blocks_trouble`, why they cannot be reached."""
+    blocks_trouble: str = ""
 
     @property
     def used_bytes(self) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshconsole.content.replication import Targets
 from meshconsole.core import kinds
+from meshconsole.core.errors import Fatal
 from meshconsole.core.event import decode_event
 from meshconsole.node.files import TeamFiles
 from meshconsole.node.replicating import Replicating
@@ -16,12 +18,15 @@ from meshconsole.relay.filter import Filter
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from meshconsole.content.blocks import BlockStore
     from meshconsole.content.service import Content
     from meshconsole.core.config import Config
     from meshconsole.node.node import Node
 
 CONTROL_LIMIT = 1_000_000
 HOUR_S = 3600.0
+OWNER_DIGITS = 16
+"""Of the device's key, in hex: by these a Kubo node tells whose a block is."""
 
 
 def make_content(node: Node, key: bytes) -> Content:
@@ -34,7 +39,33 @@ def make_content(node: Node, key: bytes) -> Content:
         emit=node.bus.publish,
         clock=time.time,
         peer_rate_bps=peer_rate_bps(node.config),
+        blocks=_in_kubo(node) if node.config.content.backend == "kubo" else None,
     )
+
+
+def _in_kubo(node: Node) -> BlockStore:
+    """Raises Fatal, Refused for a configuration that cannot be meant."""
+    from meshconsole.content.kubo import KuboBlocks
+    from meshconsole.content.kubo_rpc import Address, KuboRpc
+
+    content = node.config.content
+    rpc = KuboRpc(Address.parse(content.kubo_api), _secret(content.kubo_token_file))
+    return KuboBlocks(rpc, node.identity.npub[:OWNER_DIGITS])
+
+
+def _secret(path: str) -> str:
+    if not path:
+        return ""
+    file = Path(path).expanduser()
+    try:
+        if file.stat().st_mode & 0o077:
+            raise Fatal(
+                f"Others may read {path}, which holds a secret.", hint=f"Close it to them: chmod 600 {path}"
+            )
+        return file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise Fatal(f"Cannot read {path}: {why}.", hint="Correct content.kubo_token_file.") from error
 
 
 def make_files(node: Node, content: Content) -> TeamFiles:

@@ -57,6 +57,8 @@ class Use:
     handed_on_bytes: int = 0
     audit_bytes: int = 0
     connections: int = 0
+    blocks_at: str = ""
+    blocks_trouble: str = ""
 
 
 class ProcessUse:
@@ -94,8 +96,11 @@ class Share:
     may have come before the write. A room that keeps an exact count itself says so.
     """
 
-    def __init__(self, quota: StorageQuota) -> None:
+    def __init__(self, quota: StorageQuota, *, on_disk: bool = True) -> None:
+        """`on_disk` False: these bytes are on another disk than the home's, which says itself when it is
+        full."""
         self._quota = quota
+        self._on_disk = on_disk
         self._measured = 0
         self._before = 0
         self._since = 0
@@ -112,7 +117,7 @@ class Share:
     def reserve(self, count: int) -> None:
         """Before `count` bytes are written. Raises Refused("restricted", ...)."""
         with self._quota.lock:
-            self._quota.check(count)
+            self._quota.check(count, on_disk=self._on_disk)
             self._since += count
 
     def release(self, count: int) -> None:
@@ -145,6 +150,8 @@ class StorageQuota:
         limit_bytes: int,
         disk_free: Callable[[Path], int] = free_on,
         files_free: Callable[[Path], int | None] = files_free_on,
+        *,
+        blocks_on_disk: bool = True,
     ) -> None:
         self._folder = folder
         self._disk_free = disk_free
@@ -153,7 +160,8 @@ class StorageQuota:
         self.limit_bytes = limit_bytes
         self.lock = threading.RLock()
         self.events = Share(self)
-        self.blocks = Share(self)
+        self.blocks = Share(self, on_disk=blocks_on_disk)
+        self._blocks_on_disk = blocks_on_disk
         self.audit_bytes = 0
         """Acts are recorded whatever is left; the log shortens itself."""
         self.disk_free_bytes = disk_free(folder)
@@ -164,12 +172,12 @@ class StorageQuota:
         return self.events.used_bytes + self.blocks.used_bytes + self.audit_bytes
 
     def room(self) -> int:
-        """Bytes that may still be written."""
+        """Bytes of blocks that may still be written."""
         headroom = min(HEADROOM_BYTES, self.limit_bytes // 8)
-        return max(
-            0,
-            min(self.limit_bytes - headroom - self.used_bytes, self.disk_free_bytes - DISK_RESERVE_BYTES),
-        )
+        room = self.limit_bytes - headroom - self.used_bytes
+        if self._blocks_on_disk:
+            room = min(room, self.disk_free_bytes - DISK_RESERVE_BYTES)
+        return max(0, room)
 
     def fullness(self) -> float:
         """What is used of what may be written, 1.0 for all."""
@@ -183,21 +191,23 @@ class StorageQuota:
         with self.lock:
             self.refusing = self._why_not(1) or ""
 
-    def check(self, count: int) -> None:
+    def check(self, count: int, *, on_disk: bool = True) -> None:
         """Raises Refused when `count` more bytes may not be written."""
-        reason = self._why_not(count)
+        reason = self._why_not(count, on_disk=on_disk)
         if reason is not None:
             self.look_at_disk()  # somebody may have made room since it was measured
-            reason = self._why_not(count)
+            reason = self._why_not(count, on_disk=on_disk)
         if reason is not None:
             self.refusing = reason
             raise Refused("restricted", reason)
 
-    def _why_not(self, count: int) -> str | None:
+    def _why_not(self, count: int, *, on_disk: bool = True) -> str | None:
         headroom = min(HEADROOM_BYTES, self.limit_bytes // 8)
         if self.used_bytes + count > self.limit_bytes - headroom:
             limit = self.limit_bytes // MEGABYTE
             return f"storage quota of {limit} MB is full; raise limits.max_storage_mb or delete something"
+        if not on_disk:
+            return None
         if self.disk_free_bytes - count < DISK_RESERVE_BYTES:
             return f"the disk is full: {DISK_RESERVE_BYTES // MEGABYTE} MB must stay free; make room on it"
         if self.disk_free_files is not None and self.disk_free_files < RESERVE_FILES:
@@ -212,7 +222,8 @@ class Governor:
         self._limits = config.limits
         self._use = use
         self.bandwidth = Bandwidth(config.limits.max_bandwidth_mbps, config.limits.max_link_mbps)
-        self.quota = StorageQuota(folder, config.limits.max_storage_mb * MEGABYTE)
+        limit_bytes = config.limits.max_storage_mb * MEGABYTE
+        self.quota = StorageQuota(folder, limit_bytes, blocks_on_disk=config.content.backend == "flat")
         self.refusals: Counter[str] = Counter()
         self._process = ProcessUse()
         self._memory_bytes = 0
@@ -335,6 +346,8 @@ class Governor:
             audit_bytes=use.audit_bytes,
             handed_on_blocks=use.handed_on_blocks,
             handed_on_bytes=use.handed_on_bytes,
+            blocks_at=use.blocks_at,
+            blocks_trouble=use.blocks_trouble,
         )
 
     @property

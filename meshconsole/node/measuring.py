@@ -40,6 +40,8 @@ class Measuring:
             use.blocks_bytes, use.blocks_count = blocks.bytes, blocks.blocks
             use.pinned_bytes = blocks.pinned_bytes
             use.handed_on_blocks, use.handed_on_bytes = node.content.handed_on
+            place = node.content.blocks_state()
+            use.blocks_at, use.blocks_trouble = place.place, place.trouble
         use.audit_bytes = node.audit.size_bytes
         self.count_connections()
         now = time.monotonic()

@@ -10,6 +10,7 @@ from meshconsole.node.proposing import proposals_of, waiting
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from meshconsole.content.blocks import BlocksState
     from meshconsole.core.status import PeerStatus
     from meshconsole.node.node import Node
 
@@ -26,6 +27,8 @@ def whats_wrong(node: Node, peers: tuple[PeerStatus, ...]) -> Iterator[Found]:
     if node.supervisor is not None:
         yield from node.supervisor.health()
     yield from _limits(node)
+    if node.content is not None:
+        yield from blocks_of(node.content.blocks_state())
     yield from _trust(node)
     yield from _reach(node, peers)
     if node.replicating is not None and (short := node.replicating.short()):
@@ -79,6 +82,19 @@ def _limits(node: Node) -> Iterator[Found]:
         )
     if node.unrecorded:
         yield Found("audit-behind", node.unrecorded, "Make room on the disk.")
+
+
+def blocks_of(state: BlocksState) -> Iterator[Found]:
+    """Pure."""
+    if state.trouble:
+        yield Found("blocks-away", f"Files can be neither stored nor read. {state.trouble}", state.remedy)
+    for warning in state.warnings:
+        yield Found(
+            "blocks-at-risk",
+            f"{warning}.",
+            'See docs/operator.md, Files, "In a Kubo node".',
+            about=warning,
+        )
 
 
 def _trust(node: Node) -> Iterator[Found]:

@@ -11,13 +11,16 @@ import pytest
 from meshconsole.content.block import MAX_BLOCK_BYTES, Block
 from meshconsole.content.blockstore import FlatBlockStore
 from meshconsole.content.cid import DAG_PB, RAW, SHA2_512, Prefix
+from meshconsole.content.kubo import KuboBlocks
+from meshconsole.content.kubo_rpc import Address, KuboRpc
 from meshconsole.content.service import Content
 from meshconsole.core.errors import CorruptData
 from tests.content.conftest import KEY, FakeClock, FakeQuota, read_whole
 from tests.content.memory_blocks import MemoryBlocks
+from tests.interop.kubo_node import Kubo, needs_kubo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from meshconsole.content.blocks import BlockStore
@@ -45,11 +48,38 @@ def memory(_: Path) -> Backend:
     return Backend(store, lambda block, data: store.blocks.update({block.cid.multihash: data}))
 
 
-@pytest.fixture(params=[flat, memory], ids=lambda make: make.__name__)
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
-    made: Backend = request.param(tmp_path)
+@pytest.fixture(scope="session")
+def a_kubo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubo]:
+    """One for all tests, for it takes a second to start."""
+    kubo = Kubo(tmp_path_factory.mktemp("kubo"))
+    with kubo.daemon("--offline"):
+        yield kubo
+
+
+def in_kubo(kubo: Kubo) -> Backend:
+    store = KuboBlocks(KuboRpc(Address.parse(kubo.api)), "ours")
+
+    def alter(block: Block, data: bytes) -> None:
+        (file,) = [each for each in kubo.block_files() if each.read_bytes() == block.data]
+        file.write_bytes(data)
+
+    return Backend(store, alter)
+
+
+@pytest.fixture(params=["flat", "memory", pytest.param("kubo", marks=needs_kubo)])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+    match request.param:
+        case "kubo":
+            made = in_kubo(request.getfixturevalue("a_kubo"))
+        case "flat":
+            made = flat(tmp_path)
+        case _:
+            made = memory(tmp_path)
     assert made.store.open() == 0
-    return made
+    yield made
+    for multihash, _ in list(made.store.listing()):
+        made.store.remove(multihash)
+    made.store.close()
 
 
 @pytest.fixture

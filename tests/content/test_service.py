@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.content import store
+from meshconsole.content import pinned
 from meshconsole.content.block import Block
 from meshconsole.content.cid import RAW
 from meshconsole.content.happenings import BlockCorrupt, BlocksEvicted, IndexRebuilt, PresenceChanged
@@ -201,7 +201,7 @@ async def test_a_clock_that_jumps_back_does_not_change_who_makes_room(world: Wor
 async def test_pinned_bytes_are_counted_later_where_counting_is_slow(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "SLOW_COUNT_S", -1.0)
+    monkeypatch.setattr(pinned, "SLOW_COUNT_S", -1.0)
     async with world.content() as content:
         for i in range(5):
             await content.add([bytes([i])], "file")

@@ -105,5 +105,8 @@ class Kubo:
         """The multiaddr of the running daemon's RPC interface."""
         return (self.path / "api").read_text().strip()
 
+    def block_files(self) -> list[Path]:
+        return list((self.path / "blocks").glob("*/*.data"))
+
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "IPFS_PATH": str(self.path), "IPFS_TELEMETRY": "off", "GOMAXPROCS": "2"}

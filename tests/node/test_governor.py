@@ -80,6 +80,23 @@ def test_a_disk_without_room_for_files_is_told_apart(tmp_path: Path) -> None:
         quota.blocks.reserve(1)
 
 
+def test_blocks_on_another_disk_have_the_quota_alone(tmp_path: Path) -> None:
+    quota = StorageQuota(
+        tmp_path,
+        100 * MEGABYTE,
+        disk_free=lambda _: 0,
+        files_free=lambda _: 0,
+        blocks_on_disk=False,
+    )
+    assert quota.room() == 100 * MEGABYTE - HEADROOM_BYTES
+    quota.blocks.reserve(quota.room())
+    with pytest.raises(Refused, match="quota"):
+        quota.blocks.reserve(1)
+    quota.blocks.release(50 * MEGABYTE)
+    with pytest.raises(Refused, match="disk"):
+        quota.events.reserve(1)
+
+
 def test_connections_are_refused_at_the_limit_and_counted(tmp_path: Path) -> None:
     use = Use()
     governor = Governor(Config(limits=LimitsSection(max_connections=2)), tmp_path, lambda: use)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from meshconsole.content.blocks import BlocksState
 from meshconsole.core.status import LinkStatus, PeerStatus
-from meshconsole.node.whats_wrong import reach_of
+from meshconsole.node.whats_wrong import blocks_of, reach_of
 
 LINK = LinkStatus("websocket", "192.0.2.1:7447", 0.0)
 
@@ -31,3 +32,11 @@ def test_who_does_not_hear_is_named() -> None:
 
 def test_unknown_is_not_deaf() -> None:
     assert not list(reach_of((a_peer("a", linked=True),)))
+
+
+def test_blocks_that_cannot_be_reached_and_those_that_may_be_lost() -> None:
+    assert not list(blocks_of(BlocksState("Kubo at http://127.0.0.1:5001")))
+    away, risk = blocks_of(BlocksState("Kubo", "It is down.", "Start it.", ("It does not sync",)))
+    assert (away.code, away.remedy) == ("blocks-away", "Start it.")
+    assert away.text.endswith("It is down.")
+    assert (risk.code, risk.about) == ("blocks-at-risk", "It does not sync")

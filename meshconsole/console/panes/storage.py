@@ -8,6 +8,7 @@ from meshconsole.console.widgets.meter import Meter, draw_meters, level
 from meshconsole.console.widgets.sheet import Sheet
 from meshconsole.console.widgets.spark import spark
 from meshconsole.console.words import count_in_words, duration_in_words, size_in_words
+from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
     from meshconsole.console.ink import Line, Tone
@@ -44,6 +45,8 @@ class Storage(Sheet, can_focus=True):
         lines = draw_meters([Meter(label, storage.used_bytes, storage.quota_bytes, used)], width, glyphs)
         if storage.refusing:
             lines.append([("Refusing writes: no room left.", "bad")])
+        if storage.blocks_trouble:
+            lines.append([(safe(storage.blocks_trouble), "bad")])
         lines += _details(storage, glyphs.dot, roomy=height >= 6)
         if short := sum(blob.is_short for blob in self.model.files()):
             label = "copies  " if height >= 6 else "copies "
