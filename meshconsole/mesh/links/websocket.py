@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import socket as socket_module
 import struct
+import sys
 from socket import IPPROTO_TCP
 from typing import TYPE_CHECKING, Literal
 
@@ -38,6 +39,10 @@ WIDE_UNSENT = 16 * 1024
 NARROW_UNSENT = 2048
 _NOTSENT_LOWAT: int | None = getattr(socket_module, "TCP_NOTSENT_LOWAT", None)
 """Not everywhere."""
+TCP_RTO_MAX_MS = 44  # linux/tcp.h, from Linux 6.15 on
+RTO_MAX_MS = 1000
+"""The least that Linux takes. Where loss comes in bursts, a few repetitions are lost in a row; by itself TCP
+waits twice as long after each, half a minute in the end, when the way has long been open again."""
 
 
 class WebSocketPipe:
@@ -51,6 +56,7 @@ class WebSocketPipe:
         self.address = address
         self.own_host = _own_host(connection.local_address)
         self._connection = connection
+        self._repeat_soon()
         self.narrow(False)
 
     @property
@@ -86,6 +92,13 @@ class WebSocketPipe:
             unsent = NARROW_UNSENT if is_narrow else WIDE_UNSENT
             with contextlib.suppress(OSError):
                 socket.setsockopt(IPPROTO_TCP, _NOTSENT_LOWAT, unsent)
+
+    def _repeat_soon(self) -> None:
+        socket = self._connection.transport.get_extra_info("socket")
+        if socket is not None and sys.platform == "linux":
+            # Older kernels do not know it: there the way is as slow as TCP is.
+            with contextlib.suppress(OSError):
+                socket.setsockopt(IPPROTO_TCP, TCP_RTO_MAX_MS, RTO_MAX_MS)
 
     async def close(self, reason: str) -> None:
         # WebSocket allows 123 bytes of reason; the link has told it in full, inside TLS.
