@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import RemoteError
@@ -65,6 +66,10 @@ class Open:
     towards: frozenset[str] = frozenset()
     """Only these are asked until `widens_at`: it is known to be behind them."""
     widens_at: float | None = None
+    stock_id: bytes = b""
+
+    def __post_init__(self) -> None:
+        self.stock_id = stock_id(self.cid.multihash)
 
     @property
     def all_groups(self) -> set[bytes]:
@@ -152,12 +157,19 @@ def may_ask(want: Open, name: str, peer: Peer) -> bool:
     return peer.passes and hops is not None and hops <= MAX_HOPS
 
 
+def stock_id(multihash: bytes) -> bytes:
+    """32 bytes that stand for a block where stocks are compared."""
+    return sha256(multihash).digest()
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Who can give what. `providers` are by group, with the number of devices between."""
+    """Who can give what. `providers` are by group, with the number of devices between; `stocks` are ids of
+    blocks that a peer was found to have when this side lacked them."""
 
     peers: dict[str, Peer]
     providers: dict[bytes, dict[str, int]]
+    stocks: dict[str, frozenset[bytes]] = field(default_factory=dict)
 
     def nearest(self, want: Open) -> list[str]:
         """The nearest of those that may have it and are not benched; doubtful ones only if there are no
@@ -180,6 +192,8 @@ class Sources:
         for group in want.all_groups:
             for name, hops in self.providers[group].items():
                 known[name] = min(hops, known.get(name, hops))
+        if self.stocks:
+            known.update((name, 0) for name, stock in self.stocks.items() if want.stock_id in stock)
         return known | want.holders
 
     def _is_usable(self, want: Open, name: str) -> bool:

@@ -173,6 +173,11 @@ class Exchange:
         self._offer(multihashes)
         self._flush()
 
+    def stocked(self, name: str, ids: frozenset[bytes]) -> None:
+        """Ids of blocks that the peer has and this node lacked."""
+        self._wants.stocked(name, ids, self._now())
+        self._flush()
+
     # Parts
 
     async def _receive(self, peer: _Peer, data: bytes) -> None:

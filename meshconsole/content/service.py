@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from meshconsole.content.adding import Added, Source, add_file
+from meshconsole.content.asking import stock_id
 from meshconsole.content.carrying import Imported, export_car, import_car
 from meshconsole.content.cid import Cid
 from meshconsole.content.exchange import Exchange
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 15.0
 """Another place for the blocks than files of our own is looked at so often."""
+
+STOCK_PAGE = 4096
 
 RETRY_S = 300.0
 """Pinned files that could not be fetched are tried again."""
@@ -347,6 +350,21 @@ class Content:
         returns True.
         """
         self._exchange.attach(peer, send, may_read, passes_on)
+
+    async def stock(self, most: int) -> list[bytes] | None:
+        """An id of 32 bytes for each block that is here; None if they are more than `most`."""
+        if self._store.totals.blocks > most:
+            return None
+        ids: list[bytes] = []
+        page, after = await self._store.page(0, STOCK_PAGE)
+        while page:
+            ids += map(stock_id, page)
+            page, after = await self._store.page(after, STOCK_PAGE)
+        return ids
+
+    def stocked(self, peer: str, ids: frozenset[bytes]) -> None:
+        """Ids of blocks that the peer was found to have and this node lacked: it is asked for them first."""
+        self._exchange.stocked(peer, ids)
 
     def pass_towards(self, towards: Callable[[str], Collection[str]]) -> None:
         """`towards` names peers that hold a root, or are linked to who does: they are asked before others."""

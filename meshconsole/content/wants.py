@@ -104,6 +104,7 @@ class Wants:
         if state is None:
             return
         self._providers.pop(group_of(peer), None)
+        self._sources.stocks.pop(peer, None)
         for providers in self._providers.values():
             providers.pop(peer, None)
         for multihash, want in self._open.items():
@@ -267,6 +268,13 @@ class Wants:
                     del state.owes[cid.multihash]
                     state.useful_at = now
         self.assign(now)
+
+    def stocked(self, peer: str, ids: frozenset[bytes], now: float) -> None:
+        """What was found of the peer's blocks by comparing; a hint."""
+        if peer in self._peers:
+            self._sources.stocks[peer] = ids
+            self._touched.update(self._open)
+            self.assign(now)
 
     # Time
 

@@ -261,7 +261,13 @@ class Links:
     def _session(self, device: Device) -> PeerSession:
         session = self.sessions.get(device.npub)
         if session is None:
-            session = PeerSession(device.npub, device.role, self._around, self._on_signal)
+            session = PeerSession(
+                device.npub,
+                device.role,
+                self._around,
+                self._on_signal,
+                asks_stock=self._me.npub < device.npub,
+            )
             self.sessions[device.npub] = session
             name = device.npub[:8]
             self._tasks[device.npub] = [

@@ -153,7 +153,29 @@ class Compared(Message, frozen=True, tag="compared"):
     data: Annotated[bytes, Meta(max_length=64 * 1024)]
 
 
-Sync = Want | Batch | Need | Fill | Ack | Live | Compare | Compared
+STOCK_IDS = 1024
+"""Ids in one message, of 32 bytes each."""
+
+
+class Stock(Message, frozen=True, tag="stock"):
+    """A negentropy message about the blocks that each side has; or, without data, ids of blocks that the
+    sender has and the other side lacks."""
+
+    number: Number
+    """Counts comparisons of blocks on this link."""
+    data: Annotated[bytes, Meta(max_length=64 * 1024)]
+    ids: Annotated[bytes, Meta(max_length=32 * STOCK_IDS)] = b""
+    is_last: bool = False
+
+
+class Stocked(Message, frozen=True, tag="stocked"):
+    """The answer; b"" if this side cannot compare."""
+
+    number: Number
+    data: Annotated[bytes, Meta(max_length=64 * 1024)]
+
+
+Sync = Want | Batch | Need | Fill | Ack | Live | Compare | Compared | Stock | Stocked
 
 
 class Describe(Message, frozen=True, tag="describe"):

@@ -26,16 +26,19 @@ from meshconsole.mesh.messages import (
     Live,
     Need,
     Signal,
+    Stock,
+    Stocked,
     Sync,
     Want,
     decode_signal,
     decode_sync,
     encode,
 )
+from meshconsole.mesh.stocktaking import Stocktaking
 from meshconsole.mesh.syncing import Syncing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from meshconsole.core.status import ClockQuality, LinkClass
     from meshconsole.mesh.links.link import Link
@@ -58,7 +61,10 @@ class PeerSession:
         role: str,
         around: Surroundings,
         on_signal: Callable[[PeerSession, Signal], None],
+        *,
+        asks_stock: bool = False,
     ) -> None:
+        """`asks_stock`: of this pair, this side begins to compare what blocks are here and there."""
         self.npub = npub
         self.role = role
         self.links: list[Link] = []
@@ -80,6 +86,15 @@ class PeerSession:
         """The link that it was measured of."""
         self._is_attached = False
         self._is_retired = False
+        self._stock = Stocktaking(
+            asks=asks_stock,
+            stock=self._blocks_here,
+            post=self._post_stock,
+            learned=self._blocks_there,
+            broken=self.close,
+            now=around.now,
+            random=around.random,
+        )
 
     async def run(self) -> None:
         """The session's loops; cancelled when the last link is gone."""
@@ -87,6 +102,8 @@ class PeerSession:
             group.create_task(self._syncing.run())
             group.create_task(self._pass_blocks())
             group.create_task(self._keep_choosing())
+            group.create_task(self._stock.keep_asking())
+            group.create_task(self._stock.keep_answering())
 
     # Links come and go.
 
@@ -201,6 +218,9 @@ class PeerSession:
                 raise RemoteError("bad-frame", "A control frame reached the sync machine.")
 
     def _receive(self, link: Link, message: Sync) -> None:
+        if isinstance(message, Stock | Stocked):
+            self._stock.receive(message)
+            return
         bound = self._serve_link if isinstance(message, Need | Ack | Compared) else self._take_link
         if isinstance(message, Want):
             self._serve_link = link
@@ -264,6 +284,18 @@ class PeerSession:
         if best is None or not self._is_attached:
             raise PipeClosed("The peer has no link that carries blocks.")
         await best.send(Channel.BLOCKS, Precedence.BULK, message)
+
+    async def _blocks_here(self) -> Collection[bytes] | None:
+        content = self._around.content
+        return await content.stock(self.npub) if content is not None and self._is_attached else None
+
+    def _blocks_there(self, ids: frozenset[bytes]) -> None:
+        if self._around.content is not None and self._is_attached:
+            self._around.content.stocked(self.npub, ids)
+
+    def _post_stock(self, message: Stock | Stocked) -> bool:
+        best = self.best
+        return best is not None and best.post(Channel.EVENTS, Precedence.BULK, encode(message))
 
     def _post(self) -> None:
         sync = self.sync

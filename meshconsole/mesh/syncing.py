@@ -19,7 +19,7 @@ from meshconsole.relay.filter import Filter
 from meshconsole.relay.negentropy import Responder
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
     from random import Random
 
     from meshconsole.mesh.asked import Asked
@@ -57,6 +57,12 @@ class Blocks(Protocol):
     def detach(self, peer: str, /) -> None: ...
 
     async def receive(self, peer: str, message: bytes, /) -> None: ...
+
+    async def stock(self, peer: str, /) -> Collection[bytes] | None:
+        """Ids of the blocks that are here, 32 bytes each; None if they are too many, or not for the peer."""
+
+    def stocked(self, peer: str, ids: frozenset[bytes], /) -> None:
+        """Ids of blocks that the peer has and this side lacked a moment ago; all that is known of it."""
 
 
 @dataclass(slots=True)

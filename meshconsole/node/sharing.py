@@ -8,6 +8,7 @@ does: it only fetches. The same holds for what is passed on from one teammate to
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 
     from meshconsole.content.service import Content
     from meshconsole.team.state import Team
+
+
+MAX_STOCK = 200_000
+"""Blocks that are compared with a peer's: 20 MB of memory for a moment."""
+STOCK_S = 30.0
 
 
 class Sharing:
@@ -31,6 +37,9 @@ class Sharing:
         self._content = content
         self._team = team
         self._gives = gives
+        self._reading = asyncio.Lock()
+        self._stock: list[bytes] | None = None
+        self._read_at = 0.0
 
     def attach(
         self, peer: str, send: Callable[[bytes], Awaitable[None]], may_read: Callable[[str], bool]
@@ -47,6 +56,23 @@ class Sharing:
 
     async def receive(self, peer: str, message: bytes) -> None:
         await self._content.receive(peer, message)
+
+    async def stock(self, peer: str) -> list[bytes] | None:
+        """What is compared with the peer's; read again when it is older than STOCK_S."""
+        if not self._belongs(peer):
+            return None
+        async with self._reading:
+            now = asyncio.get_running_loop().time()
+            if self._stock is None or now - self._read_at > STOCK_S:
+                self._stock, self._read_at = await self._content.stock(MAX_STOCK), now
+                asyncio.get_running_loop().call_later(STOCK_S, self._forget)
+        return self._stock
+
+    def stocked(self, peer: str, ids: frozenset[bytes]) -> None:
+        self._content.stocked(peer, ids)
+
+    def _forget(self) -> None:
+        self._stock = None
 
     def _belongs(self, peer: str) -> bool:
         if not self._gives():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshconsole.content.asking import MAX_WINDOW, MIN_WINDOW, PATIENCE_S, START_WINDOW, GivenUp
+from meshconsole.content.asking import MAX_WINDOW, MIN_WINDOW, PATIENCE_S, START_WINDOW, GivenUp, stock_id
 from meshconsole.content.bitswap import Message, Payload, Want, decode_message, encode_message
 from meshconsole.content.block import Block
 from meshconsole.content.cid import RAW, Cid
@@ -359,6 +359,22 @@ def test_presences_of_others_mean_nothing() -> None:
     wants.presences("stranger", [A.cid], [B.cid], 0.0)
     wants.want([A.cid], GROUP, 0.0)
     assert asked(wants, "p") == ([A.cid], [])
+
+
+def test_who_was_found_to_have_a_block_is_asked_for_it_at_once() -> None:
+    wants = Wants()
+    wants.attach("p", 0.0)
+    wants.attach("q", 0.0)
+    wants.want([A.cid], b"before", 0.0)
+    wants.outbox()
+    wants.stocked("q", frozenset([stock_id(A.cid.multihash), stock_id(B.cid.multihash)]), 0.0)
+    wants.want([B.cid, C.cid], GROUP, 0.0)
+    assert asked(wants, "p")[0] == [C.cid]
+    wants.presences("q", [], [B.cid], 0.0)  # it has gone there meanwhile
+    assert asked(wants, "p")[0] == [B.cid]
+    wants.stocked("stranger", frozenset(), 0.0)
+    wants.detach("q", 0.0)
+    assert wants._sources.stocks == {}
 
 
 # Swarms

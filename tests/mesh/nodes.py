@@ -143,6 +143,9 @@ class RecordingBlocks:
         self.messages: list[bytes] = []
         self.senders: dict[str, Callable[[bytes], Awaitable[None]]] = {}
         self.refusal: RemoteError | None = None
+        self.ids: list[bytes] | None = []
+        self.stocks: dict[str, frozenset[bytes]] = {}
+        self.has_stock = asyncio.Event()
 
     def attach(
         self, peer: str, send: Callable[[bytes], Awaitable[None]], may_read: Callable[[str], bool], /
@@ -160,6 +163,13 @@ class RecordingBlocks:
         if self.refusal is not None:
             raise self.refusal
         self.messages.append(message)
+
+    async def stock(self, peer: str, /) -> Collection[bytes] | None:
+        return self.ids
+
+    def stocked(self, peer: str, ids: frozenset[bytes], /) -> None:
+        self.stocks[peer] = ids
+        self.has_stock.set()
 
 
 class OpenAccess:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 from websockets.asyncio.client import connect
 
 from meshconsole.core.errors import RemoteError, Unavailable
 from meshconsole.core.kinds import SIGNAL, TEAM_NOTE, TEXT_NOTE
 from meshconsole.core.verdict import Verdict, refuse
-from meshconsole.mesh import network, tending
+from meshconsole.mesh import network, stocktaking, tending
 from meshconsole.mesh import session as session_module
 from meshconsole.mesh.addresses import Networks
 from meshconsole.mesh.discovery import rungs
@@ -20,13 +22,12 @@ from meshconsole.mesh.happenings import LinkRefused
 from meshconsole.mesh.linking import NOT_OF_THE_TEAM
 from meshconsole.mesh.links import heartbeat
 from meshconsole.mesh.links import link as link_module
+from meshconsole.mesh.links.websocket import RTO_MAX_MS, TCP_RTO_MAX_MS, WebSocketPipe
 from tests.mesh.memory_pipe import memory_pipes
 from tests.mesh.nodes import RecordingBlocks, SmallRoster, TestNode
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 async def test_two_nodes_link_up_and_exchange_what_they_have(tmp_path: Path) -> None:
@@ -424,6 +425,22 @@ async def test_blocks_travel_beside_events_and_a_rude_peer_loses_its_link(tmp_pa
         await bob.until(lambda: theirs.told[:2] == ["attach", "detach"])
 
 
+async def test_each_learns_what_blocks_the_other_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stocktaking, "FIRST_S", 0.0)
+    roster = SmallRoster.of("alice", "bob")
+    theirs, ours = RecordingBlocks(), RecordingBlocks()
+    only_theirs, both, only_ours = (bytes([n]) * 32 for n in range(3))
+    theirs.ids, ours.ids = [only_theirs, both], [both, only_ours]
+    async with (
+        TestNode("alice", roster, tmp_path, content=ours) as alice,
+        TestNode("bob", roster, tmp_path, content=theirs) as bob,
+    ):
+        alice.dial(bob)
+        await asyncio.gather(ours.has_stock.wait(), theirs.has_stock.wait())
+        assert ours.stocks == {bob.npub: frozenset([only_theirs])}
+        assert theirs.stocks == {alice.npub: frozenset([only_ours])}
+
+
 async def test_a_link_that_falls_silent_gives_way_before_it_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -526,3 +543,22 @@ async def test_of_a_peer_that_has_started_anew_nothing_old_is_believed(tmp_path:
         for task in carried:
             task.cancel()
         await asyncio.gather(*carried, return_exceptions=True)
+
+
+async def test_a_link_repeats_after_a_second_at_the_latest(tmp_path: Path) -> None:
+    """By itself TCP waits up to two minutes when repetitions are lost in a row."""
+    with socket.socket() as trial:
+        try:
+            trial.setsockopt(socket.IPPROTO_TCP, TCP_RTO_MAX_MS, 1000)
+        except OSError:
+            pytest.skip("this kernel is older than Linux 6.15 and has no TCP_RTO_MAX_MS")
+    roster = SmallRoster.of("alice", "bob")
+    async with TestNode("alice", roster, tmp_path) as alice, TestNode("bob", roster, tmp_path) as bob:
+        alice.dial(bob)
+        await alice.until_linked(bob)
+        await bob.until_linked(alice)
+        for node, other in ((alice, bob), (bob, alice)):
+            (link,) = node.mesh._links.sessions[other.npub].links
+            assert isinstance(link.pipe, WebSocketPipe)
+            connected = link.pipe._connection.transport.get_extra_info("socket")
+            assert connected.getsockopt(socket.IPPROTO_TCP, TCP_RTO_MAX_MS) == RTO_MAX_MS
