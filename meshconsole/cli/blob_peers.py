@@ -29,6 +29,8 @@ def list_peers(parsed: argparse.Namespace) -> None:
         return
     for address in libp2p.addresses:
         say(f"this node  {address}")
+    if libp2p.dht:
+        say(f"DHT        {libp2p.dht}")
     if libp2p.peers:
         print_table(("state", "who", "in", "out", "program", "peer", "address"), map(_peer, libp2p.peers))
     else:

@@ -189,6 +189,11 @@ class P2pSection(Section, frozen=True):
     mdns: bool = False
     """On: everybody on the local network is told this node's peer id and address, as IPFS programs do, and
     nodes of the team that are found there are dialled."""
+    dht: Literal["off", "lan", "public"] = "off"
+    """A DHT (kad-dht) is asked where nodes in p2p.peers are that do not answer and, where p2p.public is on,
+    who has what is waited for. This node only asks. lan: servers with private addresses; public: others."""
+    dht_servers: tuple[str, ...] = ()
+    """Servers where that begins: `/ip4/HOST/tcp/PORT/p2p/PEER`. There are none by default."""
 
 
 class LimitsSection(Section, frozen=True):
@@ -431,6 +436,8 @@ RELOADABLE = frozenset(
         "p2p.public",
         "p2p.max_peers",
         "p2p.mdns",
+        "p2p.dht",
+        "p2p.dht_servers",
         "console.theme",
         "console.glyphs",
         "console.frames_per_second",
@@ -606,7 +613,7 @@ def _typed(source: str, section: str, key: str, value: object, problems: list[Pr
     if name == "mesh.uplinks" and (reason := _problem_with_uplinks(typed)):
         problems.append(Problem(source, name, reason))
         return None
-    if name == "p2p.peers" and (reason := _problem_with_peers(typed)):
+    if name in ("p2p.peers", "p2p.dht_servers") and (reason := _problem_with_peers(typed)):
         problems.append(Problem(source, name, reason))
         return None
     if name == "content.kubo_api" and not re.fullmatch(r"https?://[^/?#@\s]+/?|/\S+", str(typed)):

@@ -400,6 +400,8 @@ class Libp2pStatus(Frozen, frozen=True):
     addresses: tuple[str, ...] = ()
     """Where it answers, as others dial it."""
     peers: tuple[Libp2pPeer, ...] = ()
+    dht: str = ""
+    """What came of asking the DHT last; empty: it is not asked."""
     refused: dict[str, int] = {}
     """Connections that were refused or broken off at the door, by reason."""
     trouble: str = ""

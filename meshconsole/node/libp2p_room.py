@@ -81,6 +81,7 @@ class Libp2pRoom:
             gives_strangers=lambda: not node.effective.privacy.share_with_team_only,
             own_hosts=host_addresses,
             changed=node.control.status_changed,
+            wanted=self._waited_for,
         )
         running = Libp2p(self._secret, node.content, settings, house, node.governor.bandwidth)
         try:
@@ -104,6 +105,7 @@ class Libp2pRoom:
         if not p2p.enable or emcon in ("receive-only", "dark"):
             return None
         from meshconsole.content.libp2p.host import Bounds
+        from meshconsole.content.libp2p.kademlia import LAN, PUBLIC
         from meshconsole.content.libp2p.service import Settings
 
         limits = self._node.effective.limits
@@ -114,7 +116,24 @@ class Libp2pRoom:
             limits.new_connections_per_minute,
         )
         host, port = split_listen(p2p.listen)
-        return Settings(host, port, p2p.peers, p2p.public, p2p.mdns, emcon == "open", bounds)
+        return Settings(
+            host,
+            port,
+            p2p.peers,
+            p2p.public,
+            p2p.mdns,
+            emcon == "open",
+            bounds,
+            dht={"off": "", "lan": LAN, "public": PUBLIC}[p2p.dht],
+            dht_servers=p2p.dht_servers,
+        )
+
+    def _waited_for(self) -> list[bytes]:
+        from meshconsole.content.cid import Cid
+
+        content = self._node.content
+        waiting = [job.cid for job in content.jobs() if job.state == "waiting"] if content is not None else []
+        return [Cid.parse(cid).multihash for cid in waiting]
 
     def _admit(self, host: str) -> str:
         self._node.measuring.count_connections()
@@ -174,6 +193,7 @@ class Libp2pRoom:
                 )
                 for line in running.peers()
             ),
+            dht=running.finding.line if running.finding is not None else "",
             refused=dict(running.host.faults),
         )
 

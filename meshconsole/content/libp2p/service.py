@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from meshconsole.content.libp2p.blocks import Blocks, Exchanging
+from meshconsole.content.libp2p.dht import Dht
+from meshconsole.content.libp2p.finding import Finding
 from meshconsole.content.libp2p.host import Bounds, Host, Rules
 from meshconsole.content.libp2p.keys import OwnKey, PeerId
 from meshconsole.content.libp2p.mdns import Mdns
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 LOOK_S = 15.0
+LOST_FAILURES = 3
+"""After so many the DHT is asked where the peer is now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,9 @@ class Settings:
     may_show: bool = True
     """Off: it dials nobody and does not show itself, but answers."""
     bounds: Bounds = field(default_factory=Bounds)
+    dht: str = ""
+    """The protocol of the DHT that is asked: kademlia.PUBLIC or kademlia.LAN; empty: none."""
+    dht_servers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,8 @@ class House:
     gives_strangers: Callable[[], bool]
     own_hosts: Callable[[], tuple[str, ...]]
     changed: Callable[[], None] = lambda: None
+    wanted: Callable[[], Collection[bytes]] = tuple
+    """Multihashes of roots that nobody known has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +111,7 @@ class Libp2p:
         rules.team = self._blocks.handlers
         if settings.public:
             rules.stranger = self._blocks.handlers
+        self.finding = self._make_finding() if settings.dht else None
         self._mdns = Mdns(self.host.own.peer, self.addresses, self._found) if settings.mdns else None
 
     async def start(self) -> None:
@@ -110,6 +120,8 @@ class Libp2p:
         self._tasks.spawn("libp2p dialling", self._keep_dialling())
         if self._mdns is not None and self._settings.may_show:
             self._tasks.spawn("libp2p mDNS", self._mdns.run())
+        if self.finding is not None and self._settings.may_show:
+            self._tasks.spawn("libp2p DHT", self.finding.run())
         log.info("libp2p: %s", ", ".join(str(each.with_peer(self.peer)) for each in self.addresses()))
 
     async def stop(self) -> None:
@@ -163,10 +175,11 @@ class Libp2p:
     # Who may talk
 
     def _judge(self, peer: PeerId, dialled: bool) -> Standing | None:
-        del dialled
+        """Servers of the DHT are strangers whom this node dials; they exchange no blocks for that."""
         if self._is_of_team(peer):
             return "team"
-        return "stranger" if self._settings.public else None
+        is_asked = dialled and bool(self._settings.dht)
+        return "stranger" if self._settings.public or is_asked else None
 
     def _is_of_team(self, peer: PeerId) -> bool:
         return peer in self._sought or str(peer) in self._house.teammates()
@@ -175,7 +188,8 @@ class Libp2p:
         return self._house.gives() and (self._is_of_team(peer) or self._house.gives_strangers())
 
     def _up(self, connection: Connection) -> None:
-        self._blocks.up(connection)
+        if connection.standing == "team" or self._settings.public:
+            self._blocks.up(connection)
         self._house.changed()
 
     def _down(self, connection: Connection) -> None:
@@ -197,8 +211,27 @@ class Libp2p:
         if len(address.parts) > 1:
             sought.addresses.append(address)
 
+    def _make_finding(self) -> Finding:
+        servers = [Multiaddr.parse(text) for text in self._settings.dht_servers]
+        dht = Dht(self.host, self._settings.dht, servers)
+        return Finding(dht, self._lost, self._wanted, self._found, self._found_provider)
+
+    def _lost(self) -> list[PeerId]:
+        return [
+            peer
+            for peer, sought in self._sought.items()
+            if self.host.of(peer) is None and (not sought.addresses or sought.failures >= LOST_FAILURES)
+        ]
+
+    def _wanted(self) -> Collection[bytes]:
+        return self._house.wanted() if self._settings.public else ()
+
+    def _found_provider(self, address: Multiaddr) -> None:
+        if address.host_port is not None and self.host.of(address.peer or self.peer) is None:
+            self._tasks.spawn("libp2p provider", self._try(address, _Sought([address])))
+
     def _found(self, address: Multiaddr) -> None:
-        """mDNS names an address. Of peers of the team alone: others are not dialled."""
+        """mDNS or the DHT names an address. Of peers of the team alone: others are not dialled."""
         peer = address.peer
         if peer is None or peer == self.peer or self.host.of(peer) is not None or not self._is_of_team(peer):
             return
@@ -237,5 +270,6 @@ class Libp2p:
         except MeshconsoleError as error:
             sought.failures += 1
             sought.error = error.sentence
+            self._house.changed()
         pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(sought.failures, 8))
         sought.next_try = time.monotonic() + pause

@@ -1,0 +1,81 @@
+"""The DHT's client against servers of Kubo that form a private network on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from meshconsole.content.cid import Cid
+from meshconsole.content.libp2p.dht import Dht
+from meshconsole.content.libp2p.kademlia import LAN
+from meshconsole.content.libp2p.keys import PeerId
+from meshconsole.content.libp2p.multiaddr import Multiaddr, tcp_address
+from tests.content.libp2p.peers import party
+from tests.interop.kubo_node import Kubo, needs_kubo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from meshconsole.content.libp2p.connection import Standing
+
+pytestmark = [*needs_kubo, pytest.mark.slow]
+
+
+@pytest.fixture
+def kubos(tmp_path: Path) -> Iterator[list[Kubo]]:
+    """Three, each connected to the first."""
+    made = [Kubo(tmp_path / name, "unixfs-v1-2025") for name in ("one", "two", "three")]
+    with ExitStack() as stack:
+        for kubo in made:
+            kubo.run("config", "Routing.Type", "dhtserver")
+            kubo.run("config", "--json", "Routing.LoopbackAddressesOnLanDHT", "true")
+            stack.enter_context(kubo.daemon())
+        for kubo in made[1:]:
+            kubo.run("swarm", "connect", address_of(made[0]))
+        yield made
+
+
+def address_of(kubo: Kubo) -> str:
+    addresses: list[str] = json.loads(kubo.say("id"))["Addresses"]
+    return next(each for each in addresses if "/tcp/" in each and "/ws" not in each)
+
+
+def peer_of(kubo: Kubo) -> str:
+    return str(Multiaddr.parse(address_of(kubo)).peer)
+
+
+def stranger(_: PeerId, dialled: bool) -> Standing | None:
+    return "stranger" if dialled else None
+
+
+async def test_what_is_provided_is_found_both_ways(kubos: list[Kubo]) -> None:
+    one, two, three = kubos
+    root = two.say("add", "--quieter", "--pin=false", data=b"kept by the second")
+    await asyncio.to_thread(two.run, "routing", "provide", root)
+    multihash = Cid.parse(root).multihash
+    async with party("here") as here:
+        here.rules.judge = stranger
+        dht = Dht(here.host, LAN, [Multiaddr.parse(address_of(one))])
+        providers = await dht.providers(multihash)
+        assert peer_of(two) in {str(each.peer) for each in providers}
+        assert any(each.addresses for each in providers)
+        found = await dht.find_peer(PeerId.parse(peer_of(three)))
+        assert address_of(three).startswith(str(found[0]))
+        # A record of ours, at an address that only we have a use for.
+        meeting = b"\x12\x20" + hashlib.sha256(b"a meeting place").digest()
+        mesh = tcp_address("127.0.0.1", 7447, ("ws", ""))
+        assert await dht.provide(meeting, (mesh,)) >= 1
+        (told,) = await dht.providers(meeting)
+        assert told.peer == here.host.own.peer
+        assert mesh in told.addresses
+        assert not here.host.connections or all(each.is_closed for each in here.host.all())
+    said = await asyncio.to_thread(
+        three.say, "routing", "findprovs", "--num-providers=1", str(Cid(1, 0x55, 0x12, meeting[2:]))
+    )
+    assert said.splitlines()[:1] == [str(here.host.own.peer)]
