@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from statistics import median
 from typing import TYPE_CHECKING
 
 from meshconsole.core.reachability import OLDEST_CREDIBLE_TIME
@@ -80,7 +79,7 @@ class TeamClock:
     def off_by_s(self) -> float | None:
         """How far the peers' clocks are ahead of this one, as their median; None if too few are known."""
         offsets = self._offsets()
-        return median(offsets) if len(offsets) >= ENOUGH_PEERS else None
+        return _median(offsets) if len(offsets) >= ENOUGH_PEERS else None
 
     @property
     def correction_s(self) -> float:
@@ -91,7 +90,7 @@ class TeamClock:
         offsets = self._offsets()
         if len(offsets) < (1 if quality == "none" else ENOUGH_PEERS):
             return 0.0
-        off = median(offsets)
+        off = _median(offsets)
         return off if abs(off) >= WORTH_CORRECTING_S else 0.0
 
     @property
@@ -130,6 +129,12 @@ class TeamClock:
             for heard in self._heard.values()
             if now - heard.at < FRESH_S and heard.quality != "none"
         ]
+
+
+def _median(offsets: list[float]) -> float:
+    from statistics import median  # a third of a megabyte, which a node without peers does without
+
+    return median(offsets)
 
 
 def _duration(seconds: float) -> str:

@@ -23,11 +23,15 @@ MADV_DONTNEED = 4
 MANY_FILES = 65_536
 """Each connection is one."""
 
+_MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ \S+ +(/.*)$", re.MULTILINE)
+"""In proc_pid_maps(5): begin, end and file of a private mapping that is only read."""
 _UNWRITTEN = re.compile(
-    r"^([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ \S+ +(/.*)\n(?:[A-Z]\w+: .*\n)*?Anonymous: +0 kB$",
-    re.MULTILINE,
+    _MAPPING.pattern.removesuffix("$") + r"\n(?:[A-Z]\w+: .*\n)*?Anonymous: +0 kB$", re.MULTILINE
 )
-"""In proc_pid_smaps(5): begin, end and file of a private mapping that is only read, none of it changed."""
+"""In proc_pid_smaps(5): one of which no page was changed."""
+
+SURPLUS_BYTES = 2 << 20
+"""What is not worth letting go of."""
 
 
 def allow_many_files() -> None:
@@ -54,26 +58,56 @@ def use_few_arenas() -> None:
         mallopt(M_ARENA_MAX, 2)
 
 
-def give_back() -> None:
-    """To the system, what only the start used: pages of programs and freed memory (glibc)."""
-    _let_go_of_programs()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+class Surplus:
+    """What this process holds beyond what it needs: freed memory (glibc), and pages of programs.
 
-
-def _let_go_of_programs() -> None:
-    """Relocation tables, self-tests, set-up code: most of the libraries' pages that the start has touched.
-
-    They stay in the kernel's cache of their files, which it may reuse for others at once; what is needed
-    again is mapped again. Relocated pages are this process's own, hence only mappings without such. The
-    files are libraries and the interpreter, which are never unmapped: what was read of them still holds.
+    Relocation tables, self-tests, set-up code: most of the libraries' pages that the start has touched, and
+    later what is done once in a while. They stay in the kernel's cache of their files, which it may reuse for
+    others at once; what is needed again is mapped again. Relocated pages are this process's own, hence only
+    mappings without such. The files are libraries and the interpreter, which are never unmapped: what was
+    read of them still holds.
     """
-    madvise = getattr(ctypes.CDLL(None), "madvise", None)
-    if madvise is None:
-        return
-    madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    interpreter = os.path.realpath("/proc/self/exe")
-    for begin, end, file in _UNWRITTEN.findall(Path("/proc/self/smaps").read_text()):
-        if ".so" in file or file == interpreter:
-            madvise(int(begin, 16), int(end, 16) - int(begin, 16), MADV_DONTNEED)
+
+    def __init__(self) -> None:
+        self._interpreter = os.path.realpath("/proc/self/exe")
+        self._known: set[tuple[str, str, str]] = set()
+        self._unwritten: set[tuple[str, str, str]] = set()
+        self._needed = 0
+
+    def look(self) -> None:
+        """Gives back if more than SURPLUS_BYTES have come since it last did. Takes microseconds if not."""
+        held = _resident_bytes()
+        if held > self._needed + SURPLUS_BYTES:
+            self.give_back()
+            held = _resident_bytes()
+            self._needed = held
+        self._needed = min(self._needed, held)
+
+    def give_back(self) -> None:
+        """To the system. The first time costs some milliseconds, after that about one."""
+        self._let_go_of_programs()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+    def _let_go_of_programs(self) -> None:
+        madvise = getattr(ctypes.CDLL(None), "madvise", None)
+        if madvise is None:
+            return
+        madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+        mapped = set(_MAPPING.findall(Path("/proc/self/maps").read_text()))
+        if not mapped <= self._known:
+            # The kernel walks every page for this one, so it is asked only where libraries were added.
+            self._unwritten = set(_UNWRITTEN.findall(Path("/proc/self/smaps").read_text()))
+            self._known = mapped
+        for begin, end, file in mapped & self._unwritten:
+            if ".so" in file or file == self._interpreter:
+                madvise(int(begin, 16), int(end, 16) - int(begin, 16), MADV_DONTNEED)
+
+
+def _resident_bytes() -> int:
+    """0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except (OSError, IndexError, ValueError):
+        return 0

@@ -21,7 +21,7 @@ from meshconsole.node.first_boot import InviteFile
 from meshconsole.node.lock import HomeLock
 from meshconsole.node.locked import LockedHome
 from meshconsole.node.logs import set_up_logging, stop_logging
-from meshconsole.node.memory import allow_many_files, give_back, keep_memory_private, use_few_arenas
+from meshconsole.node.memory import Surplus, allow_many_files, keep_memory_private, use_few_arenas
 from meshconsole.node.service_manager import ServiceManager
 from meshconsole.node.setup import open_keystore
 from meshconsole.node.wipe import finish_wipe, wipe_is_owed
@@ -38,9 +38,9 @@ log = logging.getLogger(__name__)
 
 SETTLED_S = 3.0
 """After the start: discovery has begun by then."""
-GIVE_BACK_S = 20.0
-"""What is done once a minute or once an hour touches pages of libraries that nothing needs in between. To let
-go of them takes some four milliseconds, to have those few again less."""
+LOOK_S = 1.0
+"""A beacon, an hourly check: what is done once in a while touches pages of libraries that nothing needs until
+the next time."""
 GC_THRESHOLDS = (50_000, 20, 50)
 """A relay under load makes many objects and no cycles: with Python's own thresholds, looking for some was a
 twentieth of its time."""
@@ -207,12 +207,12 @@ def _settle(loop: asyncio.AbstractEventLoop) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    _give_back_again(loop)
+    _look_for_surplus(loop, Surplus())
 
 
-def _give_back_again(loop: asyncio.AbstractEventLoop) -> None:
-    give_back()
-    loop.call_later(GIVE_BACK_S, _give_back_again, loop)
+def _look_for_surplus(loop: asyncio.AbstractEventLoop, surplus: Surplus) -> None:
+    surplus.look()
+    loop.call_later(LOOK_S, _look_for_surplus, loop, surplus)
 
 
 def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:

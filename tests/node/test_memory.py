@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.node.memory import MANY_FILES, allow_many_files
+from meshconsole.node import memory
+from meshconsole.node.memory import MANY_FILES, SURPLUS_BYTES, Surplus, allow_many_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +80,7 @@ LETS_GO = dedent(
     """
     import hashlib
     from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
-    from meshconsole.node.memory import give_back, use_few_arenas
+    from meshconsole.node.memory import Surplus, use_few_arenas
 
     def held():
         fields = (line.split() for line in open("/proc/self/status"))
@@ -89,12 +90,17 @@ LETS_GO = dedent(
     key = MLDSA65PrivateKey.from_seed_bytes(bytes(32))
     public, digest = key.public_key().public_bytes_raw(), hashlib.sha512(b"x").digest()
     before = held()
-    give_back()
+    surplus = Surplus()
+    surplus.look()
     after = held()
     assert after["RssFile:"] < before["RssFile:"] / 2, (before, after)
     assert key.public_key().public_bytes_raw() == public
     assert MLDSA65PrivateKey.from_seed_bytes(bytes(32)).public_key().public_bytes_raw() == public
     assert hashlib.sha512(b"x").digest() == digest
+
+    import sqlcipher3  # a library more, of which other pages are its own
+    surplus.give_back()
+    assert sqlcipher3.connect(":memory:").execute("select 1").fetchone() == (1,)
     """
 )
 
@@ -102,3 +108,29 @@ LETS_GO = dedent(
 def test_what_the_start_used_is_given_back_and_works_on() -> None:
     environment = os.environ | {"PYTHONPATH": os.getcwd()}
     subprocess.run([sys.executable, "-c", LETS_GO], env=environment, check=True, timeout=60)
+
+
+def test_it_is_given_back_when_there_is_enough_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = [50 << 20]
+    given: list[int] = []
+
+    class Watched(Surplus):
+        def give_back(self) -> None:
+            given.append(held[0])
+            held[0] -= 10 << 20
+
+    monkeypatch.setattr(memory, "_resident_bytes", lambda: held[0])
+    surplus = Watched()
+    surplus.look()
+    assert given == [50 << 20]
+    held[0] += SURPLUS_BYTES
+    surplus.look()
+    assert len(given) == 1
+    held[0] += 1
+    surplus.look()
+    assert given[1:] == [(40 << 20) + SURPLUS_BYTES + 1]
+    held[0] = 20 << 20
+    surplus.look()
+    held[0] += SURPLUS_BYTES + 1
+    surplus.look()
+    assert given[2:] == [(20 << 20) + SURPLUS_BYTES + 1]
