@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meshconsole.content.blockstore import FlatBlockStore, footprint
+from meshconsole.content.blockstore import footprint
 from meshconsole.content.cid import RAW, Cid
 from meshconsole.content.happenings import BlockCorrupt, BlocksEvicted, IndexRebuilt, PresenceChanged
+from meshconsole.content.homeblocks import HomeBlocks
 from meshconsole.content.index import Entry, Index
 from meshconsole.content.marking import Marking
 from meshconsole.content.opening import INDEX_NAME, compare, open_index
@@ -82,7 +83,7 @@ class Store:
         self._key = key
         self._emit = emit
         self._clock = clock
-        self._place = Place(files if files is not None else FlatBlockStore(path))
+        self._place = Place(files if files is not None else HomeBlocks(path, key))
         self._index: Index | None = None
         self._marking = Marking(path / INDEX_NAME, key)
         self.threads = Threads()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
+from meshconsole.content.blockstore import FlatBlockStore
 from meshconsole.content.service import Content
 from meshconsole.core.errors import Refused
 
@@ -54,10 +55,19 @@ class World:
     clock: FakeClock = field(default_factory=FakeClock)
     heard: list[object] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    all_files: bool = False
+    """Whether small blocks are files too, for tests that damage one."""
 
     @asynccontextmanager
     async def content(self) -> AsyncIterator[Content]:
-        content = Content(self.path, KEY, quota=self.quota, emit=self.emit, clock=self.clock)
+        content = Content(
+            self.path,
+            KEY,
+            quota=self.quota,
+            emit=self.emit,
+            clock=self.clock,
+            blocks=FlatBlockStore(self.path) if self.all_files else None,
+        )
         async with AsyncExitStack() as stack:
             await content.start()
             stack.push_async_callback(content.stop)

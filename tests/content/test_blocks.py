@@ -11,10 +11,12 @@ import pytest
 from meshconsole.content.block import MAX_BLOCK_BYTES, Block
 from meshconsole.content.blockstore import FlatBlockStore
 from meshconsole.content.cid import DAG_PB, RAW, SHA2_512, Prefix
+from meshconsole.content.homeblocks import HomeBlocks
 from meshconsole.content.kubo import KuboBlocks
 from meshconsole.content.kubo_rpc import Address, KuboRpc
 from meshconsole.content.service import Content
 from meshconsole.core.errors import CorruptData
+from meshconsole.crypto.database import open_database
 from tests.content.conftest import KEY, FakeClock, FakeQuota, read_whole
 from tests.content.memory_blocks import MemoryBlocks
 from tests.interop.kubo_node import Kubo, needs_kubo
@@ -43,6 +45,20 @@ def flat(path: Path) -> Backend:
     return Backend(FlatBlockStore(path / "blobs"), alter)
 
 
+def in_home(path: Path) -> Backend:
+    """A small block is altered in the database, as nothing but a fault of ours could."""
+    (path / "blobs").mkdir(mode=0o700)
+    made = HomeBlocks(path / "blobs", KEY)
+
+    def alter(block: Block, data: bytes) -> None:
+        made.sync()
+        db = open_database(path / "blobs" / "small.db", KEY)
+        assert db.execute("UPDATE blocks SET data = ? WHERE data = ?", (data, block.data)).rowcount == 1
+        db.close()
+
+    return Backend(made, alter)
+
+
 def memory(_: Path) -> Backend:
     store = MemoryBlocks()
     return Backend(store, lambda block, data: store.blocks.update({block.cid.multihash: data}))
@@ -66,13 +82,15 @@ def in_kubo(kubo: Kubo) -> Backend:
     return Backend(store, alter)
 
 
-@pytest.fixture(params=["flat", "memory", pytest.param("kubo", marks=needs_kubo)])
+@pytest.fixture(params=["flat", "home", "memory", pytest.param("kubo", marks=needs_kubo)])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     match request.param:
         case "kubo":
             made = in_kubo(request.getfixturevalue("a_kubo"))
         case "flat":
             made = flat(tmp_path)
+        case "home":
+            made = in_home(tmp_path)
         case _:
             made = memory(tmp_path)
     assert made.store.open() == 0

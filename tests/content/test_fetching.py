@@ -36,7 +36,7 @@ class Team:
     """Some nodes, each with a folder of its own."""
 
     def __init__(self, path: Path, stack: AsyncExitStack) -> None:
-        self.worlds = {name: World(path / name) for name in ("me", "p", "q")}
+        self.worlds = {name: World(path / name, all_files=True) for name in ("me", "p", "q")}
         self._stack = stack
 
     async def start(self, name: str) -> Content:

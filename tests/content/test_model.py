@@ -106,7 +106,7 @@ class Life:
     "seed", [*range(2), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 16))]
 )
 async def test_a_life(tmp_path: Path, seed: int) -> None:
-    world = World(tmp_path / "blobs")
+    world = World(tmp_path / "blobs", all_files=True)
     world.quota.limit = LIMIT
     life = Life(world, random.Random(seed))
     for _ in range(4):

@@ -338,6 +338,7 @@ async def test_a_cancelled_addition_leaves_nothing(world: World) -> None:
 
 
 async def test_a_full_disk_leaves_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.all_files = True
     async with world.content() as content:
         real = os.write
         written = 0
@@ -364,6 +365,7 @@ async def test_a_full_disk_leaves_nothing(world: World, monkeypatch: pytest.Monk
 
 
 async def test_an_altered_block_is_reported_and_never_read(world: World) -> None:
+    world.all_files = True
     data = deterministic_bytes(3000)
     async with world.content() as content:
         added = await content.add([data], "file", profile=SMALL)
@@ -384,6 +386,7 @@ async def test_an_altered_block_is_reported_and_never_read(world: World) -> None
 
 
 async def test_a_vanished_file_is_noticed_when_it_is_read(world: World) -> None:
+    world.all_files = True
     async with world.content() as content:
         added = await content.add([b"here today"], "file")
         world.file_with(b"here today").unlink()
@@ -395,6 +398,7 @@ async def test_a_vanished_file_is_noticed_when_it_is_read(world: World) -> None:
 
 
 async def test_damage_done_while_the_node_was_off_is_noticed_at_the_start(world: World) -> None:
+    world.all_files = True
     async with world.content() as content:
         short = await content.add([b"will be cut short"], "short")
         gone = await content.add([b"will be gone"], "gone")
@@ -433,6 +437,7 @@ async def test_the_index_is_made_again_from_the_files(world: World, damage: str)
 
 
 async def test_blocks_of_an_addition_cut_off_by_a_crash_are_garbage(world: World) -> None:
+    world.all_files = True
     async with world.content() as content:
         kept = await content.add([b"kept"], "kept")
         cut = await content.add(deterministic(30_000, "cut"), "cut", profile=SMALL)
