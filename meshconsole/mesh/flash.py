@@ -2,7 +2,8 @@
 
 Pure. At heavy loss every stream stalls: it waits for the first packet that is missing, ever longer. Here
 each note stands for itself and is repeated at a fixed interval, so the chance that it has not come falls
-with each repetition. Times are in seconds, monotonic.
+with each repetition. Of a note in parts, a few are sent at a time, and only those that somebody lacks. Times
+are in seconds, monotonic.
 """
 
 from __future__ import annotations
@@ -20,25 +21,39 @@ MAX_NOTES = 64
 
 @dataclass(slots=True)
 class Flying:
-    """One note under way. `missing` are those (npub) who have not acknowledged it."""
+    """One note under way. `missing` are those (npub) who have not acknowledged it; `held` which parts of it
+    each has said it has."""
 
-    payload: bytes
+    parts: tuple[bytes, ...]
     missing: set[str]
     began: float
     next_at: float
+    held: dict[str, int] = field(default_factory=dict)
+    _turn: int = 0
+
+    def take(self, most: int) -> list[bytes]:
+        """The parts to send now: some of those that somebody lacks, in turn."""
+        common = -1
+        for npub in self.missing:
+            common &= self.held.get(npub, 0)
+        lacked = [n for n in range(len(self.parts)) if not common >> n & 1] or list(range(len(self.parts)))
+        start = next((i for i, n in enumerate(lacked) if n >= self._turn), 0)
+        chosen = (lacked[start:] + lacked[:start])[:most]
+        self._turn = (chosen[-1] + 1) % len(self.parts)
+        return [self.parts[n] for n in chosen]
 
 
 @dataclass(slots=True)
 class Flash:
     _flying: dict[bytes, Flying] = field(default_factory=dict)
 
-    def begin(self, event_id: bytes, payload: bytes, to: set[str], now: float) -> None:
+    def begin(self, event_id: bytes, parts: tuple[bytes, ...], to: set[str], now: float) -> None:
         """Due at once. The oldest gives way when there are too many."""
         if not to or event_id in self._flying:
             return
         if len(self._flying) >= MAX_NOTES:
             del self._flying[next(iter(self._flying))]
-        self._flying[event_id] = Flying(payload, set(to), now, now)
+        self._flying[event_id] = Flying(parts, set(to), now, now)
 
     def acknowledged(self, event_id: bytes, npub: str) -> None:
         flying = self._flying.get(event_id)
@@ -46,6 +61,15 @@ class Flash:
             flying.missing.discard(npub)
             if not flying.missing:
                 del self._flying[event_id]
+
+    def holds(self, event_id: bytes, npub: str, held: int) -> None:
+        """It has these parts, and perhaps more by now."""
+        flying = self._flying.get(event_id)
+        if flying is not None and npub in flying.missing:
+            flying.held[npub] = flying.held.get(npub, 0) | held
+
+    def under_way(self) -> list[tuple[bytes, Flying]]:
+        return list(self._flying.items())
 
     def due(self, now: float) -> list[Flying]:
         """What to send now."""

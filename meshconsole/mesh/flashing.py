@@ -1,8 +1,8 @@
 """The flash path at work, and receipts: sent, repeated, acknowledged, passed on.
 
-A flash note goes out as datagrams beside the links, to everybody near and to where each teammate was heard
-or reached last. Who has it durably says so by a signed receipt, as a datagram and over the links, on which
-receipts are passed on to whoever may know their note's author.
+A flash or immediate note goes out as datagrams beside the links, to everybody near and to where each teammate
+was heard or reached last. Who has it durably says so by a signed receipt, as a datagram and over the links,
+on which receipts are passed on to whoever may know their note's author.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 from meshconsole.core.errors import MeshconsoleError, Unavailable
 from meshconsole.core.limits import TokenBucket
 from meshconsole.core.precedence import mark_of
+from meshconsole.mesh.datagrams.messages import FlashNote, FlashPart, PartsHeld, decode_datagram
 from meshconsole.mesh.datagrams.packing import pack_note, unpack_note
+from meshconsole.mesh.datagrams.parts import Gathering, name_in
 from meshconsole.mesh.endpoints import split_address
 from meshconsole.mesh.flash import Flash
 from meshconsole.mesh.known import KnownIds
@@ -25,12 +27,11 @@ from meshconsole.mesh.messages import Receipt, encode
 from meshconsole.mesh.receipts import Sent, SentNotes, is_genuine, make_receipt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from meshconsole.core.event import Event
     from meshconsole.core.status import SentStatus
     from meshconsole.crypto.identity import Identity
-    from meshconsole.mesh.datagrams.messages import FlashNote
     from meshconsole.mesh.ladder import Ladder
     from meshconsole.mesh.linking import Links
     from meshconsole.mesh.nearby import Nearby
@@ -43,6 +44,9 @@ log = logging.getLogger(__name__)
 
 VIA_FLASH = "flash"
 READERS = ("admin", "member", "observer")
+AS_DATAGRAMS = ("flash", "immediate")
+PARTS_AT_ONCE = 4
+"""Of a note in parts; one where a link to somebody who lacks it carries events only."""
 AGAIN_S = 0.2
 """Between two receipts for the same note, whatever is asked."""
 LOOK_S = 0.5
@@ -80,26 +84,36 @@ class Flashing:
         self._sent = SentNotes()
         self._given: OrderedDict[tuple[bytes, Word], tuple[Receipt, float]] = OrderedDict()
         """Receipts of this device, and when they were sent last."""
+        self._gathering = Gathering()
+        self._in_parts: OrderedDict[bytes, bytes] = OrderedDict()
+        """Notes of this device that went out in parts: name to event id."""
         self._passed = KnownIds(4096)
         self._taken = KnownIds(1024)
         self._budget = TokenBucket(RECEIPTS_PER_S, 4 * RECEIPTS_PER_S)
         self._checks = TokenBucket(CHECKS_PER_S, 4 * CHECKS_PER_S)
         self._more = asyncio.Event()
         nearby.on_flash = self.received
+        nearby.on_part = self._part_received
+        nearby.on_held = self._held_received
         nearby.on_receipt = self.receipt
 
     # What this device sends.
 
     def sent(self, event: Event) -> None:
-        """A note of this device is durably stored here; a flash one goes out at once."""
+        """A note of this device is durably stored here; a flash or immediate one goes out at once. Roll calls
+        and their answers are immediate, and look like any other note from outside."""
         to = self._readers()
         precedence = mark_of(event) or "routine"
         event_id = bytes.fromhex(event.id)
         self._sent.add(Sent(event_id, self._clock(), precedence, to))
         self._more.set()
-        payload = pack_note(event) if precedence == "flash" else None
-        if payload is not None:
-            self._flash.begin(event_id, payload, set(to), self._now())
+        parts = pack_note(event) if precedence in AS_DATAGRAMS else None
+        if parts is not None:
+            if len(parts) > 1:
+                self._in_parts[name_in(parts[0])] = event_id
+                if len(self._in_parts) > REMEMBERED:
+                    self._in_parts.popitem(last=False)
+            self._flash.begin(event_id, parts, set(to), self._now())
             self._repeat()
 
     def status(self) -> Iterable[SentStatus]:
@@ -125,16 +139,25 @@ class Flashing:
     def _look(self) -> None:
         for npub, session in self._links.sessions.items():
             self._sent.look(npub, session.sync.known.__contains__)
+            for event_id, flying in self._flash.under_way():
+                if npub in flying.missing and event_id in session.sync.known:
+                    self._flash.acknowledged(event_id, npub)
 
     def _repeat(self) -> None:
         if not self._nearby.may_seal:
             return
         for flying in self._flash.due(self._now()):
-            datagram = self._nearby.sealer.seal(flying.payload)
-            self._nearby.port.everywhere(lambda _way, datagram=datagram: datagram)  # type: ignore[misc]
-            for npub in flying.missing:
-                for address in self._last_known(npub):
-                    self._nearby.port.to(address, datagram)
+            sessions = [self._links.sessions.get(npub) for npub in flying.missing]
+            is_slow = any(session is not None and session.carries != "full" for session in sessions)
+            for payload in flying.take(1 if is_slow else PARTS_AT_ONCE):
+                self._send(payload, flying.missing)
+
+    def _send(self, payload: bytes, to: Collection[str]) -> None:
+        datagram = self._nearby.sealer.seal(payload)
+        self._nearby.port.everywhere(lambda _way: datagram)
+        for npub in to:
+            for address in self._last_known(npub):
+                self._nearby.port.to(address, datagram)
 
     def _last_known(self, npub: str) -> list[str]:
         """Where it was heard, else where it was reached: datagrams are taken at the same number as links."""
@@ -165,6 +188,29 @@ class Flashing:
         elif event_id not in self._taken:
             self._taken.add(event_id)
             self._links.nursery.spawn("storing a flash note", self._store(event, event_id, address))
+
+    def _part_received(self, part: FlashPart, address: str) -> None:
+        """Says what is here of the note, or that it is whole."""
+        now = self._now()
+        event_id = self._gathering.known(part.name)
+        if event_id is not None:
+            given = self._given.get((event_id, "delivered"))
+            if given is not None:
+                self._send_receipt(given[0], address)
+            return
+        whole = self._gathering.put(part, now)
+        note = decode_datagram(whole) if whole is not None else None
+        if isinstance(note, FlashNote):
+            self._gathering.done(part.name, bytes.fromhex(unpack_note(note).id))
+            self.received(note, address)
+        elif self._nearby.may_seal and self._budget.try_take(1, now):
+            held = PartsHeld(part.name, bytes.fromhex(self._identity.npub), self._gathering.held(part.name))
+            self._nearby.port.to(address, self._nearby.sealer.seal(encode(held)))
+
+    def _held_received(self, held: PartsHeld) -> None:
+        event_id = self._in_parts.get(held.name)
+        if event_id is not None:
+            self._flash.holds(event_id, held.npub.hex(), held.held)
 
     async def _store(self, event: Event, event_id: bytes, address: str) -> None:
         try:

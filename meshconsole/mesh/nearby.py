@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import MeshconsoleError
-from meshconsole.mesh.datagrams.messages import Beacon, FlashNote, decode_datagram, read_plain_beacon
+from meshconsole.mesh.datagrams.messages import (
+    Beacon,
+    FlashNote,
+    FlashPart,
+    PartsHeld,
+    decode_datagram,
+    read_plain_beacon,
+)
 from meshconsole.mesh.datagrams.port import DatagramPort
 from meshconsole.mesh.datagrams.sealing import Sealer
 from meshconsole.mesh.discovery.beacons import BeaconRung
@@ -54,6 +61,8 @@ class Nearby:
         self._me = me
         self._own_port = 0
         self.on_flash: Callable[[FlashNote, str], None] = lambda _note, _address: None
+        self.on_part: Callable[[FlashPart, str], None] = lambda _part, _address: None
+        self.on_held: Callable[[PartsHeld], None] = lambda _held: None
         self.on_receipt: Callable[[Receipt], None] = lambda _receipt: None
         self.hearing = Hearing()
         self.sealer = Sealer()
@@ -133,6 +142,10 @@ class Nearby:
                 self._beacons.received(beacon, address)
             case FlashNote() as note:
                 self.on_flash(note, address)
+            case FlashPart() as part:
+                self.on_part(part, address)
+            case PartsHeld() as held:
+                self.on_held(held)
             case Receipt() as receipt:
                 self.on_receipt(receipt)
 

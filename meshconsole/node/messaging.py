@@ -68,6 +68,8 @@ class Messaging:
             raise Refused("invalid", "The newest roll call is this device's own; the others answer it.")
         event = team.seal_roll(Answer(call.id, word), self._node.clock.stamp())
         reply = await self._publish(event, f"Answered: {ANSWERS[word]}.")
+        if reply.verdict.accepted and self._node.mesh is not None:
+            self._node.mesh.flashing.sent(event)
         self._node.control.status_changed()
         return reply
 

@@ -12,12 +12,21 @@ from hypothesis import strategies as st
 from meshconsole.core.event import Event
 from meshconsole.core.kinds import TEAM_NOTE
 from meshconsole.crypto.provider import default_provider
-from meshconsole.mesh.datagrams.messages import FlashNote, decode_datagram
+from meshconsole.mesh.datagrams.messages import (
+    MAX_PARTS,
+    PART_BYTES,
+    PART_NAME,
+    FlashNote,
+    FlashPart,
+    decode_datagram,
+)
 from meshconsole.mesh.datagrams.packing import pack_note, unpack_note
+from meshconsole.mesh.datagrams.parts import GATHER_S, MAX_GATHERED, Gathering, take_apart
 from meshconsole.mesh.datagrams.sealing import MAX_DATAGRAM, Sealer
 from meshconsole.mesh.flash import GIVEN_UP_S, MAX_NOTES, OFTEN_S, REPEAT_S, SELDOM_S, Flash
 from meshconsole.mesh.messages import Receipt, encode
 from meshconsole.mesh.receipts import Sent, SentNotes, is_genuine, make_receipt
+from meshconsole.team.notes import MAX_NOTE_BYTES
 from meshconsole.team.state import Team
 from tests.mesh.devices import identity
 from tests.mesh.nodes import SmallRoster, TestNode
@@ -39,7 +48,7 @@ def times_sent(flash: Flash, until: float) -> list[float]:
 
 def test_a_note_is_repeated_often_then_seldom_then_left_to_syncing() -> None:
     flash = Flash()
-    flash.begin(ID, b"note", {A}, 0.0)
+    flash.begin(ID, (b"note",), {A}, 0.0)
     sent = times_sent(flash, 2 * GIVEN_UP_S)
     assert sent[:3] == pytest.approx([0.0, REPEAT_S, 2 * REPEAT_S])
     assert sum(at < OFTEN_S for at in sent) == pytest.approx(OFTEN_S / REPEAT_S, abs=1)
@@ -49,7 +58,7 @@ def test_a_note_is_repeated_often_then_seldom_then_left_to_syncing() -> None:
 
 def test_who_has_acknowledged_is_not_sent_more_and_the_last_one_ends_it() -> None:
     flash = Flash()
-    flash.begin(ID, b"note", {A, B}, 0.0)
+    flash.begin(ID, (b"note",), {A, B}, 0.0)
     flash.acknowledged(ID, A)
     assert [flying.missing for flying in flash.due(0.0)] == [{B}]
     flash.acknowledged(ID, B)
@@ -59,7 +68,7 @@ def test_who_has_acknowledged_is_not_sent_more_and_the_last_one_ends_it() -> Non
 
 def test_a_change_of_the_network_begins_anew() -> None:
     flash = Flash()
-    flash.begin(ID, b"note", {A}, 0.0)
+    flash.begin(ID, (b"note",), {A}, 0.0)
     times_sent(flash, 100.0)
     flash.hurry(101.0)
     assert len(times_sent(flash, 101.0 + 10 * REPEAT_S)) >= 10
@@ -68,8 +77,8 @@ def test_a_change_of_the_network_begins_anew() -> None:
 def test_notes_under_way_are_bounded_and_nobody_to_send_to_is_nothing_to_do() -> None:
     flash = Flash()
     for number in range(2 * MAX_NOTES):
-        flash.begin(number.to_bytes(32, "big"), b"note", {A}, float(number))
-    flash.begin(ID, b"note", set(), 0.0)
+        flash.begin(number.to_bytes(32, "big"), (b"note",), {A}, float(number))
+    flash.begin(ID, (b"note",), set(), 0.0)
     assert len(flash.due(2.0 * MAX_NOTES)) == MAX_NOTES
 
 
@@ -79,7 +88,7 @@ def test_at_forty_percent_loss_each_way_all_notes_arrive_and_soon() -> None:
     took: list[float] = []
     for number in range(200):
         flash, event_id, now = Flash(), number.to_bytes(32, "big"), 0.0
-        flash.begin(event_id, b"note", {A, B, HUB}, now)
+        flash.begin(event_id, (b"note",), {A, B, HUB}, now)
         arrived: dict[str, float] = {}
         while (timer := flash.next_timer()) is not None:
             now = timer
@@ -102,8 +111,9 @@ def flash_event(text: str) -> tuple[Team, Event]:
 
 def test_a_packed_note_is_the_very_same_event_again() -> None:
     team, event = flash_event("bridge is out, use the ford")
-    payload = pack_note(event)
-    assert payload is not None
+    packed = pack_note(event)
+    assert packed is not None
+    (payload,) = packed
     note = decode_datagram(payload)
     assert isinstance(note, FlashNote)
     assert unpack_note(note) == event
@@ -115,9 +125,9 @@ def test_the_longest_note_that_looks_like_a_short_one_fits_a_datagram() -> None:
     _, short = flash_event("x")
     _, longest = flash_event("x" * 480)
     assert len(short.content) == len(longest.content)
-    assert pack_note(longest) is not None
+    assert len(pack_note(longest) or ()) == 1
     _, long = flash_event("x" * 600)
-    assert pack_note(long) is None, "it goes over links only"
+    assert len(pack_note(long) or ()) == 2
 
 
 def test_what_is_no_flash_note_is_not_packed() -> None:
@@ -138,7 +148,7 @@ def test_a_changed_packed_note_is_nothing_or_another_event(data: st.DataObject) 
 
 
 _, EVENT = flash_event("x")
-PACKED = pack_note(EVENT) or b""
+(PACKED,) = pack_note(EVENT) or (b"",)
 
 
 def test_a_receipt_is_genuine_for_that_note_that_device_and_that_word_only() -> None:
@@ -176,6 +186,121 @@ def test_what_became_of_a_note_in_words() -> None:
     assert not notes.acknowledged(make_receipt(identity("bob"), b"j" * 32, "read"))
     (status,) = notes.status()
     assert (status.lacks, status.read) == ((), (B,))
+
+
+# Long notes
+
+
+def parts_of(text: str) -> tuple[Event, list[FlashPart]]:
+    _, event = flash_event(text)
+    parts = [decode_datagram(part) for part in pack_note(event) or ()]
+    found = [part for part in parts if isinstance(part, FlashPart)]
+    assert len(found) == len(parts)
+    return event, found
+
+
+@pytest.mark.parametrize("size", [600, 4_000, MAX_NOTE_BYTES])
+def test_a_long_note_goes_in_parts_and_is_the_very_same_event_again(size: int) -> None:
+    event, parts = parts_of("x" * size)
+    assert all(len(Sealer((b"k" * 32,)).seal(encode(part))) <= MAX_DATAGRAM for part in parts)
+    gathering = Gathering()
+    Random(size).shuffle(parts)
+    wholes = [whole for part in [*parts[:-1], *parts] if (whole := gathering.put(part, 0.0)) is not None]
+    note = decode_datagram(wholes[0])
+    assert isinstance(note, FlashNote)
+    assert unpack_note(note) == event
+    gathering.done(parts[0].name, b"id")
+    assert gathering.known(parts[0].name) == b"id"
+    assert gathering.put(parts[0], 0.0) is None
+
+
+def test_a_note_that_is_too_long_for_parts_goes_over_links_only() -> None:
+    assert take_apart(bytes(MAX_PARTS * PART_BYTES)) is not None
+    assert take_apart(bytes(MAX_PARTS * PART_BYTES + 1)) is None
+
+
+def test_what_is_put_together_is_what_was_taken_apart() -> None:
+    _, parts = parts_of("x" * 2_000)
+    gathering = Gathering()
+    forged = FlashPart(parts[0].name, parts[0].number, parts[0].count, b"forged")
+    assert gathering.put(forged, 0.0) is None
+    assert [gathering.put(part, 0.0) for part in parts[1:]] == [None] * (len(parts) - 1)
+    assert [gathering.put(part, 0.0) is not None for part in parts] == [False] * (len(parts) - 1) + [True]
+    odd = FlashPart(b"n" * PART_NAME, 5, 2, b"x")
+    assert gathering.put(odd, 0.0) is None
+    assert gathering.held(odd.name) == 0
+
+
+def test_notes_in_parts_are_bounded_in_number_and_time() -> None:
+    gathering = Gathering()
+    for n in range(3 * MAX_GATHERED):
+        gathering.put(FlashPart(n.to_bytes(PART_NAME, "big"), 0, 2, b"x"), 0.0)
+    assert len(gathering._notes) == MAX_GATHERED
+    last = (3 * MAX_GATHERED - 1).to_bytes(PART_NAME, "big")
+    assert gathering.held(last) == 1
+    gathering.put(FlashPart(last, 1, 3, b"other count"), 0.0)
+    gathering.put(FlashPart(last, 1, 2, b"late"), GATHER_S + 1)
+    assert gathering.held(last) == 2
+
+
+def test_only_parts_that_somebody_lacks_are_sent_a_few_at_a_time() -> None:
+    flash = Flash()
+    names = tuple(bytes([n]) for n in range(6))
+    flash.begin(ID, names, {A, B}, 0.0)
+    (flying,) = flash.due(0.0)
+    assert flying.take(4) == list(names[:4])
+    assert flying.take(4) == [*names[4:], *names[:2]]
+    flash.holds(ID, A, 0b111111)
+    assert len({*flying.take(4), *flying.take(4)}) == 6, "B has said nothing yet"
+    flash.holds(ID, B, 0b011011)
+    assert set(flying.take(4)) == {names[2], names[5]}
+    flash.holds(ID, B, 0b111111)
+    assert flying.take(4), "its receipt is still missing"
+    flash.holds(ID, HUB, 1)
+    flash.holds(b"other", B, 1)
+
+
+def test_at_forty_percent_loss_each_way_a_note_of_four_kilobytes_arrives_soon() -> None:
+    chance = Random(5)
+    took: list[float] = []
+    for number in range(60):
+        event_id = number.to_bytes(32, "big")
+        packed = take_apart(event_id * 125) or ()
+        flash, gathering = Flash(), Gathering()
+        flash.begin(event_id, packed, {A}, 0.0)
+        while (timer := flash.next_timer()) is not None:
+            for flying in flash.due(timer):
+                for payload in flying.take(4):
+                    part = decode_datagram(payload)
+                    if not isinstance(part, FlashPart) or chance.random() < 0.4:
+                        continue
+                    if gathering.known(part.name) is None and gathering.put(part, timer) is not None:
+                        gathering.done(part.name, event_id)
+                        took.append(timer)
+                    if chance.random() < 0.6:
+                        if gathering.known(part.name) is None:
+                            flash.holds(event_id, A, gathering.held(part.name))
+                        else:
+                            flash.acknowledged(event_id, A)
+    took.sort()
+    assert len(took) == 60
+    assert took[int(0.95 * len(took))] <= 2.0
+
+
+async def test_a_long_immediate_note_arrives_without_a_link_and_is_acknowledged(tmp_path: Path) -> None:
+    """As roll calls do, which look the same."""
+    roster = SmallRoster.of("alice", "bob")
+    alice, bob = (TestNode(name, roster, tmp_path, beacons=True) for name in ("alice", "bob"))
+    async with alice, bob:
+        for node in (alice, bob):
+            node.mesh._emcon.level = "quiet"
+        team, _ = flash_event("x")
+        event = team.seal_note("x" * 9_000, NOW, "immediate")
+        assert (await alice.relay.publish(event)).accepted
+        alice.mesh.flashing.sent(event)
+        await bob.until_has(event)
+        await alice.until(lambda: next(iter(alice.mesh.flashing.status())).state == "delivered")
+        assert not alice.is_linked(bob)
 
 
 async def test_a_flash_note_arrives_without_a_link_and_is_acknowledged(tmp_path: Path) -> None:

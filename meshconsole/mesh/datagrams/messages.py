@@ -12,7 +12,6 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from meshconsole.mesh.datagrams.sealing import MAX_DATAGRAM
 from meshconsole.mesh.messages import MALFORMED, LinkId, Message, Receipt
 
 Way = Literal["multicast-6", "multicast-4", "broadcast", "unicast", "answer"]
@@ -25,6 +24,10 @@ HEARD = 4
 """Bytes of a device's key by which a beacon names whom its sender hears."""
 MAX_HEARD = 48
 MAX_HOSTS = 4
+MAX_PARTS = 20
+PART_BYTES = 1100
+PART_NAME = 16
+PartName = Annotated[bytes, Meta(min_length=PART_NAME, max_length=PART_NAME)]
 
 
 class Beacon(Message, frozen=True, tag="beacon"):
@@ -50,12 +53,29 @@ class FlashNote(Message, frozen=True, tag="flash"):
     """Tag k."""
     precedence: Annotated[str, Meta(max_length=16)]
     """The tag of that name."""
-    content: Annotated[bytes, Meta(max_length=MAX_DATAGRAM)]
+    content: Annotated[bytes, Meta(max_length=MAX_PARTS * PART_BYTES)]
     """What the event has in Base64."""
     sig: Annotated[bytes, Meta(min_length=64, max_length=64)]
 
 
-Datagram = Beacon | FlashNote | Receipt
+class FlashPart(Message, frozen=True, tag="part"):
+    """Part `number` of `count` of a packed note that does not fit one datagram. `name` is of the whole."""
+
+    name: PartName
+    number: Annotated[int, Meta(ge=0, lt=MAX_PARTS)]
+    count: Annotated[int, Meta(ge=1, le=MAX_PARTS)]
+    data: Annotated[bytes, Meta(min_length=1, max_length=PART_BYTES)]
+
+
+class PartsHeld(Message, frozen=True, tag="held"):
+    """`npub` has these parts: bit n of `held` stands for part n. A hint: it only ends their repetition."""
+
+    name: PartName
+    npub: Key
+    held: Annotated[int, Meta(ge=0, lt=1 << MAX_PARTS)]
+
+
+Datagram = Beacon | FlashNote | FlashPart | PartsHeld | Receipt
 
 _PLAIN = struct.Struct("!4s8sH")
 _MAGIC = b"mcb1"

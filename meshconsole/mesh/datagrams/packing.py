@@ -1,4 +1,4 @@
-"""A sealed note packed into one datagram, and unpacked to the very same event. Pure."""
+"""A sealed note packed into datagrams, and unpacked to the very same event. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from meshconsole.core.kinds import TEAM_NOTE
 from meshconsole.core.precedence import TAG
 from meshconsole.crypto.encoding import b64, unb64
 from meshconsole.mesh.datagrams.messages import FlashNote
+from meshconsole.mesh.datagrams.parts import take_apart
 from meshconsole.mesh.datagrams.sealing import MAX_PAYLOAD
 from meshconsole.mesh.messages import encode
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from meshconsole.core.event import Tags
 
 
-def pack_note(event: Event) -> bytes | None:
-    """None for a note that is too long for a datagram: it goes over links only."""
+def pack_note(event: Event) -> tuple[bytes, ...] | None:
+    """In one datagram, or in parts; None for a note that is too long for that: it goes over links only."""
     tags = dict(tag for tag in event.tags if len(tag) == 2)
     names = tuple(tag[0] for tag in event.tags)
     if event.kind != TEAM_NOTE or names != ("h", "k", TAG):
@@ -36,7 +37,7 @@ def pack_note(event: Event) -> bytes | None:
     except (ValueError, RemoteError):
         return None
     payload = encode(note)
-    return payload if len(payload) <= MAX_PAYLOAD else None
+    return (payload,) if len(payload) <= MAX_PAYLOAD else take_apart(payload)
 
 
 def unpack_note(note: FlashNote) -> Event:
