@@ -164,5 +164,5 @@ def _make_with_defaults(home: Home, passphrase: str | None) -> None:
     config = with_values(Config(), {"node": {"name": name, "listen": LOOPBACK_LISTEN}}, "defaults")
     make_home(home, FirstRun(name=name, team="later", config=config), passphrase)
     made = f"Made a node with the defaults in {home.path}. It listens on this machine only; to serve others:"
-    serve = command_line("meshconsole config set node.listen=0.0.0.0:7447", home)
+    serve = command_line("meshconsole config set node.listen=:7447", home)
     print(printable(f"{made} {serve}"), file=sys.stderr)

@@ -22,6 +22,7 @@ from meshconsole.core.config import Config, ConfigError
 from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.health import as_finding
 from meshconsole.core.reachability import OLDEST_CREDIBLE_TIME, Finding
+from meshconsole.relay.listening import EVERYWHERE, listeners
 
 if TYPE_CHECKING:
     import argparse
@@ -174,11 +175,11 @@ def _port(home: Home) -> Iterator[Finding]:
         return
     host, port = _listen(home)
     try:
-        with socket.create_server((host, port), family=_family(host)):
-            pass
+        for listener in _listeners(host, port):
+            listener.close()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            remedy = "Stop the other program, or: meshconsole config set node.listen=0.0.0.0:PORT"
+            remedy = "Stop the other program, or: meshconsole config set node.listen=:PORT"
             yield Finding("port", "bad", f"{host}:{port} is taken by another program", remedy)
             return
         yield Finding("port", "bad", f"{host}:{port}: {error.strerror}", "Choose another: node.listen")
@@ -202,8 +203,10 @@ def _listen(home: Home) -> tuple[str, int]:
     return host.strip("[]"), int(port) if port.isdigit() else 0
 
 
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
+def _listeners(host: str, port: int) -> list[socket.socket]:
+    if host in EVERYWHERE:
+        return listeners(port)
+    return [socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)]
 
 
 def _space(home: Home) -> Iterator[Finding]:

@@ -40,8 +40,10 @@ class NodeSection(Section, frozen=True):
 
     name: Annotated[str, Meta(min_length=1, max_length=64)] = "unnamed"
     """What teammates see. The one of the roster was chosen when the device was admitted."""
-    listen: str = "0.0.0.0:7447"
-    """HOST:PORT for the relay and for links. Port 0 takes a free one."""
+    listen: str = ":7447"
+    """HOST:PORT for the relay and for links. Without a host, or with `[::]`, it is every address of this
+    machine by IPv4 and IPv6, those of a bare cable (link-local) too; `0.0.0.0` is IPv4 alone. Port 0 takes a
+    free one."""
 
 
 class CapabilitiesSection(Section, frozen=True):

@@ -72,6 +72,11 @@ def listen_addresses(listen: str, port: int, hosts: tuple[str, ...]) -> tuple[st
     return (join_address(host, port),)
 
 
+def answers_on_the_link(listen: str) -> bool:
+    """Whether a node that listens there answers at its link-local addresses (IPv6) too."""
+    return listen.rpartition(":")[0].strip("[]") in ("", "::", "*")
+
+
 def _interface(name: str, index: int, ips: Iterable[tuple[_Ip, int]]) -> Interface:
     ipv4, has_ipv6, is_loopback = [], False, False
     for address, prefix in ips:

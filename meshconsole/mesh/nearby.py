@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import MeshconsoleError
+from meshconsole.mesh.addresses import answers_on_the_link
 from meshconsole.mesh.datagrams.messages import (
     Beacon,
     FlashNote,
@@ -75,6 +76,7 @@ class Nearby:
             self.hearing,
             emcon,
             listen=me.listen,
+            on_the_link=answers_on_the_link(config.node.listen),
             found=self._found,
             is_linked=is_linked,
             all_linked=self._all_linked,

@@ -13,7 +13,7 @@ import time
 from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
@@ -28,6 +28,7 @@ from meshconsole.relay.client import WRITE_BYTES, ClientPort, Meters
 from meshconsole.relay.connection import LINGER_S, ClientConnection
 from meshconsole.relay.deflate import DEFLATE
 from meshconsole.relay.gatekeeper import Gatekeeper
+from meshconsole.relay.listening import EVERYWHERE, listeners
 from meshconsole.relay.muting import mute, unmute
 from meshconsole.relay.names import host_of, names_this_machine, path_of
 from meshconsole.relay.postdesk import Opening, PostDesk
@@ -99,49 +100,51 @@ class RelayServer:
         self._servers: list[Server] = []
         self.addresses: tuple[str, ...] = ()
         """ "host:port" of each listening socket."""
+        self.tls_addresses: tuple[str, ...] = ()
+        """ "host:port" of each socket for wss://."""
 
     async def start(self) -> None:
         """Raises Fatal when a port cannot be taken."""
-        self._servers.append(await self._listen(self._host, self._port, None))
+        self._servers = await self._listen(self._host, self._port, None)
+        self.addresses = _names(self._servers)
         if self._tls is not None:
             try:
-                self._servers.append(await self._listen(*self._tls))
+                encrypted = await self._listen(*self._tls)
             except Fatal:
-                self._servers.pop().close()
+                while self._servers:
+                    self._servers.pop().close()
                 raise
-        names = [socket.getsockname() for socket in self._servers[0].sockets]
-        self.addresses = tuple(_host_port(name[0], name[1]) for name in names)
+            self._servers += encrypted
+            self.tls_addresses = _names(encrypted)
         self._relay.address = self.addresses[0] if self.addresses else ""
         self._relay.ports = tuple(socket.getsockname()[1] for socket in self._sockets())
         self.gate.start()
 
-    async def _listen(self, host: str, port: int, tls: SSLContext | None) -> Server:
+    async def _listen(self, host: str, port: int, tls: SSLContext | None) -> list[Server]:
         try:
-            return await serve(
-                self._handle,
-                host or None,
-                port,
-                ssl=tls,
-                ssl_handshake_timeout=None if tls is None else TLS_HANDSHAKE_S,
-                process_request=self._before_upgrade,
-                create_connection=self._connection,  # type: ignore[arg-type] # a maker does as well
-                ping_interval=None,  # the gatekeeper does it, without a task for each
-                extensions=self._extensions,
-                compression=None,  # the owner's choice, made by `_extensions`
-                max_size=2 * max_message_bytes(self._relay.config),
-                write_limit=2 * WRITE_BYTES,
-                close_timeout=1,  # a client that does not answer must not hold up the stop
-                open_timeout=None,  # the gatekeeper keeps the time
-                server_header=f"meshconsole/{__version__}",
-            )
+            if host not in EVERYWHERE:
+                return [await self._serve_at(tls, host=host, port=port)]
+            return [await self._serve_at(tls, sock=listener) for listener in listeners(port)]
         except OSError as error:
             raise _cannot_listen(host, port, error) from error
 
-    @property
-    def tls_addresses(self) -> tuple[str, ...]:
-        """ "host:port" of each socket for wss://."""
-        sockets = self._servers[1].sockets if len(self._servers) > 1 else ()
-        return tuple(_host_port(*socket.getsockname()[:2]) for socket in sockets)
+    async def _serve_at(self, tls: SSLContext | None, **where: Any) -> Server:  # noqa: ANN401 - asyncio's own
+        return await serve(
+            self._handle,
+            **where,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else TLS_HANDSHAKE_S,
+            process_request=self._before_upgrade,
+            create_connection=self._connection,  # type: ignore[arg-type] # a maker does as well
+            ping_interval=None,  # the gatekeeper does it, without a task for each
+            extensions=self._extensions,
+            compression=None,  # the owner's choice, made by `_extensions`
+            max_size=2 * max_message_bytes(self._relay.config),
+            write_limit=2 * WRITE_BYTES,
+            close_timeout=1,  # a client that does not answer must not hold up the stop
+            open_timeout=None,  # the gatekeeper keeps the time
+            server_header=f"meshconsole/{__version__}",
+        )
 
     def _sockets(self) -> list[socket.socket]:
         return [listener for server in self._servers for listener in server.sockets]
@@ -304,6 +307,11 @@ async def _turns() -> None:
     """Lets what is already queued on the loop happen."""
     for _ in range(LOOP_TURNS):
         await asyncio.sleep(0)
+
+
+def _names(servers: Sequence[Server]) -> tuple[str, ...]:
+    names = (listener.getsockname() for server in servers for listener in server.sockets)
+    return tuple(_host_port(*name[:2]) for name in names)
 
 
 def remote_ip(connection: ServerConnection) -> str:

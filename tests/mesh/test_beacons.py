@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from meshconsole.mesh.datagrams.messages import HEARD, Beacon, decode_datagram
 from meshconsole.mesh.datagrams.port import DatagramPort
 from meshconsole.mesh.datagrams.sealing import Sealer
 from meshconsole.mesh.discovery import beacons
-from meshconsole.mesh.discovery.beacons import ANSWER_S, BeaconRung
+from meshconsole.mesh.discovery.beacons import ANSWER_S, ON_THE_LINK, BeaconRung
 from meshconsole.mesh.emcon import Emcon
 from meshconsole.mesh.hearing import LATELY_S, Hearing
 from tests.mesh.nodes import BEACON_PORT, SmallRoster, TestNode
@@ -62,6 +63,7 @@ class Bench:
             self.hearing,
             self.emcon,
             listen=lambda: ("10.0.0.1:7447", "[fd00::1]:7447"),
+            on_the_link=True,
             found=lambda npub, addresses: self.found.append((npub, addresses)),
             is_linked=self.linked.__contains__,
             all_linked=lambda: bool(self.linked),
@@ -69,8 +71,13 @@ class Bench:
             random=Random(1),
         )
 
-    def hears(self, way: Way = "broadcast", heard: bytes = b"", address: str = "10.0.0.2:7447") -> None:
-        hosts = (bytes([10, 0, 0, 2]), bytes([127, 0, 0, 1]), b"short")
+    def hears(
+        self,
+        way: Way = "broadcast",
+        heard: bytes = b"",
+        address: str = "10.0.0.2:7447",
+        hosts: tuple[bytes, ...] = (bytes([10, 0, 0, 2]), bytes([127, 0, 0, 1]), b"short"),
+    ) -> None:
         self.rung.received(Beacon(bytes.fromhex(PEER), BOOT, 7450, way, hosts, heard), address)
 
 
@@ -90,6 +97,18 @@ def test_a_link_local_sender_is_found_at_the_addresses_it_names() -> None:
     bench = Bench()
     bench.hears(address="[fe80::2%eth0]:7447")
     assert bench.found == [(PEER, ["10.0.0.2:7450"])]
+
+
+def test_and_at_its_own_where_it_says_that_it_answers_there() -> None:
+    bench = Bench()
+    bench.hears(address="[fe80::2%eth0]:7447", hosts=(ON_THE_LINK, bytes([10, 0, 0, 2])))
+    bench.hears(address="[fe80::2%eth0]:7447", hosts=(ON_THE_LINK,))
+    bench.hears(address="10.0.0.2:7447", hosts=(ON_THE_LINK,))
+    local = "[fe80::2%eth0]:7450"
+    assert bench.found == [(PEER, ["10.0.0.2:7450", local]), (PEER, [local]), (PEER, ["10.0.0.2:7450"])]
+    answer = decode_datagram(Sealer((KEY,)).open(bench.port.sent[0][1]) or b"")
+    assert isinstance(answer, Beacon)
+    assert answer.hosts == (ON_THE_LINK, bytes([10, 0, 0, 1]), ipaddress.ip_address("fd00::1").packed)
 
 
 def test_answers_are_not_answered_and_nobody_is_answered_twice_at_once() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshconsole.core.errors import Unavailable
-from meshconsole.mesh.addresses import host_addresses, listen_addresses
+from meshconsole.mesh.addresses import answers_on_the_link, host_addresses, listen_addresses
 from meshconsole.mesh.discovery.advertisement import SERVICE, make_txt, read_advertisement
 from meshconsole.mesh.discovery.cached import PEERS, PER_PEER, AddressBook
 from meshconsole.mesh.endpoints import is_loopback, join_address, split_address, with_port
@@ -110,7 +110,14 @@ def test_where_a_node_listens() -> None:
     hosts = ("10.0.0.1", "fd00::2")
     assert listen_addresses("0.0.0.0:7447", 7447, hosts) == ("10.0.0.1:7447",)
     assert listen_addresses("[::]:0", 99, hosts) == ("10.0.0.1:99", "[fd00::2]:99")
+    assert listen_addresses(":0", 99, hosts) == ("10.0.0.1:99", "[fd00::2]:99")
     assert listen_addresses("127.0.0.1:0", 99, hosts) == ("127.0.0.1:99",)
+    assert [answers_on_the_link(listen) for listen in (":1", "[::]:1", "0.0.0.0:1", "[fd00::2]:1")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
     assert with_port("10.0.0.9:55555", 7447) == "10.0.0.9:7447"
 
 

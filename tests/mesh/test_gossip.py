@@ -22,7 +22,8 @@ A, B, C = "aa" * 32, "bb" * 32, "cc" * 32
 
 
 def test_a_peer_is_told_of_others_not_of_itself_nor_of_loopback() -> None:
-    told = tell({A: ("10.0.0.1:1",), B: ("10.0.0.2:1", "127.0.0.1:1"), C: ("127.0.0.1:2",)}, A)
+    local = "[fe80::2%eth0]:1"
+    told = tell({A: ("10.0.0.1:1",), B: (local, "10.0.0.2:1", "127.0.0.1:1"), C: ("127.0.0.1:2", local)}, A)
     assert read_told(told) == [(B, "10.0.0.2:1")]
 
 
@@ -44,7 +45,14 @@ def test_what_is_told_is_bounded() -> None:
 
 
 def test_what_is_no_address_is_left_out() -> None:
-    told = Told(((bytes.fromhex(B), ("10.0.0.2:1", "no address", "10.0.0.2:99999", "[fd00::1]:5")),))
+    told = Told(
+        (
+            (
+                bytes.fromhex(B),
+                ("10.0.0.2:1", "no address", "10.0.0.2:99999", "[fe80::2%eth0]:1", "[fd00::1]:5"),
+            ),
+        )
+    )
     assert read_told(told) == [(B, "10.0.0.2:1"), (B, "[fd00::1]:5")]
 
 

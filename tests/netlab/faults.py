@@ -12,6 +12,7 @@ class Fault(NamedTuple):
 
 FAULTS = {
     "found": Fault("two nodes start on one network", "linked within 5 s"),
+    "link-local": Fault("a bare cable: no address but those of the link (IPv6)", "linked within 5 s"),
     "ladder": Fault(
         "nine rungs from good Wi-Fi to absurd on one side, 200 events of 400 B on each",
         "all, exactly once; p95 <= 2 s to the sixth rung, <= 8 s on the ninth",

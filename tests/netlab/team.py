@@ -72,7 +72,7 @@ class Team:
         for name in names:
             shutil.copytree(homes / name, folder / name, symlinks=True)
             within = tuple(lab.within(host or name))
-            self.nodes[name] = Machine(folder, name, None, within=within, listen=f"0.0.0.0:{PORT}")
+            self.nodes[name] = Machine(folder, name, None, within=within, listen=f":{PORT}")
 
     def __getitem__(self, name: str) -> Machine:
         return self.nodes[name]

@@ -29,6 +29,19 @@ def test_nodes_on_one_network_find_each_other(lab: Lab, team: Callable[..., Team
     ledger.noted("found", f"linked after {took:.1f} s", is_met=took <= 5)
 
 
+def test_a_bare_cable_is_enough(lab: Lab, team: Callable[..., Team], ledger: Ledger) -> None:
+    """Two machines, no router, nobody who gives out addresses: each has its link-local one."""
+    lab.hosts("a", "b")
+    for name in "ab":
+        lab.ip(name, "-4", "address", "flush", "dev", "eth0")
+    pair = team("a", "b")
+    pair.start()
+    took = pair.until_linked()
+    (link,) = [link for link in peer(pair["a"].json("status"), "b")["links"] if link["path"] == "websocket"]
+    assert "fe80::" in link["address"], link
+    ledger.noted("link-local", f"linked after {took:.1f} s", is_met=took <= 5)
+
+
 def test_filtered_multicast_does_not_hide_anybody(
     lab: Lab, team: Callable[..., Team], ledger: Ledger
 ) -> None:

@@ -47,7 +47,7 @@ async def door(
         emit=lambda _: None,
         config=config or RelaySection(rate_limits=False),
     )
-    server = RelayServer(relay, host="127.0.0.1", port=0, **more)
+    server = RelayServer(relay, **{"host": "127.0.0.1", "port": 0, **more})
     await relay.start()
     await server.start()
     try:

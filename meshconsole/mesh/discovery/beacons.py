@@ -38,6 +38,8 @@ AT_LEAST = 3
 ANSWER_S = 0.5
 """Between answers to one peer."""
 MAX_ANSWERED = 256
+ON_THE_LINK = ipaddress.IPv6Address("fe80::").packed
+"""Among a beacon's hosts: its sender answers at the link-local address that this came from, whichever."""
 
 
 class BeaconRung:
@@ -53,6 +55,7 @@ class BeaconRung:
         emcon: Emcon,
         *,
         listen: Callable[[], tuple[str, ...]],
+        on_the_link: bool,
         found: Callable[[str, list[str]], None],
         is_linked: Callable[[str], bool],
         all_linked: Callable[[], bool],
@@ -66,6 +69,7 @@ class BeaconRung:
         self._hearing = hearing
         self._emcon = emcon
         self._listen = listen
+        self._on_the_link = on_the_link
         self._found = found
         self._is_linked = is_linked
         self._all_linked = all_linked
@@ -137,7 +141,8 @@ class BeaconRung:
         port = split_address(listen[0])[1]
         if not self._sealer.keys:
             return plain_beacon(self._id, port)
-        hosts = tuple(_packed(address) for address in listen[:MAX_HOSTS])
+        marks = (ON_THE_LINK,) if self._on_the_link else ()
+        hosts = (*marks, *map(_packed, listen[: MAX_HOSTS - len(marks)]))
         lately = self._hearing.lately(self._now())[-MAX_HEARD:]
         heard = b"".join(bytes.fromhex(npub)[:HEARD] for npub in lately)
         beacon = Beacon(bytes.fromhex(self._npub), self._boot, port, way, tuple(filter(None, hosts)), heard)
@@ -149,15 +154,19 @@ class BeaconRung:
 
 
 def _dialable(beacon: Beacon, address: str) -> list[str]:
-    """Where it came from first: that much is known to work in this network, in one direction."""
+    """Where it came from first: that much is known to work in this network, in one direction. A link-local
+    address comes last, since it leads nowhere from another link."""
     came_from = split_address(address)[0]
-    hosts = [came_from] if not ipaddress.ip_address(came_from.partition("%")[0]).is_link_local else []
+    is_local = ipaddress.ip_address(came_from.partition("%")[0]).is_link_local
+    hosts = [] if is_local else [came_from]
     for packed in beacon.hosts:
         if len(packed) not in (4, 16):
             continue
         ip = ipaddress.ip_address(packed)
         if not (ip.is_loopback or ip.is_unspecified or ip.is_multicast or ip.is_link_local):
             hosts.append(str(ip))
+    if is_local and "%" in came_from and ON_THE_LINK in beacon.hosts:
+        hosts.append(came_from)
     return list(dict.fromkeys(join_address(host, beacon.port) for host in hosts))
 
 

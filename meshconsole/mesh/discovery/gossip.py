@@ -41,7 +41,7 @@ class Telling:
 def tell(known: Mapping[str, Sequence[str]], to: str) -> Told:
     peers = []
     for npub, addresses in sorted(known.items()):
-        useful = tuple(a for a in addresses if not is_loopback(a))[:MAX_TOLD_ADDRESSES]
+        useful = tuple(a for a in addresses if not is_loopback(a) and "%" not in a)[:MAX_TOLD_ADDRESSES]
         if npub != to and useful:
             peers.append((bytes.fromhex(npub), useful))
     return Told(tuple(peers[:MAX_TOLD]))
@@ -53,8 +53,10 @@ def read_told(told: Told) -> list[tuple[str, str]]:
     for npub, addresses in told.peers:
         for address in addresses:
             try:
-                split_address(address)
+                host, _ = split_address(address)
             except Unavailable:
                 continue
+            if "%" in host:
+                continue  # an interface of the one who told it
             found.append((npub.hex(), address))
     return found

@@ -117,10 +117,13 @@ async def dial(address: str, route: Route = "/mesh", *, within_s: float = CONNEC
     from websockets.asyncio.client import connect
 
     host, port = split_address(address)
-    uri = f"ws://{join_address(host, port)}{route}"
+    # Through which interface a link-local address is reached concerns this machine alone (RFC 6874).
+    uri = f"ws://{join_address(host.partition('%')[0], port)}{route}"
     try:
         connection: ClientConnection = await connect(
             uri,
+            host=host,
+            port=port,
             compression=None,
             max_size=2 * PIPE_MESSAGE,
             max_queue=16,
