@@ -68,6 +68,7 @@ COMMANDS = {
     "notices": Command("notices", "what is wrong with the node, and what to do"),
     "audit": Command("audit", "what was done to this node: show, verify, export, merge"),
     "blobs": Command("blobs", "the team's files: list, add, get, keep; fetches in the background; scrub"),
+    "edge": Command("edge", "files for other programs over HTTP: who may pin here, and what is pinned"),
     "bundle": Command("bundle", "events and files for a courier: have, pack, take, receipt"),
     "send": Command("notes", "send a note to the team, or a message to one device of it"),
     "receipts": Command("receipts", "who has the notes sent from here; tell an author that a note was read"),

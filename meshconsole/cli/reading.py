@@ -75,6 +75,9 @@ def _status_facts(now: NodeStatus) -> Iterator[tuple[str, str]]:
     yield "key", now.npub
     yield "listens on", ", ".join(now.listen)
     yield "relay", _relay_in_words(now)
+    if now.edge is not None:
+        on = ", ".join(part.name for part in now.edge.parts if part.on) or "all switched off"
+        yield "HTTP edge", f"{now.edge.address}: {on}"
     if now.relay.store:
         yield "events in", now.relay.store
     if now.team is None:

@@ -15,6 +15,10 @@ BLOSSOM = "blossom/"
 else is no matter of the team: it is neither told of nor copied."""
 
 
+PINNING = "pinning/"
+"""Begins the owner of a pin that was asked for over the pinning service; the token's name follows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pin:
     """Somebody's wish that everything below a root stays here.

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from meshconsole.control.desk import DeskData, KeepDesk, RecallDesk
+from meshconsole.control.edge import EdgeCommand, EdgeReply, ListPins, ShowEdge
 from meshconsole.control.files import FileCommand, JobsData, ListJobs
 from meshconsole.control.guests import GuestCommand, GuestData, ListGuests
 from meshconsole.control.reach import Netcheck, PingPeer, ReachCommand, ReachData, TracePeer, WhyPeer
@@ -253,6 +254,7 @@ Command = (
     | TeamCommand
     | ReachCommand
     | GuestCommand
+    | EdgeCommand
 )
 
 READING = (
@@ -262,6 +264,8 @@ READING = (
     ListEvents,
     ListBlobs,
     ListJobs,
+    ListPins,
+    ShowEdge,
     GetConfig,
     AuditTail,
     VerifyAudit,
@@ -331,6 +335,7 @@ Data = (
     | RemovedData
     | ReachData
     | GuestData
+    | EdgeReply
 )
 
 

@@ -155,6 +155,9 @@ class EdgeSection(Section, frozen=True):
 
     listen: str = ""
     """HOST:PORT on this machine, such as 127.0.0.1:7480; empty: off, with all that follows."""
+    beyond_this_machine: bool = False
+    """On: edge.listen may be an address that other machines reach. Every request then needs a token, or for
+    Blossom a key that may use the relay. There is no TLS: put a proxy in front."""
     gateway: bool = True
     """Blocks and CAR files by their CIDs, for programs that speak IPFS (a trustless gateway)."""
     routing: bool = True
@@ -163,8 +166,12 @@ class EdgeSection(Section, frozen=True):
     blossom: bool = True
     """Blobs by their SHA-256, for Nostr clients with pictures: who may read and write the relay may do the
     same here, with the same keys."""
+    pinning: bool = True
+    """Programs with a token (`meshconsole edge token NAME`) have this node keep what they name: the pinning
+    service of `ipfs pin remote`."""
     key_mb: Natural = 0
-    """What one Nostr key may upload, in megabytes (10^6); 0 is no limit but that of the storage."""
+    """What one Nostr key may upload, and one token have pinned, in megabytes (10^6); 0 is no limit but that
+    of the storage."""
     urls: tuple[str, ...] = ()
     """Other URLs of this edge, such as `https://files.example`: a client's permission may name them."""
     fetch_s: Annotated[int, Meta(ge=0, le=3600)] = 10
@@ -407,6 +414,7 @@ RELOADABLE = frozenset(
         "edge.gateway",
         "edge.routing",
         "edge.blossom",
+        "edge.pinning",
         "edge.key_mb",
         "edge.urls",
         "edge.fetch_s",

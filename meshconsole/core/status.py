@@ -408,6 +408,44 @@ class Libp2pStatus(Frozen, frozen=True):
     """Why nothing of it works."""
 
 
+class EdgePart(Frozen, frozen=True):
+    """One of the ways in which other programs reach the content store. `requests` since the start."""
+
+    name: str
+    on: bool
+    requests: int = 0
+
+
+class EdgeStatus(Frozen, frozen=True):
+    """The HTTP edge. `connections` are those that are open now."""
+
+    address: str
+    connections: int
+    parts: tuple[EdgePart, ...] = ()
+
+
+class EdgeToken(Frozen, frozen=True):
+    """`pins` are the requests that it has made; `used` is None for one that never was."""
+
+    name: str
+    made: float
+    used: float | None
+    pins: int
+
+
+class EdgePin(Frozen, frozen=True):
+    """What was asked for over the pinning service. `status` is queued, pinning, pinned or failed, and
+    `error` why it failed."""
+
+    id: str
+    token: str
+    cid: str
+    name: str
+    status: str
+    error: str
+    made: float
+
+
 class NodeStatus(Frozen, frozen=True):
     """The whole snapshot."""
 
@@ -446,6 +484,8 @@ class NodeStatus(Frozen, frozen=True):
     guests: tuple[GuestStatus, ...] = ()
     libp2p: Libp2pStatus | None = None
     """Other IPFS programs; None where p2p.enable is off."""
+    edge: EdgeStatus | None = None
+    """Where it is on."""
 
 
 class EventView(Frozen, frozen=True):

@@ -1,21 +1,13 @@
-"""What the HTTP edge remembers beside the blocks: in tables of its own in the node's database.
-
-Blocking; safe to use from several threads. Times are in seconds since the epoch.
-"""
+"""Which file of the store has which SHA-256, and which keys uploaded it. Blocking."""
 
 from __future__ import annotations
 
-import threading
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from meshconsole.crypto.database import DatabaseErrors, open_database, translate
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from meshconsole.edge.tables import Tables
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS edge_blobs (sha256 BLOB PRIMARY KEY, cid TEXT NOT NULL,"
@@ -40,28 +32,14 @@ class Blob(msgspec.Struct, frozen=True):
 class Book:
     """Raises Unavailable (disk full, busy), CorruptData, Fatal from every method."""
 
-    def __init__(self, path: Path, key: bytes) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._conn: Any = open_database(path, key)
-        try:
-            with self._writing() as conn:
-                for table in _TABLES:
-                    conn.execute(table)
-        except BaseException:
-            self._conn.close()
-            raise
-
-    def close(self) -> None:
-        with self._lock:
-            self._conn.close()
-
-    # Blobs, by their hash and by who uploaded them
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        tables.make(_TABLES)
 
     def put_blob(self, blob: Blob, owner: str) -> bool:
         """Whether it is new. One that its owner has uploaded before keeps its date."""
         sha256 = bytes.fromhex(blob.sha256)
-        with self._writing() as conn:
+        with self._tables.writing() as conn:
             is_new = conn.execute("SELECT 1 FROM edge_blobs WHERE sha256 = ?", (sha256,)).fetchone() is None
             conn.execute(
                 "INSERT INTO edge_blobs VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -75,11 +53,13 @@ class Book:
 
     def blob(self, sha256: str) -> Blob | None:
         """`uploaded` is when it came first."""
-        rows = self._read(f"{_BLOB} WHERE sha256 = ? ORDER BY at LIMIT 1", (bytes.fromhex(sha256),))
+        rows = self._tables.read(f"{_BLOB} WHERE sha256 = ? ORDER BY at LIMIT 1", (bytes.fromhex(sha256),))
         return _blob(rows[0]) if rows else None
 
     def owners(self, sha256: str) -> list[str]:
-        rows = self._read("SELECT hex(owner) FROM edge_owners WHERE sha256 = ?", (bytes.fromhex(sha256),))
+        rows = self._tables.read(
+            "SELECT hex(owner) FROM edge_owners WHERE sha256 = ?", (bytes.fromhex(sha256),)
+        )
         return [owner.lower() for (owner,) in rows]
 
     def blobs_of(
@@ -89,7 +69,7 @@ class Book:
         where = "WHERE owner = ? AND at BETWEEN ? AND ?"
         values: list[object] = [bytes.fromhex(owner), since, until]
         if cursor:
-            after = self._read(
+            after = self._tables.read(
                 "SELECT at, sha256 FROM edge_owners WHERE owner = ? AND sha256 = ?",
                 (bytes.fromhex(owner), bytes.fromhex(cursor)),
             )
@@ -97,12 +77,12 @@ class Book:
                 return []
             where += " AND (at, sha256) < (?, ?)"
             values += after[0]
-        rows = self._read(f"{_BLOB} {where} ORDER BY at DESC, sha256 DESC LIMIT ?", (*values, limit))
+        rows = self._tables.read(f"{_BLOB} {where} ORDER BY at DESC, sha256 DESC LIMIT ?", (*values, limit))
         return [_blob(row) for row in rows]
 
     def bytes_of(self, owner: str) -> int:
         """What this key has here, whether others have it too."""
-        rows = self._read(
+        rows = self._tables.read(
             "SELECT coalesce(sum(size), 0) FROM edge_owners JOIN edge_blobs USING (sha256) WHERE owner = ?",
             (bytes.fromhex(owner),),
         )
@@ -110,7 +90,7 @@ class Book:
 
     def drop_blob(self, sha256: str, owner: str) -> bool:
         """Whether nobody has it any more."""
-        with self._writing() as conn:
+        with self._tables.writing() as conn:
             given = bytes.fromhex(sha256)
             conn.execute(
                 "DELETE FROM edge_owners WHERE owner = ? AND sha256 = ?", (bytes.fromhex(owner), given)
@@ -122,35 +102,13 @@ class Book:
 
     def blob_pins(self) -> set[tuple[str, str]]:
         """CID and owner of every blob."""
-        rows = self._read("SELECT cid, hex(owner) FROM edge_owners JOIN edge_blobs USING (sha256)", ())
+        rows = self._tables.read("SELECT cid, hex(owner) FROM edge_owners JOIN edge_blobs USING (sha256)", ())
         return {(cid, owner.lower()) for cid, owner in rows}
 
     def counts(self) -> tuple[int, int]:
         """Blobs, and their bytes."""
-        count, size = self._read("SELECT count(*), coalesce(sum(size), 0) FROM edge_blobs", ())[0]
+        count, size = self._tables.read("SELECT count(*), coalesce(sum(size), 0) FROM edge_blobs", ())[0]
         return int(count), int(size)
-
-    def _read(self, sql: str, values: tuple[object, ...]) -> list[Any]:
-        with self._lock:
-            try:
-                rows: list[Any] = self._conn.execute(sql, values).fetchall()
-            except DatabaseErrors as error:
-                raise translate(error, self._path) from error
-            return rows
-
-    @contextmanager
-    def _writing(self) -> Iterator[Any]:
-        with self._lock:
-            try:
-                self._conn.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._conn
-                except BaseException:
-                    self._conn.execute("ROLLBACK")
-                    raise
-                self._conn.execute("COMMIT")
-            except DatabaseErrors as error:
-                raise translate(error, self._path) from error
 
 
 def _blob(row: tuple[str, str, int, str, int]) -> Blob:

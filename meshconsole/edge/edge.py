@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from meshconsole.edge.messages import HttpError, Reply, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from meshconsole.core.config import EdgeSection
     from meshconsole.edge.messages import Handler, Request
@@ -28,17 +28,25 @@ ABOUT = "This is the HTTP edge of a meshconsole node: {}."
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """`name` is its switch in [edge], `about` what is said of it to whoever looks."""
+    """`name` is its switch in [edge], `about` what is said of it to whoever looks. `asks`: it finds out
+    itself who it is that asks, wherever it is reached from."""
 
     name: str
     about: str
     is_path: Callable[[str], bool]
     handle: Handler
+    asks: bool = False
 
 
 class Edge:
-    def __init__(self, settings: Callable[[], EdgeSection]) -> None:
+    def __init__(
+        self,
+        settings: Callable[[], EdgeSection],
+        may_pass: Callable[[Request], Awaitable[bool]] | None = None,
+    ) -> None:
+        """`may_pass` says whether a request shows a token; None where only this machine reaches the edge."""
         self._settings = settings
+        self._may_pass = may_pass
         self._parts: list[Part] = []
         self.requests: dict[str, int] = {}
         """By part, since the start."""
@@ -54,12 +62,28 @@ class Edge:
             if part.is_path(request.path):
                 if not self._is_on(part.name):
                     raise HttpError(HTTPStatus.NOT_FOUND, f"This is switched off here (edge.{part.name}).")
+                if not part.asks:
+                    await self._check_token(request)
                 self.requests[part.name] = self.requests.get(part.name, 0) + 1
                 return await part.handle(request)
+        await self._check_token(request)
         if request.path == "/" and request.method in ("GET", "HEAD"):
             served = [part.about for part in self._parts if self._is_on(part.name)]
             return text(HTTPStatus.OK, ABOUT.format(", ".join(served) or "everything is switched off"))
         raise HttpError(HTTPStatus.NOT_FOUND, "There is nothing at this path.")
+
+    async def _check_token(self, request: Request) -> None:
+        if self._may_pass is not None and not await self._may_pass(request):
+            raise HttpError(
+                HTTPStatus.UNAUTHORIZED,
+                "A token is needed here. Its owner makes one by: meshconsole edge token NAME",
+                (("WWW-Authenticate", "Bearer"),),
+            )
+
+    @property
+    def parts(self) -> list[tuple[str, bool]]:
+        """Name, and whether it is switched on."""
+        return [(part.name, self._is_on(part.name)) for part in self._parts]
 
     def _is_on(self, name: str) -> bool:
         return bool(getattr(self._settings(), name))

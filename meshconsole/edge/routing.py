@@ -80,14 +80,14 @@ class Routing:
         protocols = request.parameter("filter-protocols")
         if protocols and PROTOCOL not in listed(protocols):
             return []
-        addresses = [_multiaddr(host, port) for host, port in self._addresses()]
+        addresses = [multiaddr(host, port) for host, port in self._addresses()]
         kept = [each for each in addresses if _passes(each, request.parameter("filter-addrs"))]
         if not kept:
             return []
         return [{"Schema": "peer", "ID": self._peer, "Addrs": kept, "Protocols": [PROTOCOL]}]
 
 
-def _multiaddr(host: str, port: int) -> str:
+def multiaddr(host: str, port: int) -> str:
     return f"/{'ip6' if ':' in host else 'ip4'}/{host}/tcp/{port}/http"
 
 

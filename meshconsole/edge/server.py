@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from meshconsole.core.errors import Fatal
 from meshconsole.edge.connection import HttpConnection
 from meshconsole.edge.messages import Handler, HttpError
+from meshconsole.relay.muting import mute, unmute
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +75,16 @@ class EdgeServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
+
+    def silence(self, *, on: bool) -> bool:
+        """While it is on, other machines get no answer at all. False where the system cannot do that."""
+        listeners = self._server.sockets if self._server is not None else ()
+        if not on:
+            for listener in listeners:
+                unmute(listener)
+            return True
+        muted = [mute(listener) for listener in listeners]
+        return all(muted)
 
     @property
     def address(self) -> str:

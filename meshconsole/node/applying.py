@@ -67,3 +67,5 @@ class Applying:
             node.mesh.set_emcon(level)
         if node.server is not None and not node.server.silence(on=level in ("receive-only", "dark")):
             log.warning("this system answers whoever knocks at the node's port, also in silence")
+        if node.edge is not None and not node.edge.server.silence(on=level in ("receive-only", "dark")):
+            log.warning("this system answers whoever knocks at the HTTP edge, also in silence")

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from meshconsole.control import edge as e
 from meshconsole.control import guests as g
 from meshconsole.control import messages as m
 from meshconsole.control.desk import DeskData, KeepDesk, RecallDesk
@@ -26,6 +27,7 @@ from meshconsole.crypto.agefile import age_encrypt
 from meshconsole.crypto.keystore import Keystore
 from meshconsole.crypto.private_file import write_private
 from meshconsole.node.auditing import answer_about_audit
+from meshconsole.node.edge_acts import answer_about_edge
 from meshconsole.node.file_acts import FileActs
 from meshconsole.node.governing import Governing
 from meshconsole.node.messaging import Messaging
@@ -106,6 +108,8 @@ class Commands:
                 | g.SayToGuests()
             ):
                 return await self._node.guesting.handle(command)
+            case e.ShowEdge() | e.MakeToken() | e.RevokeToken() | e.ListPins():
+                return await answer_about_edge(self._node, command)
             case m.Stop():
                 self._node.request_stop("asked by a console")
                 return m.done("The node is stopping.")

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from meshconsole.content.cid import Cid
 from meshconsole.core.errors import Fatal, RemoteError
+from meshconsole.core.status import EdgePart, EdgeStatus
 from meshconsole.edge.blossom import Blossom, Rights
+from meshconsole.edge.book import Book
 from meshconsole.edge.edge import Edge, Part, below
 from meshconsole.edge.gateway import Gateway, Settings
-from meshconsole.edge.routing import Routing, peer_id
+from meshconsole.edge.pin_book import PinBook
+from meshconsole.edge.pinning import Pinning
+from meshconsole.edge.routing import Routing, multiaddr, peer_id
 from meshconsole.edge.server import EdgeServer, is_loopback
+from meshconsole.edge.tokens import Tokens, bearer
 from meshconsole.node.content_room import linked
 from meshconsole.node.governor import MEGABYTE
 from meshconsole.node.listen import split_listen
@@ -22,8 +29,8 @@ if TYPE_CHECKING:
 
     from meshconsole.content.service import Content
     from meshconsole.core.verdict import Verdict
-    from meshconsole.edge.book import Book
-    from meshconsole.edge.messages import HttpError
+    from meshconsole.edge.messages import HttpError, Request
+    from meshconsole.edge.tables import Tables
     from meshconsole.node.node import Node
 
 log = logging.getLogger(__name__)
@@ -32,35 +39,54 @@ log = logging.getLogger(__name__)
 class EdgeRoom:
     """Made only where `edge.listen` names an address: a node without it loads none of this."""
 
-    def __init__(self, node: Node, content: Content, book: Book, seed: bytes) -> None:
+    def __init__(self, node: Node, content: Content, tables: Tables, seed: bytes) -> None:
         """`seed` are 32 bytes that the name of this gateway is made of. Raises Fatal."""
         self._node = node
         self._content = content
         self._host, port = split_listen(node.config.edge.listen)
-        if not is_loopback(self._host):
+        is_far = not is_loopback(self._host)
+        if is_far and not node.config.edge.beyond_this_machine:
             raise Fatal(
                 f"edge.listen may only be an address of this machine, not {self._host or 'all of them'}.",
-                hint="Set it to 127.0.0.1:7480.",
+                hint="Set it to 127.0.0.1:7480. To serve other machines: edge.beyond_this_machine=true, and"
+                " a token for each (meshconsole edge token NAME).",
                 exit_code=2,
             )
         self._refused: tuple[tuple[str, ...], frozenset[bytes]] = ((), frozenset())
-        self.edge = Edge(lambda: node.config.edge)
+        self._peer = _name_of(seed)
+        self._tables = tables
+        self.tokens = Tokens(tables)
+        self.pins = PinBook(tables)
+        self.book = Book(tables)
+        self.edge = Edge(lambda: node.config.edge, self._shows_token if is_far else None)
         gateway = Gateway(content, self._gateway_settings, self._has_peers)
         self.edge.add(Part("gateway", "IPFS at /ipfs/CID", below("/ipfs"), gateway.handle))
-        routing = Routing(_name_of(seed), self._provides, self._addresses)
+        routing = Routing(self._peer, self._provides, self._addresses)
         self.edge.add(Part("routing", "/routing/v1/providers/CID", below("/routing/v1"), routing.handle))
-        self._book = book
         self._blossom = Blossom(
             content,
-            book,
+            self.book,
             house=node.relay.house,
             rights=self._rights,
             may_manage=node.access.may_manage,
             is_us=self._is_us,
             publish=node.publish,
             clock=node.clock.time,
+            asks_all=is_far,
         )
-        self.edge.add(Part("blossom", "Blossom at /upload", Blossom.is_path, self._blossom.handle))
+        blossom = Part("blossom", "Blossom at /upload", Blossom.is_path, self._blossom.handle, asks=True)
+        self.edge.add(blossom)
+        self.pinning = Pinning(
+            content,
+            self.pins,
+            name_of=self._name_of,
+            delegates=self._delegates,
+            owner_bytes=lambda: node.config.edge.key_mb * MEGABYTE,
+            clock=time.time,
+        )
+        self.edge.add(
+            Part("pinning", "the pinning service at /pins", below("/pins"), self.pinning.handle, asks=True)
+        )
         self.server = EdgeServer(
             self.edge.handle,
             host=self._host,
@@ -73,7 +99,7 @@ class EdgeRoom:
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Raises Fatal."""
-        stack.callback(self._book.close)
+        stack.callback(self._tables.close)
         await self._blossom.tidy()
         await self.server.start()
         stack.push_async_callback(self.server.stop)
@@ -86,6 +112,21 @@ class EdgeRoom:
         """What a client asks for and is not there is no refusal."""
         if error.status in (401, 403, 410, 413, 429, 503, 507):
             self._node.governor.count_refusal("http", error.sentence)
+
+    def _name_of(self, token: str) -> str:
+        return self.tokens.name_of(token, time.time()) if token else ""
+
+    async def _shows_token(self, request: Request) -> bool:
+        token = bearer(request.header("authorization"))
+        return bool(await asyncio.to_thread(self._name_of, token))
+
+    def _delegates(self) -> list[str]:
+        """Where whoever asked for a pin may bring it: this gateway's address with its name."""
+        return [f"{multiaddr(host, port)}/p2p/{self._peer}" for host, port in self._addresses()]
+
+    def status(self) -> EdgeStatus:
+        parts = tuple(EdgePart(name, on, self.edge.requests.get(name, 0)) for name, on in self.edge.parts)
+        return EdgeStatus(self.server.address, self.server.connections, parts)
 
     def _rights(self) -> Rights:
         use = self._node.use

@@ -72,6 +72,10 @@ def _lines(status: NodeStatus) -> Iterator[str]:
         )
     kinds = {str(kind.kind) if kind.kind >= 0 else "other": kind.count for kind in relay.kinds}
     yield from _many("relay_kind_events_total", "counter", "Events of the busiest kinds.", "kind", kinds)
+    if status.edge is not None:
+        yield from _one("edge_connections", "gauge", "At the HTTP edge.", status.edge.connections)
+        parts = {part.name: part.requests for part in status.edge.parts}
+        yield from _many("edge_requests_total", "counter", "To the HTTP edge, by part.", "part", parts)
     standing = Counter(dict.fromkeys(BY_CODE, 0))
     standing.update(item.code for item in status.health)
     yield from _many("health", "gauge", "What is wrong now: how many of each code.", "code", standing)

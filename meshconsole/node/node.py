@@ -337,12 +337,13 @@ class Node:
         await self.mesh.start(int(self.addresses[0].rpartition(":")[2]))
         stack.push_async_callback(self.mesh.stop)
         if self.config.edge.listen:
-            from meshconsole.edge.book import Book
+            from meshconsole.edge.tables import Tables
             from meshconsole.node.edge_room import EdgeRoom
 
-            book = await asyncio.to_thread(Book, self.home.database, self._secrets.database_key)
-            self.edge = EdgeRoom(self, self.content, book, self._secrets.derive("edge"))
+            tables = await asyncio.to_thread(Tables, self.home.database, self._secrets.database_key)
+            self.edge = EdgeRoom(self, self.content, tables, self._secrets.derive("edge"))
             await self.edge.start(stack)
+            self.applying.keep_silence()
         stack.push_async_callback(self.guesting.stop)
         await self.guesting.start()
 

@@ -55,6 +55,7 @@ def node_status(node: Node) -> NodeStatus:
         has_passphrase=node.has_passphrase,
         guests=node.guesting.status(),
         libp2p=node.libp2p.status(),
+        edge=node.edge.status() if node.edge is not None else None,
     )
 
 

@@ -8,6 +8,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from meshconsole.control.edge import (
+    EdgeData,
+    ListPins,
+    MakeToken,
+    PinsData,
+    RevokeToken,
+    ShowEdge,
+    TokenData,
+)
 from meshconsole.control.files import JobsData, ListJobs, PauseFetch, ScrubBlobs
 from meshconsole.control.guests import (
     AdmitGuest,
@@ -94,6 +103,10 @@ from meshconsole.core.reachability import Diagnosis, Finding, Hop, Pong
 from meshconsole.core.status import (
     BlobView,
     ClientStatus,
+    EdgePart,
+    EdgePin,
+    EdgeStatus,
+    EdgeToken,
     EventView,
     GuestStatus,
     HealthItem,
@@ -342,6 +355,19 @@ FINDINGS = (
 )
 
 
+EDGE = EdgeStatus(
+    "127.0.0.1:7480",
+    2,
+    (EdgePart("gateway", True, 120), EdgePart("blossom", False), EdgePart("pinning", True, 7)),
+)
+TOKENS = (EdgeToken("ridge-kubo", NOW - 90_000, NOW - 60, 2), EdgeToken("new", NOW, None, 0))
+PINS = (
+    EdgePin("0" * 32, "ridge-kubo", "bafkreia", "map.pmtiles", "pinning", "", NOW - 60),
+    EdgePin(
+        "1" * 32, "ridge-kubo", "bafkreib", "\x1b[2Jx", "failed", "storage quota of 512 MB is full", NOW - 120
+    ),
+)
+
 GUESTS = (
     GuestStatus(CHARLIE, HOSTILE, "waiting", NOW - 30, code="048213"),
     GuestStatus(BRAVO, "Anna", "here", NOW - 3600, until=NOW + 25_200, events=12),
@@ -480,6 +506,24 @@ class ScriptedNode:
                 )
             case OpenGuestLink(link_s=link_s):
                 return done(data=GuestLinkData("http://127.0.0.1:7450/#mOEp1Z4dxJzp4BqKSrU0tA", NOW + link_s))
+            case ShowEdge():
+                return done(data=EdgeData(EDGE, TOKENS, 3, 1_500_000))
+            case MakeToken(name="ridge-kubo"):
+                return refused(
+                    "invalid",
+                    "There is a token ridge-kubo already.",
+                    "Choose another name, or first: meshconsole edge revoke ridge-kubo",
+                )
+            case MakeToken():
+                return done(data=TokenData("mc_K7gNU3sdo-OL0wNhqoVWhr3g6s1xYv72ol_pe_Unols"))
+            case RevokeToken(unpin=unpin):
+                return done(
+                    "Nobody may use it any more, and 2 pins are lifted."
+                    if unpin
+                    else "Nobody may use it any more. What it has pinned stays pinned."
+                )
+            case ListPins():
+                return done(data=PinsData(PINS))
             case ListGuests():
                 return done(data=GuestsData(GUESTS))
             case AdmitGuest(code="048213"):

@@ -63,6 +63,17 @@ def test_programs_get_what_the_team_stores_sealed(machine: Callable[[str], Machi
     alpha.command("config", "set", "edge.gateway=false")
     assert fetch(f"{edge}/ipfs/{blob['cid']}?format=raw")[0] == 404
     blossom(edge, device_secret(alpha))
+    token = alpha.json("edge", "token", "ridge")["token"]
+    body = json.dumps({"cid": blob["cid"], "name": "plans"}).encode()
+    assert fetch(f"{edge}/pins", "POST", body)[0] == 401
+    assert fetch(f"{edge}/pins", "POST", body, f"Bearer {token}")[0] == 202
+    (pin,) = alpha.json("edge", "pins")
+    assert (pin["token"], pin["name"], pin["status"]) == ("ridge", "plans", "pinned")
+    alpha.command("edge", "revoke", "ridge", "--unpin")
+    assert fetch(f"{edge}/pins", auth=f"Bearer {token}")[0] == 401
+    shown = alpha.json("edge")
+    assert (shown["tokens"], shown["blobs"]) == ([], 1)
+    assert [part["requests"] for part in shown["edge"]["parts"]] == [3, 1, 4, 3]
 
 
 def blossom(edge: str, member: bytes) -> None:

@@ -16,6 +16,7 @@ from meshconsole.core.verdict import ACCEPTED
 from meshconsole.edge.blossom import Blossom, Rights
 from meshconsole.edge.book import Book
 from meshconsole.edge.messages import HttpError, Request, as_http
+from meshconsole.edge.tables import Tables
 from meshconsole.relay.policy import House
 from tests.content.conftest import KEY, World
 from tests.relay.making import Members, npub, signed
@@ -110,7 +111,8 @@ async def _stream(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
 async def blossom_site(world: World, access: Access | None = None) -> AsyncIterator[BlossomSite]:
     world.path.parent.mkdir(exist_ok=True)
     members = access or Members({npub("alice"), npub("bob")})
-    book = Book(world.path.parent / "node.db", KEY)
+    tables = Tables(world.path.parent / "node.db", KEY)
+    book = Book(tables)
     rights = [Rights(0, 1 << 40)]
     try:
         async with world.content() as content:
@@ -128,4 +130,4 @@ async def blossom_site(world: World, access: Access | None = None) -> AsyncItera
             site = BlossomSite(world, content, book, blossom, rights)
             yield site
     finally:
-        book.close()
+        tables.close()

@@ -290,12 +290,13 @@ async def test_pins_that_no_upload_stands_behind_are_lifted(site: BlossomSite) -
 
 
 async def test_a_blob_that_the_disk_altered_is_not_given_out(site: BlossomSite) -> None:
-    await site.upload(SMALL)
-    site.world.file_with(SMALL).write_bytes(b"b" + SMALL[1:])
-    auth = site.allow("get")
+    await site.upload(LARGE)
+    block = LARGE[: 1 << 20]
+    site.world.file_with(block).write_bytes(b"?" + block[1:])
+    auth, target = site.allow("get"), f"/{digest(LARGE)}"
     async for _ in site.content.scrub(pause_s=0):
         pass
-    answer = await site.ask("GET", GET, auth=auth)
+    answer = await site.ask("GET", target, auth=auth)
     assert (answer.status, b"damaged" in answer.body) == (404, True)
-    assert (await site.upload(SMALL)).status == 200
-    assert (await site.ask("GET", GET, auth=auth)).body == SMALL
+    assert (await site.upload(LARGE)).status == 200
+    assert (await site.ask("GET", target, auth=auth)).body == LARGE

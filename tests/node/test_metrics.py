@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from meshconsole.core.errors import Fatal
+from meshconsole.core.status import EdgePart, EdgeStatus
 from meshconsole.node.metrics import MetricsServer, render
 from tests.cli.scripted_node import STATUS
 
@@ -29,6 +30,15 @@ def test_every_figure_has_a_type_and_nobody_is_named() -> None:
     typed = {line.split(" ")[2] for line in text.splitlines() if line.startswith("# TYPE")}
     assert {name.partition("{")[0] for name in figures(text)} == typed
     assert not [word for word in ("192.0.2", STATUS.npub, "alpha", "b2b2") if word in text]
+
+
+def test_the_http_edge_is_told_of_where_it_is_on() -> None:
+    assert "meshconsole_edge" not in render(STATUS)
+    edge = EdgeStatus("127.0.0.1:7480", 2, (EdgePart("gateway", True, 12), EdgePart("pinning", False)))
+    text = render(msgspec.structs.replace(STATUS, edge=edge))
+    assert figures(text)["meshconsole_edge_connections"] == "2"
+    assert figures(text)['meshconsole_edge_requests_total{part="gateway"}'] == "12"
+    assert "127.0.0.1" not in text
 
 
 def test_reasons_cannot_break_out_of_their_label() -> None:
