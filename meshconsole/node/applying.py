@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING
 
 from meshconsole.core.config import RELOADABLE, capabilities, changed_keys, serves_clients
 from meshconsole.node.content_room import peer_rate_bps
+from meshconsole.node.governor import MEGABYTE
+from meshconsole.node.setup import log_bytes
+from meshconsole.relay.memory import caches_within
+from meshconsole.relay.store import EmbeddedStore
 
 if TYPE_CHECKING:
-    from meshconsole.core.config import Config
+    from meshconsole.core.config import Config, PerformanceMode
     from meshconsole.node.node import Node
 
 SWITCHED_OFF = "the Nostr relay of this node is switched off"
@@ -28,11 +32,16 @@ class Applying:
 
     def adopt(self, config: Config) -> None:
         node = self._node
-        self.waiting |= changed_keys(node.config, config) - RELOADABLE
+        changed = changed_keys(node.config, config)
+        self.waiting |= changed - RELOADABLE
         node.config = config
         node.governor.apply(config)
         node.performance.choose(config.limits.performance_mode)
+        if "limits.max_memory_mb" in changed:
+            self._fit_caches()
         node.relay.apply(node.effective.relay)
+        if isinstance(node.store, EmbeddedStore):
+            node.store.limit_log(log_bytes(config))
         if node.content is not None:
             node.content.limit_peers(peer_rate_bps(config))
         if node.replicating is not None:
@@ -51,6 +60,15 @@ class Applying:
         node.mirror.changed()
         logging.getLogger("meshconsole").setLevel(config.log.level.upper())
         node.control.status_changed()
+
+    def perform(self, mode: PerformanceMode) -> None:
+        """How much of the machine the relay takes."""
+        self._node.relay.set_mode(mode)
+        self._fit_caches()
+
+    def _fit_caches(self) -> None:
+        memory = self._node.config.limits.max_memory_mb * MEGABYTE
+        self._node.relay.set_caches(caches_within(self._node.performance.mode, memory))
 
     def tell_strangers(self) -> None:
         """Of the relay, where the owner and the team allow it and there is one to tell of."""

@@ -2,8 +2,8 @@
 
 Laws:
 - The order is published and the same for every pressure: what people miss least goes first.
-- A step begins when its pressure has been above the mark for AFTER_S, and ends when it has been below
-  the mark by RELIEF for EASE_S without a break, so that nothing flaps.
+- A step begins when its pressure has been above the mark for AFTER_S or the step's own time, and ends when
+  it has been below the mark by RELIEF for EASE_S without a break, so that nothing flaps.
 - A step that stands has a name and a cause. What is refused for it is told to whoever asked.
 """
 
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 Pressure = Literal["storage", "memory", "processor", "connections"]
 """Each as a share of what is allowed; 0 where there is no limit."""
 
-StepName = Literal["copies-wait", "clients-refused", "frames-slowed", "links-refused", "writes-refused"]
+StepName = Literal[
+    "copies-wait", "caches-small", "clients-refused", "frames-slowed", "links-refused", "writes-refused"
+]
 
-AFTER_S: dict[Pressure, float] = {"storage": 0.0, "memory": 4.0, "processor": 20.0, "connections": 0.0}
+AFTER_S: dict[Pressure, float] = {"storage": 0.0, "memory": 0.0, "processor": 20.0, "connections": 0.0}
 EASE_S = 20.0
 RELIEF = 0.05
 
@@ -30,18 +32,22 @@ class Step:
     name: StepName
     words: str
     marks: Mapping[Pressure, float]
+    after_s: Mapping[Pressure, float] = field(default_factory=dict)
+    """Where it is not AFTER_S: what costs the team more waits longer."""
 
 
 STEPS: tuple[Step, ...] = (
     Step(
         "copies-wait", "no new copies of files for others", {"storage": 0.95, "memory": 0.8, "processor": 0.9}
     ),
+    Step("caches-small", "as in saver mode: small caches, so that questions take longer", {"memory": 0.85}),
     Step("clients-refused", "no new Nostr clients", {"memory": 0.9}),
     Step("frames-slowed", "consoles are drawn once a second", {"memory": 0.95, "processor": 0.95}),
     Step(
         "links-refused",
         "links and connections beyond the limits are refused",
         {"memory": 1.0, "connections": 1.0},
+        {"memory": 4.0},
     ),
     Step("writes-refused", "what finds no room is refused", {"storage": 1.0}),
 )
@@ -113,7 +119,7 @@ class Degrading:
         for name, mark in step.marks.items():
             if pressures.get(name, 0.0) < mark:
                 self._over.pop((step.name, name), None)
-            elif now - self._over.setdefault((step.name, name), now) >= AFTER_S[name]:
+            elif now - self._over.setdefault((step.name, name), now) >= step.after_s.get(name, AFTER_S[name]):
                 self._standing[step.name] = degraded = Degraded(step, name)
                 self._over = {key: since for key, since in self._over.items() if key[0] != step.name}
                 return Change(degraded, began=True)

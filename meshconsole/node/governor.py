@@ -252,6 +252,7 @@ class Governor:
         open_to_kind = client_places(self._limits) if kind == "client" else self._limits.max_connections
         if self._use().connections >= open_to_kind:
             return self.refuse("restricted", f"all {open_to_kind} connections are in use; try again later")
+        self._memory_bytes = self._process.memory_bytes()  # many may come between two samples
         if kind == "client" and (self.is_over_memory or "clients-refused" in self.degrading):
             return self.refuse("restricted", "this node is short of memory; try again later")
         if "links-refused" in self.degrading and self.is_over_memory:

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from meshconsole.node.degrading import CAUSES
+from meshconsole.node.memory import trim
 
 if TYPE_CHECKING:
     from meshconsole.node.degrading import Change
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SAMPLE_S = 2.0
+UNDER_PRESSURE_S = 0.5
 LOOK_S = 10.0
 """Peers are asked about less often: in a large team that costs more than all other samples together."""
 SLOWED_FPS = 1.0
@@ -28,8 +30,11 @@ class Measuring:
 
     async def keep(self) -> None:
         while True:
-            await asyncio.sleep(SAMPLE_S)
+            degrading = self._node.governor.degrading
+            await asyncio.sleep(UNDER_PRESSURE_S if degrading.standing() else SAMPLE_S)
             self.once()
+            if "caches-small" in degrading:
+                await asyncio.to_thread(trim)  # what the caches held, and what was read since
 
     def once(self) -> None:
         node, use = self._node, self._node.use
@@ -73,6 +78,8 @@ class Measuring:
         else:
             node.record("recovered", step=degraded.step.name)
             log.info("no longer: %s", degraded.words)
+        if degraded.step.name == "caches-small":
+            node.performance.squeeze(on=change.began)
         slow = "frames-slowed" in node.governor.degrading
         node.control.limit_frames(SLOWED_FPS if slow else None)
         if node.replicating is not None and not change.began:

@@ -58,6 +58,13 @@ def use_few_arenas() -> None:
         mallopt(M_ARENA_MAX, 2)
 
 
+def trim() -> None:
+    """Gives freed memory back to the system (glibc)."""
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
 class Surplus:
     """What this process holds beyond what it needs: freed memory (glibc), and pages of programs.
 
@@ -86,9 +93,7 @@ class Surplus:
     def give_back(self) -> None:
         """To the system. The first time costs some milliseconds, after that about one."""
         self._let_go_of_programs()
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
+        trim()
 
     def _let_go_of_programs(self) -> None:
         madvise = getattr(ctypes.CDLL(None), "madvise", None)

@@ -133,7 +133,9 @@ class Node:
             clock=time.time,
         )
         self.governor = Governor(config, home.path, lambda: self.use)
-        self.performance = Performance(config.limits.performance_mode, lambda mode: self.relay.set_mode(mode))
+        self.performance = Performance(
+            config.limits.performance_mode, lambda mode: self.applying.perform(mode)
+        )
         self.clock = TeamClock(time.time, MachineClock().quality, time.monotonic)
         self.store = open_store(
             home,

@@ -37,6 +37,7 @@ class Performance:
         self._power = power
         self._clock = clock
         self._auto = AutoMode()
+        self._is_squeezed = False
         self._mode = self._suiting()
         self._niceness = os.getpriority(os.PRIO_PROCESS, 0)
         if choice == "saver":
@@ -48,6 +49,8 @@ class Performance:
 
     @property
     def words(self) -> str:
+        if self._is_squeezed:
+            return "saver (memory is short)"
         return f"{self._mode} (auto: {self._auto.why})" if self._choice == "auto" else self._mode
 
     def choose(self, choice: PerformanceChoice) -> None:
@@ -61,12 +64,19 @@ class Performance:
         if choice != "auto":
             prioritise(self._niceness + (NICE if choice == "saver" else 0))
 
+    def squeeze(self, *, on: bool) -> None:
+        """While memory is short: `saver`, whatever was chosen."""
+        self._is_squeezed = on
+        self._become(self._suiting())
+
     def look(self) -> None:
         """Now and then."""
         if self._choice == "auto":
             self._become(self._suiting())
 
     def _suiting(self) -> PerformanceMode:
+        if self._is_squeezed:
+            return "saver"
         if self._choice != "auto":
             return self._choice
         self._auto.look(self._power(), self._clock())

@@ -26,7 +26,7 @@ from meshconsole.node.config_file import render_config
 from meshconsole.node.membership import remember_team
 from meshconsole.node.state import NodeState
 from meshconsole.node.watermark import Watermark, write_watermark
-from meshconsole.relay.memory import CACHES
+from meshconsole.relay.memory import caches_within
 from meshconsole.relay.sqlite import LOG_BYTES, SqliteEventStore
 from meshconsole.relay.store import NoQuota
 from meshconsole.team.state import Team
@@ -155,11 +155,16 @@ def open_store(
         unlocked.database_key,
         unlocked.derive("tag-hash"),
         quota=quota,
-        log_bytes=min(LOG_BYTES, config.limits.max_storage_mb * 1_000_000 // LOG_SHARE),
-        caches=CACHES[mode],
+        log_bytes=log_bytes(config),
+        caches=caches_within(mode, config.limits.max_memory_mb * 1_000_000),
         may_go=may_go,
         clock=clock,
     )
+
+
+def log_bytes(config: Config) -> int:
+    """What the event store's log may take."""
+    return min(LOG_BYTES, config.limits.max_storage_mb * 1_000_000 // LOG_SHARE)
 
 
 def _fill(

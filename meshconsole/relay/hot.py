@@ -29,7 +29,9 @@ class HotEvents:
         """How often anything was removed from the store."""
 
     def resize(self, max_bytes: int) -> None:
-        """From the next event on that is kept. By the reader that uses it."""
+        """Empties it where that is less than it may hold now. By any thread."""
+        if max_bytes // 2 < self._half:
+            self._young, self._old, self._size = {}, {}, 0
         self._half = max_bytes // 2
 
     def __len__(self) -> int:

@@ -23,7 +23,6 @@ from meshconsole.relay.delivering import Delivering
 from meshconsole.relay.event import claimed_id, readable_id
 from meshconsole.relay.happening import Closed, Counting, Offered, Opened, TurnedAway, Widened
 from meshconsole.relay.lists import Lists
-from meshconsole.relay.memory import CACHES
 from meshconsole.relay.names import names_this_relay
 from meshconsole.relay.negotiating import Negotiating
 from meshconsole.relay.pace import Pace
@@ -31,19 +30,19 @@ from meshconsole.relay.pipeline import Offer, Pipeline
 from meshconsole.relay.policy import Access, Client, House, is_stranger
 from meshconsole.relay.session import Session
 from meshconsole.relay.shared import VIA_SHARED, SharedStore
-from meshconsole.relay.store import CachingStore, Removed
+from meshconsole.relay.store import EmbeddedStore, Removed
 from meshconsole.relay.threads import LoopThreads
 from meshconsole.relay.traffic import Traffic, slowest
 from meshconsole.relay.turn import TurnEnd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
     from meshconsole.core.status import SlowClient
     from meshconsole.core.verdict import Verdict
-    from meshconsole.relay.checkers import Checkers
     from meshconsole.relay.filter import Filter
     from meshconsole.relay.guests import Guest
+    from meshconsole.relay.memory import Caches
     from meshconsole.relay.store import EventStore, EvictionClass, FeedRow
 
 log = logging.getLogger(__name__)
@@ -185,20 +184,27 @@ class Relay:
         """How much of the machine is used, from now on."""
         self._mode = mode
         if self._pipeline is not None:
-            former = self._pipeline.set_mode(mode)
-            self._changing = asyncio.create_task(self._change(self._changing, former, mode))
+            self._change(self._pipeline.set_mode(mode).stop)
 
-    async def _change(
-        self, before: asyncio.Task[None] | None, former: Checkers, mode: PerformanceMode
-    ) -> None:
-        if before is not None:
-            await before
-        await former.stop()
-        if isinstance(self.store, CachingStore):
+    def set_caches(self, caches: Caches) -> None:
+        """What the store may hold in memory, where it does, from now on."""
+        store = self.store
+        if isinstance(store, EmbeddedStore):
+            self._change(lambda: asyncio.to_thread(store.set_caches, caches))
+
+    def _change(self, change: Callable[[], Awaitable[None]]) -> None:
+        """Beside what is under way, one change after the other."""
+        before = self._changing
+
+        async def changing() -> None:
+            if before is not None:
+                await before
             try:
-                await asyncio.to_thread(self.store.set_caches, CACHES[mode])
+                await change()
             except MeshconsoleError as error:
-                log.error("the caches of the event store stay as they are: %s", error.sentence)
+                log.error("a change of the performance mode failed: %s", error.sentence)
+
+        self._changing = asyncio.create_task(changing())
 
     def apply(self, config: RelaySection) -> None:
         """New limits, for open sessions too."""

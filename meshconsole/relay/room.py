@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from meshconsole.core.errors import Refused
 from meshconsole.core.kinds import CONTROL_KINDS
 from meshconsole.crypto.database import DatabaseErrors, translate
-from meshconsole.relay.store import NoQuota, Removed
+from meshconsole.relay.store import MeasuredQuota, NoQuota, Removed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,8 +48,10 @@ class Room:
     ) -> None:
         self._database = database
         self._path = path
+        self._has_quota = quota is not None
         self._quota = quota or NoQuota()
-        self._log_bytes = log_bytes if quota is not None else 0
+        self.log_bytes = log_bytes
+        self._set_log_bytes = -1
         self._may_go = may_go
         self._oldest = oldest
         self._remove = remove
@@ -61,14 +63,16 @@ class Room:
 
         What makes the team goes in even when the quota is full: a captured device must be removable.
         """
+        if self.log_bytes != self._set_log_bytes:
+            self._limit_log()
         if all(entry.event.kind in CONTROL_KINDS for entry in batch):
             return 0
         self._keep_log_short()
         needed = sum(2 * len(entry.raw) + 512 + 64 * len(entry.event.tags) for entry in batch)
         # The log may grow to its full size before it is emptied.
-        log = max(0, self._log_bytes - self.file_bytes("-wal"))
+        log = max(0, self.log_bytes - self.file_bytes("-wal")) if self._has_quota else 0
         try:
-            self._quota.reserve(needed + log)
+            self._promise(needed + log)
         except Refused:
             if self._free_bytes() < needed:
                 self._make(needed)
@@ -81,11 +85,32 @@ class Room:
     def _keep_log_short(self) -> None:
         """A commit that finds the upkeep's checkpoint under way, or an old reader, does not empty the log: a
         few such in a row would take it beyond what the quota was promised. So it is waited for then."""
-        if self._log_bytes and self.file_bytes("-wal") > self._log_bytes * 5 // 8:
+        if self._has_quota and self.log_bytes and self.file_bytes("-wal") > self.log_bytes * 5 // 8:
             try:
                 self._empty_log()
             except DatabaseErrors as error:
                 raise translate(error, self._path) from error
+
+    def _promise(self, count: int) -> None:
+        """Of several writes since the last measurement the quota knows but what they were promised, which is
+        more than they took. Nobody else writes now, so what they took can be told."""
+        try:
+            self._quota.reserve(count)
+        except Refused:
+            if not isinstance(self._quota, MeasuredQuota):
+                raise
+            self._quota.measured(self.taken_bytes(), exact=True)
+            self._quota.reserve(count)
+
+    def _limit_log(self) -> None:
+        """The last commit before it is emptied may take the log's other half."""
+        half = self.log_bytes // 2
+        try:
+            self._database.execute(f"pragma journal_size_limit = {half}")
+            self._database.execute(f"pragma wal_autocheckpoint = {max(1, half // self._pragma('page_size'))}")
+        except DatabaseErrors as error:
+            raise translate(error, self._path) from error
+        self._set_log_bytes = self.log_bytes
 
     def release(self, count: int) -> None:
         self._quota.release(count)

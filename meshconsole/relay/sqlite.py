@@ -129,7 +129,6 @@ class SqliteEventStore:
         self._writer = open_database(path, key)
         try:
             self._writer.execute(f"pragma cache_size = -{caches.writer_kib}")
-            self._writer.execute(f"pragma journal_size_limit = {log_bytes // 2}")
             self._room = Room(
                 self._writer,
                 path,
@@ -140,9 +139,6 @@ class SqliteEventStore:
                 remove=self._remove_at_once,
                 empty_log=self._empty_log,
             )
-            # The last commit before it is emptied may take the log's other half.
-            pages = max(1, log_bytes // 2 // self._pragma("page_size"))
-            self._writer.execute(f"pragma wal_autocheckpoint = {pages}")
             schema.prepare(self._writer, path)
             state = dict(self._writer.execute("select name, value from relay_state").fetchall())
             self.log_id: str = state["log_id"]
@@ -170,6 +166,10 @@ class SqliteEventStore:
                 self._writer.execute(f"pragma cache_size = -{caches.writer_kib}")
             except DatabaseErrors as error:
                 raise translate(error, self._path) from error
+
+    def limit_log(self, log_bytes: int) -> None:
+        """What the log may take from the next write on."""
+        self._room.log_bytes = log_bytes
 
     @property
     def head_seq(self) -> int:

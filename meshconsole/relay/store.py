@@ -132,6 +132,14 @@ class Quota(Protocol):
     def release(self, count: int, /) -> None: ...
 
 
+@runtime_checkable
+class MeasuredQuota(Quota, Protocol):
+    """A quota that knows what is used by measurements, and counts what was promised since on top."""
+
+    def measured(self, used_bytes: int, /, *, exact: bool) -> None:
+        """`exact`: nothing is promised now that has not been written."""
+
+
 class NoQuota:
     """A quota that never refuses."""
 
@@ -245,11 +253,14 @@ class PromptStore(Protocol):
 
 
 @runtime_checkable
-class CachingStore(Protocol):
-    """A store whose caches take memory of this process."""
+class EmbeddedStore(Protocol):
+    """A store that takes memory of this process, and disk of the home."""
 
     def set_caches(self, caches: Caches) -> None:
         """Their sizes from now on. In a thread."""
+
+    def limit_log(self, log_bytes: int) -> None:
+        """What its log may take beside its data, from now on."""
 
 
 def within_limits(found: Sequence[list[int]], limits: Sequence[int]) -> tuple[list[list[int]], bool | None]:

@@ -28,7 +28,7 @@ def run(degrading: Degrading, values: Iterable[float], pressure: Pressure, start
 def test_memory_gives_up_in_the_published_order_and_takes_back_from_the_other_end() -> None:
     degrading = Degrading()
     rising = [0.70 + 0.005 * at for at in range(80)]
-    order = ["copies-wait", "clients-refused", "frames-slowed", "links-refused"]
+    order = ["copies-wait", "caches-small", "clients-refused", "frames-slowed", "links-refused"]
     assert run(degrading, rising, "memory") == [f"+{name}" for name in order]
     assert [one.step.name for one in degrading.standing()] == order
     falling = run(degrading, reversed(rising), "memory", start=1000.0)

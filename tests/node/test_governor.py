@@ -172,12 +172,12 @@ def test_pressure_that_lasts_gives_up_one_thing_after_the_other_and_its_end_give
 ) -> None:
     governor = Governor(Config(limits=LimitsSection(max_memory_mb=1)), tmp_path, Use)
     began = [change.degraded.step.name for now in (0.0, 2.0, 4.0) for change in governor.sample(now)]
-    assert began == ["copies-wait", "clients-refused", "frames-slowed", "links-refused"]
+    assert began == ["copies-wait", "caches-small", "clients-refused", "frames-slowed", "links-refused"]
     verdict = governor.admit("mesh", "192.0.2.1")
     assert (verdict.accepted, verdict.code) == (False, "restricted")
     limits = governor.limits_status({})
     assert limits.steps == tuple(began)
-    assert limits.degraded[1] == "no new Nostr clients: limits.max_memory_mb is nearly reached"
+    assert limits.degraded[2] == "no new Nostr clients: limits.max_memory_mb is nearly reached"
     governor.apply(Config())
     assert governor.admit("mesh", "192.0.2.1").accepted
     ended = [change.degraded.step.name for now in (6.0, 16.0, 26.0) for change in governor.sample(now)]

@@ -90,6 +90,16 @@ def test_the_owner_chooses_while_the_node_runs() -> None:
     assert performance.words == "full"
 
 
+def test_while_memory_is_short_every_choice_waits() -> None:
+    modes: list[PerformanceMode] = []
+    performance = Performance("full", modes.append)
+    performance.squeeze(on=True)
+    assert performance.words == "saver (memory is short)"
+    performance.choose("balanced")
+    performance.squeeze(on=False)
+    assert modes == ["saver", "balanced"]
+
+
 PRIORITIES = """
 import os, threading
 from meshconsole.node.performance import Performance

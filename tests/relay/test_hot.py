@@ -62,3 +62,15 @@ def test_what_was_removed_while_it_was_read_is_not_kept() -> None:
 
     assert hot.raws([7], hot.mark, removed_meanwhile) == [b"aaaaaaa"], "its snapshot still had it"
     assert len(hot) == 0
+
+
+def test_a_smaller_one_is_empty_at_once_and_a_larger_one_keeps_what_it_has() -> None:
+    hot, store = HotEvents(1 << 20), Store()
+    hot.raws([1, 2], hot.mark, store)
+    hot.resize(2 << 20)
+    assert len(hot) == 2
+    hot.resize(20 * (OVERHEAD + 100))
+    assert len(hot) == 0
+    for key in range(100, 200):
+        hot.raws([key], hot.mark, store)
+        assert len(hot) <= 22
