@@ -137,6 +137,16 @@ def _console(home: Home, parsed: argparse.Namespace) -> int:
     return run_console(home.control_socket, options=_options(home, parsed))
 
 
+def _give_back() -> None:
+    """Some megabytes of programs that only the start has used."""
+    import gc
+
+    from meshconsole.node.memory import Surplus
+
+    gc.collect()
+    Surplus().give_back()
+
+
 def _options(home: Home, parsed: argparse.Namespace) -> ConsoleOptions:
     from meshconsole.console.run import ConsoleOptions
 
@@ -148,6 +158,7 @@ def _options(home: Home, parsed: argparse.Namespace) -> ConsoleOptions:
         mouse=False if parsed.no_mouse else None,
         read_only=parsed.read_only,
         in_browser=getattr(parsed, "in_browser", False),
+        settled=_give_back,
         themes=home.themes,
         keys=home.keys,
     )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 READ_ONLY = "This console is read-only: it shows, and changes nothing."
 LOCK_CHECK_S = 5.0
+SETTLED_S = 4.0
 KEEP_S = 5.0
 """Between two looks at whether the person is somewhere else; a line that breaks loses no more than this."""
 
@@ -52,8 +53,10 @@ class Console(Shell):
         clock: Callable[[], float] = time.time,
         lock_after_s: float = 0.0,
         idle_clock: Callable[[], float] = time.monotonic,
+        settled: Callable[[], None] | None = None,
     ) -> None:
-        """It locks itself after `lock_after_s` without a key; 0 is never."""
+        """It locks itself after `lock_after_s` without a key; 0 is never. `settled` is called some time after
+        the start, for what can be let go of then."""
         super().__init__(profile, theme=theme, folders=folders)
         self.session = Session(socket_path, self, fps=profile.fps, read_only=read_only)
         self.desk = Desk(Model(), profile, self.session, clock, keymap or Keymap())
@@ -61,6 +64,7 @@ class Console(Shell):
         self._idle_clock = idle_clock
         self._touched = idle_clock()
         self._kept: KeepDesk | None = None
+        self._settled = settled
 
     def get_default_screen(self) -> Desk:
         return self.desk
@@ -72,6 +76,8 @@ class Console(Shell):
             self.desk.say(READ_ONLY)
         start(self, self.session.run, "session")
         self.set_interval(KEEP_S, self._keep_place)
+        if self._settled is not None:
+            self.set_timer(SETTLED_S, self._settled)
         if self._lock_after_s:
             self.set_interval(min(LOCK_CHECK_S, self._lock_after_s), self.lock_if_idle)
 

@@ -34,6 +34,8 @@ class ConsoleOptions:
     read_only: bool = False
     themes: Path | None = None
     """A folder of the person's own themes: the home's."""
+    settled: Callable[[], None] | None = None
+    """Called when the start is over; the console has nothing of its own to let go of."""
     in_browser: bool = False
     """There is no terminal: Textual's web driver speaks with a page over pipes."""
     keys: Path | None = None
@@ -63,6 +65,7 @@ def run_console(socket_path: Path, *, options: ConsoleOptions | None = None) -> 
         keymap=read_keymap(options.keys) if options.keys else Keymap(),
         read_only=options.read_only,
         lock_after_s=wanted.lock_after_minutes * 60.0,
+        settled=options.settled,
     ).begin()
 
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
+from meshconsole.console.app import Console
 from meshconsole.console.model import SILENCE_S
+from meshconsole.console.profile import Profile
 from meshconsole.control.messages import EventsPush, Notice, Unlock
 from meshconsole.control.server import ControlServer
 from meshconsole.core.kinds import TEAM_NOTE
 from tests.console.scripted import NOW, ScriptedNode, an_event
 from tests.console.stage import stage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
 
 
 async def test_a_node_that_goes_is_said_to_be_gone_and_one_that_returns_to_be_back() -> None:
@@ -125,3 +133,19 @@ async def test_a_hundred_thousand_events_are_drawn_and_scrolled() -> None:
         await play.press("G")
         assert listing.cursor == 99_999
         assert "following" in play.picture
+
+
+async def test_what_only_the_start_used_is_let_go_of_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("meshconsole.console.app.SETTLED_S", 0.001)
+    told: list[bool] = []
+    profile = Profile("true", "unicode", mouse=False, fps=1.0)
+    app = Console(tmp_path / "none", profile, theme="field-dark", settled=lambda: told.append(True))
+    async with app.run_test() as pilot:
+        for _ in range(1000):
+            await pilot.pause(0.001)
+            if told:
+                break
+        await pilot.pause()
+    assert told == [True]

@@ -18,7 +18,7 @@ from meshconsole.console.actions import (
     parse_command,
 )
 from meshconsole.console.choices import ALL, CAPABILITIES, in_words, next_value, value_of
-from meshconsole.console.ink import fit, wrap
+from meshconsole.console.ink import Line, fit, joined, wrap
 from meshconsole.console.profile import GLYPHS, decide, too_small
 from meshconsole.console.verbs import VERBS
 from meshconsole.console.verbs.files import absolute, complete, file_name
@@ -292,3 +292,18 @@ def test_paths_are_completed_as_far_as_they_agree(tmp_path: Path) -> None:
     assert complete(f"{tmp_path}/nowhere/x") == f"{tmp_path}/nowhere/x"
     assert absolute("~/x") == Path.home() / "x"
     assert absolute("a/../b").is_absolute()
+
+
+@pytest.mark.parametrize(
+    ("spans", "line"),
+    [
+        ([("a", "dim"), (" ", ""), ("b", "dim")], [("a b", "dim")]),
+        ([(" ", "accent"), ("a", "dim"), ("  ", ""), ("b", "")], [(" a  ", "dim"), ("b", "")]),
+        ([("a", "good"), ("", ""), ("b", "good")], [("a", "good"), ("", ""), ("b", "good")]),
+        ([("  ", ""), (" ", "bad")], [("   ", "")]),
+        ([], []),
+    ],
+)
+def test_parts_that_look_alike_are_one(spans: Line, line: Line) -> None:
+    assert joined(spans) == line
+    assert "".join(text for text, _ in joined(spans)) == "".join(text for text, _ in spans)

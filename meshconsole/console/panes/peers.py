@@ -72,16 +72,16 @@ class Peers(Lines[PeerStatus]):
     def show(self, model: Model) -> None:
         if model.status is None:
             return
-        peers = model.status.peers
+        peers, now = model.status.peers, model.status.now
+        around = self.has_team, self.discovery, self.uplinks
         self.discovery = model.status.discovery
-        now = model.status.now
         self.uplinks = tuple(f"{up.url}  {uplink_in_words(up, now)}" for up in model.status.uplinks)
         self.rtts = model.rtts
         self.has_team = model.status.team is not None
-        changed = list(peers) != self.listing.rows
-        self.now = model.status.now
+        changed = list(peers) != self.listing.rows or around != (self.has_team, self.discovery, self.uplinks)
+        self.now = now
         # "3 s ago" is only worth a repaint where it is drawn.
-        if changed or (peers and self.size.width >= 64) or not peers:
+        if changed or (peers and self.size.width >= 64):
             self.replace(peers)
         up = sum(peer.state == "up" for peer in peers)
         self.set_note(f"{up} of {len(peers)} up" if peers else "")

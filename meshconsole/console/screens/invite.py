@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-import segno
 from rich.segment import Segment
 from rich.style import Style
 from textual.binding import Binding, BindingType
@@ -31,6 +30,8 @@ Matrix = list[list[bool]]
 
 def qr_matrix(text: str) -> Matrix:
     """Rows of modules, True is dark, with the quiet zone."""
+    import segno  # brings a third of the standard library's network code with it
+
     code = segno.make(text, error="l", micro=False, boost_error=False)
     rows = [[bool(module) for module in row] for row in code.matrix]
     size = len(rows) + 2 * QUIET
