@@ -8,7 +8,7 @@ from meshconsole.cli.following import Row, add_follow, follow_status
 from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_facts, print_json
 from meshconsole.cli.reading import node_status
-from meshconsole.console.words import duration_in_words, size_in_words
+from meshconsole.console.words import duration_in_words, moment_in_words, size_in_words
 
 if TYPE_CHECKING:
     import argparse
@@ -42,6 +42,8 @@ def _facts(now: NodeStatus) -> Iterator[tuple[str, str]]:
     yield "events", f"{size_in_words(kept.events_bytes)}, {kept.events_count} events"
     pinned = f", {size_in_words(kept.pinned_bytes)} of it pinned" if kept.pinned_bytes else ""
     yield "files", f"{size_in_words(kept.blocks_bytes)}, {kept.blocks_count} blocks{pinned}"
+    damaged = f", {kept.checked_damaged} were damaged" if kept.checked_damaged else ", all sound"
+    yield "checked", f"every block, {moment_in_words(kept.checked_at)}{damaged}" if kept.checked_at else ""
     yield "files at", kept.blocks_at
     yield "out of reach", kept.blocks_trouble
     yield "audit", size_in_words(kept.audit_bytes)

@@ -390,9 +390,15 @@ class Content:
         """Removes unpinned blocks, the least recently used first. Returns the bytes freed on the disk."""
         return await self._store.make_room(needed_bytes)
 
-    def scrub(self, pause_s: float = 0.01) -> AsyncIterator[Scrubbed]:
+    def scrub(
+        self,
+        pause_s: float = 0.01,
+        *,
+        after: int = 0,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> AsyncIterator[Scrubbed]:
         """Reads every block, to find damage before the block is needed, and says how far it is."""
-        return scrub(self._store, pause_s)
+        return scrub(self._store, pause_s, after, sleep)
 
     def limit_peers(self, rate_bps: float) -> None:
         """What each peer is sent of blocks at most, in bytes per second; 0 is no limit."""

@@ -285,14 +285,16 @@ class Store:
         return await self.threads.on_index(self._the_index.page, after, limit)
 
     async def examine(self, multihash: bytes) -> int | None:
-        """Bytes of the block; None if it was altered on the disk or has vanished, which is then reported."""
+        """Bytes of the block, 0 if it was removed; None, and a report, if it was altered or has vanished."""
         try:
             data = await self.threads.on_file(self._place.files.get, multihash)
         except CorruptData as error:
             await self._lose(Cid.decode(_RAW_V1 + multihash), error.sentence)
             return None
         cid = Cid.decode(_RAW_V1 + multihash)
-        if data is None and await self.sizes([cid]):
+        if data is None and not await self.sizes([cid]):
+            return 0  # removed meanwhile
+        if data is None:
             await self._lose(cid, f"The block {cid} has vanished from where it was kept.")
         return len(data) if data is not None else None
 

@@ -142,6 +142,9 @@ class ContentSection(Section, frozen=True):
     """Copies beyond this number that nodes made for the team are dropped again; 0 is no limit."""
     replica_grace_hours: Annotated[float, Meta(ge=0.1, le=8760)] = 24.0
     """A device that is away counts for so long, with all it holds. Only then are copies made in its place."""
+    scrub_days: Annotated[float, Meta(ge=0, le=3650)] = 30.0
+    """So often every block is read and compared with its hash without being asked for, slowly, and not while
+    the node is short of anything; 0 is never."""
     peer_mbps: Rate = 0.0
     """What each teammate's device is sent of files at most, in megabits (10^6) per second; 0 is no limit
     but that of all together."""
@@ -408,6 +411,7 @@ RELOADABLE = frozenset(
         "content.min_replicas",
         "content.max_replicas",
         "content.replica_grace_hours",
+        "content.scrub_days",
         "content.peer_mbps",
         "content.pass_on",
         "relay.enable",

@@ -174,6 +174,10 @@ class StorageStatus(Frozen, frozen=True):
     handed_on_blocks: int = 0
     """Blocks of files that went through this node between teammates who are not linked, since its start."""
     handed_on_bytes: int = 0
+    checked_at: float = 0.0
+    """When every block had last been compared with its hash by the node itself; 0 if never."""
+    checked_damaged: int = 0
+    """How many were damaged then."""
     blocks_at: str = ""
     """Where the blocks are, if not in the home; and with `blocks_trouble`, why they cannot be reached."""
     blocks_trouble: str = ""

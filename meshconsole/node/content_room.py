@@ -12,6 +12,7 @@ from meshconsole.core.errors import Fatal
 from meshconsole.core.event import decode_event
 from meshconsole.node.files import TeamFiles
 from meshconsole.node.replicating import Replicating
+from meshconsole.node.scrub_keeping import ScrubKeeping
 from meshconsole.node.sharing import Sharing
 from meshconsole.relay.filter import Filter
 
@@ -66,6 +67,17 @@ def _secret(path: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text"
         raise Fatal(f"Cannot read {path}: {why}.", hint="Correct content.kubo_token_file.") from error
+
+
+def make_scrubbing(node: Node, content: Content) -> ScrubKeeping:
+    return ScrubKeeping(
+        content,
+        node.state,
+        days=lambda: node.config.content.scrub_days,
+        must_wait=lambda: bool(node.governor.degrading.standing()),
+        record=node.record,
+        clock=time.time,
+    )
 
 
 def make_files(node: Node, content: Content) -> TeamFiles:

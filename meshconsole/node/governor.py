@@ -57,6 +57,8 @@ class Use:
     handed_on_bytes: int = 0
     audit_bytes: int = 0
     connections: int = 0
+    checked_at: float = 0.0
+    checked_damaged: int = 0
     blocks_at: str = ""
     blocks_trouble: str = ""
 
@@ -347,6 +349,8 @@ class Governor:
             audit_bytes=use.audit_bytes,
             handed_on_blocks=use.handed_on_blocks,
             handed_on_bytes=use.handed_on_bytes,
+            checked_at=use.checked_at,
+            checked_damaged=use.checked_damaged,
             blocks_at=use.blocks_at,
             blocks_trouble=use.blocks_trouble,
         )

@@ -46,6 +46,8 @@ class Measuring:
             use.pinned_bytes = blocks.pinned_bytes
             use.handed_on_blocks, use.handed_on_bytes = node.content.handed_on
             place = node.content.blocks_state()
+            if node.scrubbing is not None:
+                use.checked_at, use.checked_damaged = node.scrubbing.last
             use.blocks_at, use.blocks_trouble = place.place, place.trouble
         use.audit_bytes = node.audit.size_bytes
         self.count_connections()

@@ -40,6 +40,7 @@ from meshconsole.node.content_room import (
     learn_files,
     make_content,
     make_files,
+    make_scrubbing,
     make_sharing,
 )
 from meshconsole.node.governor import Governor, Use
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     from meshconsole.node.files import TeamFiles
     from meshconsole.node.first_boot import InviteFile
     from meshconsole.node.replicating import Replicating
+    from meshconsole.node.scrub_keeping import ScrubKeeping
     from meshconsole.relay.lists import Lists
     from meshconsole.relay.store import EvictionClass
     from meshconsole.team.rules import Rules
@@ -184,6 +186,7 @@ class Node:
         self.libp2p = Libp2pRoom(self, unlocked.derive("libp2p"))
         self.happenings = Happenings(self)
         self.content: Content | None = None
+        self.scrubbing: ScrubKeeping | None = None
         self.files: TeamFiles | None = None
         self.replicating: Replicating | None = None
         self.mesh: Mesh | None = None
@@ -235,6 +238,8 @@ class Node:
             self.supervisor.keep("measuring", self.measuring.keep)
             if self.replicating is not None:
                 self.supervisor.keep("keeping copies", self.replicating.follow)
+            if self.scrubbing is not None:
+                self.supervisor.keep("checking the blocks", self.scrubbing.keep)
             self.supervisor.keep("tending the roster", self.teamwork.tend)
             self.supervisor.keep("following the roster", self.teamwork.follow)
             self.supervisor.keep("signing checkpoints", self.vouching.keep)
@@ -275,6 +280,7 @@ class Node:
         await self.content.start()
         stack.push_async_callback(self.content.stop)
         self.files = make_files(self, self.content)
+        self.scrubbing = make_scrubbing(self, self.content)
         await learn_files(self)
 
     async def _fill_recent(self) -> None:
