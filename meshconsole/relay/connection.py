@@ -19,7 +19,7 @@ from websockets.protocol import State
 
 from meshconsole.relay import messages
 from meshconsole.relay.deflate import deflated_frames
-from meshconsole.relay.frames import NEED_MORE, Batch, next_frame, one_by_one, text_frames
+from meshconsole.relay.frames import NEED_MORE, Batch, Framing, next_frame, one_by_one
 from meshconsole.relay.places import http_answer
 
 if TYPE_CHECKING:
@@ -55,9 +55,12 @@ class ClientConnection(ServerConnection):
     One that the gate turns away never reaches the library: it gets its answer and a moment to read it.
     """
 
-    def __init__(self, *arguments: object, gate: Gate, opening: Opening, **named: object) -> None:
+    def __init__(
+        self, *arguments: object, gate: Gate, opening: Opening, framing: Framing, **named: object
+    ) -> None:
         super().__init__(*arguments, **named)  # type: ignore[arg-type]
         self._gate = gate
+        self._framing = framing
         self.place: Place | None = None
         self.forwarded = ""
         """Whose connection it is, where a trusted proxy passes it on."""
@@ -135,7 +138,9 @@ class ClientConnection(ServerConnection):
     def frames(self, several: Sequence[bytes | Batch]) -> bytes:
         """Text messages as they go over this connection."""
         extensions = self.protocol.extensions
-        return deflated_frames(one_by_one(several), extensions) if extensions else text_frames(several)
+        if extensions:
+            return deflated_frames(one_by_one(several), extensions)
+        return self._framing.text_frames(several)
 
     def ping_now(self) -> None:
         """Any answer will do: what is received is counted, not matched."""

@@ -48,9 +48,11 @@ class Delivering:
         """Whether any subscription wanted it."""
         messages: dict[bytes, bytes] = {}
         subscriptions = self._index.wanted_by(event)
+        may_hear = self._may_hear
+        sent = slow = 0
         for subscription in subscriptions:
             session = subscription.session
-            verdict = self._may_hear.get(session) or self._ask_for(session)
+            verdict = may_hear.get(session) or self._ask_for(session)
             if not verdict.accepted:
                 session.fail(subscription, verdict)
             else:
@@ -59,10 +61,12 @@ class Delivering:
                 if message is None:
                     message = messages[prefix] = prefix + raw + b"]"
                 session.deliver_message(subscription, seq, message)
-                self._traffic.events_out += 1
-                self._traffic.slow_closed += subscription.closed
+                sent += 1
+                slow += subscription.closed
             if subscription.closed:
                 self._index.remove(subscription)
+        self._traffic.events_out += sent
+        self._traffic.slow_closed += slow
         return bool(subscriptions)
 
     def _ask_for(self, session: Session) -> Verdict:

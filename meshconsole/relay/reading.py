@@ -35,8 +35,8 @@ from meshconsole.relay.walks import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from meshconsole.relay.authors import Authors
     from meshconsole.relay.dbapi import Connection
-    from meshconsole.relay.writing import Authors
 
 FEW_IDS = 32
 """So many events are looked at at once for their ids."""

@@ -27,6 +27,7 @@ from meshconsole.relay import nip11
 from meshconsole.relay.client import WRITE_BYTES, ClientPort, Meters
 from meshconsole.relay.connection import LINGER_S, ClientConnection
 from meshconsole.relay.deflate import DEFLATE
+from meshconsole.relay.frames import Framing
 from meshconsole.relay.gatekeeper import Gatekeeper
 from meshconsole.relay.listening import EVERYWHERE, listeners
 from meshconsole.relay.muting import mute, unmute
@@ -96,6 +97,7 @@ class RelayServer:
         self._extensions: list[ServerExtensionFactory] = []
         """The library looks at it at each handshake."""
         self.apply(limits or LimitsSection())
+        self._framing = Framing()
         self._tls = tls
         self._servers: list[Server] = []
         self.addresses: tuple[str, ...] = ()
@@ -153,7 +155,9 @@ class RelayServer:
         return [connection for server in self._servers for connection in server.connections]
 
     def _connection(self, *arguments: object, **named: object) -> ClientConnection:
-        return ClientConnection(*arguments, gate=self.gate, opening=Opening(self._desk), **named)
+        return ClientConnection(
+            *arguments, gate=self.gate, opening=Opening(self._desk), framing=self._framing, **named
+        )
 
     async def stop(self) -> None:
         if not self._servers:

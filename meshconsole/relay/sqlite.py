@@ -17,11 +17,13 @@ from meshconsole.core.kinds import CONTROL_KINDS
 from meshconsole.core.verdict import refuse
 from meshconsole.crypto.database import DatabaseErrors, is_interrupt, open_database, translate
 from meshconsole.relay import schema, sweeping
+from meshconsole.relay.authors import Authors
 from meshconsole.relay.backup import copy_database
 from meshconsole.relay.event import address
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.hot import HotEvents
 from meshconsole.relay.keys import MAX_KEY, KeyedHash, created_at_of
+from meshconsole.relay.known import known_ids, settled_ids
 from meshconsole.relay.memory import CACHES, Caches
 from meshconsole.relay.readers import PromptReader, Readers
 from meshconsole.relay.reading import Reading, bodies, is_stretch, stretch
@@ -48,7 +50,7 @@ from meshconsole.relay.store import (
 from meshconsole.relay.sweeping import sized
 from meshconsole.relay.upkeep import Upkeep
 from meshconsole.relay.walks import Span, beyond
-from meshconsole.relay.writing import Authors, Writing, known_ids, settled_ids
+from meshconsole.relay.writing import Writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -155,7 +157,7 @@ class SqliteEventStore:
         self._checkpointing = threading.Lock()
         self._upkeep_connection = self._open(UPKEEP_CACHE_KIB, readonly=False)
         self._upkeep = Upkeep(self._checkpoint, self._index_step)
-        self._upkeep.wrote()
+        self._upkeep.wrote(1)
 
     def set_caches(self, caches: Caches) -> None:
         self._caches = caches
@@ -465,7 +467,7 @@ class SqliteEventStore:
         if writing.gone:
             self._hot.forget(writing.gone)
         if not is_upkeep:
-            self._upkeep.wrote()
+            self._upkeep.wrote(writing.added + writing.removed)
         self._authors.remember(writing.new_authors)
         self._head = writing.head
         self._count += writing.added - writing.removed

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from meshconsole.core.errors import Refused
 from meshconsole.relay.hyperloglog import registers_of
 from meshconsole.relay.keys import created_at_of, id_bytes
+from meshconsole.relay.many import in_lists
 from meshconsole.relay.store import Item, Page
-from meshconsole.relay.writing import in_lists
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

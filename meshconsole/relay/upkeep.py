@@ -1,7 +1,8 @@
 """What a store does beside its writers: emptying the log into the database, indexing what is new.
 
-One thread. The log is emptied while writing goes on (a passive checkpoint waits for nobody), so that
-a commit does not have to; indexing waits for a pause in the writing, because nobody asks for it yet.
+One thread. The log is emptied while much is being written (a passive checkpoint waits for nobody), so
+that a commit does not have to; where little comes it waits for a pause, because a commit that meets it
+waits for the disk twice. Indexing waits for a pause as well, because nobody asks for it yet.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 PAUSE_S = 0.25
 """The log is emptied so often at most, and indexing begins when nothing was written for so long."""
 
+MUCH = 256
+"""So many events in the log are not left in it until there is a pause."""
+
 
 class Upkeep:
     """`checkpoint` empties the log as far as it can. `index` does one step, and says whether more is to
@@ -29,11 +33,14 @@ class Upkeep:
         self._checkpoint = checkpoint
         self._index = index
         self._written = threading.Event()
+        self._pending = 0
+        """Events that were written since the log was emptied, about."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relay-upkeep", daemon=True)
         self._thread.start()
 
-    def wrote(self) -> None:
+    def wrote(self, events: int) -> None:
+        self._pending += events
         self._written.set()
 
     def stop(self) -> None:
@@ -48,14 +55,22 @@ class Upkeep:
             if self._stopping.is_set():
                 return
             try:
-                self._checkpoint()
-                self._stopping.wait(PAUSE_S)
-                has_indexed = False
-                while not self._stopping.is_set() and self._index(not self._written.is_set()):
-                    has_indexed = True
-                if has_indexed:
-                    self._checkpoint()
+                self._tend()
             except MeshconsoleError as error:
                 log.warning("the upkeep of the event store failed: %s", error)
             except Exception:
                 log.exception("the upkeep of the event store failed")
+
+    def _tend(self) -> None:
+        if self._pending >= MUCH:
+            self._empty_log()
+        self._stopping.wait(PAUSE_S)
+        has_indexed = False
+        while not self._stopping.is_set() and self._index(not self._written.is_set()):
+            has_indexed = True
+        if has_indexed or (self._pending and not self._written.is_set()):
+            self._empty_log()
+
+    def _empty_log(self) -> None:
+        self._pending = 0
+        self._checkpoint()

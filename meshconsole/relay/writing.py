@@ -26,49 +26,23 @@ from meshconsole.relay.keys import (
     row_key,
     short_id,
 )
+from meshconsole.relay.known import known_ids
+from meshconsole.relay.many import in_lists, insert_rows, json_lists
 from meshconsole.relay.retention import is_versioned
 from meshconsole.relay.searching import SEARCHABLE
 from meshconsole.relay.store import Entry, Removed, Written
-from meshconsole.relay.walks import json_list
+from meshconsole.relay.walks import numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from meshconsole.core.event import Event
+    from meshconsole.relay.authors import Authors
     from meshconsole.relay.dbapi import Connection
 
 FOR_EVER = (1 << 62) - 1
-CHUNK = 500
-"""Values in one list of a statement."""
-
 FOR_GOOD = (retention.EXPIRED, retention.DELETED, retention.VANISHED, retention.SUPERSEDED)
 """Verdicts after which an event need not be offered again."""
-
-
-class Authors:
-    """Public keys as small integers. Only committed ones are remembered, and not too many."""
-
-    LIMIT = 8192
-
-    def __init__(self) -> None:
-        self._known: dict[str, int] = {}
-
-    def number(self, connection: Connection, pubkey: str) -> int | None:
-        found = self._known.get(pubkey)
-        if found is None:
-            row = connection.execute(
-                "select author from authors where pubkey = ?", (bytes.fromhex(pubkey),)
-            ).fetchone()
-            if row is None:
-                return None
-            found = row[0]
-            self.remember({pubkey: found})
-        return found
-
-    def remember(self, numbers: dict[str, int]) -> None:
-        if len(self._known) + len(numbers) > self.LIMIT:
-            self._known.clear()
-        self._known.update(numbers)
 
 
 class Writing:
@@ -143,10 +117,10 @@ class Writing:
         `keys` must be in the tables, not among the gathered.
         """
         count = size = 0
-        for numbers in in_lists(keys):
+        for listed in in_lists(keys):
             rows = self._db.execute(
                 "select e.key, e.seq, e.kind, b.raw from events e join bodies b on b.key = e.key"
-                f" where e.key in ({numbers})"
+                f" where e.key in ({listed})"
             ).fetchall()
             tags: list[tuple[int, int, int]] = []
             addresses: list[tuple[int, int]] = []
@@ -164,7 +138,7 @@ class Writing:
             words = [(seq,) for _, seq, kind, _ in rows if kind in SEARCHABLE]
             many("delete from words where rowid = ?", words)
             for table in ("events", "bodies", "expirations"):
-                self._db.execute(f"delete from {table} where key in ({numbers})")
+                self._db.execute(f"delete from {table} where key in ({listed})")
             self._taken.difference_update(row[0] for row in rows)
             self.gone += (row[0] for row in rows)
             count += len(rows)
@@ -239,18 +213,13 @@ class Writing:
     def _insert(self) -> None:
         if not self._events:
             return
-        many = self._db.executemany
-        many(
-            "insert into events (key, short_id, rest, author, kind, seq) values (?, ?, ?, ?, ?, ?)",
-            self._events,
+        insert_rows(self._db, "insert into events (key, short_id, rest, author, kind, seq)", 6, self._events)
+        insert_rows(self._db, "insert into bodies (key, raw)", 2, self._bodies)
+        insert_rows(self._db, "insert or ignore into tags (hash, kind, key)", 3, self._tags)
+        insert_rows(self._db, "insert into expirations (key, expires)", 2, self._expirations)
+        insert_rows(
+            self._db, "insert or replace into addresses (hash, key)", 2, list(self._addresses.items())
         )
-        many("insert into bodies (key, raw) values (?, ?)", self._bodies)
-        if self._tags:
-            many("insert or ignore into tags (hash, kind, key) values (?, ?, ?)", self._tags)
-        if self._expirations:
-            many("insert into expirations (key, expires) values (?, ?)", self._expirations)
-        if self._addresses:
-            many("insert or replace into addresses (hash, key) values (?, ?)", list(self._addresses.items()))
         self._events, self._bodies, self._tags, self._expirations = [], [], [], []
         self._addresses = {}
 
@@ -286,9 +255,9 @@ class Writing:
         self._any_deletions = bool(self._db.execute("select exists (select 1 from deletions)").fetchone()[0])
         if self._any_deletions:
             hashes = {hashed for entry in batch for hashed in self._deleting(entry.event)}
-            for numbers in in_lists(list(hashes)):
+            for listed in in_lists(list(hashes)):
                 self._deleted_until.update(
-                    self._db.execute(f"select hash, until from deletions where hash in ({numbers})")
+                    self._db.execute(f"select hash, until from deletions where hash in ({listed})")
                 )
 
     def _deleting(self, event: Event) -> Iterator[int]:
@@ -332,8 +301,8 @@ class Writing:
         _, highest = key_range(None, request.created_at)
         found = self._db.execute(
             "select key from events where author = ? and key <= ?"
-            f" and kind not in ({_numbers(retention.UNVANISHING)})"
-            f" union select key from tags where hash = ? and key <= ? and kind in ({_numbers(GATED_KINDS)})",
+            f" and kind not in ({numbers(retention.UNVANISHING)})"
+            f" union select key from tags where hash = ? and key <= ? and kind in ({numbers(GATED_KINDS)})",
             (self._number(request.pubkey), highest, self._hashes.tag("p", request.pubkey), highest),
         ).fetchall()
         self.remove([row[0] for row in found])
@@ -361,7 +330,7 @@ class Writing:
 
     def _occupied(self, keys: Sequence[int]) -> set[int]:
         sql = "select e.key from json_each(?) k cross join events e on e.key = k.value"
-        return {row[0] for part in _json_lists(keys) for row in self._db.execute(sql, (part,))}
+        return {row[0] for part in json_lists(keys) for row in self._db.execute(sql, (part,))}
 
 
 class _Content(msgspec.Struct, gc=False):
@@ -369,39 +338,3 @@ class _Content(msgspec.Struct, gc=False):
 
 
 _content = msgspec.json.Decoder(_Content).decode
-
-
-def known_ids(connection: Connection, ids: Sequence[str]) -> set[str]:
-    """Those ids that are in the tables. The whole id is compared, not only its first 8 bytes."""
-    # A list in a parameter: a statement with the numbers in its text would be planned for each batch.
-    sql = "select e.short_id, e.rest from json_each(?) k cross join events e on e.short_id = k.value"
-    found: set[str] = set()
-    for part in _json_lists([short_id(event_id) for event_id in ids]):
-        found.update(id_bytes(*row).hex() for row in connection.execute(sql, (part,)))
-    return found.intersection(ids)
-
-
-def settled_ids(connection: Connection, ids: Collection[str]) -> set[str]:
-    """Those ids that are in the tables, or that were refused or removed for good."""
-    found = known_ids(connection, list(ids))
-    shorts = {short_id(event_id): event_id for event_id in ids}
-    for numbers in in_lists(list(shorts)):
-        rows = connection.execute(f"select short_id from refused where short_id in ({numbers})")
-        found.update(shorts[row[0]] for row in rows)
-    return found
-
-
-def in_lists(numbers: Sequence[int]) -> Iterator[str]:
-    """Integers as text, in chunks; integers need no escaping."""
-    for start in range(0, len(numbers), CHUNK):
-        yield _numbers(numbers[start : start + CHUNK])
-
-
-def _json_lists(numbers: Sequence[int]) -> Iterator[str]:
-    """The same as JSON."""
-    for start in range(0, len(numbers), CHUNK):
-        yield json_list(numbers[start : start + CHUNK])
-
-
-def _numbers(numbers: Collection[int]) -> str:
-    return ",".join(map(str, numbers))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from meshconsole.relay.frames import NEED_MORE, Batch, next_frame, one_by_one, text_frames
+from meshconsole.relay.frames import NEED_MORE, Batch, Framing, next_frame, one_by_one, text_frames
 
 LIMIT = 1 << 20
 
@@ -79,3 +79,16 @@ def test_a_batch_is_its_messages_one_after_the_other(raws: list[bytes], limit: i
     assert one_by_one([b"before", *parts]) == [b"before", *messages]
     assert sum(map(len, parts)) == len(batch)
     assert batch.parts(len(batch)) == [batch]
+
+
+@given(st.lists(st.lists(st.binary(max_size=3), max_size=3), max_size=8))
+def test_what_was_joined_last_is_given_for_nothing_else(several: list[list[bytes]]) -> None:
+    framing = Framing()
+    for messages in several:
+        assert framing.text_frames(messages) == text_frames(messages)
+
+
+def test_who_is_sent_the_same_gets_the_same_bytes() -> None:
+    framing = Framing()
+    messages = [b"one", b"two"]
+    assert framing.text_frames(messages) is framing.text_frames(list(messages))

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from meshconsole.relay.authors import Authors
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.keys import KeyedHash
 from meshconsole.relay.reading import Reading
 from meshconsole.relay.walks import EVERYTHING
-from meshconsole.relay.writing import Authors
 from tests.relay.making import NOW, TAG_KEY, fake_npub, unsigned
 
 if TYPE_CHECKING:

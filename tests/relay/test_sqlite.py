@@ -468,7 +468,7 @@ def test_a_page_of_the_feed_is_bounded_in_bytes(
 def test_more_authors_than_are_remembered(
     sqlite_store: SqliteEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshconsole.relay.writing.Authors.LIMIT", 3)
+    monkeypatch.setattr("meshconsole.relay.authors.Authors.LIMIT", 3)
     events = [unsigned(f"author {n}", created_at=NOW + n) for n in range(10)]
     for event in events:
         sqlite_store.add([event])

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
-from meshconsole.relay.upkeep import Upkeep
+import pytest
 
-if TYPE_CHECKING:
-    import pytest
+from meshconsole.relay.upkeep import MUCH, Upkeep
 
 
 def test_a_fault_does_not_end_the_upkeep(caplog: pytest.LogCaptureFixture) -> None:
@@ -19,15 +17,25 @@ def test_a_fault_does_not_end_the_upkeep(caplog: pytest.LogCaptureFixture) -> No
         raise ZeroDivisionError("bug")
 
     upkeep = Upkeep(broken, lambda pause: False)
-    upkeep.wrote()
+    upkeep.wrote(MUCH)
     assert called.acquire(timeout=10)
-    upkeep.wrote()
+    upkeep.wrote(MUCH)
     assert called.acquire(timeout=10)
     upkeep.stop()
     assert "the upkeep of the event store failed" in caplog.text
 
 
-def test_indexing_goes_on_until_it_is_done_and_then_the_log_is_emptied() -> None:
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        (MUCH, ["checkpoint", "index", "index", "index", "checkpoint"]),
+        (MUCH - 1, ["index", "index", "index", "checkpoint"]),
+    ],
+    ids=["much", "little"],
+)
+def test_indexing_goes_on_until_it_is_done_and_then_the_log_is_emptied(
+    events: int, expected: list[str]
+) -> None:
     left = [3]
     done: list[str] = []
     ended = threading.Event()
@@ -44,7 +52,28 @@ def test_indexing_goes_on_until_it_is_done_and_then_the_log_is_emptied() -> None
         return left[0] > 0
 
     upkeep = Upkeep(checkpoint, index)
-    upkeep.wrote()
+    upkeep.wrote(events)
     assert ended.wait(10)
     upkeep.stop()
-    assert done == ["checkpoint", "index", "index", "index", "checkpoint"]
+    assert done == expected
+
+
+def test_a_log_that_holds_little_is_left_alone_while_more_comes() -> None:
+    done: list[str] = []
+    ended = threading.Event()
+
+    def checkpoint() -> None:
+        done.append("checkpoint")
+        ended.set()
+
+    def index(pause: bool) -> bool:
+        done.append("pause" if pause else "no pause")
+        if len(done) < 3:
+            upkeep.wrote(1)
+        return False
+
+    upkeep = Upkeep(checkpoint, index)
+    upkeep.wrote(1)
+    assert ended.wait(10)
+    upkeep.stop()
+    assert done == ["pause", "pause", "pause", "checkpoint"]
