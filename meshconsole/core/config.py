@@ -293,7 +293,8 @@ class DiscoverySection(Section, frozen=True):
     cached_peers: bool = True
     """Addresses that worked before."""
     dht: bool = False
-    """Not part of this version."""
+    """On, together with privacy.allow_public_discovery: teammates find each other through a DHT (p2p.dht,
+    p2p.dht_servers). Its servers see addresses under names that are others every day, and no team."""
 
 
 class MeshSection(Section, frozen=True):

@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal
 
-Source = Literal["mdns", "beacon", "cached", "invite", "peer", "gossip", "config"]
+Source = Literal["mdns", "beacon", "cached", "invite", "peer", "gossip", "config", "dht"]
 """The rungs. "peer": said by the device itself on a link; "gossip": said by another one of the team."""
 
 Outcome = Literal["", "trying", "linked", "failed", "stranger", "self"]

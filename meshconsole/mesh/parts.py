@@ -161,6 +161,22 @@ class Parts:
             on_linked=self._linked,
             on_unlinked=self._unlinked,
         )
+        if config.discovery.dht:
+            from meshconsole.mesh.discovery.dht import DhtRung  # only here: it loads libp2p's keys
+
+            self._rungs.dht = DhtRung(
+                identity.npub,
+                lambda: self._rungs.dht_settings,
+                membership,
+                self._ladder,
+                meter,
+                listen=self._rungs.listen,
+                missing=self._missing,
+                may_ask=lambda: self._emcon.may_announce,
+                changed=self._wake,
+                clock=self._around.clock.time,
+                now=self._now,
+            )
         self._tending = Tending(
             identity.npub,
             lambda: membership.team,
@@ -286,6 +302,16 @@ class Parts:
         self.flashing.network_changed()
         self._ice.refresh()
         self._channels.network_changed()
+
+    def _missing(self) -> list[str]:
+        """Teammates without a link."""
+        team = self._membership.team
+        devices = team.members() if team is not None else ()
+        return [
+            device.npub
+            for device in devices
+            if not device.removed and device.npub != self._identity.npub and not self._is_linked(device.npub)
+        ]
 
     def _is_linked(self, npub: str) -> bool:
         session = self._links.sessions.get(npub)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from websockets.asyncio.server import ServerConnection
 
-    from meshconsole.core.config import EmconLevel
+    from meshconsole.core.config import EmconLevel, P2pSection
     from meshconsole.core.event import Event
     from meshconsole.core.status import PeerStatus, UplinkStatus
     from meshconsole.mesh.attempts import Source
@@ -110,6 +110,10 @@ class Mesh(Parts):
         self._channels.enabled = DATA_CHANNELS in capabilities
         for session in self._links.sessions.values():
             session.close("This device offers something else now.")
+
+    def allow_dht(self, settings: P2pSection | None) -> None:
+        """Which DHT owner and team allow to be asked from now on; None: none."""
+        self._rungs.allow_dht(settings)
 
     def show_libp2p(self, peer: bytes) -> None:
         """This device's libp2p peer id, which a Hello vouches for; empty: none. Links are made anew."""

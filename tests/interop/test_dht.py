@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import signal
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from meshconsole.content.libp2p.dht import Dht
 from meshconsole.content.libp2p.kademlia import LAN
 from meshconsole.content.libp2p.keys import PeerId
 from meshconsole.content.libp2p.multiaddr import Multiaddr, tcp_address
+from scripts.machine import Machine
 from tests.content.libp2p.peers import party
 from tests.interop.kubo_node import Kubo, needs_kubo
 
@@ -79,3 +81,33 @@ async def test_what_is_provided_is_found_both_ways(kubos: list[Kubo]) -> None:
         three.say, "routing", "findprovs", "--num-providers=1", str(Cid(1, 0x55, 0x12, meeting[2:]))
     )
     assert said.splitlines()[:1] == [str(here.host.own.peer)]
+
+
+def test_teammates_find_each_other_through_it_alone(tmp_path: Path) -> None:
+    kubo = Kubo(tmp_path / "kubo", "unixfs-v1-2025")
+    kubo.run("config", "Routing.Type", "dhtserver")
+    kubo.run("config", "--json", "Routing.LoopbackAddressesOnLanDHT", "true")
+    others = ("mdns", "beacons", "gossip", "cached_peers", "invite")
+    blind = tuple(f"discovery.{rung}=false" for rung in others)
+    with kubo.daemon(), ExitStack() as stack:
+        dht = ("discovery.dht=true", "p2p.dht=lan", f"p2p.dht_servers={address_of(kubo)}")
+        alpha, bravo = Machine(tmp_path, "alpha", None), Machine(tmp_path, "bravo", None)
+        stack.callback(alpha.kill)
+        stack.callback(bravo.kill)
+        alpha.command("init", "--yes", "--name", "alpha", "--team", "Falcon")
+        bravo.command("init", "--yes", "--name", "bravo")
+        for node in (alpha, bravo):
+            node.start()
+        bravo.command("team", "join", alpha.json("team", "invite")["text"])
+        for node in (alpha, bravo):  # what they know of each other is in memory, and goes with it
+            node.kill(signal.SIGTERM)
+            node.start(*blind, *dht)
+        for line in bravo.json("status")["discovery"]:
+            assert not line.startswith("dht") or "off, as privacy.allow_public_discovery" in line
+        for node in (alpha, bravo):
+            node.command("config", "set", "privacy.allow_public_discovery=true")
+        bravo.wait("a link", lambda status: any(peer["links"] for peer in status["peers"]))
+        tried = [
+            attempt for node in (alpha, bravo) for attempt in node.json("status")["peers"][0]["attempts"]
+        ]
+        assert {attempt["source"] for attempt in tried if attempt["outcome"] == "linked"} == {"dht"}

@@ -18,10 +18,11 @@ from meshconsole.mesh.endpoints import is_loopback, split_address, with_port
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from meshconsole.core.config import Config
+    from meshconsole.core.config import Config, P2pSection
     from meshconsole.mesh.attempts import Source
     from meshconsole.mesh.discovery.advertisement import Advertisement
     from meshconsole.mesh.discovery.cached import AddressStore
+    from meshconsole.mesh.discovery.dht import DhtRung
     from meshconsole.mesh.emcon import Emcon
     from meshconsole.mesh.ladder import Candidate, Ladder
     from meshconsole.mesh.links.link import Link
@@ -73,6 +74,10 @@ class Rungs:
         self._told: dict[str, float] = {}
         self.beyond: dict[str, frozenset[str]] = {}
         """By peer, the devices that it has links to, as it said last."""
+        self.dht: DhtRung | None = None
+        """Set before the start, where discovery.dht is on."""
+        self.dht_settings: P2pSection | None = None
+        """None where the owner or the team does not allow public discovery."""
         self._mdns: MdnsRung | None = None
         if config.discovery.mdns:
             self._mdns = MdnsRung(
@@ -97,6 +102,8 @@ class Rungs:
         nursery.keep("saving addresses", self._keep_saving)
         if self._mdns is not None:
             nursery.keep("mDNS", self._run_mdns)
+        if self.dht is not None:
+            nursery.keep("DHT", self.dht.run)
 
     def listen(self) -> tuple[str, ...]:
         """Where this node answers."""
@@ -148,14 +155,16 @@ class Rungs:
             for npub in self._book.all().keys() - live:
                 self._book.forget(npub)
                 self._unsaved.set()
-        if self._mdns is not None:
-            self._mdns.refresh()
+        for rung in (self._mdns, self.dht):
+            if rung is not None:
+                rung.refresh()
 
     def network_changed(self) -> None:
         """Whatever was true of the network is in doubt."""
         self._ladder.network_changed(self._now())
-        if self._mdns is not None:
-            self._mdns.refresh()
+        for rung in (self._mdns, self.dht):
+            if rung is not None:
+                rung.refresh()
         self._changed()
 
     def tell_strangers(self, *, on: bool) -> None:
@@ -165,8 +174,16 @@ class Rungs:
             if self._mdns is not None:
                 self._mdns.refresh()
 
+    def allow_dht(self, settings: P2pSection | None) -> None:
+        """Which DHT may be asked from now on; None: none."""
+        self.dht_settings = settings
+        if self.dht is not None:
+            self.dht.refresh()
+
     def emcon_changed(self) -> None:
         self._may_have_changed.set()
+        if self.dht is not None:
+            self.dht.refresh()
 
     def gossip(self, npub: str, told: Told) -> None:
         """A peer has said where others of the team answer, to which it has links."""
@@ -208,8 +225,8 @@ class Rungs:
             lines[2] = "invite: switched off"
         if not found.gossip:
             lines[4] = "gossip: switched off"
-        if found.dht:
-            lines.append("dht: not part of this version")
+        if self.dht is not None:
+            lines.append(f"dht: {self.dht.line}; {plural(count('dht'), 'address')}")
         return (*lines, *self._troubles())
 
     def _troubles(self) -> list[str]:

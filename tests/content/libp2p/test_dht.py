@@ -16,6 +16,7 @@ from meshconsole.content.libp2p.kademlia import LAN, PUBLIC, Found
 from meshconsole.content.libp2p.multiaddr import Multiaddr, tcp_address
 from meshconsole.content.protobuf import bytes_field
 from meshconsole.core.errors import RemoteError, Unavailable
+from tests.content.libp2p.dht_server import entry
 from tests.content.libp2p.peers import Party, key, party
 
 if TYPE_CHECKING:
@@ -24,11 +25,6 @@ if TYPE_CHECKING:
     from meshconsole.content.libp2p.connection import Stream
 
 KEY = b"\x12\x20" + bytes(32)
-
-
-def entry(found: Found) -> bytes:
-    addresses = (bytes_field(2, address.encode()) for address in found.addresses)
-    return bytes_field(1, found.peer.multihash) + b"".join(addresses)
 
 
 @dataclass

@@ -15,8 +15,9 @@ from meshconsole.content.libp2p.kademlia import LAN, Found
 from meshconsole.content.libp2p.service import House, Libp2p, Settings
 from meshconsole.content.protobuf import bytes_field
 from meshconsole.core.errors import RemoteError
+from tests.content.libp2p.dht_server import entry
 from tests.content.libp2p.peers import FreeMeter, party
-from tests.content.libp2p.test_dht import entry, server
+from tests.content.libp2p.test_dht import server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
