@@ -16,7 +16,7 @@ COMPILE := .venv-lock/bin/uv --quiet pip compile --universal --generate-hashes -
 .PHONY: help run web test check bench demo pictures reference soak lab fuzz lock lock-check sbom wheels clean product dev
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: product ## the console; without a terminal, a headless node and its log
 	@exec $(BIN)/meshconsole run $(ARGS)
@@ -41,11 +41,18 @@ bench: dev ## figures: memory, CPU, latency, throughput
 demo: dev ## two nodes on this machine found a team and exchange a note and a file
 	@exec $(BIN)/python -m scripts.demo $(ARGS)
 
+arm64: dev ## the demo on a real arm64 Debian, emulated (root, half an hour); DIR=folder keeps the Debian
+	@exec $(BIN)/python -m scripts.arm64 $(DIR)
+
 pictures: dev ## draw docs/pictures again
 	@exec $(BIN)/python -m scripts.pictures $(ARGS)
 
 reference: dev ## write docs/reference.md, the man page and completions from the code
 	@exec $(BIN)/python -m scripts.reference
+
+docs: dev ## these documents as pages to read without a network: build/docs/index.html
+	@$(SETUP) docs --venv .venv-docs
+	@$(BIN)/python -m scripts.docs_site $(ARGS)
 
 fuzz: ## a coverage-guided fuzzer on what clients may say to the relay (x86-64), until it is stopped
 	@$(SETUP) fuzz --venv .venv-fuzz
@@ -60,7 +67,7 @@ lab: dev ## every fault of the network lab (root, an hour), and docs/faults.md f
 
 lock: ## resolve requirements/*.in again into hashed locks (UPGRADE=1 for newer versions)
 	@$(SETUP) lock --venv .venv-lock
-	@for name in product web dev fuzz lock; do \
+	@for name in product web dev fuzz lock docs; do \
 		$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/$$name.in -o requirements/$$name.txt >/dev/null || exit 1; \
 	done
 

@@ -1,6 +1,6 @@
 """Sets up a virtual environment from a lock. Needs nothing but Python's standard library.
 
-    python3 scripts/bootstrap.py product|web|dev|fuzz|lock [--venv .venv]
+    python3 scripts/bootstrap.py product|web|dev|fuzz|lock|docs [--venv .venv]
 
 The law of this file: `.venv` is a symbolic link that only ever points at a complete environment.
 Each environment is built in `.venvs/<lock>-<key>`, where the key covers the lock, the interpreter
@@ -25,6 +25,7 @@ LOCKS = {
     "dev": ("dev.txt",),
     "fuzz": ("dev.txt", "fuzz.txt"),
     "lock": ("lock.txt",),
+    "docs": ("docs.txt",),
 }
 SATISFIED_BY = {
     "product": ("product", "web", "dev"),
@@ -32,6 +33,7 @@ SATISFIED_BY = {
     "dev": ("dev",),
     "fuzz": ("fuzz",),
     "lock": ("lock",),
+    "docs": ("docs",),
 }
 READY = "meshconsole-ready"
 OLDEST = (3, 11)

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 COMMAND = [sys.executable, "-m", "meshconsole"]
 PASSPHRASE = "a demo passphrase"
-WAIT_S = 30.0
+PATIENCE = float(os.environ.get("MESHCONSOLE_PATIENCE", "1"))
+"""How many times longer everything may take than usual: for a machine that is emulated."""
+WAIT_S = 30.0 * PATIENCE
 PORTS = range(20_000, 32_000)
 """Below those that the system gives away itself, so that a node finds its own free when it starts again."""
 
@@ -74,7 +76,7 @@ class Machine:
             input=given,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=60 * PATIENCE,
             check=False,
         )
         if "Traceback" in done.stderr:
@@ -110,7 +112,7 @@ class Machine:
     def kill(self, number: int = signal.SIGKILL) -> None:
         if self.process is not None:
             self.process.send_signal(number)
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=10 * PATIENCE)
             self.process = None
 
     def peer_paths(self) -> dict[str, str]:

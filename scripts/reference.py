@@ -18,8 +18,10 @@ import shtab
 from meshconsole.cli.main import COMMANDS, Parser
 from meshconsole.core import config as core
 from scripts.cli_tree import options, places, value_name, whole
+from scripts.examples import example_of
 from scripts.keymap import keymap
 from scripts.manpage import EXITS, manpage
+from scripts.monitor import figures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +53,7 @@ def _commands() -> Iterator[str]:
         yield f"### meshconsole {name}\n"
         yield f"{entry.summary[0].upper()}{entry.summary[1:]}.\n"
         yield from _arguments(parser)
+        yield from _example(name)
         for action in parser._actions:
             if isinstance(action, argparse._SubParsersAction):
                 yield from _actions(action)
@@ -61,6 +64,12 @@ def _actions(group: argparse._SubParsersAction[Any]) -> Iterator[str]:
     for name, parser in group.choices.items():
         yield f"**{' '.join([parser.prog, *places(parser)])}**: {summaries.get(name) or ''}.\n"
         yield from _arguments(parser)
+        yield from _example(*parser.prog.split()[1:])
+
+
+def _example(*words: str) -> Iterator[str]:
+    if lines := example_of(*words):
+        yield from ("```console", *lines, "```", "")
 
 
 def _arguments(parser: argparse.ArgumentParser) -> Iterator[str]:
@@ -174,6 +183,7 @@ def written() -> dict[Path, str]:
     """Each file's place and content."""
     return {
         PLACE: reference(),
+        ROOT / "docs" / "metrics.md": figures(),
         ROOT / "docs" / "keymap.md": keymap(),
         SHARE / "man/man1/meshconsole.1": manpage(),
         SHARE / "bash-completion/completions/meshconsole": shtab.complete(whole(), shell="bash"),

@@ -117,7 +117,13 @@ def _credential(name: str) -> Path | None:
     if not folder:
         return None
     path = Path(folder) / name
-    return path if path.is_file() else None
+    try:
+        return path if path.is_file() else None
+    except OSError as error:
+        raise Fatal(
+            f"The credential {path} cannot be read: {error.strerror}.",
+            hint="See that this user may read its CREDENTIALS_DIRECTORY, or start without it.",
+        ) from error
 
 
 def read_passphrase(path: Path) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from meshconsole.node.setup import KEY_CREDENTIAL, PASSPHRASE_CREDENTIAL
+
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = ROOT / "deploy" / "systemd"
 MOST_EXPOSED = 2.5
@@ -47,11 +49,25 @@ def test_the_node_is_exposed_little() -> None:
 
 
 def test_the_unit_uses_only_what_the_node_offers() -> None:
+    from meshconsole.cli.config import configure as configure_config
     from meshconsole.cli.main import Parser
     from meshconsole.cli.node import configure
 
-    command = re.search(r"^ExecStart=\S+ node (.*)$", (UNITS / "meshconsole.service").read_text(), re.M)
+    text = (UNITS / "meshconsole.service").read_text()
+    command = re.search(r"^ExecStart=\S+ node (.*)$", text, re.M)
     assert command is not None
     parser = Parser()
     configure("node", parser)
     parser.parse_args(command.group(1).split())
+    reload = re.search(r"^ExecReload=\S+ config (.*)$", text, re.M)
+    assert reload is not None
+    parser = Parser()
+    configure_config("config", parser)
+    parser.parse_args(reload.group(1).split())
+
+
+def test_a_credential_that_is_not_there_does_not_keep_the_node_from_starting() -> None:
+    """With a path systemd 252 demands the file, and the unit fails with 243/CREDENTIALS."""
+    text = (UNITS / "meshconsole.service").read_text()
+    loaded = re.findall(r"^LoadCredential(?:Encrypted)?=(.*)$", text, re.M)
+    assert {KEY_CREDENTIAL, PASSPHRASE_CREDENTIAL} == set(loaded)
