@@ -16,7 +16,7 @@ from meshconsole.mesh.datagrams.messages import (
 )
 from meshconsole.mesh.datagrams.port import DatagramPort
 from meshconsole.mesh.datagrams.sealing import Sealer
-from meshconsole.mesh.discovery.beacons import BeaconRung
+from meshconsole.mesh.discovery.beacons import SEEK_FOR_S, BeaconRung
 from meshconsole.mesh.endpoints import with_port
 from meshconsole.mesh.hearing import Hearing
 from meshconsole.mesh.messages import Receipt
@@ -61,6 +61,8 @@ class Nearby:
         self._now = now
         self._me = me
         self._own_port = 0
+        self._linked_at: dict[str, float] = {}
+        """When each teammate was last seen to be linked."""
         self.on_flash: Callable[[FlashNote, str], None] = lambda _note, _address: None
         self.on_part: Callable[[FlashPart, str], None] = lambda _part, _address: None
         self.on_held: Callable[[PartsHeld], None] = lambda _held: None
@@ -80,6 +82,7 @@ class Nearby:
             found=self._found,
             is_linked=is_linked,
             all_linked=self._all_linked,
+            lost_lately=self._lost_lately,
             now=now,
             random=random,
         )
@@ -129,10 +132,21 @@ class Nearby:
             return "beacons: waits until this node has a team"
         return f"beacons: {self._beacons.line}"
 
-    def _all_linked(self) -> bool:
+    def _others(self) -> list[str]:
         team = self._membership.team
-        others = [d for d in team.members() if not d.removed and d.npub != self._me.npub] if team else []
-        return all(self._is_linked(device.npub) for device in others)
+        devices = team.members() if team is not None else ()
+        return [d.npub for d in devices if not d.removed and d.npub != self._me.npub]
+
+    def _all_linked(self) -> bool:
+        return all(self._is_linked(npub) for npub in self._others())
+
+    def _lost_lately(self) -> bool:
+        """Whether somebody was linked a short while ago and is not now."""
+        now = self._now()
+        others = self._others()
+        self._linked_at.update((npub, now) for npub in others if self._is_linked(npub))
+        lost = (npub for npub in others if not self._is_linked(npub))
+        return any(now - self._linked_at.get(npub, -SEEK_FOR_S) < SEEK_FOR_S for npub in lost)
 
     def _received(self, datagram: bytes, address: str) -> None:
         payload = self.sealer.open(datagram)

@@ -15,9 +15,10 @@ from meshconsole.mesh.datagrams.messages import HEARD, Beacon, decode_datagram
 from meshconsole.mesh.datagrams.port import DatagramPort
 from meshconsole.mesh.datagrams.sealing import Sealer
 from meshconsole.mesh.discovery import beacons
-from meshconsole.mesh.discovery.beacons import ANSWER_S, ON_THE_LINK, BeaconRung
+from meshconsole.mesh.discovery.beacons import ANSWER_S, ON_THE_LINK, SEEK_FOR_S, BeaconRung
 from meshconsole.mesh.emcon import Emcon
 from meshconsole.mesh.hearing import LATELY_S, Hearing
+from tests.mesh.devices import identity
 from tests.mesh.nodes import BEACON_PORT, SmallRoster, TestNode
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Bench:
             found=lambda npub, addresses: self.found.append((npub, addresses)),
             is_linked=self.linked.__contains__,
             all_linked=lambda: bool(self.linked),
+            lost_lately=lambda: False,
             now=lambda: self.now,
             random=Random(1),
         )
@@ -269,3 +271,18 @@ async def test_nodes_find_each_other_by_beacons_alone_and_part_in_silence(tmp_pa
 def test_a_beacon_names_devices_of_the_team_by_the_beginnings_of_their_keys() -> None:
     marks = {bytes.fromhex(PEER)[:HEARD]: PEER}
     assert Board._named(bytes.fromhex(PEER)[:HEARD] + b"\xcc" * HEARD + b"\x01", marks) == (PEER,)
+
+
+async def test_who_was_lost_lately_is_sought_for_a_while(tmp_path: Path) -> None:
+    roster, linked, now = SmallRoster.of("alice", "bob"), set[str](), 1000.0
+    async with TestNode("alice", roster, tmp_path) as alice:
+        nearby, bob = alice.mesh._nearby, identity("bob").npub
+        nearby._is_linked, nearby._now = linked.__contains__, lambda: now
+        assert not nearby._lost_lately(), "it was never there"
+        linked.add(bob)
+        assert not nearby._lost_lately()
+        linked.clear()
+        now += SEEK_FOR_S - 1
+        assert nearby._lost_lately()
+        now += 1
+        assert not nearby._lost_lately()

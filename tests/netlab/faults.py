@@ -35,6 +35,10 @@ FAULTS = {
     "dead-stun": Fault("the configured STUN and TURN servers are dead", "LAN link within 0.5 s"),
     "address": Fault("a node moves to a new address", "linked again within 5 s, no duplicate peer"),
     "flaps": Fault("three flaps of 200 ms", "linked within 5 s, nothing lost"),
+    "again": Fault("a way is cut for a minute, then back", "linked within 1 s"),
+    "sparse": Fault("50 ms there and back, 5 % loss each way: a note now and then", "p99 <= 200 ms"),
+    "connect": Fault("50 ms there and back: a link is made", "within 0.5 s of the dial"),
+    "far": Fault("700 ms there and back", "links live"),
     "suspend": Fault("a node is suspended for 30 s", "linked again within 5 s"),
     "line": Fault(
         "a line a-b-c-d, each hears its neighbours only", "events and files from end to end, each byte once"

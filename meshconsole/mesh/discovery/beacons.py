@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from meshconsole.mesh.hearing import Hearing
 
 BEACON_S = 3.0
+SEEK_S = 0.8
+"""While a teammate was lost a short while ago: the way may be back at any moment."""
+SEEK_FOR_S = 300.0
 CALM_S = 20.0
 """While every teammate is linked."""
 BURST_S = (0.0, *(0.3 for _ in range(8)), *(0.7 for _ in range(12)))
@@ -43,7 +46,8 @@ ON_THE_LINK = ipaddress.IPv6Address("fe80::").packed
 
 
 class BeaconRung:
-    """`found(npub, addresses)` for whoever shows itself; `all_linked()` while nobody is looked for."""
+    """`found(npub, addresses)` for whoever shows itself; `all_linked()` while nobody is looked for,
+    `lost_lately()` while somebody was linked less than SEEK_FOR_S ago."""
 
     def __init__(
         self,
@@ -59,6 +63,7 @@ class BeaconRung:
         found: Callable[[str, list[str]], None],
         is_linked: Callable[[str], bool],
         all_linked: Callable[[], bool],
+        lost_lately: Callable[[], bool],
         now: Callable[[], float],
         random: Random,
     ) -> None:
@@ -73,6 +78,7 @@ class BeaconRung:
         self._found = found
         self._is_linked = is_linked
         self._all_linked = all_linked
+        self._lost_lately = lost_lately
         self._now = now
         self._random = random
         self._id = os.urandom(8)
@@ -102,7 +108,7 @@ class BeaconRung:
                 await asyncio.sleep(pause * (0.75 + 0.5 * self._random.random()))
                 self._round()
             while not self._soon.is_set():
-                pause = CALM_S if self._all_linked() else BEACON_S
+                pause = SEEK_S if self._lost_lately() else CALM_S if self._all_linked() else BEACON_S
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause * (0.75 + 0.5 * self._random.random())):
                         await self._soon.wait()

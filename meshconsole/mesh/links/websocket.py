@@ -39,10 +39,22 @@ WIDE_UNSENT = 16 * 1024
 NARROW_UNSENT = 2048
 _NOTSENT_LOWAT: int | None = getattr(socket_module, "TCP_NOTSENT_LOWAT", None)
 """Not everywhere."""
-TCP_RTO_MAX_MS = 44  # linux/tcp.h, from Linux 6.15 on
+TCP_CONGESTION = 13  # linux/tcp.h, as are the next three, which Linux has from 6.15 and 6.16 on
+TCP_RTO_MAX_MS, TCP_RTO_MIN_US, TCP_DELACK_MAX_US = 44, 45, 46
 RTO_MAX_MS = 1000
 """The least that Linux takes. Where loss comes in bursts, a few repetitions are lost in a row; by itself TCP
 waits twice as long after each, half a minute in the end, when the way has long been open again."""
+RTO_MIN_US = 50_000
+"""Beyond the round trip; by itself TCP waits 200 ms more, which a single note that was lost has to wait."""
+DELACK_MAX_US = 20_000
+_OPTIONS: tuple[tuple[int, int | bytes], ...] = (
+    (TCP_RTO_MAX_MS, RTO_MAX_MS),
+    (TCP_RTO_MIN_US, RTO_MIN_US),
+    (TCP_DELACK_MAX_US, DELACK_MAX_US),
+    # Loss is no congestion on a radio. Only where the machine's administrator lets everybody choose it
+    # (net.ipv4.tcp_allowed_congestion_control).
+    (TCP_CONGESTION, b"bbr"),
+)
 
 
 class WebSocketPipe:
@@ -96,9 +108,10 @@ class WebSocketPipe:
     def _repeat_soon(self) -> None:
         socket = self._connection.transport.get_extra_info("socket")
         if socket is not None and sys.platform == "linux":
-            # Older kernels do not know it: there the way is as slow as TCP is.
-            with contextlib.suppress(OSError):
-                socket.setsockopt(IPPROTO_TCP, TCP_RTO_MAX_MS, RTO_MAX_MS)
+            for option, value in _OPTIONS:
+                # Older kernels do not know them: there the way is as slow as TCP is.
+                with contextlib.suppress(OSError):
+                    socket.setsockopt(IPPROTO_TCP, option, value)
 
     async def close(self, reason: str) -> None:
         # WebSocket allows 123 bytes of reason; the link has told it in full, inside TLS.
