@@ -16,7 +16,7 @@ from meshconsole.edge.edge import Edge, Part, below
 from meshconsole.edge.gateway import Gateway, Settings
 from meshconsole.edge.pin_book import PinBook
 from meshconsole.edge.pinning import Pinning
-from meshconsole.edge.routing import Routing, multiaddr, peer_id
+from meshconsole.edge.routing import BITSWAP, GATEWAY, Peer, Routing, multiaddr, peer_id, peer_record
 from meshconsole.edge.server import EdgeServer, is_loopback
 from meshconsole.edge.tokens import Tokens, bearer
 from meshconsole.node.content_room import linked
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from meshconsole.node.node import Node
 
 log = logging.getLogger(__name__)
+
+
+MAX_DELEGATES = 20
+"""As many as the pinning service API allows."""
 
 
 class EdgeRoom:
@@ -61,7 +65,7 @@ class EdgeRoom:
         self.edge = Edge(lambda: node.config.edge, self._shows_token if is_far else None)
         gateway = Gateway(content, self._gateway_settings, self._has_peers)
         self.edge.add(Part("gateway", "IPFS at /ipfs/CID", below("/ipfs"), gateway.handle))
-        routing = Routing(self._peer, self._provides, self._addresses)
+        routing = Routing(self._provides, self._records)
         self.edge.add(Part("routing", "/routing/v1/providers/CID", below("/routing/v1"), routing.handle))
         self._blossom = Blossom(
             content,
@@ -121,8 +125,19 @@ class EdgeRoom:
         return bool(await asyncio.to_thread(self._name_of, token))
 
     def _delegates(self) -> list[str]:
-        """Where whoever asked for a pin may bring it: this gateway's address with its name."""
-        return [f"{multiaddr(host, port)}/p2p/{self._peer}" for host, port in self._addresses()]
+        """Where whoever asks for a pin may bring its blocks: by libp2p where that is on."""
+        libp2p = self._node.libp2p.status()
+        if libp2p is not None and libp2p.addresses:
+            return [_named(address, libp2p.peer) for address in libp2p.addresses[:MAX_DELEGATES]]
+        return [_named(multiaddr(host, port), self._peer) for host, port in self._addresses()]
+
+    def _records(self) -> list[Peer]:
+        gateway = [multiaddr(host, port) for host, port in self._addresses()]
+        records = [peer_record(self._peer, gateway, GATEWAY)] if gateway else []
+        libp2p = self._node.libp2p.status()
+        if libp2p is not None and libp2p.addresses:
+            records.append(peer_record(libp2p.peer, libp2p.addresses, BITSWAP))
+        return records
 
     def status(self) -> EdgeStatus:
         parts = tuple(EdgePart(name, on, self.edge.requests.get(name, 0)) for name, on in self.edge.parts)
@@ -173,6 +188,10 @@ def _multihashes(cids: tuple[str, ...]) -> frozenset[bytes]:
         except RemoteError as error:
             log.warning("edge.refused_cids: %s: %s", text, error.sentence)
     return frozenset(found)
+
+
+def _named(address: str, peer: str) -> str:
+    return address if "/p2p/" in address else f"{address}/p2p/{peer}"
 
 
 def _name_of(seed: bytes) -> str:

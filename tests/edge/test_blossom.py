@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meshconsole.content.roots import Pin
+from meshconsole.core.config import LimitsSection
 from meshconsole.core.event import encode_event
+from meshconsole.core.verdict import ACCEPTED
 from meshconsole.edge.blossom import Blossom, Rights
+from meshconsole.edge.server import EdgeServer
 from tests.content.conftest import World
 from tests.edge.blossom_site import BlossomSite, blossom_site, digest
 from tests.relay.making import Members, Public, npub, signed
@@ -300,3 +303,26 @@ async def test_a_blob_that_the_disk_altered_is_not_given_out(site: BlossomSite) 
     assert (answer.status, b"damaged" in answer.body) == (404, True)
     assert (await site.upload(LARGE)).status == 200
     assert (await site.ask("GET", target, auth=auth)).body == LARGE
+
+
+async def test_an_upload_that_is_cut_off_leaves_nothing(site: BlossomSite) -> None:
+    server = EdgeServer(
+        site.blossom.handle, host="127.0.0.1", port=0, limits=LimitsSection, admit=lambda remote: ACCEPTED
+    )
+    await server.start()
+    host, _, port = server.address.partition(":")
+    head = (
+        f"PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: {len(LARGE)}\r\n"
+        f"Authorization: {site.allow('upload', digest(LARGE))}\r\n\r\n"
+    )
+    try:
+        for end in (0, 1, 1 << 20, (1 << 20) + 1, len(LARGE) - 1):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(head.encode() + LARGE[:end])
+            writer.write_eof()
+            assert (await reader.read()).startswith(b"HTTP/1.1 400")
+            writer.close()
+            assert site.content.usage().bytes == site.world.quota.used == 0
+    finally:
+        await server.stop()
+    assert site.content.roots() == ()
