@@ -47,6 +47,7 @@ def _facts(now: NodeStatus) -> Iterator[tuple[str, str]]:
     yield "files at", kept.blocks_at
     yield "out of reach", kept.blocks_trouble
     yield "audit", size_in_words(kept.audit_bytes)
+    yield "log", size_in_words(kept.log_bytes) if kept.log_bytes else ""
     yield "growth", f"{size_in_words(kept.growth_bps * 86_400)} a day" if kept.growth_bps > 0 else "none"
     yield "full in", "" if kept.full_in_s is None else duration_in_words(kept.full_in_s)
     files = "" if kept.disk_free_files is None else f", room for {kept.disk_free_files} files"

@@ -353,6 +353,13 @@ class LogSection(Section, frozen=True):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least that is logged."""
+    format: Literal["text", "json"] = "text"
+    """json: an object on each line, with time, level, logger, message and, of an error, its traceback."""
+    file: bool = False
+    """On: into `node.log` in the home. Off: to the terminal or the journal, except of a node that the console
+    started."""
+    max_mb: Positive = 2
+    """What `node.log` and the one before it take together, of limits.max_storage_mb; at most a 32nd of it."""
 
 
 class MetricsSection(Section, frozen=True):
@@ -459,6 +466,8 @@ RELOADABLE = frozenset(
         "console.lock_after_minutes",
         "console.panic_confirmation",
         "log.level",
+        "log.format",
+        "log.max_mb",
     }
 )
 """Keys that a running node applies at once; the others wait for its next start."""

@@ -171,6 +171,8 @@ class StorageStatus(Frozen, frozen=True):
     refusing: bool = False
     """True while writes are refused because the quota or the disk is full."""
     audit_bytes: int = 0
+    log_bytes: int = 0
+    """Of the node's own log, where that is a file in the home."""
     handed_on_blocks: int = 0
     """Blocks of files that went through this node between teammates who are not linked, since its start."""
     handed_on_bytes: int = 0
@@ -184,7 +186,7 @@ class StorageStatus(Frozen, frozen=True):
 
     @property
     def used_bytes(self) -> int:
-        return self.events_bytes + self.blocks_bytes + self.audit_bytes
+        return self.events_bytes + self.blocks_bytes + self.audit_bytes + self.log_bytes
 
     @property
     def full_in_s(self) -> float | None:

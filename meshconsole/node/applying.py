@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from meshconsole.core.config import RELOADABLE, capabilities, changed_keys, serves_clients
 from meshconsole.node.content_room import peer_rate_bps
 from meshconsole.node.governor import MEGABYTE
+from meshconsole.node.logs import apply_logging
 from meshconsole.node.setup import log_bytes
 from meshconsole.relay.memory import caches_within
 from meshconsole.relay.store import EmbeddedStore
@@ -58,7 +59,7 @@ class Applying:
             node.mesh.set_uplinks(config.mesh.uplinks)
         node.libp2p.is_due.set()
         node.mirror.changed()
-        logging.getLogger("meshconsole").setLevel(config.log.level.upper())
+        apply_logging(config)
         node.control.status_changed()
 
     def perform(self, mode: PerformanceMode) -> None:

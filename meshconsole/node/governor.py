@@ -56,6 +56,7 @@ class Use:
     handed_on_blocks: int = 0
     handed_on_bytes: int = 0
     audit_bytes: int = 0
+    log_bytes: int = 0
     connections: int = 0
     checked_at: float = 0.0
     checked_damaged: int = 0
@@ -164,14 +165,14 @@ class StorageQuota:
         self.events = Share(self)
         self.blocks = Share(self, on_disk=blocks_on_disk)
         self._blocks_on_disk = blocks_on_disk
-        self.audit_bytes = 0
-        """Acts are recorded whatever is left; the log shortens itself."""
+        self.other_bytes = 0
+        """Of the audit log and the node's own: both are written whatever is left, and shorten themselves."""
         self.disk_free_bytes = disk_free(folder)
         self.refusing = ""
 
     @property
     def used_bytes(self) -> int:
-        return self.events.used_bytes + self.blocks.used_bytes + self.audit_bytes
+        return self.events.used_bytes + self.blocks.used_bytes + self.other_bytes
 
     def room(self) -> int:
         """Bytes of blocks that may still be written."""
@@ -274,8 +275,8 @@ class Governor:
         """Measures the process and the stores; the steps of degradation that begin or end by it. `now` is
         monotonic, in seconds."""
         use = self._use()
-        stored = use.events_bytes + use.blocks_bytes + use.audit_bytes
-        self.quota.audit_bytes = use.audit_bytes
+        self.quota.other_bytes = use.audit_bytes + use.log_bytes
+        stored = use.events_bytes + use.blocks_bytes + self.quota.other_bytes
         self.quota.events.measured(use.events_bytes)
         self.quota.blocks.measured(use.blocks_bytes, exact=True)
         self.quota.look_at_disk()
@@ -347,6 +348,7 @@ class Governor:
             growth_bps=self._growth,
             refusing=bool(self.quota.refusing),
             audit_bytes=use.audit_bytes,
+            log_bytes=use.log_bytes,
             handed_on_blocks=use.handed_on_blocks,
             handed_on_bytes=use.handed_on_bytes,
             checked_at=use.checked_at,

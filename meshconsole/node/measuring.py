@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from meshconsole.node.degrading import CAUSES
+from meshconsole.node.logs import log_bytes
 from meshconsole.node.memory import trim
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Measuring:
                 use.checked_at, use.checked_damaged = node.scrubbing.last
             use.blocks_at, use.blocks_trouble = place.place, place.trouble
         use.audit_bytes = node.audit.size_bytes
+        use.log_bytes = log_bytes(node.home)
         self.count_connections()
         now = time.monotonic()
         for change in node.governor.sample(now):

@@ -73,7 +73,7 @@ def run_node(
     go_on_with_wipe(home)
     reread = partial(load_config, home, settings)
     config = reread()
-    set_up_logging(home, config.log.level, to_file=log_to_file)
+    set_up_logging(home, config, to_file=log_to_file)
     use_few_arenas()
     keep_memory_private()
     allow_many_files()

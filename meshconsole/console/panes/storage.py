@@ -97,6 +97,7 @@ def _details(storage: StorageStatus, dot: str, *, roomy: bool) -> list[Line]:
     full: Line = [(f" {dot} full in {duration_in_words(full_in_s)}", "")] if full_in_s is not None else []
     if full_in_s is not None and full_in_s < FULL_SOON_S:
         full = [(full[0][0], "bad")]
+    log: Line = [(f" {dot} {size_in_words(storage.log_bytes)} of log", "dim")] if storage.log_bytes else []
     return [
         [("events  ", "dim"), (f"{size_in_words(storage.events_bytes)} {dot} {events} events", "")],
         [
@@ -104,7 +105,7 @@ def _details(storage: StorageStatus, dot: str, *, roomy: bool) -> list[Line]:
             (f"{size_in_words(storage.blocks_bytes)} {dot} {blocks} blocks", ""),
             (f" {dot} {size_in_words(storage.pinned_bytes)} pinned" if storage.pinned_bytes else "", "dim"),
         ],
-        [("audit   ", "dim"), (f"{size_in_words(storage.audit_bytes)} of acts", "")],
+        [("audit   ", "dim"), (f"{size_in_words(storage.audit_bytes)} of acts", ""), *log],
         [("growth  ", "dim"), (growth, ""), *full],
         [("disk    ", "dim"), (f"{free} free", free_tone), *_room_for_files(storage, dot)],
     ]
