@@ -23,6 +23,7 @@ GROUPS = (
     "files",
     "trust",
     "mesh",
+    "busy",
     "sync",
 )
 

@@ -23,6 +23,7 @@ from meshconsole.mesh.join import Doorkeeper
 from meshconsole.mesh.known import KnownIds
 from meshconsole.mesh.ladder import Ladder
 from meshconsole.mesh.linking import Links, Self
+from meshconsole.mesh.links.courtesy import COURTESY
 from meshconsole.mesh.links.description import ice_servers
 from meshconsole.mesh.messages import Describe, Receipt, Signal, Told
 from meshconsole.mesh.nearby import Nearby
@@ -148,6 +149,7 @@ class Parts:
             self._rungs.listen,
             lambda: self._libp2p,
         )
+        COURTESY.is_needed = lambda: relay.is_pressed
         self._links = Links(
             me,
             credentials,

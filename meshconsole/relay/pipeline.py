@@ -116,6 +116,8 @@ class Pipeline:
         self._look_for = LOOK_FOR
         self._batches_made = 0
         self._open_offers = 0
+        self.clients_waiting = 0
+        """Events of plain clients among them."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopping = False
@@ -128,6 +130,7 @@ class Pipeline:
             offer.answer(STOPPING)
             return
         self._open_offers += 1
+        self.clients_waiting += not offer.client.trusted
         self._idle.clear()
         self._inbox.append(offer)
         self._schedule()
@@ -306,6 +309,7 @@ class Pipeline:
             self._inbox += others
             self._schedule()
         self._open_offers -= 1
+        self.clients_waiting -= not offer.client.trusted
         if not self._open_offers:
             self._idle.set()
         return sent_on

@@ -51,6 +51,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 PURGE_EVERY_S = 300.0
+PRESSED = 64
+"""Events of plain clients that wait, from which on others should hold back."""
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -205,6 +207,11 @@ class Relay:
                 log.error("a change of the performance mode failed: %s", error.sentence)
 
         self._changing = asyncio.create_task(changing())
+
+    @property
+    def is_pressed(self) -> bool:
+        """Plain clients wait for their events to be taken in: whatever can wait a little should."""
+        return self._pipeline is not None and self._pipeline.clients_waiting >= PRESSED
 
     def apply(self, config: RelaySection) -> None:
         """New limits, for open sessions too."""

@@ -14,6 +14,7 @@ import pytest
 from meshconsole.core.errors import Fatal, LocalError, RemoteError
 from meshconsole.mesh.links import aiortc_made_fit, webrtc
 from meshconsole.mesh.links.aiortc_made_fit import CWND_BYTES, PARTIAL_BYTES, load_aiortc, use_loopback
+from meshconsole.mesh.links.courtesy import COURTESY
 from meshconsole.mesh.links.frames import PIPE_MESSAGE
 from meshconsole.mesh.links.pipe import PipeClosed
 from meshconsole.mesh.links.webrtc import DataChannelAnswer, DataChannelOffer, DataChannelPipe
@@ -119,7 +120,7 @@ class TestContract:
         with pytest.raises(Fatal, match=r"no aioice\.ice\.CONSENT_INTERVAL") as caught:
             aiortc_made_fit._set(ModuleType("aioice.ice"), "CONSENT_INTERVAL", 1)
         assert "aiortc 1.16" in caught.value.hint
-        with pytest.raises(Fatal, match="_receive_sack_chunk"):
+        with pytest.raises(Fatal, match="_handle_data"):
             aiortc_made_fit._guarded_sctp(SimpleNamespace(RTCSctpTransport=object))  # type: ignore[arg-type]
 
     def test_the_mesh_does_not_import_it_before_it_is_needed(self) -> None:
@@ -209,6 +210,32 @@ class TestPairs:
                 await b.receive()
         held: Any = b._connection.sctp
         assert 1024 * 1024 - held._advertised_rwnd < PARTIAL_BYTES + PIPE_MESSAGE
+        await close(a, b)
+
+    async def test_a_channel_holds_back_while_others_wait_and_loses_nothing(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        a, b = await connected()
+        slept: list[float] = []
+        sleep = asyncio.sleep
+
+        async def slowly(seconds: float) -> None:
+            slept.append(seconds)
+            await sleep(0)
+
+        monkeypatch.setattr(aiortc_made_fit, "asyncio", SimpleNamespace(sleep=slowly))
+        sent = [bytes([number]) * PIPE_MESSAGE for number in range(64)]
+        for needed in (False, True):
+            monkeypatch.setattr(COURTESY, "is_needed", lambda needed=needed: needed)
+            sending = asyncio.gather(*(a.send(message) for message in sent))
+            assert [await b.receive() for _ in sent] == sent
+            await sending
+            assert bool(slept) == needed
+        slept.clear()
+        monkeypatch.setattr(aiortc_made_fit, "WAITING_PACKETS", 0)
+        await a.send(b"more")
+        assert await b.receive() == b"more"
+        assert not slept, "not while too much waits"
         await close(a, b)
 
     async def test_nobody_outside_is_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:

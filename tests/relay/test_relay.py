@@ -15,7 +15,7 @@ from meshconsole.core.errors import MeshconsoleError, Unavailable
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict
 from meshconsole.relay import answering, store
 from meshconsole.relay.filter import Filter
-from meshconsole.relay.relay import RefusedEvent, Relay, Stored
+from meshconsole.relay.relay import PRESSED, RefusedEvent, Relay, Stored
 from tests.relay.making import NOW, Clock, Members, Public, event_message, npub, raw, signed
 from tests.relay.memory import MemoryEventStore, ids
 
@@ -133,6 +133,26 @@ async def test_links_may_carry_larger_events_than_clients() -> None:
         client.publish(event)
         assert (await client.hear())[0][2] is False
         assert await b.relay.publish(event, via="link", trusted=True) == ACCEPTED
+
+
+async def test_it_is_pressed_while_many_events_of_plain_clients_wait_and_by_no_others() -> None:
+    async with bench() as b:
+
+        def is_pressed() -> bool:
+            return b.relay.is_pressed
+
+        ours = asyncio.create_task(b.relay.publish_many(notes(PRESSED)))
+        await asyncio.sleep(0)
+        assert not is_pressed()
+        await ours
+        client = b.client()
+        for number in range(PRESSED):
+            assert not is_pressed()
+            client.say("EVENT", json.loads(raw(signed("bob", content=str(number)))))
+        assert is_pressed()
+        for _ in range(PRESSED):
+            assert (await client.heard.get())[0] == "OK"
+        assert not is_pressed()
 
 
 async def test_query_is_capped_by_the_owners_limit() -> None:

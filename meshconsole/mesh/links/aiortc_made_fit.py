@@ -10,6 +10,7 @@ parts is made here, checked to exist before it is made, and held by a contract t
 - SCTP's first and least retransmission timeouts come down from 3 s and 1 s, which a LAN never needs.
 - The congestion window is capped: without it 10,000 messages overflow the socket's buffer by half.
 - A peer that sends one endless message is cut off; aiortc would collect it in memory.
+- While others wait for the interpreter, packets are handled for a share of the time only (`courtesy.py`).
 - Loopback addresses are candidates when the machine has no others, or when the peer is on it.
 
 And whoever makes a connection gives it `iceServers`: the default asks a public server and waits 5 s for it.
@@ -17,16 +18,19 @@ And whoever makes a connection gives it `iceServers`: the default asks a public 
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import inspect
 import logging
 import sys
 import threading
+import time
 from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from meshconsole.core.errors import Fatal, LocalError
+from meshconsole.mesh.links.courtesy import COURTESY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,6 +42,8 @@ log = logging.getLogger(__name__)
 CWND_BYTES = 128 * 1024
 PARTIAL_BYTES = 320 * 1024
 """Of messages that are not whole yet: the largest message aiortc allows, and what may be in flight."""
+WAITING_PACKETS = 2048
+"""Received and not handled: beyond it nobody is waited for, lest a peer fills the memory."""
 GATHER_S = 2.5
 CONSENT_INTERVAL_S = 1
 CONSENT_FAILURES = 3
@@ -117,16 +123,30 @@ def _with_loopback(ice: ModuleType) -> Callable[[bool, bool], list[str]]:
 
 def _guarded_sctp(module: ModuleType) -> type:
     base: Any = _part(module, "RTCSctpTransport")
-    for name in ("_receive_sack_chunk", "_receive_data_chunk", "_abort"):
+    for name in ("_handle_data", "_receive_sack_chunk", "_receive_data_chunk", "_abort"):
         _part(base, name)
 
     class GuardedSctp(base):  # type: ignore[misc]
-        """With a ceiling for the congestion window, and one for messages that never end."""
+        """With a ceiling for the congestion window, one for messages that never end, and courtesy."""
 
         def __init__(self, *arguments: object, **named: object) -> None:
             super().__init__(*arguments, **named)
             self._full_window: int = _part(self, "_advertised_rwnd")
             _part(self, "_cwnd")
+
+        def _packets_waiting(self) -> int:
+            ice = _part(_part(_part(self, "transport"), "transport"), "_connection")
+            return int(_part(ice, "_queue").qsize())
+
+        async def _handle_data(self, data: bytes) -> None:
+            """Each packet, and what is sent because of it."""
+            pause = COURTESY.pause(time.monotonic())
+            if pause and self._packets_waiting() < WAITING_PACKETS:
+                await asyncio.sleep(pause)
+            began = time.monotonic()
+            await super()._handle_data(data)
+            now = time.monotonic()
+            COURTESY.worked(now - began, now)
 
         async def _receive_sack_chunk(self, chunk: object) -> None:
             await super()._receive_sack_chunk(chunk)
