@@ -12,6 +12,7 @@ import contextlib
 import ipaddress
 import logging
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import MeshconsoleError, Unavailable
@@ -23,6 +24,7 @@ from meshconsole.mesh.datagrams.parts import Gathering, name_in
 from meshconsole.mesh.endpoints import split_address
 from meshconsole.mesh.flash import Flash
 from meshconsole.mesh.known import KnownIds
+from meshconsole.mesh.late import Late
 from meshconsole.mesh.messages import Receipt, encode
 from meshconsole.mesh.receipts import Sent, SentNotes, is_genuine, make_receipt
 
@@ -47,6 +49,10 @@ READERS = ("admin", "member", "observer")
 AS_DATAGRAMS = ("flash", "immediate")
 PARTS_AT_ONCE = 4
 """Of a note in parts; one where a link to somebody who lacks it carries events only."""
+LATE_AT_ONCE = 8
+"""Datagrams to one teammate in LOOK_S, of notes that should be there by now: 19 kB a second."""
+STILL_S = 1.0
+"""A link on which nothing is heard for so long, with a note on it that is not confirmed, stands still."""
 AGAIN_S = 0.2
 """Between two receipts for the same note, whatever is asked."""
 LOOK_S = 0.5
@@ -84,6 +90,7 @@ class Flashing:
         self._sent = SentNotes()
         self._given: OrderedDict[tuple[bytes, Word], tuple[Receipt, float]] = OrderedDict()
         """Receipts of this device, and when they were sent last."""
+        self._late = Late()
         self._gathering = Gathering()
         self._in_parts: OrderedDict[bytes, bytes] = OrderedDict()
         """Notes of this device that went out in parts: name to event id."""
@@ -107,14 +114,18 @@ class Flashing:
         event_id = bytes.fromhex(event.id)
         self._sent.add(Sent(event_id, self._clock(), precedence, to))
         self._more.set()
-        parts = pack_note(event) if precedence in AS_DATAGRAMS else None
-        if parts is not None:
-            if len(parts) > 1:
-                self._in_parts[name_in(parts[0])] = event_id
-                if len(self._in_parts) > REMEMBERED:
-                    self._in_parts.popitem(last=False)
+        parts = pack_note(event)
+        if parts is None:
+            return
+        if len(parts) > 1:
+            self._in_parts[name_in(parts[0])] = event_id
+            if len(self._in_parts) > REMEMBERED:
+                self._in_parts.popitem(last=False)
+        if precedence in AS_DATAGRAMS:
             self._flash.begin(event_id, parts, set(to), self._now())
             self._repeat()
+        else:
+            self._late.add(event_id, parts, self._now())
 
     def status(self) -> Iterable[SentStatus]:
         return self._sent.status()
@@ -127,6 +138,7 @@ class Flashing:
         while True:
             self._look()
             self._repeat()
+            self._help_late()
             self._more.clear()
             timer = self._flash.next_timer()
             wait = LOOK_S if self._sent.are_waiting else None
@@ -151,6 +163,33 @@ class Flashing:
             is_slow = any(session is not None and session.carries != "full" for session in sessions)
             for payload in flying.take(1 if is_slow else PARTS_AT_ONCE):
                 self._send(payload, flying.missing)
+
+    def _help_late(self) -> None:
+        """Notes that teammates should have by now, to those whose link stands still, or who are heard and
+        have none."""
+        now = self._now()
+        if not self._nearby.may_seal or not self._late.is_waiting(now):
+            return
+        for npub in self._readers():
+            session = self._links.sessions.get(npub)
+            best = session.best if session is not None else None
+            if session is None or best is None:
+                if self._nearby.hearing.of(npub) is None:
+                    continue
+                most = LATE_AT_ONCE
+            elif best.silent_s < STILL_S:
+                continue
+            else:
+                most = LATE_AT_ONCE if session.carries == "full" else 1
+            for payload in self._late.due(npub, most, now, partial(self._is_with, npub)):
+                datagram = self._nearby.sealer.seal(payload)
+                for address in self._last_known(npub)[:1]:
+                    self._nearby.port.to(address, datagram)
+
+    def _is_with(self, npub: str, event_id: bytes) -> bool:
+        session = self._links.sessions.get(npub)
+        is_confirmed = session is not None and event_id in session.sync.known
+        return is_confirmed or self._sent.is_with(event_id, npub)
 
     def _send(self, payload: bytes, to: Collection[str]) -> None:
         datagram = self._nearby.sealer.seal(payload)
@@ -184,7 +223,7 @@ class Flashing:
             return
         given = self._given.get((event_id, "delivered"))
         if given is not None:
-            self._send_receipt(given[0], address)
+            self._send_receipt(given[0], address, widely=note.precedence in AS_DATAGRAMS)
         elif event_id not in self._taken:
             self._taken.add(event_id)
             self._links.nursery.spawn("storing a flash note", self._store(event, event_id, address))
@@ -220,22 +259,24 @@ class Flashing:
             log.warning("a flash note waits to be sent again: %s", error.sentence)
             return
         if verdict.accepted:
-            self.acknowledge(event_id, "delivered", address)
+            self.acknowledge(event_id, "delivered", address, widely=mark_of(event) in AS_DATAGRAMS)
         elif verdict.code == "error":
             self._taken.discard(event_id)
 
-    def acknowledge(self, event_id: bytes, word: Word, address: str = "") -> None:
-        """This device has the note durably, or somebody has read it here."""
+    def acknowledge(self, event_id: bytes, word: Word, address: str = "", *, widely: bool = True) -> None:
+        """This device has the note durably, or somebody has read it here. Not `widely`: only who sent it to
+        `address` is told."""
         if (event_id, word) in self._given:
             return
         receipt = make_receipt(self._identity, event_id, word)
         self._given[event_id, word] = (receipt, self._now() - AGAIN_S)
         if len(self._given) > REMEMBERED:
             self._given.popitem(last=False)
-        self._send_receipt(receipt, address)
-        self._pass_on(receipt)
+        self._send_receipt(receipt, address, widely=widely)
+        if widely:
+            self._pass_on(receipt)
 
-    def _send_receipt(self, receipt: Receipt, address: str) -> None:
+    def _send_receipt(self, receipt: Receipt, address: str, *, widely: bool = True) -> None:
         """As a datagram: to where the note came from, and to everybody near, as one way may be closed."""
         key, now = (receipt.event, receipt.word), self._now()
         _, last = self._given[key]
@@ -245,7 +286,8 @@ class Flashing:
         datagram = self._nearby.sealer.seal(encode(receipt))
         if address:
             self._nearby.port.to(address, datagram)
-        self._nearby.port.everywhere(lambda _way: datagram)
+        if widely:
+            self._nearby.port.everywhere(lambda _way: datagram)
 
     def receipt(self, receipt: Receipt, source: PeerSession | None = None) -> None:
         """A receipt came, as a datagram or over the link of `source`."""

@@ -88,6 +88,11 @@ class SentNotes:
     def get(self, event_id: bytes) -> Sent | None:
         return self._notes.get(event_id)
 
+    def is_with(self, event_id: bytes, npub: str) -> bool:
+        """Whether that device has it, as far as is known."""
+        note = self._notes.get(event_id)
+        return note is not None and (npub in note.carried or npub in note.delivered)
+
     @property
     def are_waiting(self) -> bool:
         """Whether somebody still lacks one of them, as far as is known."""

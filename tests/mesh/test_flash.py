@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from meshconsole.core.event import Event
 from meshconsole.core.kinds import TEAM_NOTE
 from meshconsole.crypto.provider import default_provider
+from meshconsole.mesh import flashing
+from meshconsole.mesh import late as late_module
 from meshconsole.mesh.datagrams.messages import (
     MAX_PARTS,
     PART_BYTES,
@@ -24,6 +26,10 @@ from meshconsole.mesh.datagrams.packing import pack_note, unpack_note
 from meshconsole.mesh.datagrams.parts import GATHER_S, MAX_GATHERED, Gathering, take_apart
 from meshconsole.mesh.datagrams.sealing import MAX_DATAGRAM, Sealer
 from meshconsole.mesh.flash import GIVEN_UP_S, MAX_NOTES, OFTEN_S, REPEAT_S, SELDOM_S, Flash
+from meshconsole.mesh.late import GIVEN_UP_S as LATE_GIVEN_UP_S
+from meshconsole.mesh.late import LATE_S, Late
+from meshconsole.mesh.late import MAX_NOTES as MAX_LATE
+from meshconsole.mesh.late import REPEAT_S as LATE_REPEAT_S
 from meshconsole.mesh.messages import Receipt, encode
 from meshconsole.mesh.receipts import Sent, SentNotes, is_genuine, make_receipt
 from meshconsole.team.notes import MAX_NOTE_BYTES
@@ -132,7 +138,12 @@ def test_the_longest_note_that_looks_like_a_short_one_fits_a_datagram() -> None:
 
 def test_what_is_no_flash_note_is_not_packed() -> None:
     team, event = flash_event("x")
-    assert pack_note(team.seal_note("x", NOW)) is None
+    routine = team.seal_note("x", NOW)
+    assert [
+        unpack_note(note)
+        for note in map(decode_datagram, pack_note(routine) or ())
+        if isinstance(note, FlashNote)
+    ] == [routine]
     assert pack_note(Event(event.id, event.pubkey, NOW, 1, event.tags, event.content, event.sig)) is None
     assert pack_note(Event(event.id, "zz", NOW, TEAM_NOTE, event.tags, event.content, event.sig)) is None
     assert pack_note(Event(event.id, event.pubkey, NOW, TEAM_NOTE, event.tags, "?", event.sig)) is None
@@ -285,6 +296,52 @@ def test_at_forty_percent_loss_each_way_a_note_of_four_kilobytes_arrives_soon() 
     took.sort()
     assert len(took) == 60
     assert took[int(0.95 * len(took))] <= 2.0
+
+
+def test_a_note_that_is_late_goes_to_who_lacks_it_a_few_at_a_time() -> None:
+    late = Late()
+    ids = [n.to_bytes(32, "big") for n in range(6)]
+    for n, event_id in enumerate(ids):
+        late.add(event_id, (bytes([n]),), n / 10)
+    assert late.due(A, 4, LATE_S - 0.1, lambda _: False) == []
+    now = LATE_S + 1
+    assert late.due(A, 4, now, ids[:1].__contains__) == [b"\1", b"\2", b"\3", b"\4"]
+    assert late.due(A, 4, now, ids[:1].__contains__) == [b"\5"]
+    assert late.due(A, 4, now + LATE_REPEAT_S - 0.1, lambda _: False) == [b"\0"]
+    assert late.due(B, 1, now, lambda _: False) == [b"\0"]
+    assert late.due(A, 4, now + LATE_REPEAT_S, lambda _: False) == [b"\1", b"\2", b"\3", b"\4"]
+    assert late.is_waiting(now)
+    assert not late.is_waiting(LATE_GIVEN_UP_S + 1)
+    assert late.due(A, 9, LATE_GIVEN_UP_S + 1, lambda _: False) == []
+
+
+def test_late_notes_are_bounded_and_one_in_parts_goes_by_itself() -> None:
+    late = Late()
+    for n in range(3 * MAX_LATE):
+        late.add(n.to_bytes(32, "big"), (b"a", b"b", b"c"), 0.0)
+    assert len(late.due(A, 10**6, LATE_S, lambda _: False)) == 3 * MAX_LATE
+    assert late.due(B, 2, LATE_S, lambda _: False) == [b"a", b"b"]
+    assert late.due(B, 7, LATE_S, lambda _: False) == [b"a", b"b", b"c"] * 2
+
+
+async def test_a_routine_note_reaches_who_is_heard_and_has_no_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(late_module, "LATE_S", 0.0)
+    monkeypatch.setattr(flashing, "LOOK_S", 0.05)
+    roster = SmallRoster.of("alice", "bob")
+    alice, bob = (TestNode(name, roster, tmp_path, beacons=True) for name in ("alice", "bob"))
+    async with alice, bob:
+        for node in (alice, bob):
+            node.mesh._emcon.level = "quiet"
+        alice.mesh._nearby.hearing.heard(B, bob.address, "answer", alice.mesh._now(), hears_us=True)
+        team, _ = flash_event("x")
+        event = team.seal_note("in its own time", NOW)
+        assert (await alice.relay.publish(event)).accepted
+        alice.mesh.flashing.sent(event)
+        await bob.until_has(event)
+        await alice.until(lambda: next(iter(alice.mesh.flashing.status())).state == "delivered")
+        assert not alice.is_linked(bob)
 
 
 async def test_a_long_immediate_note_arrives_without_a_link_and_is_acknowledged(tmp_path: Path) -> None:

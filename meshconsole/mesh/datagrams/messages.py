@@ -52,7 +52,7 @@ class FlashNote(Message, frozen=True, tag="flash"):
     kid: Annotated[bytes, Meta(min_length=8, max_length=8)]
     """Tag k."""
     precedence: Annotated[str, Meta(max_length=16)]
-    """The tag of that name."""
+    """The tag of that name; "" without one."""
     content: Annotated[bytes, Meta(max_length=MAX_PARTS * PART_BYTES)]
     """What the event has in Base64."""
     sig: Annotated[bytes, Meta(min_length=64, max_length=64)]

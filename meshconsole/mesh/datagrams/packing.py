@@ -22,7 +22,7 @@ def pack_note(event: Event) -> tuple[bytes, ...] | None:
     """In one datagram, or in parts; None for a note that is too long for that: it goes over links only."""
     tags = dict(tag for tag in event.tags if len(tag) == 2)
     names = tuple(tag[0] for tag in event.tags)
-    if event.kind != TEAM_NOTE or names != ("h", "k", TAG):
+    if event.kind != TEAM_NOTE or names not in (("h", "k", TAG), ("h", "k")):
         return None
     try:
         note = FlashNote(
@@ -30,7 +30,7 @@ def pack_note(event: Event) -> tuple[bytes, ...] | None:
             created_at=event.created_at,
             route=bytes.fromhex(tags["h"]),
             kid=bytes.fromhex(tags["k"]),
-            precedence=tags[TAG],
+            precedence=tags.get(TAG, ""),
             content=unb64(event.content),
             sig=bytes.fromhex(event.sig),
         )
@@ -43,6 +43,8 @@ def pack_note(event: Event) -> tuple[bytes, ...] | None:
 def unpack_note(note: FlashNote) -> Event:
     """The event as its author signed it; whether he did, the relay checks."""
     npub, content = note.npub.hex(), b64(note.content)
-    tags: Tags = (("h", note.route.hex()), ("k", note.kid.hex()), (TAG, note.precedence))
+    tags: Tags = (("h", note.route.hex()), ("k", note.kid.hex()))
+    if note.precedence:
+        tags = (*tags, (TAG, note.precedence))
     digest = event_id(npub, note.created_at, TEAM_NOTE, tags, content)
     return Event(digest.hex(), npub, note.created_at, TEAM_NOTE, tags, content, note.sig.hex())
