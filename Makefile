@@ -5,6 +5,8 @@ VENV ?= .venv
 ARGS ?=
 # How many tests run at once.
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
+# tests.content.libp2p.fuzz_peers is the other one.
+FUZZ ?= tests.relay.fuzz_messages
 BIN := $(VENV)/bin
 SETUP := $(PYTHON) scripts/bootstrap.py
 
@@ -54,9 +56,9 @@ docs: dev ## these documents as pages to read without a network: build/docs/inde
 	@$(SETUP) docs --venv .venv-docs
 	@$(BIN)/python -m scripts.docs_site $(ARGS)
 
-fuzz: ## a coverage-guided fuzzer on what clients may say to the relay (x86-64), until it is stopped
+fuzz: ## a coverage-guided fuzzer on what clients may say (x86-64), until it is stopped
 	@$(SETUP) fuzz --venv .venv-fuzz
-	@exec .venv-fuzz/bin/python -m tests.relay.fuzz_messages $(ARGS)
+	@exec .venv-fuzz/bin/python -m $(FUZZ) $(ARGS)
 
 soak: dev ## the tests that run for minutes; with make fuzz before, the fuzzer too
 	@exec $(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)

@@ -21,6 +21,7 @@ GROUPS = (
     "notes",
     "content",
     "files",
+    "libp2p",
     "trust",
     "mesh",
     "busy",

@@ -94,6 +94,12 @@ def test_a_node_with_an_embedded_store_loads_no_postgresql() -> None:
     assert not loaded & {"psycopg", "psycopg_binary"}
 
 
+def test_a_node_whose_libp2p_is_off_loads_none_of_it() -> None:
+    loads = "import sys, meshconsole.node.run, meshconsole.node.node, meshconsole.mesh.service"
+    probe = "assert not [name for name in sys.modules if name.startswith('meshconsole.content.libp2p')]"
+    loaded_after(f"{loads}\n{probe}")
+
+
 _IMPORTS_EVERYTHING = """
 import importlib, pathlib, pkgutil, sys
 seen = []

@@ -17,23 +17,7 @@ from meshconsole.content.libp2p.multistream import (
     read_line,
 )
 from meshconsole.core.errors import RemoteError, Unavailable
-
-
-class Said:
-    """The other side has said all of it already."""
-
-    def __init__(self, *said: bytes) -> None:
-        self.rest = b"".join(said)
-        self.written = b""
-
-    async def read_exactly(self, count: int) -> bytes:
-        if len(self.rest) < count:
-            raise Unavailable("It ends here.")
-        taken, self.rest = self.rest[:count], self.rest[count:]
-        return taken
-
-    async def write(self, data: bytes) -> None:
-        self.written += data
+from tests.content.libp2p.fuzzing import Said
 
 
 async def test_the_first_that_is_taken() -> None:
