@@ -23,9 +23,10 @@ import msgspec
 from meshconsole.core.event import decode_event, is_addressable, is_ephemeral, is_replaceable
 from meshconsole.core.kinds import DELETION, VANISH
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict, refuse
+from meshconsole.relay import vanishing
 from meshconsole.relay.checkers import Checkers, check_one
 from meshconsole.relay.event import MAX_EVENT_BYTES, ReadEvent, expiration
-from meshconsole.relay.policy import judge_event, vanishes_here
+from meshconsole.relay.policy import judge_event, may_offer, vanishes_here
 from meshconsole.relay.store import Entry, Written
 from meshconsole.relay.threads import LoopThreads
 
@@ -250,8 +251,15 @@ class Pipeline:
         self._writing = True
         group, self._ready = self._ready[:MAX_COMMIT], self._ready[MAX_COMMIT:]
         entries = [_entry(offer.read, offer.client.house) for offer in group if offer.read is not None]
+        uninvited = {
+            entry.event.pubkey
+            for entry, offer in zip(entries, group, strict=True)
+            if entry.vanish and not may_offer(offer.client).accepted
+        }
         self._writer.do(
-            partial(self._store.write, entries),
+            partial(vanishing.write, self._store, entries, uninvited)
+            if uninvited
+            else partial(self._store.write, entries),
             partial(self._written, group),
             partial(self._unwritten, group),
         )
