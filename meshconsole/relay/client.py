@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 WRITE_BYTES = 64 * 1024
 """One write to the socket; also the grain in which bandwidth is paid."""
 
-MAX_OFFERED = 256
 MAX_OFFERED_BYTES = 512 * 1024
-"""Events of one client that wait for their OK; beyond it the client is not read."""
+"""Bytes of the events of one client that wait for their OK; beyond it the client is not read."""
 
 MAX_READING = 4
 """Stored queries of one client under way at the same time."""
@@ -118,7 +117,7 @@ class ClientPort:
     def full(self) -> bool:
         session = self._session
         return (
-            session.offered >= MAX_OFFERED
+            session.offered >= self._relay.max_offered
             or session.offered_bytes >= MAX_OFFERED_BYTES
             or session.reading >= MAX_READING
             or session.unsent >= MAX_UNSENT_BYTES

@@ -71,6 +71,15 @@ class Readers:
         finally:
             self._give_back(reader)
 
+    def renew(self) -> None:
+        """Those that nobody uses are opened anew when they are needed."""
+        with contextlib.suppress(IndexError):
+            while True:
+                self._idle.pop().connection.close()
+                with self._free:
+                    self._opened -= 1
+                    self._free.notify()
+
     def close(self) -> None:
         with self._free:
             self._closed = True

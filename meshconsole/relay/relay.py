@@ -23,6 +23,7 @@ from meshconsole.relay.delivering import Delivering
 from meshconsole.relay.event import claimed_id, readable_id
 from meshconsole.relay.happening import Closed, Counting, Offered, Opened, TurnedAway, Widened
 from meshconsole.relay.lists import Lists
+from meshconsole.relay.memory import OFFERED
 from meshconsole.relay.names import names_this_relay
 from meshconsole.relay.negotiating import Negotiating
 from meshconsole.relay.pace import Pace
@@ -187,6 +188,11 @@ class Relay:
         self._mode = mode
         if self._pipeline is not None:
             self._change(self._pipeline.set_mode(mode).stop)
+
+    @property
+    def max_offered(self) -> int:
+        """Events of one client that may wait for their OK."""
+        return OFFERED[self._mode]
 
     def set_caches(self, caches: Caches) -> None:
         """What the store may hold in memory, where it does, from now on."""

@@ -11,12 +11,13 @@ from websockets.frames import Frame, Opcode
 
 from meshconsole.core.config import RelaySection
 from meshconsole.relay import client as client_module
+from meshconsole.relay.memory import OFFERED
 from tests.relay.door import door, hear, say
 from tests.relay.making import NOW, event_message, signed
 
 
 async def test_a_client_with_too_much_under_way_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "MAX_OFFERED", 4)
+    monkeypatch.setitem(OFFERED, "balanced", 4)
     async with door() as d, d.connect() as client:
         events = [signed(content=str(n)) for n in range(100)]
         most = 0

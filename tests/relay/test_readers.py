@@ -49,6 +49,29 @@ def test_what_counts_is_the_processors_time_and_only_at_last_the_clock(
     readers.close()
 
 
+def test_renewed_readers_are_opened_when_they_are_needed() -> None:
+    opened: list[Any] = []
+
+    def connect() -> Any:  # noqa: ANN401
+        opened.append(in_memory())
+        return opened[-1]
+
+    readers = Readers(connect)
+    for expected in (1, 1):
+        with readers.reading(10.0) as connection:
+            assert connection is opened[-1]
+        assert len(opened) == expected
+    readers.renew()
+    with readers.reading(10.0), pytest.raises(dbapi2.ProgrammingError, match="closed"):
+        opened[0].execute("select 1")
+    assert len(opened) == 2
+    for _ in range(MAX_READERS):
+        readers.renew()
+        with readers.reading(10.0):
+            pass
+    readers.close()
+
+
 def test_readers_wait_for_a_connection_and_for_no_closed_store() -> None:
     opened: list[object] = []
 

@@ -16,7 +16,7 @@ from meshconsole.core.limits import TokenBucket
 from meshconsole.mesh.guests.framing import Assembler, cut
 from meshconsole.mesh.links.pipe import PipeClosed
 from meshconsole.relay import messages
-from meshconsole.relay.client import MAX_OFFERED, MAX_READING, MAX_UNSENT_BYTES, WRITE_BYTES
+from meshconsole.relay.client import MAX_READING, MAX_UNSENT_BYTES, WRITE_BYTES
 from meshconsole.relay.session import max_message_bytes
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class GuestPort:
     def _is_full(self) -> bool:
         session = self._session
         return (
-            session.offered >= MAX_OFFERED
+            session.offered >= self._relay.max_offered
             or session.reading >= MAX_READING
             or session.unsent >= MAX_UNSENT_BYTES
         )
