@@ -32,7 +32,7 @@ def read(parsed: argparse.Namespace) -> str:
     wanted = _decode(parsed.filter) if parsed.filter else {}
     for name, values in (
         ("kinds", parsed.kind),
-        ("authors", [_key(author) for author in parsed.author or ()]),
+        ("authors", [key_of(author) for author in parsed.author or ()]),
         ("ids", parsed.id),
     ):
         if values:
@@ -58,7 +58,8 @@ def _decode(text: str) -> dict[str, Any]:
     return wanted
 
 
-def _key(text: str) -> str:
+def key_of(text: str) -> str:
+    """A public key in hex, from npub1… or hex. Raises Fatal."""
     if not text.startswith("npub1"):
         return text.lower()
     from meshconsole.crypto import bech32

@@ -76,7 +76,10 @@ COMMANDS = {
     "emcon": Command("emcon", "emission control: open, quiet, receive-only, dark"),
     "import": Command("notes", "take over events from a JSONL file"),
     "export": Command("notes", "write events to a JSONL file"),
-    "relay": Command("relay", "who uses the relay; scan, export, import, delete, evict, backup, vacuum"),
+    "relay": Command(
+        "relay",
+        "who uses the relay, who is kept out; scan, export, import, delete, evict, backup, vacuum",
+    ),
     "unlock": Command("keys", "open the home of a node that was started without its passphrase"),
     "passphrase": Command("keys", "change what opens this home: passphrase, duress, key file"),
     "backup": Command("backup", "the identity as text, QR code or shares; the team's keys as an age file"),

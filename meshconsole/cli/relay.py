@@ -8,7 +8,7 @@ from argparse import SUPPRESS
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meshconsole.cli import filters
+from meshconsole.cli import filters, relay_lists
 from meshconsole.cli.ask import ask, ask_for
 from meshconsole.cli.following import Row, add_follow, follow_status
 from meshconsole.cli.home import home_of
@@ -73,6 +73,7 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
     copying.add_argument("file", help="a file that does not exist yet")
     cleaning = actions.add_parser("vacuum", help="give free pages back to the disk")
     cleaning.set_defaults(run=vacuum)
+    relay_lists.add(actions)
     for action in actions.choices.values():
         # SUPPRESS: what stands before the action must survive the action's own default.
         action.add_argument("--json", action="store_true", default=SUPPRESS, help=SUPPRESS)

@@ -24,14 +24,17 @@ from meshconsole.control.guests import GuestCommand, GuestData, ListGuests
 from meshconsole.control.reach import Netcheck, PingPeer, ReachCommand, ReachData, TracePeer, WhyPeer
 from meshconsole.control.relay import (
     BackUpRelay,
+    ChangeRelayLists,
     DeleteFromRelay,
     EvictFromRelay,
     Export,
     Import,
     ImportLines,
+    ListsData,
     PageData,
     RemovedData,
     ScanRelay,
+    ShowRelayLists,
     VacuumRelay,
 )
 from meshconsole.control.team import (
@@ -237,6 +240,8 @@ Command = (
     | EvictFromRelay
     | BackUpRelay
     | VacuumRelay
+    | ShowRelayLists
+    | ChangeRelayLists
     | AuditTail
     | VerifyAudit
     | ExportAudit
@@ -261,6 +266,7 @@ READING = (
     GetStatus,
     GetHistory,
     ScanRelay,
+    ShowRelayLists,
     ListEvents,
     ListBlobs,
     ListJobs,
@@ -333,6 +339,7 @@ Data = (
     | DeskData
     | PageData
     | RemovedData
+    | ListsData
     | ReachData
     | GuestData
     | EdgeReply

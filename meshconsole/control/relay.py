@@ -6,7 +6,7 @@ and carried like any other, but never removed by a filter.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -49,6 +49,31 @@ class VacuumRelay(Message, frozen=True):
     """Gives free pages back to the disk, in small steps. Answered with `CountsData`."""
 
 
+class ShowRelayLists(Message, frozen=True):
+    """Whom and what the relay lets in or keeps out beside the roster. Answered with `ListsData`."""
+
+
+class ChangeRelayLists(Message, frozen=True):
+    """An act of NIP-86, by this node's owner. `subject` is a key, an id, an address, or a kind's number."""
+
+    act: Literal[
+        "banpubkey",
+        "unbanpubkey",
+        "allowpubkey",
+        "unallowpubkey",
+        "banevent",
+        "unbanevent",
+        "allowevent",
+        "unallowevent",
+        "allowkind",
+        "disallowkind",
+        "blockip",
+        "unblockip",
+    ]
+    subject: Annotated[str, Meta(max_length=128)]
+    reason: Annotated[str, Meta(max_length=1024)] = ""
+
+
 class Import(Message, frozen=True):
     """Reads events from a JSONL file on the node's machine. Answered with `CountsData`. `resume` goes on
     where the same file was broken off; refused lines go to a new file `refused_path`, if one is named."""
@@ -77,6 +102,18 @@ class PageData(Message, frozen=True):
 
     events: tuple[bytes, ...]
     after: int | None = None
+
+
+class ListsData(Message, frozen=True):
+    """Each with the reason that was given, if any."""
+
+    banned_keys: dict[str, str]
+    allowed_keys: dict[str, str]
+    banned_events: dict[str, str]
+    allowed_events: dict[str, str]
+    blocked_addresses: dict[str, str]
+    allowed_kinds: tuple[int, ...]
+    disallowed_kinds: tuple[int, ...]
 
 
 class RemovedClass(msgspec.Struct, frozen=True):

@@ -84,6 +84,11 @@ class Managing:
                 return Answer(HTTPStatus.OK, management.failure(f"{refused.code}: {refused.sentence}"))
             return Answer(HTTPStatus.OK, management.answer(result))
 
+    async def act(self, npub: str, method: str, *params: object) -> None:
+        """What the node's owner does here. Raises Refused."""
+        async with self._one_at_a_time:
+            await self._call(npub, management.Call(method, list(params)))
+
     async def _caller(self, request: HttpRequest, is_own_url: Callable[[str], bool]) -> str:
         """Raises Refused. Only the tokens of those who may call are remembered: nobody else can make
         this node write."""

@@ -18,7 +18,7 @@ from meshconsole.core.errors import Fatal, Refused
 from meshconsole.core.kinds import CONTROL_KINDS
 from meshconsole.core.text import safe
 from meshconsole.node.jsonl import Progress, export_events, import_events, import_lines
-from meshconsole.relay.eviction import KEPT_KINDS
+from meshconsole.relay.eviction import KEPT_KINDS, LAST_KINDS
 from meshconsole.relay.filter import Filter, parse_filter
 from meshconsole.relay.store import EvictionClass
 
@@ -56,6 +56,10 @@ class RelayActs:
                 return await self._back_up(Path(path), report)
             case r.VacuumRelay():
                 return await self._vacuum(report)
+            case r.ShowRelayLists():
+                return m.done(data=self._lists())
+            case r.ChangeRelayLists():
+                return await self._change_lists(command)
             case _:
                 return None
 
@@ -108,12 +112,34 @@ class RelayActs:
         """What is least missed first: what strangers wrote, then the team's own, oldest first."""
         team = self._node.membership.team
         members = frozenset(member.npub for member in team.members()) if team is not None else frozenset()
-        everything = Filter(hidden=CONTROL_KINDS | KEPT_KINDS)
+        everything = Filter(hidden=CONTROL_KINDS | KEPT_KINDS | LAST_KINDS)
         spared = members | {self._node.identity.npub}
         return [
             EvictionClass("others' events", everything, spared),
             EvictionClass("the team's events", everything),
+            EvictionClass("requests to delete", Filter(kinds=LAST_KINDS)),
         ]
+
+    def _lists(self) -> r.ListsData:
+        lists = self._node.lists.current
+        return r.ListsData(
+            lists.banned_keys,
+            lists.allowed_keys,
+            lists.banned_events,
+            lists.allowed_events,
+            lists.blocked_ips,
+            tuple(sorted(lists.allowed_kinds)),
+            tuple(sorted(lists.disallowed_kinds)),
+        )
+
+    async def _change_lists(self, wanted: r.ChangeRelayLists) -> m.Reply:
+        params: tuple[object, ...] = (wanted.subject, wanted.reason) if wanted.reason else (wanted.subject,)
+        if wanted.act in ("allowkind", "disallowkind"):
+            if not wanted.subject.isascii() or not wanted.subject.isdigit() or len(wanted.subject) > 5:
+                raise Refused("invalid", "A kind is a number between 0 and 65535.")
+            params = (int(wanted.subject),)
+        await self._node.managing.act(self._node.identity.npub, wanted.act, *params)
+        return m.done(data=self._lists())
 
     async def _back_up(self, path: Path, report: Report) -> m.Reply:
         loop = asyncio.get_running_loop()

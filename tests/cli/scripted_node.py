@@ -64,15 +64,18 @@ from meshconsole.control.reach import (
 )
 from meshconsole.control.relay import (
     BackUpRelay,
+    ChangeRelayLists,
     DeleteFromRelay,
     EvictFromRelay,
     Export,
     Import,
     ImportLines,
+    ListsData,
     PageData,
     RemovedClass,
     RemovedData,
     ScanRelay,
+    ShowRelayLists,
     VacuumRelay,
 )
 from meshconsole.control.server import ControlServer
@@ -487,6 +490,12 @@ class ScriptedNode:
             case EvictFromRelay():
                 rows = (RemovedClass("others' events", 90, 40_000), RemovedClass("the team's events", 0, 0))
                 return done(data=RemovedData(rows))
+            case ShowRelayLists() | ChangeRelayLists():
+                return done(
+                    data=ListsData(
+                        {BRAVO: HOSTILE}, {CHARLIE: ""}, {"e5" * 32: ""}, {}, {"192.0.2.7": "flood"}, (), (4,)
+                    )
+                )
             case BackUpRelay(path=path):
                 return done(f"Copied to {path}; it opens with this home's keys only.")
             case VacuumRelay():

@@ -19,7 +19,7 @@ from meshconsole.control.messages import (
     Stop,
     Unpin,
 )
-from meshconsole.control.relay import DeleteFromRelay, Export, Import, ScanRelay
+from meshconsole.control.relay import ChangeRelayLists, DeleteFromRelay, Export, Import, ScanRelay
 from meshconsole.control.team import (
     CreateTeam,
     Invite,
@@ -74,6 +74,12 @@ HERE = "/elsewhere/"
             ScanRelay('{"kinds":[1,7],"#t":["x"],"since":1700000000,"until":1767225600}', 7),
         ),
         (f"relay scan --author {BRAVO.upper()}", ScanRelay(f'{{"authors":["{BRAVO}"]}}', 7)),
+        (f"relay ban key {BRAVO.upper()} --reason spam", ChangeRelayLists("banpubkey", BRAVO, "spam")),
+        (f"relay allow key {npub_to_bech32(BRAVO)}", ChangeRelayLists("allowpubkey", BRAVO)),
+        (f"relay unallow event {BRAVO}", ChangeRelayLists("unallowevent", BRAVO)),
+        ("relay ban kind 7", ChangeRelayLists("disallowkind", "7")),
+        ("relay unban kind 4", ChangeRelayLists("allowkind", "4")),
+        ("relay ban address 192.0.2.7", ChangeRelayLists("blockip", "192.0.2.7")),
         ("config set limits.max_connections=8", SetConfig({"limits": {"max_connections": "8"}})),
         ("stop", Stop()),
     ],

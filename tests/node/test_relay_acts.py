@@ -11,6 +11,8 @@ from meshconsole.control import relay as r
 from meshconsole.core.config import RelaySection
 from meshconsole.core.errors import Fatal, Refused
 from meshconsole.core.kinds import MEMBERS, ROSTER_ENTRY
+from meshconsole.node.listbook import ListBook
+from meshconsole.node.managing import Managing
 from meshconsole.node.relay_acts import RelayActs
 from meshconsole.node.state import NodeState
 from meshconsole.relay.relay import Relay
@@ -38,6 +40,17 @@ class Around:
         self.identity = SimpleNamespace(npub=npub("alice"))
         self.membership = SimpleNamespace(team=None)
         self.recorded: list[tuple[str, dict[str, str]]] = []
+        self.lists = ListBook(self.state)
+        self.managing = Managing(
+            book=self.lists,
+            state=self.state,
+            relay=relay,
+            may_manage={npub("alice")}.__contains__,
+            takes_two=lambda: False,
+            record=self.record,
+            changed=lambda lists: None,
+            clock=Clock(),
+        )
 
     def record(self, act: str, **detail: str) -> None:
         self.recorded.append((act, detail))
@@ -128,6 +141,24 @@ async def test_room_is_made_by_others_events_first(tmp_path: Path) -> None:
         assert node.store.get([MEMBERS_LIST.id]) == [raw(MEMBERS_LIST)]
         assert node.store.count() == 2
         assert [act for act, _ in node.recorded] == ["relay-evict"] * 2
+
+
+async def test_the_owner_bans_and_allows_as_admins_do(tmp_path: Path) -> None:
+    async with around(tmp_path) as (node, acts):
+        stranger, note = "ab" * 32, THEIRS[0]
+        await data(acts, r.ChangeRelayLists("banpubkey", stranger, "spam"))
+        await data(acts, r.ChangeRelayLists("disallowkind", "7"))
+        lists = await data(acts, r.ChangeRelayLists("banevent", note.id))
+        assert (lists.banned_keys, lists.disallowed_kinds) == ({stranger: "spam"}, (7,))
+        assert not node.store.get([note.id])
+        await data(acts, r.ChangeRelayLists("unbanpubkey", stranger))
+        assert (await data(acts, r.ShowRelayLists())).banned_keys == {}
+        for act, subject in (("banpubkey", npub("alice")), ("allowkind", "-1"), ("banevent", ROSTER.id)):
+            with pytest.raises(Refused):
+                await acts.handle(r.ChangeRelayLists(act, subject), nothing)  # type: ignore[arg-type]
+        me = npub("alice")
+        assert node.recorded[0] == ("relay-banpubkey", {"by": me, "subject": stranger})
+        assert len(node.recorded) == 4
 
 
 async def test_a_backup_is_a_store(tmp_path: Path) -> None:
