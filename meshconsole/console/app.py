@@ -59,7 +59,8 @@ class Console(Shell):
         the start, for what can be let go of then."""
         super().__init__(profile, theme=theme, folders=folders)
         self.session = Session(socket_path, self, fps=profile.fps, read_only=read_only)
-        self.desk = Desk(Model(), profile, self.session, clock, keymap or Keymap())
+        self.keymap = keymap or Keymap()
+        self.desk = Desk(Model(), profile, self.session, clock, self.keymap)
         self._lock_after_s = lock_after_s
         self._idle_clock = idle_clock
         self._touched = idle_clock()
@@ -107,7 +108,7 @@ class Console(Shell):
             self.exit()
 
     def action_help_quit(self) -> None:
-        self.desk.say("Ctrl+C does not leave: q asks, Ctrl+Q too.")
+        self.desk.say(f"Ctrl+C does not leave: {self.desk.keymap.key('app.quit')} asks, Ctrl+Q too.")
 
     # session.Listener: passed on while the desk is there.
 

@@ -14,6 +14,7 @@ from rich.segment import Segment
 from textual.strip import Strip
 from textual.widget import Widget
 
+from meshconsole.console.keymap import Keymap
 from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
@@ -50,6 +51,11 @@ class Inked(Widget):
     @property
     def hiding(self) -> bool:
         return self.app.has_class(HIDING)
+
+    def key(self, action_id: str) -> str:
+        """What this person presses for an action."""
+        keymap = getattr(self.app, "keymap", None)
+        return (keymap if isinstance(keymap, Keymap) else Keymap()).key(action_id)
 
     @property
     def pointer(self) -> str:

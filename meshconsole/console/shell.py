@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from meshconsole.console.keymap import Keymap
     from meshconsole.console.profile import Profile
     from meshconsole.console.themes import Theme
 
@@ -85,6 +86,8 @@ class Shell(App[None]):
         self._filters.append(Guard(profile.glyph_set))
         self.console._color_system = _COLOUR_SYSTEMS[profile.colour]
         self.animation_level = "none"
+        self.keymap: Keymap | None = None
+        """The person's keys, for dialogs; None where there are no actions."""
         self.alarm = ""
         """What must be seen whatever screen is in front."""
         self.keys = KeyQueue(self, super().on_event)

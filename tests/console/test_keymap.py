@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from meshconsole.console.actions import ACTIONS, key_in_words
 from meshconsole.console.keymap import MAX_BYTES, Keymap, key_name, read_keymap, remapped
+from meshconsole.console.widgets.lines import Lines
+from tests.console.scripted import ScriptedNode
 from tests.console.stage import stage
 
 if TYPE_CHECKING:
@@ -100,6 +102,35 @@ async def test_the_desk_goes_by_them() -> None:
         await play.press("escape", "w")
         await play.until_shown("F5")
         await play.press("escape")
+
+
+async def test_dialogs_and_sentences_go_by_them() -> None:
+    own = {
+        "list.down": ["t"],
+        "list.end": ["e"],
+        "app.help": ["w"],
+        "view.back": ["x"],
+        "note.write": ["v"],
+        "app.theme": [],
+        "node.emcon": [],
+        "team.remove": [],
+    }
+    async with stage(keymap=remapped({"keys": own}, "keys.toml"), node=ScriptedNode(team=False)) as play:
+        await play.until_shown("v writes the first note")
+        await play.press("w")
+        await play.until_shown("WHAT IT DOES")
+        lines = play.app.screen.query_one(Lines)
+        await play.press("t", "down", "j")
+        assert lines.listing.cursor == 2
+        await play.press("e")
+        assert lines.listing.cursor == len(lines.listing) - 1
+        for leaves in ("x", "w", "escape"):
+            await play.press(leaves)
+            await play.until(lambda: play.app.screen is play.app.desk)
+            await play.press("w")
+            await play.until_shown("WHAT IT DOES")
+        await play.press("h")
+        assert play.app.screen is not play.app.desk, "the key was given to nothing"
 
 
 async def test_what_is_wrong_is_said_at_the_desk() -> None:

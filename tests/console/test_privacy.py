@@ -8,8 +8,10 @@ import pytest
 from meshconsole.console import clipboard
 from meshconsole.console.actions import PANES
 from meshconsole.console.clipboard import MOST_BYTES, copy_text, way
+from meshconsole.control.team import RemoveMember
 from meshconsole.core.kinds import TEAM_NOTE
-from tests.console.scripted import NAMES, NOW, ScriptedNode, an_event
+from meshconsole.core.status import ProposalStatus, RollCallStatus, RollStatus
+from tests.console.scripted import NAMES, NOW, ScriptedNode, an_event, npub_of
 from tests.console.stage import stage
 from tests.console.test_goldens import compare
 
@@ -51,6 +53,54 @@ async def test_nothing_is_told_in_any_pane(size: tuple[int, int]) -> None:
         await play.press("escape", "P")
         assert "Everything is shown." in play.notice
         await play.until_shown("water rises")
+
+
+async def test_nothing_is_told_in_any_dialog() -> None:
+    node = telling()
+    call = RollCallStatus(
+        "07" * 32,
+        npub_of("medic"),
+        "medic",
+        "radio check",
+        NOW - 60,
+        board=(RollStatus(npub_of("hub"), "hub", "silent"),),
+    )
+    proposal = ProposalStatus("0a1b2c3d", npub_of("falcon-1"), "falcon-1", "remove base", int(NOW))
+    team = node.status_now.team
+    assert team is not None
+    team = msgspec.structs.replace(team, proposals=(proposal,))
+    node.status_now = msgspec.structs.replace(node.status_now, roll_call=call, team=team)
+    async with stage(node=node) as play:
+        desk = play.app.desk
+
+        def told() -> list[str]:
+            picture = play.picture.replace("WebRTC hub", "")
+            return [secret for secret in SECRETS if secret in picture]
+
+        await play.press("P")
+        for keys, shown, leave in (
+            (("6", "g", "r"), "Role of ######", "escape"),
+            (("X",), "Remove ######?", "escape"),
+            (("A",), "agree: ######", "escape"),
+            (("b",), "silent", "escape"),
+            (("C",), "roll call of ######", "escape"),
+            (("n",), "note to ######", "escape"),
+            (("s",), "Listens on", "escape"),
+            (("5", "g", "f"), "save as", "escape"),
+            (("2", "slash", *"medic", "enter"), "filter /######", "escape"),
+        ):
+            await play.press(*keys)
+            await play.until_shown(shown)
+            assert told() == [], play.picture
+            await play.press(leave)
+        await play.press("i")
+        assert "P first" in play.notice
+        assert play.app.screen is desk
+        await play.press("6", "g", "X")
+        await play.until_shown("Type remove to do it.")
+        await play.type("remove")
+        await play.press("enter")
+        await play.until(lambda: any(isinstance(one, RemoveMember) for one in node.commands))
 
 
 async def test_how_it_looks() -> None:

@@ -73,7 +73,7 @@ class Events(Lines[EventView]):
 
     def teach(self) -> list[str]:
         return [
-            "No events yet. In a team, n writes the first note to everybody.",
+            f"No events yet. In a team, {self.key('note.write')} writes the first note to everybody.",
             "Everything that this node stores, passes on or refuses will be listed here.",
         ]
 

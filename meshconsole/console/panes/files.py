@@ -58,9 +58,10 @@ class Files(Lines[BlobView]):
         self.set_note(f"{note}, {short} with too few copies" if short else note)
 
     def teach(self) -> list[str]:
+        add = self.key("file.add")
         return [
-            "No files yet. Press a to add one: it is sealed for the team, then copied to peers.",
-            "Files that teammates add are listed here; Enter fetches one.",
+            f"No files yet. Press {add} to add one: it is sealed for the team, then copied to peers.",
+            f"Files that teammates add are listed here; {self.key('row.open')} fetches one.",
         ]
 
     def text_of(self, row: BlobView) -> str:

@@ -101,8 +101,9 @@ class Peers(Lines[PeerStatus]):
                 "Or join one:  :join INVITE",
                 *self.discovery,
             ]
+        invite = self.key("team.invite")
         return [
-            "No peers yet. Press i to invite a device, or wait: known ones are looked for.",
+            f"No peers yet. Press {invite} to invite a device, or wait: known ones are looked for.",
             *self.discovery,
         ]
 

@@ -10,7 +10,6 @@ from meshconsole.console.screens.dialog import MOVES, Dialog, Prose
 from meshconsole.console.urgent import ROLL_TONES, ROLL_WORDS, roll_rows, roll_summary
 from meshconsole.console.widgets.lines import Column, Lines
 from meshconsole.console.words import ago_in_words
-from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -24,7 +23,8 @@ REFRESH_S = 1.0
 
 
 class RollBoard(Dialog[None]):
-    BINDINGS: ClassVar[list[BindingType]] = [*MOVES, Binding("q,h,b,enter", "leave", show=False)]
+    opened_by = "roll.board"
+    BINDINGS: ClassVar[list[BindingType]] = [*MOVES, Binding("q,h,enter", "leave", show=False)]
 
     def __init__(self, desk: Desk) -> None:
         super().__init__("Roll call", self._sentences(desk))
@@ -62,5 +62,6 @@ class RollBoard(Dialog[None]):
         if status is None or status.roll_call is None:
             return []
         call = status.roll_call
-        by = f"{safe(call.words)} from {safe(call.author, 24)}, {ago_in_words(call.at, status.now)}."
+        words, ago = desk.shown(call.words, 400), ago_in_words(call.at, status.now)
+        by = f"{words} from {desk.shown(call.author)}, {ago}."
         return [by, roll_summary(call)]

@@ -17,7 +17,7 @@ from meshconsole.console.actions import (
     PANES,
     PaneName,
 )
-from meshconsole.console.ink import HIDING, Inked
+from meshconsole.console.ink import HIDDEN, HIDING, Inked
 from meshconsole.console.panes.audit import Audit, Notices
 from meshconsole.console.panes.events import Events
 from meshconsole.console.panes.files import Files
@@ -39,6 +39,7 @@ from meshconsole.console.widgets.statusline import StatusLine
 from meshconsole.console.words import clock_in_words
 from meshconsole.console.work import start
 from meshconsole.control.messages import BlobsPush, EventsPush, Notice, NoticesPush, StatusPush
+from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -217,9 +218,19 @@ class Desk(Screen[None]):
         self.app.set_class(hidden, HIDING)
         for widget in self.query(Inked):
             widget.refresh()
+        for lines in self.query(Lines):
+            lines.redraw()
         for sheet in self.query(Sheet):
             sheet.update()
         self.refresh_all()
+
+    @property
+    def hiding(self) -> bool:
+        return self.app.has_class(HIDING)
+
+    def shown(self, text: str, limit: int = 24) -> str:
+        """What somebody else chose or wrote, for a dialog: safe, and not at all while such is hidden."""
+        return HIDDEN if self.hiding else safe(text, limit)
 
     def refresh_all(self) -> None:
         model = self.model
@@ -356,11 +367,12 @@ class Desk(Screen[None]):
         attached = not model.stale
         first = model.status is None
         since = "" if first else f" What you see is from {clock_in_words(model.heard)}."
+        again = self.keymap.key("app.reconnect")
         words = {
             "connecting": "Looking for the node.",
             "locked": f"{model.reason}",
             "silent": f"{model.reason}{since}",
-            "lost": f"{model.reason.rstrip('.')}.{since} Trying again; R tries now.",
+            "lost": f"{model.reason.rstrip('.')}.{since} Trying again; {again} tries now.",
             "attached": "",
         }[model.link]
         self.banner.say("" if attached else words)

@@ -10,6 +10,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 
+from meshconsole.console.actions import BY_ID
 from meshconsole.console.ink import Line, Span, wrap
 from meshconsole.console.shell import Shell
 from meshconsole.console.widgets.entry import Entry
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.widgets import Input
 
+    from meshconsole.console.keymap import Keymap
     from meshconsole.console.profile import Profile
 
 Answer = TypeVar("Answer")
@@ -37,6 +39,21 @@ MOVES: list[BindingType] = [
 ]
 """Every list moves by the same keys."""
 
+REMAPPED = {
+    "list.down": "move(1)",
+    "list.up": "move(-1)",
+    "list.half_down": "page(1)",
+    "list.half_up": "page(-1)",
+    "list.page_down": "page(1)",
+    "list.page_up": "page(-1)",
+    "list.start": "edge(0)",
+    "list.end": "edge(1)",
+    "view.back": "leave",
+}
+"""What a dialog does for actions of the desk, by the keys that the person gave these."""
+KEPT = frozenset({"escape", "up", "down", "pageup", "pagedown", "home", "end"})
+"""Keys that work in dialogs whatever else does."""
+
 
 class Dialog(ModalScreen[Answer]):
     """A box with a title and sentences above whatever the subclass yields in `compose_body`."""
@@ -45,6 +62,8 @@ class Dialog(ModalScreen[Answer]):
 
     hint = "Esc leaves"
     """The keys, in the border: the desk's own do not work below a dialog."""
+    opened_by = ""
+    """The action whose keys also leave it."""
 
     def __init__(self, title: str, sentences: Sequence[str] = ()) -> None:
         super().__init__()
@@ -61,7 +80,24 @@ class Dialog(ModalScreen[Answer]):
 
     def on_mount(self) -> None:
         self.query_one("#box").border_title = Content(self.box_title)
+        if isinstance(self.app, Shell) and self.app.keymap is not None:
+            self.take_keys(self.app.keymap)
         self.on_alarm()
+
+    def take_keys(self, keymap: Keymap) -> None:
+        """Keys of the person's own in place of ours. Esc, Enter and what a field needs stay as they are."""
+        keys = self._bindings.key_to_bindings
+        for action_id, act in REMAPPED.items():
+            ours, theirs = BY_ID[action_id].keys, keymap.action(action_id).keys
+            known = any(binding.action == act for key in ours for binding in keys.get(key, ()))
+            if ours == theirs or not known:
+                continue
+            for key in set(ours) - KEPT:
+                keys.pop(key, None)
+            for key in theirs:
+                keys[key] = [Binding(key, act, show=False)]
+        for key in keymap.action(self.opened_by).keys if self.opened_by else ():
+            keys.setdefault(key, [Binding(key, "leave", show=False)])
 
     def on_alarm(self) -> None:
         """The lower border says what waits outside of this dialog."""

@@ -28,10 +28,8 @@ ADVICE = (
 
 
 class Help(Dialog[None]):
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *MOVES,
-        Binding("q,h,enter,question_mark", "leave", show=False),
-    ]
+    opened_by = "app.help"
+    BINDINGS: ClassVar[list[BindingType]] = [*MOVES, Binding("q,h,enter", "leave", show=False)]
 
     def __init__(self, actions: Sequence[Action], profile: Profile) -> None:
         super().__init__("Help")

@@ -72,7 +72,8 @@ def fetch(desk: Desk, destination: str) -> None:
         start(desk, partial(_fetch, desk, blob, text), f"get {blob.cid}")
         return True
 
-    target = str(Path.cwd() / file_name(blob.name.rstrip("/")))
+    # A folder will do: the node names the file in it.
+    target = f"{Path.cwd()}/" if desk.hiding else str(Path.cwd() / file_name(blob.name.rstrip("/")))
     desk.ask(
         Question(
             "save as", begin, value=target, placeholder="a file, or a folder", path=True, enter="fetches"
@@ -125,7 +126,7 @@ async def drop(desk: Desk, _: str) -> None:
 def current(desk: Desk) -> BlobView | None:
     blob = desk.files.listing.current()
     if blob is None:
-        desk.say("There is no file here yet. Press a to add one.", "warn")
+        desk.say(f"There is no file here yet. Press {desk.keymap.key('file.add')} to add one.", "warn")
     return blob
 
 

@@ -11,7 +11,6 @@ from meshconsole.console.widgets.entryline import Question
 from meshconsole.console.work import start
 from meshconsole.control.team import AnswerRoll, CallRoll
 from meshconsole.core.status import RollAnswer
-from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
     from meshconsole.console.screens.desk import Desk
@@ -27,7 +26,7 @@ def call_roll(desk: Desk, text: str) -> None:
     elif desk.model.status is None or desk.model.status.team is None:
         desk.say("There is no team to call yet. :create NAME, or :join INVITE.", "warn")
     else:
-        team = safe(desk.model.status.team.name, 24)
+        team = desk.shown(desk.model.status.team.name)
         desk.ask(Question(f"roll call of {team}", send, placeholder="a few words, or none", enter="asks"))
 
 
@@ -48,6 +47,6 @@ for _word in get_args(RollAnswer):
 @verb("roll.board")
 def board(desk: Desk, _: str) -> None:
     if desk.model.status is None or desk.model.status.roll_call is None:
-        desk.say("Nobody has called the roll. C calls it.", "dim")
+        desk.say(f"Nobody has called the roll. {desk.keymap.key('roll.call')} calls it.", "dim")
     else:
         desk.app.push_screen(RollBoard(desk))

@@ -75,6 +75,10 @@ def write_plain(desk: Desk, words: str) -> None:
 
 @verb("team.invite")
 async def invite(desk: Desk, _: str) -> None:
+    if desk.hiding:
+        key = desk.keymap.key("app.privacy")
+        desk.say(f"An invite is not to be hidden and shown at once: {key} first.", "warn", private=False)
+        return
     reply = await attempt(desk, Invite())
     if reply is not None and isinstance(reply.data, InviteData):
         desk.app.push_screen(InviteScreen(reply.data, desk.profile, desk.clock()))
@@ -109,7 +113,7 @@ async def change_role(desk: Desk, _: str) -> None:
     member = _other_member(desk)
     if member is None:
         return
-    name = safe(member.name, 24)
+    name = desk.shown(member.name)
     choices = [Choice("", "leave it as it is", help=f"{name} is {safe(member.role, 12)}")]
     choices += [Choice(role, role, help=ROLE_HELP[role]) for role in get_args(Role) if role != member.role]
     role = await desk.app.push_screen_wait(Choose(f"Role of {name}", [], choices, desk.profile))
@@ -123,13 +127,14 @@ async def remove(desk: Desk, _: str) -> None:
     member = _other_member(desk)
     if member is None:
         return
-    name = safe(member.name, 24)
+    name = desk.shown(member.name)
+    typed = "remove" if desk.hiding else name
     sentences = [
         f"{name} will not be able to read anything that is written from now on. What it has read it keeps.",
         "This cannot be undone: the device would have to be invited again.",
-        f"Type its name to remove it: {name}",
+        f"Type {typed} to do it." if desk.hiding else f"Type its name to remove it: {typed}",
     ]
-    if await desk.app.push_screen_wait(Ask(f"Remove {name}?", sentences, must_be=name)):
+    if await desk.app.push_screen_wait(Ask(f"Remove {name}?", sentences, must_be=typed)):
         await attempt(desk, RemoveMember(member.npub), f"{name} was removed and the key was turned.")
 
 
@@ -152,10 +157,11 @@ async def agree(desk: Desk, _: str) -> None:
         return
     choices = [Choice("", "decide later")]
     for proposal in waiting:
-        author = "you" if proposal.mine else safe(proposal.author, 24)
+        author = "you" if proposal.mine else desk.shown(proposal.author)
+        words = desk.shown(proposal.words, 80)
         if not proposal.mine:
-            choices.append(Choice(f"agree {proposal.id}", f"agree: {safe(proposal.words, 80)}", help=author))
-        choices.append(Choice(f"refuse {proposal.id}", f"refuse: {safe(proposal.words, 80)}", help=author))
+            choices.append(Choice(f"agree {proposal.id}", f"agree: {words}", help=author))
+        choices.append(Choice(f"refuse {proposal.id}", f"refuse: {words}", help=author))
     sentences = ["Ask whoever proposes it, and compare fingerprints, before you agree."]
     answer = await desk.app.push_screen_wait(
         Choose("A second admin must agree", sentences, choices, desk.profile)

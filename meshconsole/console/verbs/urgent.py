@@ -32,7 +32,7 @@ def _writes(action_id: str, precedence: PrecedenceName) -> None:
         elif desk.model.status is None or desk.model.status.team is None:
             desk.say("There is no team to write to yet. :create NAME, or :join INVITE.", "warn")
         else:
-            compose(desk, safe(desk.model.status.team.name, 24), precedence)
+            compose(desk, desk.shown(desk.model.status.team.name), precedence)
 
 
 _writes("note.write", "routine")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from textual.containers import Vertical
 
 from meshconsole.console.choices import Setting, in_words, value_of
+from meshconsole.console.ink import hidden
 from meshconsole.console.screens.dialog import Prose
 from meshconsole.console.widgets.lines import Column, Lines
 from meshconsole.core.text import safe
@@ -36,7 +37,7 @@ class Form(Vertical):
         self.lines: Lines[Row] = Lines(
             [
                 Column("SETTING", width, lambda row: (row[0].title, "strong")),
-                Column("VALUE", 0, _value),
+                Column("VALUE", 0, self._value),
                 Column("", 16, self._note),
             ],
             key=lambda row: row[0].key,
@@ -65,13 +66,14 @@ class Form(Vertical):
         row = self.current
         self.help.say(row[0].help.split("\n") if row else [])
 
+    def _value(self, row: Row) -> Span:
+        """Without the names and addresses among them, while such are hidden."""
+        setting, value = row
+        words = in_words(setting, value)
+        if isinstance(value, bool):
+            return words, "good" if value else "dim"
+        free = setting.kind in (str, tuple)
+        return (hidden(words) if free and self.lines.hiding else safe(words)), ""
+
     def _note(self, row: Row) -> Span:
         return ("next start" if row[0].key in self.waiting else "", "warn")
-
-
-def _value(row: Row) -> Span:
-    setting, value = row
-    words = in_words(setting, value)
-    if isinstance(value, bool):
-        return words, "good" if value else "dim"
-    return safe(words), ""

@@ -152,6 +152,10 @@ class Lines(Inked, Generic[Row], can_focus=True):
         if row is not None:
             self.post_message(self.Chosen(self, row))
 
+    def redraw(self) -> None:
+        """Its border too."""
+        self._changed()
+
     def set_note(self, note: str) -> None:
         if note != self.note:
             self.note = note
@@ -226,7 +230,8 @@ class Lines(Inked, Generic[Row], can_focus=True):
     def _lesson(self, y: int, width: int) -> Strip:
         sentences = self.teach()
         if self.listing.filter and self.listing.rows:
-            sentences = [f'Nothing matches "{self.listing.filter}". Esc shows everything again.']
+            wanted = hidden(self.listing.filter) if self.hiding else self.listing.filter
+            sentences = [f'Nothing matches "{wanted}". Esc shows everything again.']
         lines = [line for sentence in sentences for line in [*wrap(sentence, max(8, width - 2)), ""]]
         return self.strip([(f" {lines[y]}" if 0 <= y < len(lines) else "", "dim")], width)
 
@@ -280,11 +285,12 @@ class Lines(Inked, Generic[Row], can_focus=True):
         if self.marks and listing.new:
             parts.append(f"{listing.new} new")
         if listing.filter:
-            parts.append(f"filter /{listing.filter}")
+            parts.append(f"filter /{hidden(listing.filter) if self.hiding else listing.filter}")
         if listing.paused:
             parts.append(f"paused +{listing.held}" if listing.held else "paused")
         elif listing.tailing:
-            parts.append("following" if listing.follow else "not following (G follows)")
+            follows = "following" if listing.follow else f"not following ({self.key('list.end')} follows)"
+            parts.append(follows)
         self._set_border(title, " · ".join(parts))
 
     def _set_border(self, title: str, subtitle: str) -> None:
