@@ -61,14 +61,14 @@ def _on_a_node() -> list[Figure]:
 def _with_a_crowd() -> list[Figure]:
     figures = []
     with _crowd(EVENTS_PER_S) as folder:
-        for fps in (4, 1):
+        for fps, term in ((4, "xterm-256color"), (1, "xterm-256color"), (0.5, "linux")):
             attach = [*COMMAND, "attach", "--home", folder, "--fps", str(fps)]
-            with Screen(attach, SMALL) as screen:
+            with Screen(attach, SMALL, term=term) as screen:
                 screen.until_shown("At point")
                 screen.cost_of(SETTLE_S)
                 cost = screen.cost_of(BUSY_S)
-            what = f"{EVENTS_PER_S} events/s, {fps} frame{'s' * (fps > 1)}/s"
-            note = f"80x24, {PEERS} peers"
+            what = f"{EVENTS_PER_S} events/s, {fps:g} frames/s"
+            note = f"80x24, {PEERS} peers, {term}"
             figures += [
                 Figure(f"{what}, processor", cost.cpu_percent, "%", note),
                 Figure(f"{what}, drawn", cost.sent_bps / 1024, "KiB/s", note),

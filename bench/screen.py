@@ -36,14 +36,18 @@ class Cost:
 
 
 class Screen:
-    def __init__(self, command: Sequence[str], size: tuple[int, int]) -> None:
+    def __init__(
+        self, command: Sequence[str], size: tuple[int, int], *, term: str = "xterm-256color"
+    ) -> None:
         columns, lines = size
         self.screen = pyte.Screen(columns, lines)
         self.stream = pyte.ByteStream(self.screen)
         self.received = 0
         self._master, slave = pty.openpty()
         ioctl(slave, TIOCSWINSZ, pack("HHHH", lines, columns, 0, 0))
-        environment = {**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8", "COLORTERM": "truecolor"}
+        environment = {**os.environ, "TERM": term, "LANG": "C.UTF-8", "COLORTERM": "truecolor"}
+        if term != "xterm-256color":
+            environment.pop("COLORTERM")
         for name in ("SSH_CONNECTION", "SSH_TTY", "NO_COLOR", "TMUX"):
             environment.pop(name, None)
         self.began = time.perf_counter()

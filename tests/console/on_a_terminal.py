@@ -21,7 +21,15 @@ from meshconsole.control.messages import Notice
 from meshconsole.control.server import ControlServer
 from meshconsole.core.errors import Fatal, MeshconsoleError
 from meshconsole.core.kinds import TEAM_NOTE
-from tests.console.scripted import NOW, ScriptedNode, an_event
+from meshconsole.core.status import (
+    ClientStatus,
+    ProposalStatus,
+    RollCallStatus,
+    RollStatus,
+    SentStatus,
+    UplinkStatus,
+)
+from tests.console.scripted import NOW, ScriptedNode, an_event, npub_of
 
 if TYPE_CHECKING:
     from meshconsole.console.screens.desk import Desk
@@ -52,9 +60,30 @@ def attacked(struct: msgspec.Struct) -> msgspec.Struct:
     return msgspec.convert(attack(msgspec.to_builtins(struct)), type(struct))
 
 
+def urgent_too(node: ScriptedNode) -> dict[str, object]:
+    """What a calm node does not have to show: notes that wait, a roll call, receipts, proposals, uplinks."""
+    flash = an_event(900, "medic", TEAM_NOTE, "x", at=NOW, precedence="flash")
+    medic = npub_of("medic")
+    board = (RollStatus(medic, "medic", "help", NOW), RollStatus(npub_of("base"), "base", "silent"))
+    team = node.status_now.team
+    assert team is not None
+    return {
+        "unread": (flash, flash),
+        "roll_call": RollCallStatus("07" * 32, medic, "medic", "x", NOW, owed=True, board=board),
+        "sent": (SentStatus("05" * 32, NOW, "flash", "carried 1/2", 2, (medic,), (npub_of("base"),)),),
+        "uplinks": (UplinkStatus("wss://relay.example", "waiting", note="x", next_try=NOW + 9),),
+        "team": msgspec.structs.replace(
+            team,
+            proposals=(ProposalStatus("0a1b2c3d", medic, "medic", "x", int(NOW)),),
+            clients=(ClientStatus(medic, "x", writes=True),),
+            rules=(("history", "full"),),
+        ),
+    }
+
+
 def hostile_node() -> ScriptedNode:
     node = ScriptedNode()
-    status = attacked(node.status_now)
+    status = attacked(msgspec.structs.replace(node.status_now, **urgent_too(node)))
     assert isinstance(status, type(node.status_now))
     hostile = {f"{ATTACK}{reason}": count for reason, count in node.status_now.limits.refusals.items()}
     limits = msgspec.structs.replace(status.limits, refusals=hostile, degraded=(ATTACK,))

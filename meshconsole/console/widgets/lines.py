@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
 
 from textual.content import Content
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 
@@ -153,8 +154,9 @@ class Lines(Inked, Generic[Row], can_focus=True):
             self.post_message(self.Chosen(self, row))
 
     def redraw(self) -> None:
-        """Its border too."""
-        self._changed()
+        """All of it."""
+        self._title()
+        self.refresh()
 
     def set_note(self, note: str) -> None:
         if note != self.note:
@@ -270,13 +272,14 @@ class Lines(Inked, Generic[Row], can_focus=True):
         return self._layout[1]
 
     def _moved(self) -> None:
-        self._title()
-        self.refresh()
+        self._changed()
         self.post_message(self.Moved(self))
 
     def _changed(self) -> None:
+        """The rows, and not the border and the head around them: on a slow line those are a third."""
         self._title()
-        self.refresh()
+        width, height = self.size
+        self.refresh(Region(0, self.header, width, max(0, height - self.header)))
 
     def _title(self) -> None:
         listing = self.listing
