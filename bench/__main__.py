@@ -14,6 +14,7 @@ from bench.figures import Figure, as_json
 GROUPS = (
     "commands",
     "memory",
+    "size",
     "console",
     "relay",
     "store",
