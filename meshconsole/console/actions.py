@@ -116,6 +116,11 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("row.open", "List", "Open: an event in full, a peer, a file to fetch", ("enter", "l"), "open"),
     Action("file.get", "List", "Fetch a file", ("f",), "get", "PATH", "Fetch", True, "files"),
+    Action("file.read", "List", "Read a text", ("v",), "read", "", "Read", False, "files"),
+    Action("file.pause", "List", "Pause a fetch, or go on", ("w",), "wait", "", "Wait", True, "files"),
+    Action(
+        "file.export", "List", "Export a file, sealed, as CAR", ("x",), "car", "PATH", "Export", True, "files"
+    ),
     Action("file.pin", "List", "Pin a file here, or let go of it", ("p",), "pin", "", "Pin", True, "files"),
     Action("file.drop", "List", "Remove a file from this node", ("D",), "drop", "", "Drop", True, "files"),
     Action(

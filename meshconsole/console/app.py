@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from textual import events
 
+from meshconsole.console.dropped import looks_like_a_path, path_of
 from meshconsole.console.keymap import Keymap
 from meshconsole.console.model import Model
 from meshconsole.console.place import go_back, place_of
@@ -15,6 +16,7 @@ from meshconsole.console.screens.desk import Desk
 from meshconsole.console.screens.locked import Locked
 from meshconsole.console.session import Session
 from meshconsole.console.shell import Shell
+from meshconsole.console.verbs.files import ask_to_add
 from meshconsole.console.work import start
 from meshconsole.core.errors import MeshconsoleError
 
@@ -86,6 +88,12 @@ class Console(Shell):
         if isinstance(event, events.InputEvent):
             self._touched = self._idle_clock()
         await super().on_event(event)
+
+    def on_paste(self, event: events.Paste) -> None:
+        """A file that is dropped on the terminal comes as a paste of its path: it is asked about."""
+        desk = self.desk
+        if self.screen is desk and desk.entry_line.question is None and looks_like_a_path(event.text):
+            ask_to_add(desk, path_of(event.text))
 
     def lock_if_idle(self) -> None:
         if self._idle_clock() - self._touched >= self._lock_after_s:

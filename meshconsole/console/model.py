@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from meshconsole.console.pace import Pace
 from meshconsole.core.history import History
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class Model:
     blobs: dict[str, BlobView] = field(default_factory=dict)
     transfers: dict[str, Progress] = field(default_factory=dict)
     """How far the files are that this console fetches, by cid."""
+    paces: dict[str, Pace] = field(default_factory=dict)
+    """How fast files come, by cid, whoever fetches them."""
     notices: list[Notice] = field(default_factory=list)
     traffic_in: History = field(default_factory=History)
     traffic_out: History = field(default_factory=History)
@@ -63,10 +66,25 @@ class Model:
             if history is not None and track.values:
                 history.resume(track)
 
-    def take_blobs(self, blobs: tuple[BlobView, ...], *, whole: bool = False) -> None:
+    def take_blobs(self, blobs: tuple[BlobView, ...], now: float, *, whole: bool = False) -> None:
         if whole:
             self.blobs.clear()
         self.blobs.update((blob.cid, blob) for blob in blobs)
+        for blob in blobs:
+            if blob.state == "fetching":
+                pace = self.paces.setdefault(blob.cid, Pace())
+                pace.put(now, blob.present_bytes, blob.sealed_size)
+            else:
+                self.paces.pop(blob.cid, None)
+
+    def take_transfer(self, cid: str, step: Progress, now: float) -> None:
+        """A fetch of this console has come so far."""
+        self.transfers[cid] = step
+        self.paces.setdefault(cid, Pace()).put(now, step.have, step.total or 0)
+
+    def end_transfer(self, cid: str) -> None:
+        self.transfers.pop(cid, None)
+        self.paces.pop(cid, None)
 
     def take_notices(self, notices: tuple[Notice, ...]) -> None:
         self.notices = [*self.notices, *notices][-200:]

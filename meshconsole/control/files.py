@@ -20,6 +20,12 @@ class FetchBlob(Message, frozen=True):
     cid: Cid
 
 
+class PreviewBlob(Message, frozen=True):
+    """The first lines of a text that is here, or the names in a folder. Answered with `LinesData`."""
+
+    cid: Cid
+
+
 class PauseFetch(Message, frozen=True):
     """Stops a fetch until it is started again, over restarts of the node too. What came stays."""
 
@@ -93,6 +99,7 @@ FileCommand = (
     | TakeBundle
     | ScrubBlobs
     | FetchBlob
+    | PreviewBlob
     | PauseFetch
     | CancelFetch
     | ListJobs

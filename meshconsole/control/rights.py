@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from meshconsole.control.files import CancelFetch, FetchBlob, PauseFetch
+from meshconsole.control.files import CancelFetch, FetchBlob, PauseFetch, PreviewBlob
 from meshconsole.control.guests import AdmitGuest, OpenGuestLink, RefuseGuest, RemoveGuest, SayToGuests
 from meshconsole.control.messages import READING, MarkRead, Pin, SendNote, SetConfig, Unpin
 from meshconsole.control.team import (
@@ -58,6 +58,7 @@ OPERATING = (
     SetConfig,
     MarkRead,
     FetchBlob,
+    PreviewBlob,
     PauseFetch,
     CancelFetch,
     OpenGuestLink,

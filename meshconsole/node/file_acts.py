@@ -53,6 +53,10 @@ class FileActs:
         match command:
             case f.FetchBlob(cid=cid):
                 return m.done(await self._files.start_fetch(cid))
+            case f.PreviewBlob(cid=cid):
+                lines = await self._files.preview(cid)
+                self._node.record("file-read", cid=cid)
+                return m.done(data=m.LinesData(lines))
             case f.PauseFetch(cid=cid):
                 await self._files.pause_fetch(cid)
                 return m.done("Paused. Go on: meshconsole blobs resume CID")

@@ -8,6 +8,7 @@ node sees ciphertext and a CID.
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from meshconsole.core.status import BlobState, BlobView
 from meshconsole.core.text import safe
 from meshconsole.crypto.sealing import StreamOpener, seal_stream, sealed_size
 from meshconsole.node.folders import scan, write_folder
+from meshconsole.node.previewing import as_text
 from meshconsole.node.sources import counting, media_type, pieces, regular_size, sealed_sources
 from meshconsole.node.writing import exists_already, write_whole
 from meshconsole.team.files import FileEntry
@@ -32,7 +34,7 @@ from meshconsole.team.folders import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
     from pathlib import Path
 
     from meshconsole.content.carrying import Imported
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 
 _PROFILE_OF = {"sha2-256": UNIXFS_V1_2025, "sha2-512": UNIXFS_V1_SHA512}
 """By the multihash that the team's suite names."""
+PREVIEW_BYTES = 32 * 1024
+PREVIEW_LINES = 1000
 MAX_REPAIRS = 256
 """Damaged blocks of one file that are fetched again before giving up."""
 
@@ -186,6 +190,26 @@ class TeamFiles:
             return destination
         raise Unavailable("Too many blocks of this file are damaged here.", hint="Check the disk or card.")
 
+    async def preview(self, cid: str) -> tuple[str, ...]:
+        """The first lines of a text, or the names in a folder, of what is whole here.
+
+        Raises Refused (not here, no text), and as `get`.
+        """
+        entry, team = self._find(cid).entry, self._team()
+        if team is None or not self._content.presence(cid).complete:
+            raise Refused("invalid", "This file is not whole here.", hint="Fetch it first.")
+        if entry.media_type == FOLDER_TYPE:
+            files = await self._listing(team, entry, await self._content.list_folder(cid, MAX_FILES + 1))
+            named = sorted((file.path, file.size) for file in files)
+            return tuple(f"{size:>12} {path}" for path, size in named[:PREVIEW_LINES])
+        read = bytearray()
+        async with aclosing(self._opened(team, entry.key, cid)) as pieces:
+            async for piece in pieces:
+                read += piece
+                if len(read) >= PREVIEW_BYTES:
+                    break
+        return as_text(bytes(read[:PREVIEW_BYTES]))
+
     async def pin(self, cid: str, pin: Pin = Pin()) -> BlobView:  # noqa: B008 - frozen
         """Kept here whatever the pressure, and fetched if it is not here yet."""
         await self._content.pin(self._find(cid).entry.cid, self._find(cid).entry.name, pin)
@@ -288,19 +312,22 @@ class TeamFiles:
 
     async def _open_folder(self, team: Team, entry: FileEntry, destination: Path) -> None:
         parts = await self._content.list_folder(entry.cid, MAX_FILES + 1)
-        listing = bytearray()
-        async for piece in self._opened(team, entry.key, _part(parts, LISTING_NAME)):
-            listing += piece
-            if len(listing) > MAX_LISTING_BYTES:
-                raise RemoteError("oversize", "The listing of the folder is larger than any may be.")
-        files = decode_listing(bytes(listing))
+        files = await self._listing(team, entry, parts)
         sources = (
             (file.path, self._opened(team, file.key, _part(parts, str(number))))
             for number, file in enumerate(files, 1)
         )
         await write_folder(destination, sources)
 
-    async def _opened(self, team: Team, key: bytes, cid: str) -> AsyncIterator[bytes]:
+    async def _listing(self, team: Team, entry: FileEntry, parts: dict[str, str]) -> tuple[FolderFile, ...]:
+        listing = bytearray()
+        async for piece in self._opened(team, entry.key, _part(parts, LISTING_NAME)):
+            listing += piece
+            if len(listing) > MAX_LISTING_BYTES:
+                raise RemoteError("oversize", "The listing of the folder is larger than any may be.")
+        return decode_listing(bytes(listing))
+
+    async def _opened(self, team: Team, key: bytes, cid: str) -> AsyncGenerator[bytes, None]:
         opener = StreamOpener(key, team.object_context())
         async for piece in self._content.read(cid):
             yield opener.update(piece)

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from meshconsole.control.desk import DeskData, KeepDesk, RecallDesk
+from meshconsole.control.files import ExportCar, FetchBlob, PauseFetch, PreviewBlob
 from meshconsole.control.messages import (
     AddBlob,
     AuditTail,
     BlobsData,
     ConfigData,
+    CountsData,
     EventsData,
     GetBlob,
     GetConfig,
@@ -181,6 +183,16 @@ class ScriptedNode:
                 here = msgspec.structs.replace(blob, state="here", present_bytes=blob.sealed_size)
                 self._put(here)
                 return done(f"Saved {destination}.")
+            case PreviewBlob():
+                return done(data=LinesData(("water at the north well", "\x1b]52;c;aGk=\x07[red]bring cans")))
+            case ExportCar():
+                return done(data=CountsData({"files": 1, "bytes": 1000}))
+            case PauseFetch(cid=cid):
+                self._put(msgspec.structs.replace(self.blobs[cid], state="paused"))
+                return done("Paused.")
+            case FetchBlob(cid=cid):
+                self._put(msgspec.structs.replace(self.blobs[cid], state="fetching"))
+                return done("Fetching in the background.")
             case Pin(cid=cid) | Unpin(cid=cid):
                 self._put(msgspec.structs.replace(self.blobs[cid], pinned=isinstance(command, Pin)))
             case Invite(lifetime_s=lifetime_s):

@@ -47,7 +47,7 @@ def test_keys_are_replaced_and_taken_away() -> None:
 
 
 def test_the_way_out_is_kept() -> None:
-    assert keys(remapped({"keys": {"app.quit": ["x"]}}, "k"), "app.quit") == ("x", "ctrl+q")
+    assert keys(remapped({"keys": {"app.quit": ["Z"]}}, "k"), "app.quit") == ("Z", "ctrl+q")
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,8 @@ def test_the_way_out_is_kept() -> None:
         ({"keys": ["x"]}, "[keys] must be a table"),
         ({"other": 1}, "other is unknown"),
         (
-            {"keys": {"note.flash": ["x"], "note.write": ["x"]}},
-            "x is for note.write and note.flash; note.write",
+            {"keys": {"note.flash": ["Z"], "note.write": ["Z"]}},
+            "Z is for note.write and note.flash; note.write",
         ),
     ],
 )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+from textual.events import Paste
 
 from meshconsole.console.actions import ACTIONS, DASHBOARD, PANES
+from meshconsole.control.files import ExportCar, FetchBlob, PauseFetch
 from meshconsole.control.messages import AddBlob, GetBlob, Pin, SendNote, SetConfig, Stop, Unpin
 from meshconsole.control.team import (
     AgreeToProposal,
@@ -209,6 +211,47 @@ async def test_files(tmp_path: Path) -> None:
         await play.until(lambda: sent(play, Unpin))
         await play.press("y")
         assert play.app.clipboard == fetched.cid
+
+
+async def test_a_file_is_read_paused_carried_away_and_dropped_on_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "a b.txt").write_text("plan")
+    async with stage() as play:
+        desk = play.app.desk
+        await play.press("5", "g", "v")
+        await play.until_shown("water at the north well")
+        assert "\x1b]52" not in play.picture
+        await play.press("escape", "g", "j", "j", "w")
+        await play.until(lambda: sent(play, FetchBlob))
+        (begun,) = sent(play, FetchBlob)
+        assert isinstance(begun, FetchBlob)
+        await play.until(lambda: desk.model.blobs[begun.cid].state == "fetching")
+        await play.press("w")
+        await play.until(lambda: sent(play, PauseFetch))
+        await play.press("x")
+        desk.entry_line.entry.value = str(tmp_path / "out.car")
+        await play.press("enter")
+        await play.until(
+            lambda: sent(play, ExportCar) == [ExportCar((begun.cid,), str(tmp_path / "out.car"))]
+        )
+        await play.until(lambda: desk.entry_line.question is None)
+        play.app.post_message(Paste(f"'{tmp_path}/a b.txt' "))
+        await play.until(lambda: desk.entry_line.question is not None)
+        assert desk.entry_line.entry.value == str(tmp_path / "a b.txt")
+        await play.press("enter")
+        await play.until(lambda: sent(play, AddBlob) == [AddBlob(str(tmp_path / "a b.txt"))])
+
+
+async def test_how_fast_a_file_comes_and_when_it_will_be_here() -> None:
+    async with stage() as play:
+        desk = play.app.desk
+        blob = next(blob for blob in desk.model.files() if blob.state == "fetching")
+        for second in range(6):
+            now = desk.clock() - 5 + second
+            held = msgspec.structs.replace(blob, present_bytes=second * 1000, sealed_size=65_000)
+            desk.model.take_blobs((held,), now)
+        desk.files.show(desk.model, desk.clock())
+        await play.press("5")
+        await play.until_shown("1.0 kB/s 1m")
 
 
 async def test_what_waits_for_a_second_admin() -> None:

@@ -181,3 +181,24 @@ async def test_files_travel_as_car_files(tmp_path: Path) -> None:
 def view_blocks(size: int) -> int:
     """Leaves of 1 MiB and the block over them."""
     return -(-size // (1 << 20)) + 1
+
+
+async def test_the_first_lines_of_a_text_and_the_names_of_a_folder(tmp_path: Path) -> None:
+    async with a_site(tmp_path) as site:
+        text = tmp_path / "notes.txt"
+        text.write_bytes("first é\nsecond \x1b[2J\n".encode() + b"more\n" * 100_000)
+        lines = await site.theirs.preview((await add(site, text)).cid)
+        assert lines[:2] == ("first é", "second \x1b[2J")
+        assert len(lines) == 1000
+        picture = tmp_path / "a.png"
+        picture.write_bytes(bytes(range(256)) * 10)
+        with pytest.raises(Refused, match="not a text"):
+            await site.theirs.preview((await add(site, picture)).cid)
+        folder = await add(site, make(tmp_path / "folder", {"a/b.txt": b"12345", "c": b""}))
+        assert [line.split() for line in await site.theirs.preview(folder.cid)] == [
+            ["5", "a/b.txt"],
+            ["0", "c"],
+        ]
+        await site.content.drop(folder.cid)
+        with pytest.raises(Refused, match="not whole here"):
+            await site.theirs.preview(folder.cid)

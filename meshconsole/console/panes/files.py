@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshconsole.console.widgets.lines import Column, Lines
-from meshconsole.console.words import copies_in_words, moment_in_words, short_key, size_in_words
+from meshconsole.console.words import (
+    copies_in_words,
+    duration_in_words,
+    moment_in_words,
+    short_key,
+    size_in_words,
+)
 from meshconsole.core.status import BlobView
 
 if TYPE_CHECKING:
     from meshconsole.console.ink import Span, Tone
     from meshconsole.console.model import Model
+    from meshconsole.console.pace import Pace
     from meshconsole.console.profile import Profile
     from meshconsole.control.messages import Progress
 
@@ -27,6 +34,8 @@ TONES: dict[str, Tone] = {
 class Files(Lines[BlobView]):
     def __init__(self, profile: Profile) -> None:
         self.transfers: dict[str, Progress] = {}
+        self._paces: dict[str, Pace] = {}
+        self._now = 0.0
         super().__init__(
             [
                 Column("NAME", 0, lambda blob: (blob.name, "strong"), private=True),
@@ -48,8 +57,8 @@ class Files(Lines[BlobView]):
             classes="pane",
         )
 
-    def show(self, model: Model) -> None:
-        self.transfers = model.transfers
+    def show(self, model: Model, now: float) -> None:
+        self.transfers, self._paces, self._now = model.transfers, model.paces, now
         files = model.files()
         self.replace(files)
         here = sum(blob.state == "here" for blob in files)
@@ -81,6 +90,9 @@ class Files(Lines[BlobView]):
     def _progress(self, blob: BlobView) -> Span:
         if blob.error:
             return blob.error, "bad"
+        pace = pace_in_words(self._paces.get(blob.cid), self._now)
+        if pace:
+            return pace, "accent"
         share = self._share(blob)
         if share is None:
             return "", ""
@@ -96,6 +108,18 @@ class Files(Lines[BlobView]):
         if blob.state in ("partial", "fetching") and blob.sealed_size:
             return min(1.0, blob.present_bytes / blob.sealed_size)
         return None
+
+
+def pace_in_words(pace: Pace | None, now: float) -> str:
+    """Rate and time left in 14 characters, as far as they are known: "1.2 MB/s 12m"."""
+    rate = pace.rate_bps(now) if pace is not None else 0.0
+    if pace is None or not rate:
+        return ""
+    left = pace.left_s(now)
+    words = f"{size_in_words(rate)}/s"
+    return (
+        words if left is None else f"{words} {duration_in_words(left).replace(' min', 'm').replace(' ', '')}"
+    )
 
 
 def in_full(blob: BlobView) -> list[tuple[str, str]]:

@@ -296,12 +296,12 @@ class Desk(Screen[None]):
 
     def began(self, status: NodeStatus, events: list[EventView], blobs: tuple[BlobView, ...]) -> None:
         self.model.take_status(status, self.clock())
-        self.model.take_blobs(blobs, whole=True)
+        self.model.take_blobs(blobs, self.clock(), whole=True)
         self.events.begin(events)
         if status.health and not self.notice_line.words:
             worst = status.health[0]
             self.say(f"{worst.severity}: {worst.text} {worst.remedy}".strip(), _tone(worst.severity))
-        self.files.show(self.model)
+        self.files.show(self.model, self.clock())
         self.refresh_all()
 
     def pushed(self, push: Push) -> None:
@@ -315,8 +315,8 @@ class Desk(Screen[None]):
             case EventsPush(events=events, dropped=dropped):
                 self.events.append(events, dropped)
             case BlobsPush(blobs=blobs):
-                self.model.take_blobs(blobs)
-                self.files.show(self.model)
+                self.model.take_blobs(blobs, self.clock())
+                self.files.show(self.model, self.clock())
             case NoticesPush(notices=notices):
                 self._take_notices(notices)
 
@@ -378,7 +378,7 @@ class Desk(Screen[None]):
         self.banner.say("" if attached else words)
         self.query_one("#panes").set_class(not attached, "-stale")
         self.refresh_all()
-        self.files.show(model)
+        self.files.show(model, self.clock())
 
     def _show_tabs(self) -> None:
         first = self.current in PANES[:5]

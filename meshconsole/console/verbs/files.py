@@ -1,4 +1,4 @@
-"""Files of the team: add, fetch, pin."""
+"""Files of the team: add, read, fetch, pause, keep, carry away, remove."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from meshconsole.console.dropped import path_of
+from meshconsole.console.screens.dialog import Read
 from meshconsole.console.verbs.registry import attempt, verb
 from meshconsole.console.widgets.entryline import Question
 from meshconsole.console.words import size_in_words
 from meshconsole.console.work import start
-from meshconsole.control.files import DropBlob
-from meshconsole.control.messages import AddBlob, BlobsData, GetBlob, Pin, Unpin
+from meshconsole.control.files import DropBlob, ExportCar, FetchBlob, PauseFetch, PreviewBlob
+from meshconsole.control.messages import AddBlob, BlobsData, GetBlob, LinesData, Pin, Unpin
 from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.text import REPLACEMENT, safe
 
@@ -28,16 +30,21 @@ def add(desk: Desk, path: str) -> None:
     if path:
         start(desk, partial(_add, desk, path), "add")
     else:
-        placeholder = "a path on this machine"
-        desk.ask(
-            Question(
-                "file or folder to add",
-                partial(_add, desk),
-                placeholder=placeholder,
-                path=True,
-                enter="adds it",
-            )
+        ask_to_add(desk)
+
+
+def ask_to_add(desk: Desk, path: str = "") -> None:
+    """With a path, such as one that was dropped on the terminal, Enter adds that."""
+    desk.ask(
+        Question(
+            "file or folder to add",
+            partial(_add, desk),
+            value=path,
+            placeholder="a path on this machine; it can be dropped or pasted here",
+            path=True,
+            enter="adds it",
         )
+    )
 
 
 async def _add(desk: Desk, text: str) -> bool:
@@ -45,13 +52,15 @@ async def _add(desk: Desk, text: str) -> bool:
         return False
     path = absolute(text)
     if not await asyncio.to_thread(path.exists):
+        path = absolute(path_of(text))
+    if not await asyncio.to_thread(path.exists):
         desk.say(f"There is no {path}.", "bad")
         return False
     desk.say(f"Sealing and storing {path.name}.", "dim")
     reply = await attempt(desk, AddBlob(str(path)), f"Added {path.name}.")
     if reply is not None and isinstance(reply.data, BlobsData):
-        desk.model.take_blobs(reply.data.blobs)
-        desk.files.show(desk.model)
+        desk.model.take_blobs(reply.data.blobs, desk.clock())
+        desk.files.show(desk.model, desk.clock())
     return reply is not None
 
 
@@ -88,8 +97,8 @@ async def _fetch(desk: Desk, blob: BlobView, text: str) -> None:
         return
 
     def progress(step: Progress) -> None:
-        desk.model.transfers[blob.cid] = step
-        desk.files.show(desk.model)
+        desk.model.take_transfer(blob.cid, step, desk.clock())
+        desk.files.show(desk.model, desk.clock())
 
     desk.say(f"Fetching {safe(blob.name, 40)}, {size_in_words(blob.size)}.", "dim")
     try:
@@ -99,8 +108,64 @@ async def _fetch(desk: Desk, blob: BlobView, text: str) -> None:
     else:
         desk.say(reply.verdict.sentence or f"Saved {destination}.", "good")
     finally:
-        desk.model.transfers.pop(blob.cid, None)
-        desk.files.show(desk.model)
+        desk.model.end_transfer(blob.cid)
+        desk.files.show(desk.model, desk.clock())
+
+
+@verb("file.pause")
+async def pause(desk: Desk, _: str) -> None:
+    """Pauses the fetch of a file, or goes on with it."""
+    blob = current(desk)
+    if blob is None:
+        return
+    if blob.state == "here":
+        desk.say(f"{safe(blob.name, 40)} is here already.", "warn")
+    elif blob.state in ("paused", "failed", "elsewhere", "partial"):
+        await attempt(desk, FetchBlob(blob.cid), f"Fetching {safe(blob.name, 40)} in the background.")
+    else:
+        await attempt(desk, PauseFetch(blob.cid), f"{safe(blob.name, 40)} waits.")
+
+
+@verb("file.read")
+async def read(desk: Desk, _: str) -> None:
+    """The first lines of a text."""
+    blob = current(desk)
+    if blob is None:
+        return
+    reply = await attempt(desk, PreviewBlob(blob.cid))
+    if reply is not None and isinstance(reply.data, LinesData):
+        facts = [("", line) for line in reply.data.lines]
+        desk.app.push_screen(Read(safe(blob.name, 40), facts, desk.profile))
+
+
+@verb("file.export")
+def export(desk: Desk, destination: str) -> None:
+    """A CAR file of what is under the cursor, sealed as it is."""
+    blob = current(desk)
+    if blob is None:
+        return
+
+    async def write(text: str) -> bool:
+        if not text.strip():
+            return False
+        path = absolute(text)
+        command = ExportCar((blob.cid,), str(path))
+        return await attempt(desk, command, f"Written, sealed, to {path}.") is not None
+
+    if destination:
+        start(desk, partial(write, destination), f"export {blob.cid}")
+        return
+    target = str(Path.cwd() / f"{file_name(blob.name.rstrip('/'))}.car")
+    desk.ask(
+        Question(
+            "export, sealed, as",
+            write,
+            value=target,
+            placeholder="a new CAR file",
+            path=True,
+            enter="writes it",
+        )
+    )
 
 
 @verb("file.pin")
