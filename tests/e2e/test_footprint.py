@@ -27,7 +27,7 @@ UNUSED = {
     *("tomlkit", "psutil", "sqlite_utils", "pyrage", "segno", "shamir_mnemonic", "platformdirs"),
     *("logging.handlers", "multiprocessing", "pickle", "sysconfig", "unittest"),
     *("meshconsole.console", "meshconsole.node.metrics", "meshconsole.relay.postgres"),
-    "meshconsole.mesh.links.webrtc",
+    *("meshconsole.mesh.links.webrtc", "meshconsole.edge", "meshconsole.node.edge_room", "h11"),
 }
 """What an idle node without WebRTC does without; it is imported where it is used."""
 SETTLED_WITHIN_S = 30.0
