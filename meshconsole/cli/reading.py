@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from meshconsole.core.home import Home
     from meshconsole.core.mesh_map import MapRow
-    from meshconsole.core.status import EventView, LimitsStatus, NodeStatus, PeerStatus
+    from meshconsole.core.status import EventView, GuestStatus, LimitsStatus, NodeStatus, PeerStatus
 
 
 def configure(command: str, parser: argparse.ArgumentParser) -> None:
@@ -88,6 +88,7 @@ def _status_facts(now: NodeStatus) -> Iterator[tuple[str, str]]:
         yield "team", f"{team.name}, {members}; this node is {team.role}"
         yield "team key", f"epoch {team.epoch}, {team.suite}"
     yield "peers", _peers_in_words(now.peers)
+    yield "guests", _guests_in_words(now.guests)
     storage = now.storage
     yield (
         "storage",
@@ -139,6 +140,16 @@ def _relay_in_words(now: NodeStatus) -> str:
     rates = f"{relay.rates.events_in:.1f} events/s in, {relay.rates.events_out:.1f} out"
     clients = f"{relay.clients} clients, {relay.subscriptions} subscriptions"
     return f"{relay.address}, {reach}, {clients}; {rates}"
+
+
+def _guests_in_words(guests: tuple[GuestStatus, ...]) -> str:
+    """ "" while there are none."""
+    waiting = [f"{guest.code[:3]} {guest.code[3:]}" for guest in guests if guest.state == "waiting"]
+    here = sum(guest.state == "here" for guest in guests)
+    words = [f"{here} here, {len(guests) - len(waiting) - here} away"] if len(guests) > len(waiting) else []
+    if waiting:
+        words.append(f"waiting for your yes: {', '.join(waiting)}; see meshconsole guest")
+    return "; ".join(words)
 
 
 def _peers_in_words(peers: tuple[PeerStatus, ...]) -> str:

@@ -114,6 +114,15 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "team.agree", "Team", "Agree to a proposal, or refuse it", ("A",), "agree", "", "Agree", changes=True
     ),
+    Action(
+        "guest.admit",
+        "Team",
+        "Let a guest's browser in, or send it away",
+        (),
+        "guest",
+        "CODE",
+        changes=True,
+    ),
     Action("row.open", "List", "Open: an event in full, a peer, a file to fetch", ("enter", "l"), "open"),
     Action("file.get", "List", "Fetch a file", ("f",), "get", "PATH", "Fetch", True, "files"),
     Action("file.read", "List", "Read a text", ("v",), "read", "", "Read", False, "files"),

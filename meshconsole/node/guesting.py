@@ -13,6 +13,7 @@ from meshconsole.control import messages as m
 from meshconsole.core.config import serves_clients
 from meshconsole.core.errors import Refused
 from meshconsole.core.kinds import TEXT_NOTE
+from meshconsole.core.reachability import Finding
 from meshconsole.core.text import safe
 from meshconsole.core.verdict import Verdict, refuse
 from meshconsole.mesh.emcon import SILENCE, Emcon
@@ -49,6 +50,17 @@ class Guesting:
 
     def status(self) -> tuple[GuestStatus, ...]:
         return self._guests.status() if self._guests is not None else ()
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Of netcheck: where guests come in, while any may."""
+        url = self._guests.url if self._guests is not None else ""
+        if not url:
+            return ()
+        verdict = self.may_stay()
+        if not verdict.accepted:
+            return (Finding("guests", "note", f"nobody is let in: {verdict.sentence}"),)
+        here = f"{self.connections} here over data channels"
+        return (Finding("guests", "good", f"their page is at {url}, on this machine alone; {here}"),)
 
     def recheck(self) -> None:
         if self._guests is not None:

@@ -37,4 +37,4 @@ async def answer_about_reach(node: Node, command: ReachCommand) -> m.Reply:
             return m.done(data=DiagnosisData(await reach.why(who)))
         case Netcheck():
             standing = (as_finding(item) for item in node.look_at_health(node.mesh.status()))
-            return m.done(data=FindingsData((*await reach.netcheck(), *standing)))
+            return m.done(data=FindingsData((*await reach.netcheck(), *node.guesting.findings(), *standing)))

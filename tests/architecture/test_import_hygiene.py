@@ -89,6 +89,14 @@ def test_a_headless_node_loads_no_webrtc_before_it_is_needed() -> None:
     assert not loaded & {"aiortc", "aioice", "av", "pylibsrtp", "textual", "rich"}
 
 
+def test_a_node_loads_nothing_for_guests_before_the_first() -> None:
+    code = (
+        "import sys, meshconsole.node.run, meshconsole.node.node, meshconsole.node.commands\n"
+        "assert not [name for name in sys.modules if name.startswith('meshconsole.mesh.guests')]"
+    )
+    loaded_after(code)
+
+
 def test_a_node_with_an_embedded_store_loads_no_postgresql() -> None:
     loaded = loaded_after("import meshconsole.node.run, meshconsole.node.node, meshconsole.node.setup")
     assert not loaded & {"psycopg", "psycopg_binary"}

@@ -9,6 +9,7 @@ from textual.events import Paste
 
 from meshconsole.console.actions import ACTIONS, DASHBOARD, PANES
 from meshconsole.control.files import ExportCar, FetchBlob, PauseFetch
+from meshconsole.control.guests import AdmitGuest, RemoveGuest
 from meshconsole.control.messages import AddBlob, GetBlob, Pin, SendNote, SetConfig, Stop, Unpin
 from meshconsole.control.team import (
     AgreeToProposal,
@@ -21,7 +22,7 @@ from meshconsole.control.team import (
     SetRole,
 )
 from meshconsole.core.kinds import TEAM_NOTE
-from meshconsole.core.status import ProposalStatus
+from meshconsole.core.status import GuestStatus, ProposalStatus
 from tests.console.scripted import INVITE, NOW, ScriptedNode, an_event, npub_of
 from tests.console.stage import Stage, stage
 
@@ -271,6 +272,34 @@ async def test_what_waits_for_a_second_admin() -> None:
         await play.press("j", "enter")
         await play.until(lambda: sent(play, AgreeToProposal))
         assert sent(play, AgreeToProposal) == [AgreeToProposal("ab" * 32)]
+
+
+async def command(play: Stage, words: str) -> None:
+    await play.press("colon")
+    await play.type(words)
+    await play.press("enter")
+
+
+async def test_a_browser_that_asks_is_let_in_by_its_code() -> None:
+    node = ScriptedNode()
+    asks = GuestStatus("cd" * 32, "An[b]na", "waiting", NOW, code="048213")
+    here = GuestStatus("ef" * 32, "Ben", "here", NOW, until=NOW + 3600)
+    async with stage(node=node) as play:
+        await command(play, "guest")
+        assert "meshconsole guest open" in play.notice
+    node.status_now = msgspec.structs.replace(node.status_now, guests=(asks, here))
+    async with stage(node=node) as play:
+        await command(play, "guest")
+        await play.until_shown("let in 048 213")
+        await play.until_shown("An[b]na")
+        await play.until_shown("send away Ben")
+        await play.press("j", "enter")
+        await play.until(lambda: sent(play, AdmitGuest))
+        assert sent(play, AdmitGuest) == [AdmitGuest("048213")]
+        await command(play, "guest")
+        await play.press("G", "enter")
+        await play.until(lambda: sent(play, RemoveGuest))
+        assert sent(play, RemoveGuest) == [RemoveGuest("ef" * 32)]
 
 
 async def test_the_team() -> None:

@@ -114,7 +114,7 @@ class Guests:
         self._book.open_link(link, self._clock())
         page = await self.serve(port)
         self._house.record("guest-link", until=str(int(link.until)), name=name)
-        return f"http://127.0.0.1:{page.port}/#{link.token}", link.until
+        return f"{page.url}#{link.token}", link.until
 
     async def admit(self, code: str, name: str, hours: float | None) -> Admitted:
         """Raises Refused."""
@@ -157,6 +157,11 @@ class Guests:
     @property
     def connections(self) -> int:
         return len(self._here)
+
+    @property
+    def url(self) -> str:
+        """Of the page, "" while it is not served."""
+        return self._page.url if self._page is not None else ""
 
     def recheck(self) -> None:
         """What the owner allows has changed."""

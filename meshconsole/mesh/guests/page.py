@@ -38,6 +38,8 @@ FILES = {
 }
 MAX_PAGES = 16
 """WebSockets at once."""
+MAX_SOCKETS = 64
+"""Connections of any kind at once."""
 ASK_S = 10.0
 OFFER_S = 30.0
 
@@ -81,10 +83,12 @@ class GuestPage:
         self._desk = desk
         self._server: Server | None = None
         self._open = 0
+        self._sockets: set[asyncio.BaseTransport] = set()
 
     @property
-    def port(self) -> int:
-        return int(self._server.sockets[0].getsockname()[1]) if self._server is not None else 0
+    def url(self) -> str:
+        port = self._server.sockets[0].getsockname()[1] if self._server is not None else 0
+        return f"http://{HOST}:{port}/"
 
     async def start(self, port: int) -> None:
         """Raises Fatal."""
@@ -94,6 +98,7 @@ class GuestPage:
                 HOST,
                 port,
                 process_request=self._before_upgrade,
+                create_connection=self._connection,  # type: ignore[arg-type] # a maker does as well
                 compression=None,
                 max_size=g.MAX_MESSAGE,
                 max_queue=2,
@@ -113,6 +118,9 @@ class GuestPage:
             self._server.close()
             await self._server.wait_closed()
             self._server = None
+
+    def _connection(self, *arguments: Any, **named: Any) -> _Connection:  # noqa: ANN401 - the library's own
+        return _Connection(*arguments, sockets=self._sockets, **named)
 
     def _before_upgrade(self, _connection: ServerConnection, request: Request) -> Response | None:
         host = request.headers.get("Host", "")
@@ -175,6 +183,25 @@ class GuestPage:
             # A channel lives on without the WebSocket that made it: a tunnel may go, and the way stay.
             over = await running
         return over
+
+
+class _Connection(ServerConnection):
+    """Beyond MAX_SOCKETS nobody is answered: others on this machine must not use up the node's files."""
+
+    def __init__(self, *arguments: Any, sockets: set[asyncio.BaseTransport], **named: Any) -> None:  # noqa: ANN401
+        super().__init__(*arguments, **named)
+        self._all = sockets
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if len(self._all) >= MAX_SOCKETS:
+            self.transport.abort()
+        else:
+            self._all.add(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._all.discard(self.transport)
+        super().connection_lost(exc)
 
 
 async def _while_open(connection: ServerConnection, awaited: asyncio.Future[g.Welcome]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 
@@ -134,6 +135,27 @@ async def test_pages_are_bounded() -> None:
             await connect(f"ws://{host}/signals", origin=origin, compression=None, proxy=None)
         for one in held:
             await one.close()
+
+
+async def test_a_flood_of_connections_takes_a_bounded_number_of_places() -> None:
+    async with place() as here:
+        link = await opened(here)
+        host, port = link.partition("//")[2].partition("/")[0].split(":")
+        held = [await asyncio.open_connection(host, int(port)) for _ in range(pages.MAX_SOCKETS)]
+        assert here.guests._page is not None
+        while len(here.guests._page._sockets) < pages.MAX_SOCKETS:  # noqa: ASYNC110 - nothing else happens
+            await asyncio.sleep(0)
+        for _ in range(100):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+            writer.close()
+        assert len(here.guests._page._sockets) == pages.MAX_SOCKETS
+        for _, writer in held:
+            writer.close()
+        while here.guests._page._sockets:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0)
+        assert (await get(link, "/"))[0] == 200
 
 
 async def test_the_page_is_served_while_somebody_may_need_it() -> None:
