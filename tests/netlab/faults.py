@@ -50,7 +50,10 @@ FAULTS = {
     "slow": Fault("64 kbit/s and 700 ms", "links live; a note passes a file under way within 5 s"),
     "corrupt": Fault("one frame of twenty damaged above the MAC", "all events, exactly once, intact"),
     "twenty": Fault("20 nodes, a burst of 1,000 events", "all, exactly once, links bounded"),
-    "silence": Fault("receive-only for 60 s", "no byte of the node at the switch; it still receives"),
+    "silence": Fault(
+        "receive-only for ten minutes of the node's time",
+        "no byte of the node at the switch; it still receives",
+    ),
     "why": Fault("eight causes injected, one at a time", "each named rightly within 15 s"),
     "why-clean": Fault("`why` asked 50 times with nothing wrong", "no false name"),
 }
