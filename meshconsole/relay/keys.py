@@ -11,6 +11,7 @@ key can make two of them collide.
 from __future__ import annotations
 
 from hashlib import blake2b
+from struct import Struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ ID_BITS = 29
 _ID_MASK = (1 << ID_BITS) - 1
 
 MAX_KEY = (1 << 63) - 1
+
+SHORT_ID = Struct(">q")
+"""The first 8 bytes of an id, as `short_id` numbers them."""
 
 
 def row_key(event: Event) -> int:
@@ -59,7 +63,7 @@ def rest_of_id(event_id: str) -> bytes:
 
 def id_bytes(short: int, rest: bytes) -> bytes:
     """The id of which `short_id` and `rest_of_id` are the parts."""
-    return short.to_bytes(8, "big", signed=True) + rest
+    return SHORT_ID.pack(short) + rest
 
 
 class KeyedHash:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from meshconsole.core.errors import Refused
 from meshconsole.relay.hyperloglog import registers_of
-from meshconsole.relay.keys import created_at_of, id_bytes
+from meshconsole.relay.keys import ID_BITS, SHORT_ID
 from meshconsole.relay.many import in_lists
 from meshconsole.relay.store import Item, Page
 
@@ -44,10 +44,12 @@ def registers(walk: Walked, offset: int) -> bytes:
 def items(walk: Walked, cap: int) -> list[Item]:
     """`EventStore.items`."""
     found: list[Item] = []
+    make, pack = tuple.__new__, SHORT_ID.pack
     for connection, keys in walk:
         for numbers in in_lists(keys):
             rows = connection.execute(f"select key, short_id, rest from events where key in ({numbers})")
-            found.extend(Item(created_at_of(key), id_bytes(*parts)) for key, *parts in rows)
+            # As plain as can be: this is most of what a comparison of 100,000 events takes.
+            found += [make(Item, (key >> ID_BITS, pack(short) + rest)) for key, short, rest in rows]
         if len(found) > cap:
             raise Refused("blocked", f"more than {cap} events match; ask for less")
     return sorted(found)
