@@ -63,7 +63,7 @@ class Addition:
         return self._tree.size
 
     async def run(self, source: Source) -> Cid:
-        """The root, committed. Raises Refused, Unavailable, Fatal, and what `source` raises."""
+        """The root; `Store.commit` makes it count. Raises Refused, Unavailable, Fatal, and as `source`."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 async for chunk in self._chunks(source):
@@ -81,7 +81,8 @@ class Addition:
             raise failures.exceptions[0] from None
         root, branches = await self.store.threads.on_file(self._tree.finish)
         await self._write(branches)
-        await self.store.commit()
+        if self.store.must_commit:
+            await self.store.commit()
         return root
 
     async def _chunks(self, source: Source) -> AsyncIterator[bytes]:
@@ -125,6 +126,7 @@ async def add_file(store: Store, source: Source, profile: Profile, make_root: Ca
         with store.holding(hold):
             addition = Addition(store, profile, hold)
             cid = await addition.run(source)
+            await store.commit()
             await store.change_root(cid, lambda: make_root(cid))
     except BaseException:
         await store.discard(hold)
