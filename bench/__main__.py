@@ -21,6 +21,7 @@ GROUPS = (
     "postgres",
     "notes",
     "content",
+    "transfer",
     "files",
     "libp2p",
     "trust",

@@ -34,13 +34,14 @@ CHUNKS = 1024
 ROUNDS = 3
 KEY = bytes(32)
 MIB = 1 << 20
+SMALL_FILES, SMALL_SIZE = 2000, 300
 SETTLED_S = 8.0
 FILES, LEAVES = 100, 1004
 """Of the index in which garbage is looked for; every second file is pinned."""
 
 
 def measure() -> list[Figure]:
-    return [*_speed(), *_marking(), *_memory()]
+    return [*_speed(), *_small(), *_marking(), *_memory()]
 
 
 class Unlimited:
@@ -147,6 +148,49 @@ async def _add_rate(folder: Path, blocks: BlockStore | None) -> float:
     await content.stop()
     await asyncio.to_thread(shutil.rmtree, folder)
     return rate
+
+
+def _small() -> list[Figure]:
+    plain, ours = [], []
+    with tempfile.TemporaryDirectory(prefix="meshconsole-bench-") as folder:
+        for _ in range(ROUNDS):
+            plain.append(_plain_small_rate(Path(folder, "plain")))
+            rate, entries = asyncio.run(_small_rate(Path(folder, "store")))
+            ours.append(rate)
+    return [
+        Figure("write and sync small files, bare", max(plain), "files/s", f"{SMALL_SIZE} bytes each"),
+        Figure("add a folder of small files", max(ours), "files/s", f"{SMALL_FILES} files"),
+        ratio("add a folder of small files, to bare", max(ours), max(plain), "each of the bare is synced"),
+        Figure("entries of the file system for them", entries, "files"),
+    ]
+
+
+def _plain_small_rate(folder: Path) -> float:
+    folder.mkdir()
+    data = os.urandom(SMALL_SIZE)
+    began = time.perf_counter()
+    for number in range(SMALL_FILES):
+        with (folder / str(number)).open("wb", buffering=0) as file:
+            file.write(data)
+            os.fsync(file.fileno())
+    rate = SMALL_FILES / (time.perf_counter() - began)
+    shutil.rmtree(folder)
+    return rate
+
+
+async def _small_rate(folder: Path) -> tuple[float, int]:
+    """Files a second, and how many files hold their blocks and everything else."""
+    os.mkdir(folder)
+    content = Content(folder, KEY, quota=Unlimited(), emit=lambda _: None, clock=time.time)
+    await content.start()
+    files = ((str(number), [os.urandom(SMALL_SIZE)]) for number in range(SMALL_FILES))
+    began = time.perf_counter()
+    await content.add_folder(files, "folder")
+    rate = SMALL_FILES / (time.perf_counter() - began)
+    await content.stop()
+    entries = await asyncio.to_thread(lambda: sum(path.is_file() for path in folder.rglob("*")))
+    await asyncio.to_thread(shutil.rmtree, folder)
+    return rate, entries
 
 
 def _marking() -> list[Figure]:

@@ -77,14 +77,14 @@ def _other_end(pipe: Any) -> None:  # noqa: ANN401 - multiprocessing does not na
 
 async def _serve(pipe: Any) -> None:  # noqa: ANN401 - as above
     """At "/raw" it counts the pipe's bytes, elsewhere the link's frames; it answers with the counts."""
-    credentials = _credentials()
+    credentials = make_credentials()
 
     async def handle(connection: ServerConnection) -> None:
         end = accepted(connection)
         if connection.request is not None and connection.request.path == "/join":
             await _count_bytes(end)
         else:
-            link = await _open(end, credentials, dialled=False)
+            link = await open_link(end, credentials, dialled=False)
             await link.run(_counter(link))
 
     options = {"compression": None, "max_size": 2 * PIPE_MESSAGE, "ping_interval": None}
@@ -117,11 +117,11 @@ def _counter(link: Link) -> Callable[[Frame], Awaitable[None]]:
 
 
 async def _websocket_figures(port: int) -> list[Figure]:
-    address, credentials = f"127.0.0.1:{port}", _credentials()
+    address, credentials = f"127.0.0.1:{port}", make_credentials()
     took = []
     for _ in range(CONNECTIONS):
         began = time.perf_counter()
-        link = await _open(await dial(address), credentials, dialled=True)
+        link = await open_link(await dial(address), credentials, dialled=True)
         took.append(time.perf_counter() - began)
         link.close("That was all.")
         await link.run(_ignore)
@@ -133,7 +133,7 @@ async def _websocket_figures(port: int) -> list[Figure]:
     await raw.receive()
     pipe_rate = BULK_BYTES / (time.perf_counter() - began)
     await raw.close("")
-    async with _running(await _open(await dial(address), credentials, dialled=True)) as (link, done):
+    async with _running(await open_link(await dial(address), credentials, dialled=True)) as (link, done):
         events = await _events_per_s(link, done, EVENTS)
         bulk = await _bulk_per_s(link, done, BULK_BYTES)
     return [
@@ -161,8 +161,8 @@ async def _channels() -> list[Figure]:
         for end in ends:
             await end.close("That was all.")
     a, b = await _pair()
-    one, other = _credentials(), _credentials()
-    near, far = await asyncio.gather(_open(a, one, dialled=True), _open(b, other, dialled=False))
+    one, other = make_credentials(), make_credentials()
+    near, far = await asyncio.gather(open_link(a, one, dialled=True), open_link(b, other, dialled=False))
     async with _running(far, _counter(far)), _running(near) as (link, done):
         events = await _events_per_s(link, done, CHANNEL_EVENTS)
         bulk = await _bulk_per_s(link, done, CHANNEL_BULK_BYTES)
@@ -262,11 +262,11 @@ async def _bare_channel() -> float:
 # --- Both ------------------------------------------------------------------------------------------
 
 
-def _credentials() -> LinkCredentials:
+def make_credentials() -> LinkCredentials:
     return LinkCredentials.make(Identity.generate(MC1, default_provider()))
 
 
-async def _open(pipe: Pipe, credentials: LinkCredentials, *, dialled: bool) -> Link:
+async def open_link(pipe: Pipe, credentials: LinkCredentials, *, dialled: bool) -> Link:
     session = TlsSession(credentials, server=not dialled, accept=lambda _key: True)
     link = Link(pipe, session, dialled=dialled, meter=NoLimit(), now=time.monotonic, wall=time.time)
     await link.open(lambda _key: Hello(PROTOCOL_VERSION, b"bench---", "bench", 0))
