@@ -57,6 +57,7 @@ class KuboBlocks:
     def __init__(self, rpc: KuboRpc, owner: str) -> None:
         self._rpc = rpc
         self._owner = owner
+        self._is_full = False
         self._locks = [threading.Lock() for _ in range(LOCKS)]
 
     def open(self) -> int:
@@ -82,6 +83,7 @@ class KuboBlocks:
                     self._delete(cid)  # Kubo may keep what it has instead of what it is given
             self._put(cid, block.data)
             self._pin(cid, f"{LABEL}:{self._owner}:{size}")
+            self._is_full = False
         return held is None
 
     def sync(self) -> None:
@@ -150,6 +152,8 @@ class KuboBlocks:
         self._rpc.close()
 
     def _warnings(self, stat: dict[str, int]) -> Iterator[str]:
+        if self._is_full:
+            yield "The disk of the Kubo node is full: it takes no new blocks"
         used, most = stat.get("RepoSize", 0), stat.get("StorageMax", 0)
         if most and used * 100 > most * FULL_PERCENT:
             yield (
@@ -240,6 +244,7 @@ class KuboBlocks:
 
     def _translated(self, command: str, failure: CommandFailed) -> Unavailable:
         if any(words in str(failure).lower() for words in _FULL):
+            self._is_full = True
             return Unavailable("The disk of the Kubo node is full.", hint="Make room there, then try again.")
         return Unavailable(
             f"Kubo could not do {command}: {failure}.", hint="See its log; it is tried again by itself."

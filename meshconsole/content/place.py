@@ -29,6 +29,8 @@ class Place:
         self._quiet.set()
         self._is_compared = False
         self.state = BlocksState()
+        self.doubted = asyncio.Event()
+        """Set when somebody could not use it: it should be looked at soon."""
 
     @property
     def any_files(self) -> BlockStore:

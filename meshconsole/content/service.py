@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_S = 15.0
-"""Another place for the blocks than files of our own is looked at so often."""
+LOOK_AGAIN_S = 1.0
+"""Another place for the blocks than files of our own is looked at so often, and sooner when it has failed."""
 
 STOCK_PAGE = 4096
 
@@ -76,7 +77,6 @@ class Content:
         self._clock = clock
         self._tasks = Tasks()
         self._pins_changed = asyncio.Event()
-        self._is_elsewhere = blocks is not None
         self._store = Store(path, key, quota=quota, emit=emit, clock=clock, tasks=self._tasks, files=blocks)
         self._exchange = Exchange(self._store, self._tasks, emit, time.monotonic, peer_rate_bps)
         self._fetches = Fetches(self._store, self._exchange, self._tasks, emit)
@@ -87,8 +87,7 @@ class Content:
         self._exchange.start()
         self._fetches.resume()
         self._tasks.spawn("content pins", self._keep_expiring())
-        if self._is_elsewhere:
-            self._tasks.spawn("content place", self._keep_looking())
+        self._tasks.spawn("content place", self._keep_looking())
 
     async def stop(self) -> None:
         """Fetches go on at the next start."""
@@ -104,16 +103,19 @@ class Content:
         return self._store.state
 
     async def _keep_looking(self) -> None:
-        """While it is out of reach nothing else waits for it."""
+        """At a place for the blocks that is not the home; at the home only until it opens."""
         told = ""
         while True:
             if await self._store.look():
                 self._fetches.resume()
             state = self._store.state
+            if not state.place and not state.trouble:
+                return
             if state.trouble != told:
                 told = state.trouble
                 log.warning("blocks: %s", told or f"{state.place} is in reach again")
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(LOOK_AGAIN_S)
+            await self._store.doubted(LOOK_S)
 
     async def add(
         self,

@@ -12,6 +12,7 @@ All methods belong to one loop. Files are handled by a few threads, the index by
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -140,8 +141,15 @@ class Store:
         """How the place of the blocks stood when it was last looked at."""
         return self._place.state
 
+    async def doubted(self, within_s: float) -> None:
+        """Until the place of the blocks failed somebody, or so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._place.doubted.wait()
+
     async def look(self) -> bool:
         """Looks at the place of the blocks; whether it has come back into reach."""
+        self._place.doubted.clear()
         self._place.saw(await self.threads.on_file(self._place.any_files.look))
         if self._place.state.trouble or self._place.is_compared:
             return False
@@ -216,6 +224,7 @@ class Store:
         finally:
             if work.cancelled() or work.exception() is not None:
                 self._tally.give_back(reserved)
+                self._place.doubted.set()
             else:
                 block, is_new = work.result()
                 size = len(block.data)
@@ -267,6 +276,9 @@ class Store:
             data = await self.threads.on_file(self._place.files.get, multihash)
         except CorruptData as error:
             await self._lose(cid, error.sentence)
+            raise
+        except Unavailable:
+            self._place.doubted.set()
             raise
         if data is not None:
             self._used[multihash] = self._use()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
+from meshconsole.content import pinned
 from meshconsole.content.blockstore import FlatBlockStore
 from meshconsole.content.service import Content
 from meshconsole.core.errors import Refused
@@ -93,6 +94,12 @@ class World:
     def file_with(self, data: bytes) -> Path:
         (found,) = [file for file in self.block_files() if file.read_bytes() == data]
         return found
+
+
+@pytest.fixture(autouse=True)
+def pins_are_counted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is."""
+    monkeypatch.setattr(pinned, "SLOW_COUNT_S", float("inf"))
 
 
 @pytest.fixture

@@ -314,6 +314,20 @@ def test_a_block_that_was_not_kept_is_not_acknowledged(replies: list[bytes], wor
     assert error.value.hint
 
 
+def test_a_full_kubo_says_so_until_it_takes_a_block_again() -> None:
+    stat = answer(b'{"RepoSize":1,"StorageMax":100}')
+    stored = answer(json.dumps({"Key": str(BLOCK.cid)}).encode())
+    with blocks_in(
+        *(NOT_PINNED, failed("no space left on device"), stat, failed("none")),
+        *(NOT_PINNED, stored, answer(b""), stat, failed("none")),
+    ) as store:
+        with pytest.raises(Unavailable):
+            store.put(BLOCK)
+        assert store.look().warnings == ("The disk of the Kubo node is full: it takes no new blocks",)
+        assert store.put(BLOCK)
+        assert store.look().warnings == ()
+
+
 def test_how_it_stands() -> None:
     spec = {"Key": "Datastore.Spec", "Value": {"mounts": [{"sync": False}]}}
     stat = answer(b'{"RepoSize":97,"StorageMax":100}')
