@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from scripts.machine import Machine
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -17,15 +19,14 @@ def connected(status: dict[str, Any]) -> list[str]:
     return [peer["name"] for peer in libp2p["peers"] if peer["connected"]]
 
 
-def test_teammates_are_let_in_because_their_links_vouch_for_them(alpha: Machine, bravo: Machine) -> None:
-    assert "is off" in alpha.command("blobs", "peers").stdout
+def test_teammates_are_let_in_because_their_links_vouch_for_them(machine: Callable[[str], Machine]) -> None:
+    alpha, bravo = machine("alpha"), machine("bravo")
+    alpha.command("init", "--yes", "--name", "alpha", "--team", "Falcon")
+    bravo.command("init", "--yes", "--name", "bravo")
     for node in (alpha, bravo):
-        node.command("config", "set", "p2p.listen=127.0.0.1:0")
-        node.command("config", "set", "p2p.enable=true")
-        node.wait("libp2p", lambda status: status["libp2p"] is not None)
-    # A Hello says the peer id, so links are made anew.
-    for node in (alpha, bravo):
-        node.wait("a link", lambda status: any(peer["links"] for peer in status["peers"]))
+        node.start("p2p.listen=127.0.0.1:0", "p2p.enable=true")
+    bravo.command("team", "join", alpha.json("team", "invite")["text"])
+    bravo.wait("a link", lambda status: any(peer["links"] for peer in status["peers"]))
     (address,) = bravo.json("blobs", "peers")["addresses"]
     alpha.command("config", "set", f"p2p.peers={address}")
     bravo.wait("alpha over libp2p", lambda status: connected(status) == ["alpha"])
@@ -35,3 +36,4 @@ def test_teammates_are_let_in_because_their_links_vouch_for_them(alpha: Machine,
     bravo.command("emcon", "receive-only")
     alpha.wait("bravo's silence", lambda status: not connected(status))
     assert bravo.json("blobs", "peers") is None
+    assert "is off" in bravo.command("blobs", "peers").stdout

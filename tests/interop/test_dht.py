@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import signal
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from meshconsole.content.libp2p.multiaddr import Multiaddr, tcp_address
 from scripts.machine import Machine
 from tests.content.libp2p.peers import party
 from tests.interop.kubo_node import Kubo, needs_kubo
+from tests.interop.test_libp2p import tcp_address_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,17 +39,12 @@ def kubos(tmp_path: Path) -> Iterator[list[Kubo]]:
             kubo.run("config", "--json", "Routing.LoopbackAddressesOnLanDHT", "true")
             stack.enter_context(kubo.daemon())
         for kubo in made[1:]:
-            kubo.run("swarm", "connect", address_of(made[0]))
+            kubo.run("swarm", "connect", tcp_address_of(made[0]))
         yield made
 
 
-def address_of(kubo: Kubo) -> str:
-    addresses: list[str] = json.loads(kubo.say("id"))["Addresses"]
-    return next(each for each in addresses if "/tcp/" in each and "/ws" not in each)
-
-
 def peer_of(kubo: Kubo) -> str:
-    return str(Multiaddr.parse(address_of(kubo)).peer)
+    return str(Multiaddr.parse(tcp_address_of(kubo)).peer)
 
 
 def stranger(_: PeerId, dialled: bool) -> Standing | None:
@@ -63,12 +58,12 @@ async def test_what_is_provided_is_found_both_ways(kubos: list[Kubo]) -> None:
     multihash = Cid.parse(root).multihash
     async with party("here") as here:
         here.rules.judge = stranger
-        dht = Dht(here.host, LAN, [Multiaddr.parse(address_of(one))])
+        dht = Dht(here.host, LAN, [Multiaddr.parse(tcp_address_of(one))])
         providers = await dht.providers(multihash)
         assert peer_of(two) in {str(each.peer) for each in providers}
         assert any(each.addresses for each in providers)
         found = await dht.find_peer(PeerId.parse(peer_of(three)))
-        assert address_of(three).startswith(str(found[0]))
+        assert tcp_address_of(three).startswith(str(found[0]))
         # A record of ours, at an address that only we have a use for.
         meeting = b"\x12\x20" + hashlib.sha256(b"a meeting place").digest()
         mesh = tcp_address("127.0.0.1", 7447, ("ws", ""))
@@ -90,7 +85,7 @@ def test_teammates_find_each_other_through_it_alone(tmp_path: Path) -> None:
     others = ("mdns", "beacons", "gossip", "cached_peers", "invite")
     blind = tuple(f"discovery.{rung}=false" for rung in others)
     with kubo.daemon(), ExitStack() as stack:
-        dht = ("discovery.dht=true", "p2p.dht=lan", f"p2p.dht_servers={address_of(kubo)}")
+        dht = ("discovery.dht=true", "p2p.dht=lan", f"p2p.dht_servers={tcp_address_of(kubo)}")
         alpha, bravo = Machine(tmp_path, "alpha", None), Machine(tmp_path, "bravo", None)
         stack.callback(alpha.kill)
         stack.callback(bravo.kill)

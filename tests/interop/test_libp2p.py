@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
 from meshconsole.content.libp2p.multiaddr import Multiaddr
+from scripts.machine import Machine
 from tests.content.deterministic import deterministic, deterministic_bytes
 from tests.content.libp2p.sites import site
 from tests.interop.helia_node import helia, needs_helia
@@ -33,6 +35,11 @@ async def folder_of(here: Site) -> tuple[str, list[list[str]]]:
     files = {name: deterministic_bytes(300_000, name) for name in ("a.txt", "b.bin")}
     added = await here.content.add_folder([(name, [data]) for name, data in files.items()], "folder")
     return str(added.cid), [[name, digest(data)] for name, data in files.items()]
+
+
+def tcp_address_of(kubo: Kubo) -> str:
+    addresses: list[str] = json.loads(kubo.say("id"))["Addresses"]
+    return next(each for each in addresses if "/tcp/" in each and "/ws" not in each)
 
 
 class TestHelia:
@@ -87,9 +94,7 @@ class TestKubo:
         (folder / "small").write_bytes(b"small")
         async with site(tmp_path / "here", "here") as here:
             with kubo.daemon():
-                addresses = json.loads(kubo.say("id"))["Addresses"]
-                address = next(each for each in addresses if "/tcp/" in each and "/ws" not in each)
-                connection = await here.party.host.dial(Multiaddr.parse(address))
+                connection = await here.party.host.dial(Multiaddr.parse(tcp_address_of(kubo)))
                 await here.party.until(1)
                 assert connection.identified.agent.startswith("kubo/")
                 assert await here.party.host.ping(connection.peer) > 0
@@ -98,6 +103,23 @@ class TestKubo:
                 entries = await here.content.list_folder(root)
                 assert await here.digest(entries["big"]) == digest((folder / "big").read_bytes())
                 assert await here.digest(entries["small"]) == digest(b"small")
+
+    def test_it_keeps_a_file_of_the_team(self, tmp_path: Path) -> None:
+        """Whole: pinned there, dropped here, and brought back and opened."""
+        kubo, node = Kubo(tmp_path / "kubo"), Machine(tmp_path, "alpha", None)
+        file, copy = tmp_path / "file", tmp_path / "copy"
+        file.write_bytes(deterministic_bytes(3_000_000, "kept"))
+        node.command("init", "--yes", "--name", "alpha", "--team", "Falcon")
+        with kubo.daemon(), ExitStack() as stack:
+            stack.callback(node.kill)
+            node.start("p2p.enable=true", "p2p.listen=127.0.0.1:0", f"p2p.peers={tcp_address_of(kubo)}")
+            node.wait("Kubo", lambda status: any(peer["connected"] for peer in status["libp2p"]["peers"]))
+            cid = node.json("blobs", "add", str(file))[0]["cid"]
+            kubo.run("pin", "add", cid)
+            node.command("blobs", "drop", cid, "--force")
+            node.command("blobs", "get", cid, "-o", str(copy))
+            assert copy.read_bytes() == file.read_bytes()
+            assert "kubo/" in node.command("blobs", "peers").stdout
 
     async def test_dialled_from_there(self, tmp_path: Path) -> None:
         kubo = Kubo(tmp_path / "kubo", "unixfs-v1-2025")

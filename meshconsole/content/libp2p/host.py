@@ -89,6 +89,8 @@ class Host:
         self._bounds = bounds
         self._door = Door(bounds.per_minute)
         self._server: asyncio.Server | None = None
+        self._shaking: set[Raw] = set()
+        """Inbound connections whose handshake is under way."""
         self._tasks = Tasks()
         self._ids = {
             IDENTIFY: self._tell_who,
@@ -109,6 +111,8 @@ class Host:
     async def stop(self) -> None:
         if self._server is not None:
             self._server.close()
+        for raw in self._shaking:
+            raw.abort()
         for connection in self.all():
             connection.close("This node stops.")
         await self._tasks.stop()
@@ -180,6 +184,7 @@ class Host:
             writer.transport.abort()
             return
         raw = Raw(reader, writer)
+        self._shaking.add(raw)
         try:
             if refused := self._rules.admit(host):
                 raise Refused("restricted", refused)
@@ -196,6 +201,7 @@ class Host:
             self._count("handshake broken off")
             raw.abort()
         finally:
+            self._shaking.discard(raw)
             self._door.leave(host)
 
     async def _upgrade(

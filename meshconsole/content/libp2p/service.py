@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 LOOK_S = 15.0
+MAX_TRYING = 8
 LOST_FAILURES = 3
 """After so many the DHT is asked where the peer is now."""
 
@@ -103,6 +104,7 @@ class Libp2p:
         self._own: tuple[Multiaddr, ...] = ()
         self._looked_at = 0.0
         self._sought: dict[PeerId, _Sought] = {}
+        self._trying: set[PeerId] = set()
         for text in settings.peers:
             self._seek(Multiaddr.parse(text))
         rules = Rules(self._judge, house.admit, self._up, self._down)
@@ -188,6 +190,8 @@ class Libp2p:
         return self._house.gives() and (self._is_of_team(peer) or self._house.gives_strangers())
 
     def _up(self, connection: Connection) -> None:
+        if (sought := self._sought.get(connection.peer)) is not None:
+            sought.failures, sought.error = 0, ""
         if connection.standing == "team" or self._settings.public:
             self._blocks.up(connection)
         self._house.changed()
@@ -227,8 +231,9 @@ class Libp2p:
         return self._house.wanted() if self._settings.public else ()
 
     def _found_provider(self, address: Multiaddr) -> None:
-        if address.host_port is not None and self.host.of(address.peer or self.peer) is None:
-            self._tasks.spawn("libp2p provider", self._try(address, _Sought([address])))
+        peer = address.peer
+        if peer is not None and self.host.of(peer) is None:
+            self._try_found(peer, address)
 
     def _found(self, address: Multiaddr) -> None:
         """mDNS or the DHT names an address. Of peers of the team alone: others are not dialled."""
@@ -236,7 +241,15 @@ class Libp2p:
         if peer is None or peer == self.peer or self.host.of(peer) is not None or not self._is_of_team(peer):
             return
         if self._settings.may_show:
-            self._tasks.spawn("libp2p found", self._try(address, _Sought([address])))
+            self._try_found(peer, address)
+
+    def _try_found(self, peer: PeerId, address: Multiaddr) -> None:
+        """One address of a peer at a time, whatever others announce, and never many peers at once."""
+        if address.host_port is None or peer in self._trying or len(self._trying) >= MAX_TRYING:
+            return
+        self._trying.add(peer)
+        trying = self._tasks.spawn("libp2p found", self._try(address, _Sought([address])))
+        trying.add_done_callback(lambda _: self._trying.discard(peer))
 
     async def _keep_dialling(self) -> None:
         while True:
@@ -264,11 +277,12 @@ class Libp2p:
         return min((LOOK_S, *waiting))
 
     async def _try(self, address: Multiaddr, sought: _Sought) -> None:
+        # Counted as failed until the peer has said who it is: one that refuses this node closes after the
+        # handshake, and would be dialled every second otherwise.
+        sought.failures += 1
         try:
             await self.host.dial(address)
-            sought.failures, sought.error = 0, ""
         except MeshconsoleError as error:
-            sought.failures += 1
             sought.error = error.sentence
             self._house.changed()
         pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(sought.failures, 8))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 
@@ -168,6 +168,18 @@ async def test_whoever_says_nothing_is_let_go() -> None:
         assert await _reset(reader)
         writer.close()
         assert b.host.faults == {"handshake takes too long": 1}
+
+
+async def test_a_stop_waits_for_no_handshake() -> None:
+    async with party("b", Bounds(handshake_s=60.0, per_minute=0)) as b:
+        reader, writer = await asyncio.open_connection(*b.host.listening[0])
+        writer.write(encode_lines(HEADER))
+        await reader.read(1)  # it has begun
+        async with asyncio.timeout(10):
+            await b.host.stop()
+            with suppress(ConnectionError):
+                await reader.read()
+        writer.close()
 
 
 async def _reset(reader: asyncio.StreamReader) -> bool:

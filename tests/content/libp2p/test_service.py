@@ -117,6 +117,21 @@ async def test_a_named_peer_that_is_away_is_shown_with_the_reason() -> None:
         assert "cannot be reached" in here.libp2p.peers()[0].error
 
 
+async def test_a_peer_that_refuses_this_node_is_dialled_less_and_less() -> None:
+    async with node() as there, node(replace(LOCAL, peers=(there.address,))) as here:
+        while not here.libp2p.peers()[0].error:
+            here.changed.clear()
+            await here.changed.wait()
+        (sought,) = here.libp2p._sought.values()
+        assert sought.failures == 1
+        assert there.libp2p.host.faults == {"a peer that is not of the team": 1}
+        there.teammates.add(here.peer)
+        sought.next_try = 0.0
+        here.libp2p.recheck()
+        await here.store.until({there.peer})
+        assert sought.failures == 0
+
+
 async def test_it_is_dialled_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "FIRST_PAUSE_S", 0.01)
     async with node() as there, node(replace(LOCAL, peers=(there.address,))) as here:
