@@ -109,7 +109,7 @@ class TeamClock:
 
     def time(self) -> float:
         """The time to act by."""
-        return self.wall() + self.correction_s
+        return self.wall() + self.correction_s if self._heard else self.wall()
 
     def stamp(self) -> int:
         """The date of something new, written here now."""

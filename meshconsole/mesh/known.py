@@ -5,6 +5,7 @@ Forgetting is harmless: it costs an offer of 36 bytes, never an event and never 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,8 @@ class KnownIds:
     """Ids are 32 bytes."""
 
     limit: int = 4096
-    _ids: dict[bytes, None] = field(default_factory=dict)
+    _ids: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
+    """The first entry of a plain dictionary is found by stepping over all that were deleted before it."""
 
     def __contains__(self, event_id: bytes) -> bool:
         return event_id in self._ids
@@ -31,7 +33,7 @@ class KnownIds:
             return
         ids[event_id] = None
         if len(ids) > self.limit:
-            del ids[next(iter(ids))]
+            ids.popitem(last=False)
 
     def discard(self, event_id: bytes) -> None:
         self._ids.pop(event_id, None)

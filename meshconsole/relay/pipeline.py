@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -105,7 +105,7 @@ class Pipeline:
         self._ticking = False
         self._under_way: dict[str, list[Offer] | None] = {}
         """Claimed ids, and later offers of the same one."""
-        self._recent: dict[str, None] = {}
+        self._recent: OrderedDict[str, None] = OrderedDict()
         self._batches: deque[_Batch] = deque()
         self._ready: list[Offer] = []
         self._ended: deque[tuple[Offer, Verdict, int]] = deque()
@@ -332,7 +332,7 @@ class Pipeline:
             return
         self._recent[event.id] = None
         if len(self._recent) > RECENT:
-            del self._recent[next(iter(self._recent))]
+            self._recent.popitem(last=False)
 
 
 def _entry(read: ReadEvent, house: House) -> Entry:
