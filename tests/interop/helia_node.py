@@ -26,11 +26,11 @@ needs_helia = [
 
 
 @asynccontextmanager
-async def helia(*arguments: str) -> AsyncIterator[Outsider]:
+async def helia(*arguments: str, script: str = "helia_node.mjs") -> AsyncIterator[Outsider]:
     """`arguments`: the type of its key."""
     process = await asyncio.create_subprocess_exec(
         NODE_22,
-        HERE / "helia_node.mjs",
+        HERE / script,
         *arguments,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
