@@ -18,9 +18,9 @@ Written from the code by `make reference`; edit the code, not this file.
 command that is unmistakable will do. Lists also take the arrow keys. The mouse is used on local terminals
 only; `--no-mouse` leaves it to the terminal there too.
 
-Other keys: a file `keys.toml` in the home, read when a console starts. What it gives an action replaces the
-action's own keys; `[]` takes them away, the command stays. A key that two actions want is named when the
-console starts, and the one that the file gave it to has it.
+Other keys: a file `keys.toml` in the home, read when a console starts, and good for dialogs too. What it
+gives an action replaces the action's own keys; `[]` takes them away, the command stays. A key that two
+actions want is named when the console starts, and the one that the file gave it to has it.
 
     [keys]
     "note.flash" = ["ctrl+f", "!"]

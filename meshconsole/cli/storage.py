@@ -46,6 +46,8 @@ def _facts(now: NodeStatus) -> Iterator[tuple[str, str]]:
     yield "checked", f"every block, {moment_in_words(kept.checked_at)}{damaged}" if kept.checked_at else ""
     yield "files at", kept.blocks_at
     yield "out of reach", kept.blocks_trouble
+    may_go = size_in_words(kept.evictable_bytes)
+    yield "evict", f"{may_go} not pinned, least used first" if kept.evictable_bytes else ""
     yield "audit", size_in_words(kept.audit_bytes)
     yield "log", size_in_words(kept.log_bytes) if kept.log_bytes else ""
     yield "growth", f"{size_in_words(kept.growth_bps * 86_400)} a day" if kept.growth_bps > 0 else "none"

@@ -189,6 +189,11 @@ class StorageStatus(Frozen, frozen=True):
         return self.events_bytes + self.blocks_bytes + self.audit_bytes + self.log_bytes
 
     @property
+    def evictable_bytes(self) -> int:
+        """Of files, what may make room: all that is not pinned, the least recently used first."""
+        return max(0, self.blocks_bytes - self.pinned_bytes)
+
+    @property
     def full_in_s(self) -> float | None:
         """How long the quota lasts at the growth of the last hour; None while it does not grow."""
         left = max(0, self.quota_bytes - self.used_bytes)

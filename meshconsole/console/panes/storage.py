@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LOW_DISK_BYTES = 200_000_000
 LOW_DISK_FILES = 50_000
+ROOMY = 9
+"""Rows above which there is room for what may go."""
 FULL_SOON_S = 3 * 86_400
 
 
@@ -56,6 +58,9 @@ class Storage(Sheet, can_focus=True):
                     (f"too few of {count_in_words(short)} {'file' if short == 1 else 'files'}", "bad"),
                 ]
             )
+        if height > ROOMY and storage.evictable_bytes:
+            words = f"{size_in_words(storage.evictable_bytes)} not pinned, least used first"
+            lines.append([("evict   ", "dim"), (words, "")])
         if height > len(lines) + 1:
             label = "trend   "
             values = list(self.model.stored.values)[-(width - len(label)) :]
