@@ -153,6 +153,7 @@ async def test_the_server_sees_no_name_twice() -> None:
         records = [found for kept in server.records.values() for found in kept.values()]
         assert len({each.peer for each in records}) == len(records) == 2
         assert all(str(each.addresses) and ALICE not in str(each) for each in records)
+        assert {each.identified.agent for each in server.party.up} <= {""}
 
 
 async def test_what_was_told_is_not_told_again_soon() -> None:

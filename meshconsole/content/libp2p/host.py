@@ -11,6 +11,7 @@ import logging
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from meshconsole import __version__
@@ -77,8 +78,10 @@ class Host:
         meter: Meter,
         bounds: Bounds,
         addresses: Callable[[], tuple[Multiaddr, ...]] = tuple,
+        agent: str = AGENT,
     ) -> None:
-        """`addresses` is where peers are told that this node answers."""
+        """`addresses` is where peers are told that this node answers, `agent` what they are told of it."""
+        self._agent = agent
         self.own = own
         self._addresses = addresses
         self.connections: dict[PeerId, list[Connection]] = {}
@@ -255,11 +258,22 @@ class Host:
         connection.identified = decode_identify(said, connection.peer)
         self._rules.up(connection)
 
+    def tell_all(self) -> None:
+        """Addresses have changed: who listens to that is told."""
+        for connection in self.all():
+            if IDENTIFY_PUSH in connection.identified.protocols:
+                connection.spawn("libp2p identify push", partial(self._push, connection))
+
+    async def _push(self, connection: Connection) -> None:
+        stream, _ = await connection.open((IDENTIFY_PUSH,))
+        await self._tell_who(stream)
+        stream.end()
+
     async def _tell_who(self, stream: Stream) -> None:
         connection = stream.connection
         more = self._rules.team if connection.standing == "team" else self._rules.stranger
         said = encode_identify(
-            self.own.encoded, AGENT, (*self._ids, *more), self._addresses(), connection.remote
+            self.own.encoded, self._agent, (*self._ids, *more), self._addresses(), connection.remote
         )
         await stream.write_message(said)
 

@@ -138,7 +138,9 @@ class Libp2p:
         """Where this node answers, as of some seconds ago at most."""
         now = time.monotonic()
         if not self._own or now - self._looked_at > LOOK_S:
-            self._own, self._looked_at = self._look_at_addresses(), now
+            before, self._own, self._looked_at = self._own, self._look_at_addresses(), now
+            if before and before != self._own:
+                self.host.tell_all()
         return self._own
 
     def _look_at_addresses(self) -> tuple[Multiaddr, ...]:
@@ -261,6 +263,7 @@ class Libp2p:
                         await self._try(sought.addresses[0], sought)
                         sought.addresses.append(sought.addresses.pop(0))
             self.host.let_go()
+            self.addresses()
             try:
                 async with asyncio.timeout(self._pause()):
                     await self._news.wait()

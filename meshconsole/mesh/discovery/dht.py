@@ -223,7 +223,7 @@ class DhtRung:
             up=lambda _: None,
             down=lambda _: None,
         )
-        host = Host(own, rules, self._meter, Bounds())
+        host = Host(own, rules, self._meter, Bounds(), agent="")  # which program asks is nobody's business
         servers = [Multiaddr.parse(text) for text in settings.dht_servers]
         try:
             yield Dht(host, PUBLIC if settings.dht == "public" else LAN, servers)

@@ -8,7 +8,7 @@ import pytest
 from meshconsole.content.libp2p import connection as connections
 from meshconsole.content.libp2p.host import MAX_OF_ONE_PEER, PING, Bounds
 from meshconsole.content.libp2p.identify import IDENTIFY
-from meshconsole.content.libp2p.multiaddr import Multiaddr
+from meshconsole.content.libp2p.multiaddr import Multiaddr, tcp_address
 from meshconsole.content.libp2p.multistream import HEADER, encode_lines
 from meshconsole.core.errors import Refused, RemoteError, Unavailable
 from tests.content.libp2p.peers import key, party
@@ -25,6 +25,18 @@ async def test_two_hosts_know_each_other_and_talk() -> None:
         assert connection.identified.agent.startswith("meshconsole/")
         assert await a.host.ping(b.host.own.peer) > 0
         assert await a.host.dial(b.address) is connection
+
+
+async def test_who_listens_is_told_of_new_addresses() -> None:
+    async with party("a") as a, party("b") as b:
+        await a.host.dial(b.address)
+        await a.until(1)
+        await b.until(1)
+        elsewhere = tcp_address("192.0.2.9", 4001)
+        b.host._addresses = lambda: (elsewhere,)
+        b.host.tell_all()
+        await a.until(2)
+        assert a.up[1].identified.listen == (elsewhere,)
 
 
 async def test_a_stranger_is_refused_once_it_is_known() -> None:

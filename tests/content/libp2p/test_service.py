@@ -64,6 +64,10 @@ class Node:
         return str(self.libp2p.peer)
 
     @property
+    def port(self) -> int:
+        return self.libp2p.host.listening[0][1]
+
+    @property
     def address(self) -> str:
         (address,) = self.libp2p.addresses()
         return str(address.with_peer(self.libp2p.peer))
@@ -156,6 +160,20 @@ async def test_a_stranger_is_refused_and_in_public_gets_nothing_of_the_teams() -
                 (may_read,) = public.store.may_read.values()
                 assert may_read("any") == gives
                 assert public.libp2p.peers()[0].standing == "stranger"
+
+
+async def test_peers_hear_of_new_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "LOOK_S", 0.05)
+    everywhere = replace(LOCAL, host="0.0.0.0")
+    async with node(everywhere) as there, node() as here:
+        there.teammates.add(here.peer)
+        here.teammates.add(there.peer)
+        connection = await here.libp2p.host.dial(there.libp2p.addresses()[0])
+        await here.store.until({there.peer})
+        there.libp2p._house = replace(there.libp2p._house, own_hosts=lambda: ("127.0.0.2",))
+        while [str(each) for each in connection.identified.listen] != [f"/ip4/127.0.0.2/tcp/{there.port}"]:
+            here.changed.clear()
+            await here.changed.wait()
 
 
 async def test_a_teammate_that_left_the_roster_is_let_go() -> None:
