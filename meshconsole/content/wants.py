@@ -45,14 +45,15 @@ from meshconsole.content.asking import (
     Peer,
     Sources,
     group_of,
-    may_ask,
     unsolicited,
 )
-from meshconsole.content.bitswap import MAX_ENTRIES, Message, Want
+from meshconsole.content.bitswap import MAX_ENTRIES, Message
+from meshconsole.content.telling import should_tell, tell, tell_less
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    from meshconsole.content.bitswap import Want
     from meshconsole.content.block import Block
     from meshconsole.content.cid import Cid
 
@@ -174,7 +175,7 @@ class Wants:
             self._peers[asker].owes.pop(multihash, None)
             opened.lacking.add(asker)
         self._touched.add(multihash)
-        self._tell_less(opened)
+        tell_less(opened, self._peers)
 
     def drop(self, asker: str, multihashes: Iterable[bytes], now: float) -> None:
         """The peer wants these no more."""
@@ -342,9 +343,9 @@ class Wants:
                 continue
             if not want.needs_block and any(name in want.holders for name in candidates):
                 continue
-            for name in self._peers:
-                if self._should_tell(want, name):
-                    self._tell(name, want, block=False)
+            for name, peer in self._peers.items():
+                if should_tell(want, name, peer):
+                    tell(want, name, peer, block=False)
         if not self._open:
             self._scout_at = None
         elif self._scout_at is None:
@@ -360,39 +361,26 @@ class Wants:
         passing.update(askers)
         return True
 
-    def _should_tell(self, want: Open, name: str) -> bool:
-        """Those who know of it too, where it may go further than they were told."""
-        if want.towards and name not in want.towards:
-            return False
-        hops = want.hops_to(name) if may_ask(want, name, self._peers[name]) else None
-        return hops is not None and hops < want.told.get(name, MAX_HOPS + 1)
-
     def _ask(self, name: str, multihash: bytes, want: Open, now: float) -> None:
         peer = self._peers[name]
         if not peer.owes:
             peer.useful_at = now
         want.owed_by = name
         peer.owes[multihash] = now
-        self._tell(name, want, block=True)
-
-    def _tell(self, name: str, want: Open, *, block: bool) -> None:
-        want.told[name] = hops = want.hops_to(name) or 0
-        peer = self._peers[name]
-        peer.wants.append(Want(want.cid, block, hops=hops))
-        if block:
-            peer.asked[want.cid.multihash] += 1
+        tell(want, name, peer, block=True)
 
     def _scout(self, name: str) -> None:
         """Finds out whether the peer has parts of what others are already sending."""
+        peer = self._peers[name]
         for group, providers in self._providers.items():
             if name not in providers:
                 unknown = (
                     want
                     for want in self._open.values()
-                    if group in want.all_groups and name not in want.told and self._should_tell(want, name)
+                    if group in want.all_groups and name not in want.told and should_tell(want, name, peer)
                 )
                 for want in list(islice(unknown, SCOUT_WANTS)):
-                    self._tell(name, want, block=False)
+                    tell(want, name, peer, block=False)
 
     def _close(self, multihash: bytes) -> None:
         want = self._open.pop(multihash)
@@ -407,24 +395,9 @@ class Wants:
                 continue
             del want.askers[asker]
             if want.groups or want.askers:
-                self._tell_less(want)
+                tell_less(want, self._peers)
             else:
                 self._close(multihash)
-
-    def _tell_less(self, want: Open) -> None:
-        """Of the askers that are left, some may just pass on what we told them: so the hops that they say
-        grow, and a want that goes around in a circle ends (law 4)."""
-        for name, told in list(want.told.items()):
-            peer = self._peers[name]
-            hops = want.hops_to(name) if may_ask(want, name, peer) else None
-            if hops is None:
-                peer.forget(want)
-                del want.told[name]
-                want.holders.pop(name, None)
-                if want.owed_by == name:
-                    want.owed_by = None
-            elif hops > told:
-                self._tell(name, want, block=want.owed_by == name)
 
     def _give_up(self, name: str, peer: Peer, now: float) -> None:
         self._happened.append(GivenUp(name, len(peer.owes), now - peer.useful_at))

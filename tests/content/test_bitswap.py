@@ -18,7 +18,9 @@ from meshconsole.content.cid import DAG_PB, RAW, SHA2_256, SHA2_512, Cid, Prefix
 from meshconsole.core.errors import RemoteError
 
 cids = st.binary(max_size=4).map(lambda data: Cid.of(RAW, data)) | st.binary(max_size=4).map(Cid.v0)
-wants = st.builds(Want, cids, st.booleans(), st.booleans(), st.integers(0, (1 << 31) - 1))
+wants = st.builds(
+    Want, cids, st.booleans(), st.booleans(), st.integers(0, (1 << 31) - 1), st.integers(0, (1 << 63) - 1)
+)
 prefixes = st.sampled_from(
     [Prefix(1, RAW, SHA2_256), Prefix(1, DAG_PB, SHA2_512), Prefix(0, DAG_PB, SHA2_256)]
 )
@@ -31,6 +33,7 @@ messages = st.builds(
     st.lists(cids, max_size=3).map(tuple),
     st.booleans(),
     st.integers(0, 1 << 31),
+    st.lists(st.tuples(cids, st.integers(1, (1 << 63) - 1)), max_size=3).map(tuple),
 )
 
 CID = "01551220" + "00" * 32
@@ -123,7 +126,7 @@ def test_sizes_are_bounded() -> None:
         assert error.value.code == "oversize"
 
 
-@pytest.mark.parametrize("kind", ["wants", "cancels", "payload", "haves", "dont_haves"])
+@pytest.mark.parametrize("kind", ["wants", "cancels", "payload", "haves", "dont_haves", "afar"])
 def test_entries_are_bounded(kind: str) -> None:
     cid = Cid.of(RAW, b"")
     one = {
@@ -132,6 +135,7 @@ def test_entries_are_bounded(kind: str) -> None:
         "payload": Message(payload=(Payload(cid.prefix, b""),) * MAX_ENTRIES),
         "haves": Message(haves=(cid,) * MAX_ENTRIES),
         "dont_haves": Message(dont_haves=(cid,) * MAX_ENTRIES),
+        "afar": Message(afar=((cid, 3),) * MAX_ENTRIES),
     }[kind]
     assert decode_message(encode_message(one)) == one
     with pytest.raises(RemoteError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,11 +11,15 @@ from meshconsole.core.errors import LocalError
 from meshconsole.mesh.datagrams.messages import (
     MAX_HEARD,
     MAX_HOSTS,
+    MAX_PARTS,
+    PART_NAME,
     Beacon,
+    FlashPart,
     decode_datagram,
     plain_beacon,
     read_plain_beacon,
 )
+from meshconsole.mesh.datagrams.parts import Gathering, name_of
 from meshconsole.mesh.datagrams.sealing import MAX_DATAGRAM, MAX_PAYLOAD, OVERHEAD, SIZES, Sealer
 from meshconsole.mesh.messages import encode
 
@@ -61,6 +66,37 @@ def test_what_cannot_be_sealed_is_our_own_mistake() -> None:
 def test_no_payload_breaks_the_reader(payload: bytes) -> None:
     decode_datagram(payload)
     read_plain_beacon(payload)
+
+
+values = st.none() | st.integers(-(1 << 63), (1 << 64) - 1) | st.text(max_size=20) | st.binary(max_size=64)
+
+
+@given(
+    st.sampled_from(["beacon", "flash", "part", "held", "receipt"]),
+    st.lists(values | st.lists(values, max_size=3), max_size=8),
+)
+def test_well_formed_nonsense_is_nothing_or_keeps_the_bounds(tag: str, fields: list[object]) -> None:
+    datagram = decode_datagram(msgspec.msgpack.encode([tag, *fields]))
+    if datagram is not None:
+        assert decode_datagram(encode(datagram)) == datagram
+
+
+@given(
+    st.lists(
+        st.builds(
+            FlashPart,
+            st.sampled_from([b"a" * PART_NAME, b"b" * PART_NAME, name_of(b"xy")]),
+            st.integers(0, MAX_PARTS - 1),
+            st.integers(1, MAX_PARTS),
+            st.sampled_from([b"x", b"y"]),
+        ),
+        max_size=30,
+    )
+)
+def test_no_parts_are_put_together_to_another_whole(parts: list[FlashPart]) -> None:
+    gathering = Gathering()
+    assert {gathering.put(part, 0.0) for part in parts} <= {None, b"xy"}
+    assert all(gathering.held(part.name) < 1 << MAX_PARTS for part in parts)
 
 
 def test_the_largest_beacon_fits_the_second_size() -> None:

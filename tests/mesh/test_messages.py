@@ -15,6 +15,8 @@ from meshconsole.mesh.messages import (
     Ack,
     Batch,
     Bye,
+    Compare,
+    Compared,
     Describe,
     Fill,
     Hello,
@@ -23,6 +25,8 @@ from meshconsole.mesh.messages import (
     Need,
     Ping,
     Pong,
+    Stock,
+    Stocked,
     Want,
     decode_control,
     decode_signal,
@@ -50,6 +54,10 @@ DECODERS: list[Callable[[bytes], object]] = [decode_control, decode_sync, decode
         (decode_sync, Fill(1, 2, ((0, b"{}"),))),
         (decode_sync, Ack(1, 2)),
         (decode_sync, Live((b"{}",))),
+        (decode_sync, Compare(1, 2, True, b"a")),
+        (decode_sync, Compared(1, 2, b"")),
+        (decode_sync, Stock(1, b"", b"i" * 64, is_last=True)),
+        (decode_sync, Stocked(1, b"a")),
         (decode_signal, Describe(b"attempt1", "offer", "v=0")),
     ],
     ids=lambda value: type(value).__name__,
@@ -74,9 +82,11 @@ values: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=4),
     max_leaves=8,
 )
-tags = st.sampled_from(
-    ["hello", "ping", "pong", "bye", "lost", "want", "batch", "need", "fill", "ack", "live", "describe"]
+TAGS = (
+    *("hello", "ping", "pong", "bye", "lost", "want", "batch", "need", "fill", "ack", "live"),
+    *("compare", "compared", "stock", "stocked", "describe", "told", "receipt"),
 )
+tags = st.sampled_from(TAGS)
 
 
 @given(tags, st.lists(values, max_size=8))
