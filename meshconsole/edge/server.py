@@ -38,10 +38,11 @@ class EdgeServer:
         port: int,
         limits: Callable[[], LimitsSection],
         admit: Callable[[str], Verdict],
-        meter: Meter | None = None,
+        meter: Callable[[], Meter] | None = None,
         on_error: Callable[[HttpError], None] = lambda error: None,
     ) -> None:
-        """`admit` is asked for each connection, with its address; `on_error` is told what was refused."""
+        """`admit` is asked for each connection, with its address, and `meter` for its share of the bandwidth;
+        `on_error` is told what was refused."""
         self._handler = handler
         self._host = host
         self._port = port
@@ -108,7 +109,7 @@ class EdgeServer:
             writer,
             handler=self._handler,
             limits=self._limits,
-            meter=self._meter,
+            meter=self._meter() if self._meter is not None else None,
             on_error=self._on_error,
         )
         if not verdict.accepted and self._turned_away >= MAX_TURNED_AWAY:

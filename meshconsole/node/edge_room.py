@@ -97,7 +97,7 @@ class EdgeRoom:
             port=port,
             limits=lambda: node.config.limits,
             admit=self._admit,
-            meter=node.governor.bandwidth,
+            meter=node.governor.bandwidth.of_one,
             on_error=self._count,
         )
 

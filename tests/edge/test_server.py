@@ -69,7 +69,7 @@ async def serving(handler: Handler, verdict: Verdict = ACCEPTED, **limits: int) 
         port=0,
         limits=lambda: section,
         admit=lambda remote: verdict,
-        meter=meter,
+        meter=lambda: meter,
         on_error=errors.append,
     )
     await server.start()
