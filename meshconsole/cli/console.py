@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,13 @@ from meshconsole.cli.home import add_passphrase_file, command_line, given_passph
 from meshconsole.cli.init import default_name, make_home
 from meshconsole.cli.node import add_settings, finish_owed_wipe
 from meshconsole.cli.output import printable, say
+from meshconsole.control.blocking import call
 from meshconsole.core.errors import Fatal, MeshconsoleError, Unavailable
+from meshconsole.core.home import Home
 from meshconsole.core.setup import FirstRun
 
 if TYPE_CHECKING:
     from meshconsole.console.run import ConsoleOptions
-    from meshconsole.core.home import Home
 
 LOOPBACK_LISTEN = "127.0.0.1:7447"
 
@@ -37,6 +39,9 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", type=float, metavar="N", help="at most N frames a second (0.1 to 10)")
     parser.add_argument("--read-only", action="store_true", help="look, but change nothing")
     if command == "attach":
+        parser.add_argument(
+            "--through", metavar="COMMAND", help='a node elsewhere: "ssh hub meshconsole dial-stdio"'
+        )
         # Started by `meshconsole web`, with pipes to a page instead of a terminal.
         parser.add_argument("--in-browser", action="store_true", help=argparse.SUPPRESS)
     if command == "run":
@@ -58,9 +63,28 @@ def attach(parsed: argparse.Namespace) -> int:
     home = home_of(parsed.home)
     if not has_terminal() and not parsed.in_browser:
         raise Fatal("The console needs a terminal.", hint="In scripts use: meshconsole status --json")
+    if parsed.through:
+        return _through(home, parsed)
     if not runs(home):
         raise why_unavailable(home, Unavailable("No node runs in this home.", hint="Start it: meshconsole"))
     return _console(home, parsed)
+
+
+def _through(home: Home, parsed: argparse.Namespace) -> int:
+    """The console here, with this home's themes and keys, on a node that a command reaches."""
+    from meshconsole.control.bridge import bridge
+    from meshconsole.control.messages import GetStatus
+
+    with bridge(shlex.split(parsed.through)) as reached:
+        there = Home(home.path, reached.path)
+        try:
+            call(there.control_socket, GetStatus())
+        except MeshconsoleError as error:
+            raise Unavailable(
+                f"{parsed.through} reached no node: {reached.last_words or error.sentence}",
+                hint="Try it by hand. Where SSH asks for a passphrase, use ssh-agent.",
+            ) from error
+        return _console(there, parsed)
 
 
 def headless(home: Home, parsed: argparse.Namespace) -> int:

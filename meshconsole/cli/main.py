@@ -53,6 +53,7 @@ COMMANDS = {
     "node": Command("node", "a headless node in the foreground"),
     "attach": Command("console", "the console on a node that already runs"),
     "web": Command("web", "the console in a browser on this machine (an extra: meshconsole[web])"),
+    "dial-stdio": Command("dial", "join standard input and output to the node, for a console elsewhere"),
     "stop": Command("node", "stop the node in good order"),
     "status": Command("reading", "the node at a glance"),
     "peers": Command("reading", "who is here, over which path"),

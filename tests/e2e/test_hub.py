@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from meshconsole.control.blocking import call
+from meshconsole.control.bridge import bridge
+from meshconsole.control.messages import GetStatus, SendNote, StatusData
+from meshconsole.core.errors import Refused
 from tests.console.terminal import Terminal
 from tests.e2e.hub import Hub, missing
 
@@ -53,6 +57,16 @@ def test_a_watcher_looks_and_changes_nothing(hub: Hub) -> None:
     assert "may look at this node" in refused.stderr
     with _console(hub, "wanda") as console:
         console.until_shown("read-only")
+
+
+def test_a_console_on_one_s_own_machine_has_the_rights_of_the_account(hub: Hub) -> None:
+    with bridge(hub.ssh("wanda", "dial-stdio")) as reached:
+        found = call(reached.path, GetStatus()).or_raise().data
+        assert isinstance(found, StatusData)
+        assert found.status.team is not None
+        assert found.status.team.name == "Falcon"
+        with pytest.raises(Refused, match="may look at this node"):
+            call(reached.path, SendNote("hello")).or_raise()
 
 
 def test_an_operator_does_not_reach_what_is_the_node_s_own(hub: Hub) -> None:

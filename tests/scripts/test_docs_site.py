@@ -14,7 +14,7 @@ from scripts.examples import TRANSCRIPTS, example_of
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 WITHOUT = {
-    *("run", "attach", "web"),  # the console itself: tests/console, tests/interop
+    *("run", "attach", "web", "dial-stdio"),  # the console itself: tests/console, tests/interop
     *(
         "node",
         "unlock",

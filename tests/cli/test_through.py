@@ -1,0 +1,54 @@
+"""A console here on a node elsewhere: the command that reaches it; real processes, a scripted node."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from meshconsole.cli.console import _through
+from meshconsole.control.blocking import call, stream
+from meshconsole.control.bridge import bridge
+from meshconsole.control.messages import GetStatus, StatusData, StatusPush, Subscribe
+from meshconsole.core.errors import Unavailable
+
+if TYPE_CHECKING:
+    from meshconsole.core.home import Home
+    from tests.cli.scripted_node import ScriptedNode
+
+DIAL = [sys.executable, "-m", "meshconsole", "dial-stdio"]
+
+
+def test_several_connections_through_a_command_and_no_process_stays(home: Home, node: ScriptedNode) -> None:
+    del node
+    with bridge([*DIAL, "--home", str(home.path)]) as reached:
+        pushes = stream(reached.path, Subscribe(fps=4, events=False, blobs=False))
+        assert isinstance(next(pushes), StatusPush)
+        data = call(reached.path, GetStatus()).or_raise().data
+        assert isinstance(data, StatusData)
+        started = list(reached._started)
+        assert len(started) == 2
+        assert started[0].poll() is None
+        assert reached.path.parent.stat().st_mode & 0o777 == 0o700
+    assert [process.poll() is not None for process in started] == [True, True]
+    assert not reached.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ([*DIAL, "--home", "nowhere"], "No node runs in this home."),
+        (["sh", "-c", "echo no route to the hub >&2"], "no route to the hub"),
+    ],
+)
+def test_what_the_command_says_is_told(home: Home, command: list[str], said: str) -> None:
+    with pytest.raises(Unavailable, match=said):
+        _through(home, argparse.Namespace(through=shlex.join(command)))
+
+
+def test_a_command_that_is_not_there_is_named(home: Home) -> None:
+    with pytest.raises(Unavailable, match="not-there"):
+        _through(home, argparse.Namespace(through="not-there --at all"))
