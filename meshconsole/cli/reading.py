@@ -338,7 +338,8 @@ def limits(parsed: argparse.Namespace) -> None:
 
 def _limit_lines(now: NodeStatus) -> Iterator[Row]:
     for what, used, allowed in _limit_rows(now):
-        cells = (what, used, allowed if what == "processor" else f"of {allowed}")
+        is_number = what != "processor" and allowed != "no limit"
+        cells = (what, used, f"of {allowed}" if is_number else allowed)
         yield Row(what, cells, cells)
     for degraded in now.limits.degraded:
         yield Row(f"limited {degraded}", (f"limited: {degraded}",), None)
