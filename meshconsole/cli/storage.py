@@ -42,6 +42,9 @@ def _facts(now: NodeStatus) -> Iterator[tuple[str, str]]:
     yield "events", f"{size_in_words(kept.events_bytes)}, {kept.events_count} events"
     pinned = f", {size_in_words(kept.pinned_bytes)} of it pinned" if kept.pinned_bytes else ""
     yield "files", f"{size_in_words(kept.blocks_bytes)}, {kept.blocks_count} blocks{pinned}"
+    if kept.evicted_blocks:
+        freed = size_in_words(kept.evicted_bytes)
+        yield "made room", f"{freed} of unpinned files let go since the start, {kept.evicted_blocks} blocks"
     damaged = f", {kept.checked_damaged} were damaged" if kept.checked_damaged else ", all sound"
     yield "checked", f"every block, {moment_in_words(kept.checked_at)}{damaged}" if kept.checked_at else ""
     yield "files at", kept.blocks_at

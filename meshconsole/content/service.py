@@ -98,6 +98,11 @@ class Content:
         totals = self._store.totals
         return ContentUsage(totals.bytes, totals.blocks, totals.pinned_bytes)
 
+    @property
+    def evicted(self) -> tuple[int, int]:
+        """Unpinned blocks, and their bytes on the disk, that were removed to make room since the start."""
+        return self._store.evicted_blocks, self._store.evicted_bytes
+
     def blocks_state(self) -> BlocksState:
         """How the place of the blocks stands, as of the last look; empty for files in the home."""
         return self._store.state

@@ -96,6 +96,8 @@ class Store:
         self._tally = Tally(quota)
         self._pinned = PinnedBytes(lambda: self.threads.on_mark(self._marking.pinned_bytes), tasks)
         self._last_used = 0.0
+        self.evicted_blocks = self.evicted_bytes = 0
+        """Removed to make room, since the start."""
         self._presences: dict[str, Presence] = {}
         self.roots: dict[str, Root] = {}
         self.on_lost: Callable[[list[str]], None] = _ignore
@@ -381,6 +383,8 @@ class Store:
             await self.threads.on_mark(self._marking.garbage, needed_bytes, self._held())
         )
         if blocks:
+            self.evicted_blocks += blocks
+            self.evicted_bytes += freed
             self._emit(BlocksEvicted(blocks, freed))
         return freed
 

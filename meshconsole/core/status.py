@@ -173,6 +173,9 @@ class StorageStatus(Frozen, frozen=True):
     audit_bytes: int = 0
     log_bytes: int = 0
     """Of the node's own log, where that is a file in the home."""
+    evicted_blocks: int = 0
+    """Unpinned blocks that were removed to make room, the least recently used first, since the start."""
+    evicted_bytes: int = 0
     handed_on_blocks: int = 0
     """Blocks of files that went through this node between teammates who are not linked, since its start."""
     handed_on_bytes: int = 0

@@ -53,6 +53,8 @@ class Use:
     blocks_bytes: int = 0
     blocks_count: int = 0
     pinned_bytes: int = 0
+    evicted_blocks: int = 0
+    evicted_bytes: int = 0
     handed_on_blocks: int = 0
     handed_on_bytes: int = 0
     audit_bytes: int = 0
@@ -349,6 +351,8 @@ class Governor:
             refusing=bool(self.quota.refusing),
             audit_bytes=use.audit_bytes,
             log_bytes=use.log_bytes,
+            evicted_blocks=use.evicted_blocks,
+            evicted_bytes=use.evicted_bytes,
             handed_on_blocks=use.handed_on_blocks,
             handed_on_bytes=use.handed_on_bytes,
             checked_at=use.checked_at,

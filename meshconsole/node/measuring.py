@@ -45,6 +45,7 @@ class Measuring:
             blocks = node.content.usage()
             use.blocks_bytes, use.blocks_count = blocks.bytes, blocks.blocks
             use.pinned_bytes = blocks.pinned_bytes
+            use.evicted_blocks, use.evicted_bytes = node.content.evicted
             use.handed_on_blocks, use.handed_on_bytes = node.content.handed_on
             place = node.content.blocks_state()
             if node.scrubbing is not None:

@@ -45,6 +45,9 @@ def _lines(status: NodeStatus) -> Iterator[str]:
     if storage.disk_free_files is not None:
         yield from _one("disk_free_files", "gauge", "Files the disk has room for.", storage.disk_free_files)
     yield from _one("blocks_stored", "gauge", "Blocks of files held.", storage.blocks_count)
+    evicted, evicted_bytes = storage.evicted_blocks, storage.evicted_bytes
+    yield from _one("blocks_evicted_total", "counter", "Unpinned blocks removed to make room.", evicted)
+    yield from _one("blocks_evicted_bytes_total", "counter", "Bytes of these on the disk.", evicted_bytes)
     handed_on, handed_on_bytes = storage.handed_on_blocks, storage.handed_on_bytes
     yield from _one("blocks_passed_on_total", "counter", "Blocks between other devices.", handed_on)
     yield from _one("blocks_passed_on_bytes_total", "counter", "Bytes of these.", handed_on_bytes)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meshconsole.content.car import encode_header, encode_section
+from meshconsole.content.happenings import BlocksEvicted
 from meshconsole.content.layout import Profile, build
 from meshconsole.core.errors import Refused
 from tests.content.conftest import World, read_whole
@@ -104,3 +105,6 @@ async def test_what_is_unpinned_gives_way_at_any_byte_and_nothing_else(tmp_path:
         assert not whole[0]
         assert whole[-1]
         assert await read_whole(content, pinned.cid) == BEFORE
+        evicted = world.heard_of(BlocksEvicted)
+        assert content.evicted == (sum(each.blocks for each in evicted), sum(each.bytes for each in evicted))
+        assert content.evicted[0]
