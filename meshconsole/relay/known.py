@@ -31,3 +31,13 @@ def settled_ids(connection: Connection, ids: Collection[str]) -> set[str]:
         rows = connection.execute(f"select short_id from refused where short_id in ({numbers})")
         found.update(shorts[row[0]] for row in rows)
     return found
+
+
+def refused_too_long_ago(connection: Connection, most: int) -> int | None:
+    """Before when ids were refused that are too many to be remembered, a tenth of `most` with them. None
+    while there are not that many."""
+    count = int(connection.execute("select count(*) from refused").fetchone()[0])
+    if count <= most:
+        return None
+    sql = "select at from refused order by at limit 1 offset ?"
+    return int(connection.execute(sql, (count - most * 9 // 10,)).fetchone()[0])

@@ -6,28 +6,21 @@ import contextlib
 import threading
 import time
 from functools import partial
-from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from meshconsole.core.errors import Fatal, MeshconsoleError, Refused, Unavailable
-from meshconsole.core.event import decode_event
+from meshconsole.core.errors import Fatal, MeshconsoleError, Refused
 from meshconsole.core.kinds import CONTROL_KINDS
 from meshconsole.core.verdict import refuse
-from meshconsole.crypto.database import DatabaseErrors, is_interrupt, open_database, translate
-from meshconsole.relay import schema, sweeping
+from meshconsole.crypto.database import DatabaseErrors, open_database, translate
+from meshconsole.relay import schema
 from meshconsole.relay.authors import Authors
 from meshconsole.relay.backup import copy_database
-from meshconsole.relay.event import address
-from meshconsole.relay.filter import Filter
-from meshconsole.relay.hot import HotEvents
-from meshconsole.relay.keys import MAX_KEY, KeyedHash, created_at_of
-from meshconsole.relay.known import known_ids, settled_ids
+from meshconsole.relay.keys import KeyedHash
+from meshconsole.relay.known import refused_too_long_ago
 from meshconsole.relay.memory import CACHES, Caches
-from meshconsole.relay.readers import PromptReader, Readers
-from meshconsole.relay.reading import Reading, bodies, is_stretch, stretch
-from meshconsole.relay.retention import is_versioned
+from meshconsole.relay.questions import PIECE, STEP, UPWARDS, Questions
 from meshconsole.relay.room import Room, evict
 from meshconsole.relay.store import (
     Answer,
@@ -42,14 +35,11 @@ from meshconsole.relay.store import (
     StoreUsage,
     Tally,
     Written,
-    answered,
     as_entry,
     checkpoints,
-    within_limits,
 )
 from meshconsole.relay.sweeping import sized
 from meshconsole.relay.upkeep import Upkeep
-from meshconsole.relay.walks import Span, beyond
 from meshconsole.relay.writing import Writing
 
 if TYPE_CHECKING:
@@ -59,9 +49,7 @@ if TYPE_CHECKING:
     from meshconsole.core.event import Event
     from meshconsole.core.verdict import Verdict
     from meshconsole.relay.dbapi import Connection
-
-PROMPT_BUDGET_S = 0.002
-"""So long the event loop may wait for an answer; what takes longer is left to a thread."""
+    from meshconsole.relay.filter import Filter
 
 UPKEEP_CACHE_KIB = 64
 LOG_BYTES = 32 << 20
@@ -69,20 +57,10 @@ LOG_BYTES = 32 << 20
 That half stays a file when it is empty: a commit that makes the file longer costs the file system a commit
 of its own, and takes four times as long."""
 
-QUERY_BUDGET_S = 2.0
-"""A query that takes longer is broken off: it would keep others from theirs."""
-
 PURGE_AFTER_S = 86_400
 """Expired events are kept this long, unserved: a clock that jumps must not destroy anything at once."""
 
 PURGE_AT_ONCE = 500
-UPWARDS = Span(0, MAX_KEY, upwards=True)
-
-PIECE = 2000
-"""So many rows are looked at in one read transaction by what walks over everything."""
-
-STEP = 500
-"""So many events are removed or indexed in one write transaction by what does so with many."""
 
 MAX_REFUSED = 500_000
 """Refused ids that are remembered: about 12 MB."""
@@ -92,9 +70,6 @@ MAX_UNINDEXED = 50_000
 
 CATCH_UP_S = 1.0
 """A search waits so long for what was not indexed yet."""
-
-FEED_BYTES = 4 << 20
-"""A page of the feed ends when it holds this much."""
 
 
 class SqliteEventStore:
@@ -120,10 +95,16 @@ class SqliteEventStore:
         self._clock = clock
         self._authors = Authors()
         self._write_lock = threading.Lock()
-        self._caches = caches
-        self._readers = Readers(self._open_reader)
-        self._prompt = PromptReader(lambda: self._open(self._caches.prompt_kib, readonly=True))
-        self._hot = HotEvents(caches.hot_kib << 10)
+        self._asked = Questions(
+            path,
+            self._hashes,
+            self._authors,
+            caches,
+            open_=partial(self._open, readonly=True),
+            catch_up=self._catch_up,
+            is_expiring=self._is_expiring,
+            now=lambda: int(clock()),
+        )
         self._writer = open_database(path, key)
         try:
             self._writer.execute(f"pragma cache_size = -{caches.writer_kib}")
@@ -133,7 +114,7 @@ class SqliteEventStore:
                 quota,
                 log_bytes,
                 may_go=may_go or tuple,
-                oldest=self._evictable,
+                oldest=self._asked.evictable,
                 remove=self._remove_at_once,
                 empty_log=self._empty_log,
             )
@@ -156,10 +137,7 @@ class SqliteEventStore:
         self._upkeep.wrote(1)
 
     def set_caches(self, caches: Caches) -> None:
-        self._caches = caches
-        self._hot.resize(caches.hot_kib << 10)
-        self._prompt.renew()
-        self._readers.renew()
+        self._asked.set_caches(caches)
         with self._write_lock:
             try:
                 self._writer.execute(f"pragma cache_size = -{caches.writer_kib}")
@@ -184,7 +162,7 @@ class SqliteEventStore:
                 reserved = self._room.reserve(batch)
                 return self._commit(batch)
             except Refused as refused:
-                verdict = refuse(_code(refused), refused.sentence)
+                verdict = refuse(refused.code, refused.sentence)  # type: ignore[arg-type]
             except MeshconsoleError as error:
                 self._room.release(reserved)
                 verdict = refuse("error", str(error))
@@ -194,96 +172,58 @@ class SqliteEventStore:
         return [written.verdict for written in self.write([as_entry(item) for item in batch])]
 
     def known(self, ids: Collection[str]) -> set[str]:
-        asked = list(ids)
-        found: set[str] = set()
-        for start in range(0, len(asked), PIECE):
-            with self._reading() as connection:
-                found |= known_ids(connection, asked[start : start + PIECE])
-        return found
+        return self._asked.known(ids)
 
     def settled(self, ids: Collection[str]) -> set[str]:
-        with self._reading() as connection:
-            return settled_ids(connection, ids)
+        return self._asked.settled(ids)
 
     def select(self, filters: Sequence[Filter], cap: int) -> Selection:
-        caught_up = self._catch_up(filters)
-        with self._reading() as connection:
-            return self._select(connection, filters, cap, caught_up=caught_up)
-
-    def answer(self, filters: Sequence[Filter], cap: int, size: int) -> Answer:
-        caught_up = self._catch_up(filters)
-        with self._reading() as connection:
-            selection = self._select(connection, filters, cap, caught_up=caught_up)
-            read = stretch if all(map(is_stretch, filters)) else bodies
-            return answered(selection, partial(read, connection), size)
-
-    def answer_now(self, filters: Sequence[Filter], cap: int, size: int) -> Answer | None:
-        if any(wanted.search for wanted in filters):
-            return None
-        mark = self._hot.mark
-
-        def question(connection: Connection) -> Answer:
-            kept = partial(self._hot.raws, mark=mark, read=partial(bodies, connection))
-            selection = self._select(connection, filters, cap, caught_up=True, raws=kept)
-            # What lies together on few pages would only drive others out of memory.
-            fetch = partial(stretch, connection) if all(map(is_stretch, filters)) else kept
-            return answered(selection, fetch, size)
-
-        try:
-            return self._prompt.ask(question, PROMPT_BUDGET_S)
-        except (MeshconsoleError, *DatabaseErrors):
-            return None  # whatever it is, a reader with more patience will say it
+        return self._asked.select(filters, cap)
 
     def fetch(self, keys: Sequence[int]) -> list[bytes]:
-        with self._reading() as connection:
-            return bodies(connection, keys)
+        return self._asked.fetch(keys)
+
+    def answer(self, filters: Sequence[Filter], cap: int, size: int) -> Answer:
+        return self._asked.answer(filters, cap, size)
+
+    def answer_now(self, filters: Sequence[Filter], cap: int, size: int) -> Answer | None:
+        return self._asked.answer_now(filters, cap, size)
 
     def query(self, filters: Sequence[Filter], limit: int) -> list[bytes]:
-        return self.fetch(self.select(filters, limit).keys)
+        return self._asked.query(filters, limit)
 
     def get(self, ids: Sequence[str]) -> list[bytes]:
-        """Newest first. Expired events are left out."""
-        return self.query([Filter(ids=frozenset(ids))], len(ids))
+        return self._asked.get(ids)
 
     def tally(self, filters: Sequence[Filter], cap: int) -> Tally:
-        count = 0
-        complete = self._catch_up(filters)
-        try:
-            with self._reading() as connection:
-                for keys in self._reader(connection).pieces(filters, PIECE):
-                    count += len(keys)
-                    if count > cap:
-                        return Tally(cap, complete=False)
-        except Unavailable as error:
-            if not is_interrupt(error.__cause__):
-                raise
-            return Tally(count, complete=False)
-        return Tally(count, complete)
+        return self._asked.tally(filters, cap)
 
     def registers(self, wanted: Filter, offset: int) -> bytes:
-        return sweeping.registers(self._walk([wanted]), offset)
+        return self._asked.registers(wanted, offset)
 
     def items(self, wanted: Filter, cap: int) -> list[Item]:
-        return sweeping.items(self._walk([wanted]), cap)
+        return self._asked.items(wanted, cap)
 
     def scan(self, filters: Sequence[Filter], after: int | None, count: int) -> Page:
-        return sweeping.page(self._walk(filters, after), after, count)
+        return self._asked.scan(filters, after, count)
+
+    def feed(self, after_seq: int, limit: int) -> list[FeedRow]:
+        return self._asked.feed(after_seq, limit)
 
     def delete(self, filters: Sequence[Filter], *, dry_run: bool, limit: int = 1000) -> Removed:
         filters = [replace(wanted, hidden=wanted.hidden | CONTROL_KINDS) for wanted in filters]
         if dry_run:
-            sizes = [
-                size for connection, keys in self._walk(filters) for _, _, size in sized(connection, keys)
-            ]
+            found = self._asked.walk(filters)
+            sizes = [size for connection, keys in found for _, _, size in sized(connection, keys)]
             return Removed(len(sizes), sum(sizes))
         self._catch_up(filters)
-        with self._reading() as connection:
-            keys = self._reader(connection).union(filters, limit, UPWARDS)
+        with self._asked.reading() as connection:
+            keys = self._asked.reader(connection).union(filters, limit, UPWARDS)
         return self._remove(keys)
 
     def retire(self, ids: Collection[str]) -> Removed:
-        with self._reading() as connection:
-            keys = self._reader(connection).union(checkpoints(ids), len(ids), UPWARDS)
+        with self._asked.reading() as connection:
+            keys = self._asked.reader(connection).union(checkpoints(ids), len(ids), UPWARDS)
         return self._remove(keys)
 
     def evict(
@@ -292,25 +232,7 @@ class SqliteEventStore:
         def remove(chosen: dict[int, int]) -> Removed:
             return Removed(len(chosen), sum(chosen.values())) if dry_run else self._remove(list(chosen))
 
-        return evict(classes, need_bytes, self._evictable, remove)
-
-    def feed(self, after_seq: int, limit: int) -> list[FeedRow]:
-        rows: list[FeedRow] = []
-        size = 0
-        with self._reading() as connection:
-            alive = self._reader(connection).alive("e")
-            cursor = connection.execute(
-                "select e.seq, e.kind, b.raw from events e join bodies b on b.key = e.key"
-                f" where e.seq > ?{alive} order by e.seq limit +?",
-                (after_seq, limit),
-            )
-            for seq, kind, raw in cursor:
-                rows.append(FeedRow(seq, raw[7:71].decode(), kind, raw))
-                size += len(raw)
-                if size >= FEED_BYTES:
-                    break
-            cursor.close()
-        return rows
+        return evict(classes, need_bytes, self._asked.evictable, remove)
 
     def count(self) -> int:
         return self._count
@@ -325,36 +247,18 @@ class SqliteEventStore:
             if self._next_expiry is None or self._next_expiry > before:
                 return 0
             with self._transaction() as writing:
-                rows = self._writer.execute(
-                    "select x.key, b.raw from expirations x join bodies b on b.key = x.key"
-                    " where x.expires <= ? limit +?",
-                    (before, PURGE_AT_ONCE),
-                ).fetchall()
-                for key, raw in rows:
-                    event = decode_event(raw)
-                    if is_versioned(event.kind):
-                        # An older version that still goes round must not take the place.
-                        writing.forbid(self._hashes.deleted_address(address(event)), created_at_of(key))
-                writing.remove([key for key, _ in rows])
-                writing.finish()
+                purged = writing.purge(before, PURGE_AT_ONCE)
             self._next_expiry = self._earliest_expiry()
-            return len(rows)
+            return purged
 
     def _forget_refused(self) -> None:
         """Of more refused ids than may be remembered, those go that were refused first."""
-        with self._reading() as connection:
-            count = int(connection.execute("select count(*) from refused").fetchone()[0])
-            if count <= MAX_REFUSED:
-                return
-            (until,) = connection.execute(
-                "select at from refused order by at limit 1 offset ?", (count - MAX_REFUSED * 9 // 10,)
-            ).fetchone()
+        with self._asked.reading() as connection:
+            until = refused_too_long_ago(connection, MAX_REFUSED)
         gone = 1
-        while gone:
-            with self._write_lock, self._transaction():
-                oldest = "select short_id from refused where at < ? limit +?"
-                self._writer.execute(f"delete from refused where short_id in ({oldest})", (until, PIECE))
-                gone = int(self._writer.execute("select changes()").fetchone()[0])
+        while until is not None and gone:
+            with self._write_lock, self._transaction() as writing:
+                gone = writing.forget_refused(until, PIECE)
 
     def vacuum(self) -> None:
         with self._writing():
@@ -371,7 +275,7 @@ class SqliteEventStore:
             return before - self._pragma("freelist_count")
 
     def backup(self, destination: Path, progress: Callable[[int, int], None] | None = None) -> None:
-        connection = self._open_reader()
+        connection = self._open(UPKEEP_CACHE_KIB, readonly=True)
         try:
             connection.execute("begin")
             copy_database(self._path, self._key, connection, destination, progress)
@@ -381,32 +285,9 @@ class SqliteEventStore:
     def close(self) -> None:
         self._upkeep.stop()
         with self._write_lock:
-            self._readers.close()
-            self._prompt.close()
+            self._asked.close()
             self._upkeep_connection.close()
             self._writer.close()
-
-    def _select(
-        self,
-        connection: Connection,
-        filters: Sequence[Filter],
-        cap: int,
-        *,
-        caught_up: bool,
-        raws: Callable[[Sequence[int]], list[bytes]] | None = None,
-    ) -> Selection:
-        (head,) = connection.execute("select value from relay_state where name = 'head_seq'").fetchone()
-        reading = self._reader(connection, raws)
-        limits = [cap if wanted.limit is None else min(cap, wanted.limit) for wanted in filters]
-        sought = [reading.ranked(wanted, limit + 1) for wanted, limit in zip(filters, limits, strict=True)]
-        found, complete = within_limits(sought, limits)
-        if not caught_up:
-            complete = False
-        if len(found) == 1:
-            return Selection(found[0], int(head), complete)
-        if any(wanted.terms for wanted in filters):
-            return Selection(list(dict.fromkeys(chain(*found))), int(head), complete)
-        return Selection(sorted(set(chain(*found)), reverse=True), int(head), complete)
 
     def _commit(self, batch: Sequence[Entry]) -> list[Written]:
         with self._transaction() as writing:
@@ -437,13 +318,6 @@ class SqliteEventStore:
             writing.remove(keys)
             writing.finish()
 
-    def _evictable(self, each: EvictionClass) -> Iterator[list[tuple[int, int]]]:
-        """Row keys and sizes of a class's events, oldest first."""
-        wanted = replace(each.wanted, hidden=each.wanted.hidden | CONTROL_KINDS)
-        for connection, keys in self._walk([wanted], piece=STEP):
-            spared = {self._authors.number(connection, pubkey) for pubkey in each.spared}
-            yield [(key, size) for key, author, size in sized(connection, keys) if author not in spared]
-
     @contextlib.contextmanager
     def _transaction(self, *, is_upkeep: bool = False) -> Iterator[Writing]:
         """Durable when it ends. Raises the errors of ours; then nothing was written. The upkeep's own
@@ -462,7 +336,7 @@ class SqliteEventStore:
                 raise translate(error, self._path) from error
             raise
         if writing.gone:
-            self._hot.forget(writing.gone)
+            self._asked.hot.forget(writing.gone)
         if not is_upkeep:
             self._upkeep.wrote(writing.added + writing.removed)
         self._authors.remember(writing.new_authors)
@@ -474,39 +348,12 @@ class SqliteEventStore:
     def _pragma(self, name: str) -> int:
         return int(self._writer.execute(f"pragma {name}").fetchone()[0])
 
+    def _is_expiring(self, now: int) -> bool:
+        return self._next_expiry is not None and self._next_expiry <= now
+
     def _earliest_expiry(self) -> int | None:
         value: int | None = self._writer.execute("select min(expires) from expirations").fetchone()[0]
         return value
-
-    def _reader(
-        self, connection: Connection, raws: Callable[[Sequence[int]], list[bytes]] | None = None
-    ) -> Reading:
-        now = int(self._clock())
-        expiring = self._next_expiry is not None and self._next_expiry <= now
-        return Reading(connection, self._hashes, self._authors, now=now, expiring=expiring, raws=raws)
-
-    def _walk(
-        self, filters: Sequence[Filter], after: int | None = None, piece: int = PIECE
-    ) -> Iterator[tuple[Connection, list[int]]]:
-        """All that matches any of the filters, oldest first, each piece in a read transaction of its own."""
-        self._catch_up(filters)
-        span = UPWARDS if after is None else beyond(after, UPWARDS)
-        while True:
-            with self._reading() as connection:
-                keys = self._reader(connection).union(filters, piece, span)
-                if not keys:
-                    return
-                yield connection, keys
-            span = beyond(keys[-1], span)
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        """A connection in one read transaction with a time budget."""
-        try:
-            with self._readers.reading(QUERY_BUDGET_S) as connection:
-                yield connection
-        except DatabaseErrors as error:
-            raise translate(error, self._path) from error
 
     def _catch_up(self, filters: Sequence[Filter]) -> bool:
         """Indexes what is new if that is searched. False when it took too long, and something is left."""
@@ -546,10 +393,3 @@ class SqliteEventStore:
         connection: Connection = open_database(self._path, self._key, readonly=readonly)
         connection.execute(f"pragma cache_size = -{cache_kib}")
         return connection
-
-    def _open_reader(self) -> Connection:
-        return self._open(self._caches.reader_kib, readonly=True)
-
-
-def _code(refused: Refused) -> Any:  # noqa: ANN401 - one of Verdict's codes
-    return refused.code

@@ -155,6 +155,28 @@ class Writing:
             (hashed, until),
         )
 
+    def purge(self, before: int, count: int) -> int:
+        """Removes at most `count` events that expired by then. Returns how many."""
+        rows = self._db.execute(
+            "select x.key, b.raw from expirations x join bodies b on b.key = x.key"
+            " where x.expires <= ? limit +?",
+            (before, count),
+        ).fetchall()
+        for key, raw in rows:
+            event = decode_event(raw)
+            if is_versioned(event.kind):
+                # An older version that still goes round must not take the place.
+                self.forbid(self._hashes.deleted_address(address(event)), created_at_of(key))
+        self.remove([key for key, _ in rows])
+        self.finish()
+        return len(rows)
+
+    def forget_refused(self, until: int, count: int) -> int:
+        """At most `count` ids that were refused before then. Returns how many."""
+        oldest = "select short_id from refused where at < ? limit +?"
+        self._db.execute(f"delete from refused where short_id in ({oldest})", (until, count))
+        return int(self._db.execute("select changes()").fetchone()[0])
+
     def index(self, after_seq: int, count: int) -> int:
         """Makes the next `count` events after `after_seq` searchable. Returns up to which seq."""
         rows = self._db.execute(

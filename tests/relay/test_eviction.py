@@ -10,7 +10,7 @@ import pytest
 from meshconsole.core.errors import Fatal, Refused
 from meshconsole.core.kinds import CONTROL_KINDS, DELETION, FILE_MANIFEST, GIFT_WRAP, MEMBERSHIP_KINDS
 from meshconsole.crypto.database import open_database
-from meshconsole.relay import room, sqlite
+from meshconsole.relay import questions, room
 from meshconsole.relay.eviction import DAY_S, eviction_classes
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.sqlite import SqliteEventStore
@@ -167,7 +167,7 @@ def test_what_no_rule_covers_is_not_evicted(database: Path) -> None:
 
 
 def test_a_step_of_eviction_is_small(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "STEP", 10)
+    monkeypatch.setattr(questions, "STEP", 10)
     with closing(filled(database, ["strangers"])) as store:
         for start in range(0, 3000, 100):
             store.add(long_notes("carol", 100, start))

@@ -83,7 +83,7 @@ def test_every_walk_follows_an_index(
     )
     if analyzed:
         sqlite_store._writer.execute("analyze")
-    connection = Explaining(sqlite_store._open_reader())
+    connection = Explaining(sqlite_store._open(1024, readonly=True))
     reading = Reading(connection, KeyedHash(TAG_KEY), Authors(), now=NOW, expiring=expiring)
     for span in (EVERYTHING, EVERYTHING._replace(upwards=True)):
         reading.keys(wanted, 10, span)

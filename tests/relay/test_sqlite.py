@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 
 from meshconsole.core.errors import CorruptData, Fatal, Refused, Unavailable
-from meshconsole.relay import readers, sqlite
+from meshconsole.relay import questions, readers, sqlite
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.keys import row_key
 from meshconsole.relay.memory import CACHES
@@ -307,11 +307,11 @@ def test_a_query_that_takes_too_long_is_broken_off(
 ) -> None:
     for start in range(0, 3000, 1000):
         sqlite_store.add(notes(1000, "", start))
-    monkeypatch.setattr(sqlite, "QUERY_BUDGET_S", -1.0)
+    monkeypatch.setattr(questions, "QUERY_BUDGET_S", -1.0)
     many = frozenset(map(str, range(2000)))
     with pytest.raises(Unavailable, match="longer"):
         sqlite_store.query([Filter(tags=(("t", many),), authors=frozenset({fake_npub("alice")}))] * 5, 5000)
-    monkeypatch.setattr(sqlite, "QUERY_BUDGET_S", 60.0)
+    monkeypatch.setattr(questions, "QUERY_BUDGET_S", 60.0)
     assert len(sqlite_store.query(ALL, 5000)) == 3000
 
 
@@ -339,10 +339,10 @@ def test_short_questions_are_answered_at_once(
     newest = [Filter(limit=5)]
     assert sqlite_store.answer_now(newest, 100, 1000) == sqlite_store.answer(newest, 100, 1000)
     assert sqlite_store.answer_now([Filter(search="x")], 100, 1000) is None, "its words are indexed first"
-    monkeypatch.setattr(sqlite, "PROMPT_BUDGET_S", -1.0)
+    monkeypatch.setattr(questions, "PROMPT_BUDGET_S", -1.0)
     many = frozenset(map(str, range(2000)))
     assert sqlite_store.answer_now([Filter(tags=(("t", many),))], 100, 1000) is None
-    monkeypatch.setattr(sqlite, "PROMPT_BUDGET_S", 60.0)
+    monkeypatch.setattr(questions, "PROMPT_BUDGET_S", 60.0)
     answer = sqlite_store.answer_now([Filter(tags=(("t", many),))], 100, 1 << 20)
     assert answer is not None
     assert len(answer.raws) == 20
@@ -460,7 +460,7 @@ def test_a_page_of_the_feed_is_bounded_in_bytes(
     sqlite_store: SqliteEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sqlite_store.add(notes(10))
-    monkeypatch.setattr(sqlite, "FEED_BYTES", 3 * len(raw(notes(1)[0])))
+    monkeypatch.setattr(questions, "FEED_BYTES", 3 * len(raw(notes(1)[0])))
     rows = sqlite_store.feed(0, 10)
     assert [row.seq for row in rows] == [1, 2, 3]
 

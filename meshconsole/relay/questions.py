@@ -1,0 +1,251 @@
+"""What is asked of the embedded event store: all that only reads it."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from meshconsole.core.errors import MeshconsoleError, Unavailable
+from meshconsole.core.kinds import CONTROL_KINDS
+from meshconsole.crypto.database import DatabaseErrors, is_interrupt, translate
+from meshconsole.relay import sweeping
+from meshconsole.relay.filter import Filter
+from meshconsole.relay.hot import HotEvents
+from meshconsole.relay.keys import MAX_KEY
+from meshconsole.relay.known import known_ids, settled_ids
+from meshconsole.relay.readers import PromptReader, Readers
+from meshconsole.relay.reading import Reading, bodies, is_stretch, stretch
+from meshconsole.relay.store import (
+    Answer,
+    EvictionClass,
+    FeedRow,
+    Item,
+    Page,
+    Selection,
+    Tally,
+    answered,
+    within_limits,
+)
+from meshconsole.relay.sweeping import sized
+from meshconsole.relay.walks import Span, beyond
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+    from pathlib import Path
+
+    from meshconsole.relay.authors import Authors
+    from meshconsole.relay.dbapi import Connection
+    from meshconsole.relay.keys import KeyedHash
+    from meshconsole.relay.memory import Caches
+
+PROMPT_BUDGET_S = 0.002
+"""So long the event loop may wait for an answer; what takes longer is left to a thread."""
+
+QUERY_BUDGET_S = 2.0
+"""A query that takes longer is broken off: it would keep others from theirs."""
+
+UPWARDS = Span(0, MAX_KEY, upwards=True)
+
+PIECE = 2000
+"""So many rows are looked at in one read transaction by what walks over everything."""
+
+STEP = 500
+"""So many events are removed or indexed in one write transaction by what does so with many."""
+
+FEED_BYTES = 4 << 20
+"""A page of the feed ends when it holds this much."""
+
+
+class Questions:
+    """`open_` gives a connection with so many KiB for pages. `catch_up` makes searchable what filters look
+    for, as far as there is time for it; `is_expiring` says whether any event may have expired by then."""
+
+    def __init__(
+        self,
+        path: Path,
+        hashes: KeyedHash,
+        authors: Authors,
+        caches: Caches,
+        *,
+        open_: Callable[[int], Connection],
+        catch_up: Callable[[Sequence[Filter]], bool],
+        is_expiring: Callable[[int], bool],
+        now: Callable[[], int],
+    ) -> None:
+        self._path = path
+        self._hashes = hashes
+        self._authors = authors
+        self._caches = caches
+        self._catch_up = catch_up
+        self._is_expiring = is_expiring
+        self._now = now
+        self.readers = Readers(lambda: open_(self._caches.reader_kib))
+        self._prompt = PromptReader(lambda: open_(self._caches.prompt_kib))
+        self.hot = HotEvents(caches.hot_kib << 10)
+
+    def set_caches(self, caches: Caches) -> None:
+        self._caches = caches
+        self.hot.resize(caches.hot_kib << 10)
+        self._prompt.renew()
+        self.readers.renew()
+
+    def close(self) -> None:
+        self.readers.close()
+        self._prompt.close()
+
+    def known(self, ids: Collection[str]) -> set[str]:
+        asked = list(ids)
+        found: set[str] = set()
+        for start in range(0, len(asked), PIECE):
+            with self.reading() as connection:
+                found |= known_ids(connection, asked[start : start + PIECE])
+        return found
+
+    def settled(self, ids: Collection[str]) -> set[str]:
+        with self.reading() as connection:
+            return settled_ids(connection, ids)
+
+    def select(self, filters: Sequence[Filter], cap: int) -> Selection:
+        caught_up = self._catch_up(filters)
+        with self.reading() as connection:
+            return self._select(connection, filters, cap, caught_up=caught_up)
+
+    def answer(self, filters: Sequence[Filter], cap: int, size: int) -> Answer:
+        caught_up = self._catch_up(filters)
+        with self.reading() as connection:
+            selection = self._select(connection, filters, cap, caught_up=caught_up)
+            read = stretch if all(map(is_stretch, filters)) else bodies
+            return answered(selection, partial(read, connection), size)
+
+    def answer_now(self, filters: Sequence[Filter], cap: int, size: int) -> Answer | None:
+        if any(wanted.search for wanted in filters):
+            return None
+        mark = self.hot.mark
+
+        def question(connection: Connection) -> Answer:
+            kept = partial(self.hot.raws, mark=mark, read=partial(bodies, connection))
+            selection = self._select(connection, filters, cap, caught_up=True, raws=kept)
+            # What lies together on few pages would only drive others out of memory.
+            fetch = partial(stretch, connection) if all(map(is_stretch, filters)) else kept
+            return answered(selection, fetch, size)
+
+        try:
+            return self._prompt.ask(question, PROMPT_BUDGET_S)
+        except (MeshconsoleError, *DatabaseErrors):
+            return None  # whatever it is, a reader with more patience will say it
+
+    def fetch(self, keys: Sequence[int]) -> list[bytes]:
+        with self.reading() as connection:
+            return bodies(connection, keys)
+
+    def query(self, filters: Sequence[Filter], limit: int) -> list[bytes]:
+        return self.fetch(self.select(filters, limit).keys)
+
+    def get(self, ids: Sequence[str]) -> list[bytes]:
+        """Newest first. Expired events are left out."""
+        return self.query([Filter(ids=frozenset(ids))], len(ids))
+
+    def tally(self, filters: Sequence[Filter], cap: int) -> Tally:
+        count = 0
+        complete = self._catch_up(filters)
+        try:
+            with self.reading() as connection:
+                for keys in self.reader(connection).pieces(filters, PIECE):
+                    count += len(keys)
+                    if count > cap:
+                        return Tally(cap, complete=False)
+        except Unavailable as error:
+            if not is_interrupt(error.__cause__):
+                raise
+            return Tally(count, complete=False)
+        return Tally(count, complete)
+
+    def registers(self, wanted: Filter, offset: int) -> bytes:
+        return sweeping.registers(self.walk([wanted]), offset)
+
+    def items(self, wanted: Filter, cap: int) -> list[Item]:
+        return sweeping.items(self.walk([wanted]), cap)
+
+    def scan(self, filters: Sequence[Filter], after: int | None, count: int) -> Page:
+        return sweeping.page(self.walk(filters, after), after, count)
+
+    def evictable(self, each: EvictionClass) -> Iterator[list[tuple[int, int]]]:
+        """Row keys and sizes of a class's events, oldest first."""
+        wanted = replace(each.wanted, hidden=each.wanted.hidden | CONTROL_KINDS)
+        for connection, keys in self.walk([wanted], piece=STEP):
+            spared = {self._authors.number(connection, pubkey) for pubkey in each.spared}
+            yield [(key, size) for key, author, size in sized(connection, keys) if author not in spared]
+
+    def feed(self, after_seq: int, limit: int) -> list[FeedRow]:
+        rows: list[FeedRow] = []
+        size = 0
+        with self.reading() as connection:
+            alive = self.reader(connection).alive("e")
+            cursor = connection.execute(
+                "select e.seq, e.kind, b.raw from events e join bodies b on b.key = e.key"
+                f" where e.seq > ?{alive} order by e.seq limit +?",
+                (after_seq, limit),
+            )
+            for seq, kind, raw in cursor:
+                rows.append(FeedRow(seq, raw[7:71].decode(), kind, raw))
+                size += len(raw)
+                if size >= FEED_BYTES:
+                    break
+            cursor.close()
+        return rows
+
+    def _select(
+        self,
+        connection: Connection,
+        filters: Sequence[Filter],
+        cap: int,
+        *,
+        caught_up: bool,
+        raws: Callable[[Sequence[int]], list[bytes]] | None = None,
+    ) -> Selection:
+        (head,) = connection.execute("select value from relay_state where name = 'head_seq'").fetchone()
+        reading = self.reader(connection, raws)
+        limits = [cap if wanted.limit is None else min(cap, wanted.limit) for wanted in filters]
+        sought = [reading.ranked(wanted, limit + 1) for wanted, limit in zip(filters, limits, strict=True)]
+        found, complete = within_limits(sought, limits)
+        if not caught_up:
+            complete = False
+        if len(found) == 1:
+            return Selection(found[0], int(head), complete)
+        if any(wanted.terms for wanted in filters):
+            return Selection(list(dict.fromkeys(chain(*found))), int(head), complete)
+        return Selection(sorted(set(chain(*found)), reverse=True), int(head), complete)
+
+    def reader(
+        self, connection: Connection, raws: Callable[[Sequence[int]], list[bytes]] | None = None
+    ) -> Reading:
+        now = self._now()
+        expiring = self._is_expiring(now)
+        return Reading(connection, self._hashes, self._authors, now=now, expiring=expiring, raws=raws)
+
+    def walk(
+        self, filters: Sequence[Filter], after: int | None = None, piece: int = PIECE
+    ) -> Iterator[tuple[Connection, list[int]]]:
+        """All that matches any of the filters, oldest first, each piece in a read transaction of its own."""
+        self._catch_up(filters)
+        span = UPWARDS if after is None else beyond(after, UPWARDS)
+        while True:
+            with self.reading() as connection:
+                keys = self.reader(connection).union(filters, piece, span)
+                if not keys:
+                    return
+                yield connection, keys
+            span = beyond(keys[-1], span)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection in one read transaction with a time budget."""
+        try:
+            with self.readers.reading(QUERY_BUDGET_S) as connection:
+                yield connection
+        except DatabaseErrors as error:
+            raise translate(error, self._path) from error
