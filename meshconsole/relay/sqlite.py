@@ -39,7 +39,7 @@ from meshconsole.relay.store import (
     checkpoints,
 )
 from meshconsole.relay.sweeping import sized
-from meshconsole.relay.upkeep import Upkeep
+from meshconsole.relay.upkeep import MUCH, Upkeep
 from meshconsole.relay.writing import Writing
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class SqliteEventStore:
         self._checkpointing = threading.Lock()
         self._upkeep_connection = self._open(UPKEEP_CACHE_KIB, readonly=False)
         self._upkeep = Upkeep(self._checkpoint, self._index_step)
-        self._upkeep.wrote(1)
+        self._upkeep.wrote(MUCH)
 
     def set_caches(self, caches: Caches) -> None:
         self._asked.set_caches(caches)
@@ -333,6 +333,7 @@ class SqliteEventStore:
             with contextlib.suppress(*DatabaseErrors):
                 self._writer.execute("rollback")
             if isinstance(error, DatabaseErrors):
+                self._upkeep.wrote(MUCH)  # what found no room may find some in an empty log
                 raise translate(error, self._path) from error
             raise
         if writing.gone:
