@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 NICE = 10
 """Of `saver`: whatever else the machine does goes first."""
 
+LEAST = 19
+"""There is no lower priority (sched(7))."""
+
 TASKS = "/proc/self/task"
 
 
@@ -40,8 +43,9 @@ class Performance:
         self._is_squeezed = False
         self._mode = self._suiting()
         self._niceness = os.getpriority(os.PRIO_PROCESS, 0)
+        self._spared = min(LEAST, self._niceness + NICE)
         if choice == "saver":
-            prioritise(self._niceness + NICE)
+            prioritise(self._spared)
 
     @property
     def mode(self) -> PerformanceMode:
@@ -62,7 +66,7 @@ class Performance:
         self._become(self._suiting())
         # By the owner's choice alone, since few users may take a low priority back.
         if choice != "auto":
-            prioritise(self._niceness + (NICE if choice == "saver" else 0))
+            prioritise(self._spared if choice == "saver" else self._niceness)
 
     def squeeze(self, *, on: bool) -> None:
         """While memory is short: `saver`, whatever was chosen."""
