@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from textual.content import Content
+from textual.geometry import Region
 
 from meshconsole.console.ink import Inked, Line
 
@@ -34,8 +36,12 @@ class Sheet(Inked):
         return self._lines
 
     def set_lines(self, lines: list[Line]) -> None:
-        self._lines = lines
-        self.refresh()
+        """Redraws the lines that are others now, and nothing around them."""
+        before, self._lines = self._lines, lines
+        pairs = enumerate(zip_longest(before, lines))
+        changed = [Region(0, y, self.size.width, 1) for y, (old, new) in pairs if old != new]
+        if changed:
+            self.refresh(*changed)
 
     def update(self) -> None:
         lines = self.compose_lines(self.size.width, self.size.height)
