@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -29,6 +30,10 @@ from tests.console.stage import Stage, stage
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
+    from meshconsole.control.messages import Command, Reply
+    from meshconsole.control.server import Report
     from meshconsole.core.status import EventView
 
 
@@ -173,6 +178,28 @@ async def test_notes() -> None:
         assert not play.app.desk.entry_line.display
         await play.press("c", "enter", "escape")
         assert len(sent(play, SendNote)) == 2
+
+
+async def test_a_line_that_was_left_while_its_note_is_sent_stays_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    goes_on = asyncio.Event()
+    async with stage() as play:
+        handle = play.node.handle
+
+        async def slow(command: Command, report: Report) -> Reply:
+            if isinstance(command, SendNote):
+                await goes_on.wait()
+            return await handle(command, report)
+
+        monkeypatch.setattr(play.node, "handle", slow)
+        await play.press("n", "x", "enter")
+        await play.press("escape")
+        goes_on.set()
+        await play.until(lambda: "Sent" in play.notice)
+        await play.press("3")
+        assert not play.app.desk.entry_line.display
+        assert where(play) == ("storage", None)
 
 
 async def test_files(tmp_path: Path) -> None:

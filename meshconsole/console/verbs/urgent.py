@@ -47,8 +47,8 @@ def compose(desk: Desk, team: str, precedence: PrecedenceName, value: str = "") 
     async def send(text: str) -> bool:
         if not text.strip():
             return False
-        if await _send(desk, precedence, text):
-            # The line stays open for the next note, which is routine unless it is said again.
+        if await _send(desk, precedence, text) and desk.entry_line.question is question:
+            # Unless it was left meanwhile, the line stays open for the next note, which is routine again.
             entry = desk.entry_line.entry
             rest = "" if entry.value == text else entry.value
             compose(desk, team, "routine", rest)
@@ -59,18 +59,17 @@ def compose(desk: Desk, team: str, precedence: PrecedenceName, value: str = "") 
         compose(desk, team, PRECEDENCES[(at + 1) % len(PRECEDENCES)], text)
 
     urgent = precedence != "routine"
-    desk.ask(
-        Question(
-            f"{precedence.upper()} note to {team}" if urgent else f"note to {team}",
-            send,
-            value=value,
-            placeholder="what everybody should know",
-            enter="sends",
-            tab=turn,
-            tab_words="precedence",
-            tone="bad" if precedence == "flash" else "warn" if urgent else "accent",
-        )
+    question = Question(
+        f"{precedence.upper()} note to {team}" if urgent else f"note to {team}",
+        send,
+        value=value,
+        placeholder="what everybody should know",
+        enter="sends",
+        tab=turn,
+        tab_words="precedence",
+        tone="bad" if precedence == "flash" else "warn" if urgent else "accent",
     )
+    desk.ask(question)
 
 
 async def _send(desk: Desk, precedence: PrecedenceName, text: str) -> bool:
