@@ -1,4 +1,5 @@
-"""What a headless node holds in memory, idle and with data channels to teammates; what of that is its own.
+"""What a headless node holds in memory: idle, with data channels to teammates, and with 100,000 events and
+twenty plain clients; what of that is its own.
 
 Resident memory comes and goes with what is done once in a while, so it is looked at for some time: "RSS" is
 the median, and the most is told beside it.
@@ -19,19 +20,22 @@ from typing import Any
 import psutil
 
 from bench.figures import Figure, ratio
-from bench.nodes import one_node, pid_of
+from bench.nodes import OPEN, one_node, pid_of
+from bench.relay.corpus import corpus
 from scripts.machine import Failure, Machine
 
 SETTLE_S = 5.0
 IDLE_S = 40.0
 STEP_S = 0.2
 LINKED = (2, 20)
+EVENTS = 100_000
+CLIENTS = 20
 JOIN_TRIES = 9
 JOIN_PAUSE_S = 10.0
 
 
 def measure() -> list[Figure]:
-    return [*_idle(), *(figure for count in LINKED for figure in _linked(count))]
+    return [*_idle(), *_serving(), *(figure for count in LINKED for figure in _linked(count))]
 
 
 def _idle() -> list[Figure]:
@@ -58,6 +62,31 @@ def _idle() -> list[Figure]:
             Figure("headless node, threads", process.num_threads(), ""),
             Figure("headless node, resident after use", _used(node, process) / 1e6, "MB", "a note, a file"),
             Figure("headless node, start to ready", _start_s(node), "s", "with a passphrase"),
+        ]
+
+
+def _serving() -> list[Figure]:
+    """Each client has two subscriptions, asks for a window of notes every second, and publishes one then."""
+    with one_node("capabilities.webrtc_hub=false", *OPEN) as node:
+        file = node.home.parent / "events.jsonl"
+        file.write_bytes(b"\n".join(corpus(EVENTS)))
+        node.command("relay", "import", str(file), within_s=600)
+        process = psutil.Process(pid_of(node))
+        taken_in = int(process.memory_info().rss)
+        with subprocess.Popen(
+            [sys.executable, "-m", "bench.plain_clients", node.address, str(CLIENTS)]
+        ) as crowd:
+            time.sleep(SETTLE_S)
+            resident = _watch(process)
+            anonymous = _anonymous(process.pid)
+            helpers = sum(child.memory_info().rss for child in process.children(recursive=True))
+            crowd.kill()
+        title = f"with {EVENTS:,} events and {CLIENTS} clients"
+        return [
+            Figure(f"after taking in {EVENTS:,} events", taken_in / 1e6, "MB", "RSS"),
+            _resident(title, resident),
+            Figure(f"{title}, in no file's cache", anonymous / 1e6, "MB", "RssAnon"),
+            Figure(f"{title}, processes beside it", helpers / 1e6, "MB", "RSS; where signatures are checked"),
         ]
 
 

@@ -67,7 +67,7 @@ class Machine:
         self.address = ""
 
     def command(
-        self, *arguments: str, check: bool = True, given: str = ""
+        self, *arguments: str, check: bool = True, given: str = "", within_s: float = 60.0
     ) -> subprocess.CompletedProcess[str]:
         """`given` is what the command reads from its standard input."""
         done = subprocess.run(
@@ -76,7 +76,7 @@ class Machine:
             input=given,
             capture_output=True,
             text=True,
-            timeout=60 * PATIENCE,
+            timeout=within_s * PATIENCE,
             check=False,
         )
         if "Traceback" in done.stderr:
