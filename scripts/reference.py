@@ -17,6 +17,7 @@ import shtab
 
 from meshconsole.cli.main import COMMANDS, Parser
 from meshconsole.core import config as core
+from meshconsole.core import sections
 from scripts.cli_tree import options, places, value_name, whole
 from scripts.examples import example_of
 from scripts.keymap import keymap
@@ -112,9 +113,9 @@ def _configuration() -> Iterator[str]:
 
 
 def _notes() -> dict[tuple[str, str], str]:
-    """The strings that follow fields in core/config.py."""
+    """The strings that follow fields in core/sections.py."""
     found: dict[tuple[str, str], str] = {}
-    for node in ast.walk(ast.parse(Path(str(core.__file__)).read_text())):
+    for node in ast.walk(ast.parse(Path(str(sections.__file__)).read_text())):
         if not isinstance(node, ast.ClassDef):
             continue
         for before, after in zip(node.body, node.body[1:], strict=False):

@@ -11,7 +11,7 @@ from meshconsole.cli.output import print_json, say
 from meshconsole.cli.reading import node_status
 from meshconsole.console.urgent import LEVELS
 from meshconsole.control.messages import SetConfig
-from meshconsole.core.config import EmconLevel
+from meshconsole.core.sections import EmconLevel
 
 if TYPE_CHECKING:
     import argparse

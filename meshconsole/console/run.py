@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Literal
 from meshconsole.console.profile import Colour, GlyphSet, Profile, decide
 from meshconsole.control.blocking import call
 from meshconsole.control.messages import ConfigData, GetConfig
-from meshconsole.core.config import Config, ConfigError, ConsoleSection, with_values
+from meshconsole.core.config import Config, ConfigError, with_values
 from meshconsole.core.errors import Fatal
+from meshconsole.core.sections import ConsoleSection
 
 if TYPE_CHECKING:
     from collections.abc import Callable

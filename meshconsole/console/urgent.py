@@ -9,7 +9,7 @@ from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
     from meshconsole.console.ink import Tone
-    from meshconsole.core.config import EmconLevel
+    from meshconsole.core.sections import EmconLevel
     from meshconsole.core.status import NodeStatus, RollCallStatus, RollState
 
 MOST_CELLS = 400

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from meshconsole.core.config import EmconLevel  # noqa: TC001 - msgspec reads the annotation
+from meshconsole.core.sections import EmconLevel  # noqa: TC001 - msgspec reads the annotation
 
 PeerState = Literal["up", "suspect", "connecting", "down"]
 PathName = Literal["websocket", "webrtc", ""]

@@ -22,7 +22,7 @@ from meshconsole.edge.messages import Handler, HttpError, Reply, Request, as_htt
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from meshconsole.core.config import LimitsSection
+    from meshconsole.core.sections import LimitsSection
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from meshconsole.edge.messages import HttpError, Reply, text
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from meshconsole.core.config import EdgeSection
+    from meshconsole.core.sections import EdgeSection
     from meshconsole.edge.messages import Handler, Request
 
 PREFLIGHT = (

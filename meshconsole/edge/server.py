@@ -20,7 +20,7 @@ from meshconsole.relay.muting import mute, unmute
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from meshconsole.core.config import LimitsSection
+    from meshconsole.core.sections import LimitsSection
     from meshconsole.core.verdict import Verdict
     from meshconsole.edge.connection import Meter
 

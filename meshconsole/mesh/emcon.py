@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from meshconsole.core.config import EmconLevel
+    from meshconsole.core.sections import EmconLevel
 
 SILENCE = "This node keeps radio silence."
 

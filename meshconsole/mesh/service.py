@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from websockets.asyncio.server import ServerConnection
 
-    from meshconsole.core.config import EmconLevel, P2pSection
     from meshconsole.core.event import Event
+    from meshconsole.core.sections import EmconLevel, P2pSection
     from meshconsole.core.status import PeerStatus, UplinkStatus
     from meshconsole.mesh.attempts import Source
     from meshconsole.relay.relay import Stored

@@ -17,8 +17,8 @@ from meshconsole.team.ops import GOVERNS
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from meshconsole.core.config import PrivacySection
     from meshconsole.core.event import Event
+    from meshconsole.core.sections import PrivacySection
     from meshconsole.team.state import Team
 
 

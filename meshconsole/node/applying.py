@@ -17,7 +17,8 @@ from meshconsole.relay.memory import caches_within
 from meshconsole.relay.store import EmbeddedStore
 
 if TYPE_CHECKING:
-    from meshconsole.core.config import Config, PerformanceMode
+    from meshconsole.core.config import Config
+    from meshconsole.core.sections import PerformanceMode
     from meshconsole.node.node import Node
 
 SWITCHED_OFF = "the Nostr relay of this node is switched off"

@@ -8,7 +8,7 @@ from meshconsole.control.rights import Groups
 from meshconsole.core.errors import Fatal
 
 if TYPE_CHECKING:
-    from meshconsole.core.config import ControlSection
+    from meshconsole.core.sections import ControlSection
 
 
 def sharing_groups(section: ControlSection) -> Groups:

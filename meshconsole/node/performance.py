@@ -12,7 +12,7 @@ from meshconsole.node.power import AutoMode, Power, read_power
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from meshconsole.core.config import PerformanceChoice, PerformanceMode
+    from meshconsole.core.sections import PerformanceChoice, PerformanceMode
 
 log = logging.getLogger(__name__)
 

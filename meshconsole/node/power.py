@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from meshconsole.core.config import PerformanceMode
+    from meshconsole.core.sections import PerformanceMode
 
 HOT_C, COOL_C = 80.0, 70.0
 """A Raspberry Pi slows its processor down from 80 on; below COOL_C it has recovered."""

@@ -34,8 +34,9 @@ from meshconsole.team.state import Team
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from meshconsole.core.config import Config, PerformanceMode
+    from meshconsole.core.config import Config
     from meshconsole.core.event import Event
+    from meshconsole.core.sections import PerformanceMode
     from meshconsole.core.setup import FirstRun
     from meshconsole.crypto.provider import Provider
     from meshconsole.crypto.recovery import Recovered

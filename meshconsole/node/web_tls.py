@@ -12,8 +12,8 @@ from meshconsole.node.listen import split_listen
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from meshconsole.core.config import RelaySection
     from meshconsole.core.home import Home
+    from meshconsole.core.sections import RelaySection
     from meshconsole.crypto.web_certificate import WebCertificate
 
 

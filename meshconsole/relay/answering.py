@@ -21,7 +21,7 @@ from meshconsole.relay.store import Answer, PromptStore, first_page
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from meshconsole.core.config import RelaySection
+    from meshconsole.core.sections import RelaySection
     from meshconsole.relay.filter import Filter
     from meshconsole.relay.happening import Counting, Subscription
     from meshconsole.relay.session import Session

@@ -20,7 +20,7 @@ from meshconsole.relay.verifiers import REST_S, Verifiers
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from meshconsole.core.config import PerformanceMode
+    from meshconsole.core.sections import PerformanceMode
     from meshconsole.core.verdict import Verdict
     from meshconsole.relay.event import ReadEvent
     from meshconsole.relay.pipeline import Offer

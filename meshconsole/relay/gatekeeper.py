@@ -29,7 +29,7 @@ from meshconsole.relay.pulse import PING, Pulse
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from meshconsole.core.config import LimitsSection
+    from meshconsole.core.sections import LimitsSection
     from meshconsole.relay.client import ClientPort
     from meshconsole.relay.connection import ClientConnection
     from meshconsole.relay.proxies import Network

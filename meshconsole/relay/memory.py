@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from meshconsole.core.config import PerformanceMode
+    from meshconsole.core.sections import PerformanceMode
 
 
 class Caches(NamedTuple):

@@ -21,7 +21,7 @@ from meshconsole.relay.verbs import neg
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from meshconsole.core.config import RelaySection
+    from meshconsole.core.sections import RelaySection
     from meshconsole.relay.happening import Negotiated, Negotiation
     from meshconsole.relay.session import Session
     from meshconsole.relay.store import EventStore, Item

@@ -12,7 +12,7 @@ from meshconsole.relay.session import max_message_bytes
 from meshconsole.relay.verbs.asking import MAX_SUBSCRIPTION_ID
 
 if TYPE_CHECKING:
-    from meshconsole.core.config import RelaySection
+    from meshconsole.core.sections import RelaySection
 
 ALWAYS = (1, 9, 11, 17, 40, 42, 45, 59, 62, 65, 67, 70, 77)
 MEDIA_TYPE = "application/nostr+json"

@@ -16,7 +16,7 @@ from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
-    from meshconsole.core.config import RelaySection
+    from meshconsole.core.sections import RelaySection
 
 MAX_BUCKETS = 8192
 BURST = 0.25

@@ -33,8 +33,8 @@ from meshconsole.relay.threads import LoopThreads
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from meshconsole.core.config import PerformanceMode
     from meshconsole.core.event import Event
+    from meshconsole.core.sections import PerformanceMode
     from meshconsole.relay.policy import Client, House
     from meshconsole.relay.store import EventStore, FeedRow
 

@@ -26,7 +26,7 @@ from meshconsole.core.verdict import Verdict, refuse
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from meshconsole.core.config import LimitsSection
+    from meshconsole.core.sections import LimitsSection
 
 MAX_NETWORKS = 4096
 """Networks whose rate is remembered; of more, those that came longest ago are forgotten."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from meshconsole.core.verdict import Verdict, refuse
 
 if TYPE_CHECKING:
-    from meshconsole.core.config import LimitsSection
+    from meshconsole.core.sections import LimitsSection
 
 
 class Signs(NamedTuple):

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
-from meshconsole.core.config import PerformanceMode, RelaySection
 from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.event import Event, is_ephemeral
 from meshconsole.core.kinds import CONTROL_KINDS
+from meshconsole.core.sections import PerformanceMode, RelaySection
 from meshconsole.core.status import RelayStatus
 from meshconsole.core.verdict import ACCEPTED
 from meshconsole.relay.answering import Answering

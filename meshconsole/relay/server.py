@@ -20,8 +20,8 @@ from websockets.datastructures import Headers
 from websockets.http11 import Response
 
 from meshconsole import __version__
-from meshconsole.core.config import LimitsSection
 from meshconsole.core.errors import Fatal
+from meshconsole.core.sections import LimitsSection
 from meshconsole.core.verdict import ACCEPTED
 from meshconsole.relay import nip11
 from meshconsole.relay.client import WRITE_BYTES, ClientPort, Meters

@@ -28,8 +28,8 @@ from meshconsole.relay.verbs import VERBS, broken
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from meshconsole.core.config import RelaySection
     from meshconsole.core.errors import Refused
+    from meshconsole.core.sections import RelaySection
     from meshconsole.relay.happening import Happening, Negotiation, Subscription
     from meshconsole.relay.policy import Client
 

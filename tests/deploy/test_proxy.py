@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from meshconsole.core.config import RelaySection
+from meshconsole.core.sections import RelaySection
 from meshconsole.crypto.web_certificate import make_certificate
 from tests.relay.door import door, hear
 from tests.relay.making import event_message, signed

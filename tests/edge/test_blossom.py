@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meshconsole.content.roots import Pin
-from meshconsole.core.config import LimitsSection
 from meshconsole.core.event import encode_event
+from meshconsole.core.sections import LimitsSection
 from meshconsole.core.verdict import ACCEPTED
 from meshconsole.edge.blossom import Blossom, Rights
 from meshconsole.edge.server import EdgeServer

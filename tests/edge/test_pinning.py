@@ -12,8 +12,8 @@ import pytest
 
 from meshconsole.content.cid import RAW, Cid
 from meshconsole.content.roots import Pin
-from meshconsole.core.config import EdgeSection
 from meshconsole.core.errors import Refused
+from meshconsole.core.sections import EdgeSection
 from meshconsole.edge.edge import Edge, Part, below
 from meshconsole.edge.messages import HttpError, Reply, Request
 from meshconsole.edge.pin_book import PinBook

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from meshconsole.content.cid import RAW, Cid
-from meshconsole.core.config import EdgeSection
+from meshconsole.core.sections import EdgeSection
 from meshconsole.edge.edge import Edge, Part, below
 from meshconsole.edge.messages import HttpError, Reply, Request
 from meshconsole.edge.routing import BITSWAP, GATEWAY, Peer, Routing, multiaddr, peer_id, peer_record

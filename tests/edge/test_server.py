@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from meshconsole.core.config import LimitsSection
 from meshconsole.core.errors import Fatal, Refused, Unavailable
+from meshconsole.core.sections import LimitsSection
 from meshconsole.core.verdict import ACCEPTED, refuse
 from meshconsole.edge.messages import HttpError, Reply, Request, text
 from meshconsole.edge.server import EdgeServer

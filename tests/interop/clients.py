@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from meshconsole.core.config import RelaySection
+from meshconsole.core.sections import RelaySection
 from meshconsole.relay.relay import Relay
 from meshconsole.relay.server import RelayServer
 from meshconsole.relay.sqlite import SqliteEventStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from meshconsole.core.config import LimitsSection
+from meshconsole.core.sections import LimitsSection
 from meshconsole.core.verdict import ACCEPTED
 from meshconsole.edge.server import EdgeServer
 from tests.content.conftest import World

@@ -6,7 +6,7 @@ import hashlib
 import random
 from typing import TYPE_CHECKING
 
-from meshconsole.core.config import EdgeSection, LimitsSection
+from meshconsole.core.sections import EdgeSection, LimitsSection
 from meshconsole.core.verdict import ACCEPTED
 from meshconsole.edge.edge import Edge, Part, below
 from meshconsole.edge.gateway import Gateway, Settings

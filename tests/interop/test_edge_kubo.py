@@ -8,7 +8,7 @@ import urllib.request
 from typing import TYPE_CHECKING
 
 from meshconsole.content.cid import RAW, Cid
-from meshconsole.core.config import EdgeSection, LimitsSection
+from meshconsole.core.sections import EdgeSection, LimitsSection
 from meshconsole.core.verdict import ACCEPTED
 from meshconsole.edge.edge import Edge, Part, below
 from meshconsole.edge.gateway import Gateway, Settings

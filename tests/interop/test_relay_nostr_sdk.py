@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from meshconsole.core.config import RelaySection
+from meshconsole.core.sections import RelaySection
 from meshconsole.relay.event import read_event
 from meshconsole.relay.relay import Relay
 from meshconsole.relay.server import RelayServer

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from meshconsole.core.config import EmconLevel
+    from meshconsole.core.sections import EmconLevel
     from meshconsole.mesh.datagrams.messages import Way
 
 ME, PEER, BOOT = "aa" * 32, "bb" * 32, b"bootboot"

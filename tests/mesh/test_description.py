@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshconsole.core.config import NatSection
 from meshconsole.core.errors import RemoteError
+from meshconsole.core.sections import NatSection
 from meshconsole.mesh.links.description import (
     MAX_CANDIDATES,
     MAX_DESCRIPTION,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from meshconsole.content.libp2p.kademlia import Found
 from meshconsole.content.libp2p.multiaddr import tcp_address
-from meshconsole.core.config import P2pSection
+from meshconsole.core.sections import P2pSection
 from meshconsole.mesh.discovery import dht as dht_module
 from meshconsole.mesh.discovery.dht import DhtRung
 from meshconsole.mesh.discovery.rendezvous import (

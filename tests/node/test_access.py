@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshconsole.core.config import PrivacySection
+from meshconsole.core.sections import PrivacySection
 from meshconsole.node.access import TeamAccess
 from tests.relay.making import npub
 from tests.team.devices import founder, join

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.core.config import PrivacySection
 from meshconsole.core.event import encode_event
 from meshconsole.core.kinds import TEAM_NOTE
+from meshconsole.core.sections import PrivacySection
 from meshconsole.mesh.syncing import via_name
 from meshconsole.mesh.taking import STORE_BYTES
 from meshconsole.node.access import TeamAccess

@@ -12,10 +12,10 @@ import pytest
 from meshconsole.cli.main import main
 from meshconsole.content.layout import Profile
 from meshconsole.content.roots import TEAM
-from meshconsole.core.config import RelaySection
 from meshconsole.core.errors import Fatal, Refused, RemoteError
 from meshconsole.core.event import decode_event
 from meshconsole.core.kinds import COURIER_RECEIPT
+from meshconsole.core.sections import RelaySection
 from meshconsole.node import courier
 from meshconsole.node.courier import Courier, parts_in
 from meshconsole.node.state import NodeState

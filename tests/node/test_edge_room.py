@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from meshconsole.core.config import Config, EdgeSection
+from meshconsole.core.config import Config
 from meshconsole.core.errors import Fatal
+from meshconsole.core.sections import EdgeSection
 from meshconsole.node.edge_room import EdgeRoom
 
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.core.config import Config, LimitsSection
+from meshconsole.core.config import Config
 from meshconsole.core.errors import Refused
+from meshconsole.core.sections import LimitsSection
 from meshconsole.node.governor import (
     GROWTH_SETTLED_S,
     HEADROOM_BYTES,

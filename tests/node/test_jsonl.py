@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.core.config import RelaySection
 from meshconsole.core.errors import Fatal
 from meshconsole.core.kinds import MEMBER_ADDED, MEMBERS, ROLE
+from meshconsole.core.sections import RelaySection
 from meshconsole.node import jsonl
 from meshconsole.node.jsonl import Progress, export_events, import_events
 from meshconsole.node.state import NodeState

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.core.config import Config, LimitsSection, LogSection
+from meshconsole.core.config import Config
 from meshconsole.core.home import Home
+from meshconsole.core.sections import LimitsSection, LogSection
 from meshconsole.node.logs import JournalFormatter, apply_logging, is_journal, log_bytes, set_up_logging
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from meshconsole.node.power import SETTLE_S, AutoMode, Power, read_power
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from meshconsole.core.config import PerformanceMode
+    from meshconsole.core.sections import PerformanceMode
 
 
 def settled(auto: AutoMode, power: Power, now: float) -> str:

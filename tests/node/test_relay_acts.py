@@ -8,9 +8,9 @@ import pytest
 
 from meshconsole.control import messages as m
 from meshconsole.control import relay as r
-from meshconsole.core.config import RelaySection
 from meshconsole.core.errors import Fatal, Refused
 from meshconsole.core.kinds import MEMBERS, ROSTER_ENTRY
+from meshconsole.core.sections import RelaySection
 from meshconsole.node.listbook import ListBook
 from meshconsole.node.managing import Managing
 from meshconsole.node.relay_acts import RelayActs

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from meshconsole.core.config import RelaySection
+from meshconsole.core.sections import RelaySection
 from meshconsole.relay.relay import Relay
 from meshconsole.relay.sqlite import SqliteEventStore
 from tests.relay.making import KEY, NOW, TAG_KEY, Public, signed

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from websockets.asyncio.client import ClientConnection as Client
 from websockets.asyncio.client import connect
 
-from meshconsole.core.config import RelaySection
+from meshconsole.core.sections import RelaySection
 from meshconsole.relay.relay import Relay
 from meshconsole.relay.server import RelayServer
 from tests.relay.making import Clock, Public

@@ -9,8 +9,8 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from meshconsole.core.config import RelaySection
 from meshconsole.core.errors import Refused, RemoteError
+from meshconsole.core.sections import RelaySection
 from meshconsole.core.verdict import ACCEPTED, refuse
 from meshconsole.relay.counting import count_stored
 from meshconsole.relay.event import read_event, readable_id

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from meshconsole.core.config import RelaySection
 from meshconsole.core.kinds import CLIENT_AUTH
+from meshconsole.core.sections import RelaySection
 from meshconsole.relay.happening import Happening, Opened, Subscription
 from meshconsole.relay.policy import Access, Client, House
 from meshconsole.relay.session import Session

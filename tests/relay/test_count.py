@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from meshconsole.core.config import RelaySection
 from meshconsole.core.errors import Refused
+from meshconsole.core.sections import RelaySection
 from meshconsole.relay.counting import count_stored
 from meshconsole.relay.filter import Filter, parse_filter
 from meshconsole.relay.happening import Counting

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from meshconsole.core.config import LimitsSection, RelaySection
+from meshconsole.core.sections import LimitsSection, RelaySection
 from meshconsole.relay import connection as connection_module
 from meshconsole.relay import gatekeeper as gatekeeper_module
 from meshconsole.relay import places as places_module

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given
 
-from meshconsole.core.config import RelaySection
 from meshconsole.core.kinds import GIFT_WRAP, TEAM_KINDS, VANISH
+from meshconsole.core.sections import RelaySection
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
 from meshconsole.relay.filter import Filter, matches
 from meshconsole.relay.guests import MAX_NOTE, MAX_TAGS, is_of_the_room, name_in

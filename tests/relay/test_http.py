@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from meshconsole.core.config import RelaySection
 from meshconsole.core.errors import Fatal, Unavailable
+from meshconsole.core.sections import RelaySection
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
 from meshconsole.relay.lists import Lists, block_ip
 from meshconsole.relay.postdesk import Answer

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from meshconsole.relay.memory import CACHES, REST_BYTES, caches_within
 
 if TYPE_CHECKING:
-    from meshconsole.core.config import PerformanceMode
+    from meshconsole.core.sections import PerformanceMode
 
 
 @given(st.sampled_from(list(CACHES)), st.integers(1, 1 << 31))

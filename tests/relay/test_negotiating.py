@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from meshconsole.core.config import RelaySection
 from meshconsole.core.errors import Fatal
 from meshconsole.core.kinds import GIFT_WRAP, TEAM_NOTE
+from meshconsole.core.sections import RelaySection
 from meshconsole.relay import negotiating
 from meshconsole.relay.items import ItemVector
 from meshconsole.relay.negentropy import Initiator

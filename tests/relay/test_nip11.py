@@ -5,7 +5,7 @@ import json
 import pytest
 
 from meshconsole import __version__
-from meshconsole.core.config import RelaySection
+from meshconsole.core.sections import RelaySection
 from meshconsole.relay import nip11
 from meshconsole.relay.nip11 import Face
 

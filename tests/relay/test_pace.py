@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from meshconsole.core.config import ConfigError, RelaySection, build_config
+from meshconsole.core.config import ConfigError, build_config
+from meshconsole.core.sections import RelaySection
 from meshconsole.relay import pace as module
 from meshconsole.relay.pace import Pace, parse_kind_rate
 

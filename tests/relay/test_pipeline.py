@@ -27,8 +27,8 @@ from tests.relay.memory import MemoryEventStore, ids
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
 
-    from meshconsole.core.config import PerformanceMode
     from meshconsole.core.event import Event
+    from meshconsole.core.sections import PerformanceMode
     from meshconsole.relay.event import ReadEvent
     from meshconsole.relay.store import Entry, Written
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshconsole.core.config import LimitsSection
+from meshconsole.core.sections import LimitsSection
 from meshconsole.relay import places as module
 from meshconsole.relay.places import (
     LOGIN_GRACE_S,

@@ -3,8 +3,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from meshconsole.core.config import RelaySection
 from meshconsole.core.kinds import CARRIED_KINDS, TEAM_KINDS
+from meshconsole.core.sections import RelaySection
 from meshconsole.relay.filter import Filter, matches
 from meshconsole.relay.lists import Lists, allow_key, ban_event, ban_key, disallow_kind
 from meshconsole.relay.policy import Client, House, judge_event, judge_filters, may_ask, may_offer, narrowed

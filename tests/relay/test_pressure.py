@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from websockets.frames import Frame, Opcode
 
-from meshconsole.core.config import RelaySection
+from meshconsole.core.sections import RelaySection
 from meshconsole.relay import client as client_module
 from meshconsole.relay.memory import OFFERED
 from tests.relay.door import door, hear, say

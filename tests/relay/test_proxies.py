@@ -10,7 +10,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from meshconsole.core.config import LimitsSection, RelaySection
+from meshconsole.core.sections import LimitsSection, RelaySection
 from meshconsole.crypto.web_certificate import WebCertificate, make_certificate
 from meshconsole.relay.places import Place, Places, TurnedAway
 from meshconsole.relay.proxies import client_address, is_trusted, networks

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshconsole.core.config import LimitsSection
+from meshconsole.core.sections import LimitsSection
 from meshconsole.core.verdict import Verdict
 from meshconsole.relay.pulse import PING, Pulse, Signs
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from meshconsole.core.config import RelaySection
 from meshconsole.core.errors import MeshconsoleError, Unavailable
+from meshconsole.core.sections import RelaySection
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict
 from meshconsole.relay import answering, store
 from meshconsole.relay.filter import Filter

@@ -10,7 +10,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedError
 from websockets.frames import Frame, Opcode
 
-from meshconsole.core.config import LimitsSection, RelaySection
+from meshconsole.core.sections import LimitsSection, RelaySection
 from tests.relay.door import door, hear, say
 from tests.relay.making import Members, event_message, npub, raw, signed
 

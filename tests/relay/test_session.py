@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshconsole.core.config import RelaySection
 from meshconsole.core.kinds import TEAM_KINDS
+from meshconsole.core.sections import RelaySection
 from meshconsole.core.verdict import ACCEPTED, refuse
 from meshconsole.relay import session as session_module
 from meshconsole.relay.filter import Filter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshconsole.core.config import RelaySection
+from meshconsole.core.sections import RelaySection
 from meshconsole.relay.happening import Offered, TurnedAway
 from meshconsole.relay.lists import Lists, ban_key
 from meshconsole.relay.names import names_this_relay

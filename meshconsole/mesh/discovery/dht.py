@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from meshconsole.content.libp2p.dht import Dht
     from meshconsole.content.libp2p.keys import OwnKey
-    from meshconsole.core.config import P2pSection
+    from meshconsole.core.sections import P2pSection
     from meshconsole.mesh.ladder import Ladder
     from meshconsole.mesh.links.pipe import Meter
     from meshconsole.mesh.roster import Membership

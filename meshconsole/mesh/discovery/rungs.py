@@ -18,7 +18,8 @@ from meshconsole.mesh.endpoints import is_loopback, split_address, with_port
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from meshconsole.core.config import Config, P2pSection
+    from meshconsole.core.config import Config
+    from meshconsole.core.sections import P2pSection
     from meshconsole.mesh.attempts import Source
     from meshconsole.mesh.discovery.advertisement import Advertisement
     from meshconsole.mesh.discovery.cached import AddressStore

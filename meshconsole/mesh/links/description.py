@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from meshconsole.core.errors import RemoteError
 
 if TYPE_CHECKING:
-    from meshconsole.core.config import NatSection
+    from meshconsole.core.sections import NatSection
 
 MAX_DESCRIPTION = 32 * 1024
 MAX_CANDIDATES = 64

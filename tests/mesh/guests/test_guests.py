@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from meshconsole.core.config import RelaySection
 from meshconsole.core.errors import Refused
 from meshconsole.core.event import encode_event
+from meshconsole.core.sections import RelaySection
 from meshconsole.core.verdict import refuse
 from meshconsole.mesh.guests import guests as service
 from meshconsole.mesh.guests import port as guest_port

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Origin
 
-from meshconsole.core.config import RelaySection
 from meshconsole.core.event import encode_event
+from meshconsole.core.sections import RelaySection
 from meshconsole.core.verdict import ACCEPTED, Verdict
 from meshconsole.crypto.schnorr import public_key, sign_event
 from meshconsole.mesh.guests.framing import Assembler, cut

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.core.config import RelaySection
+from meshconsole.core.sections import RelaySection
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.postgres.store import PostgresEventStore
 from meshconsole.relay.relay import Relay, Stored
