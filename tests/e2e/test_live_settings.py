@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.e2e.test_plain_clients import listening
+from meshconsole.core.event import encode_event
+from meshconsole.crypto.schnorr import sign_event
+from tests.e2e.test_plain_clients import STRANGER, listening
 
 if TYPE_CHECKING:
     from scripts.machine import Machine
@@ -45,6 +49,37 @@ def test_the_relay_is_switched_off_and_on_under_its_clients(alpha: Machine) -> N
         await asyncio.to_thread(switch, alpha, "nostr_relay", "on")
         async with asyncio.timeout(WITHIN_S), connect(f"ws://{address}/", proxy=None) as client:
             assert "AUTH" in str(await client.recv())
+
+    asyncio.run(scene())
+
+
+def test_a_relay_that_closes_to_strangers_tells_them_nothing_more(alpha: Machine) -> None:
+    """Whoever was let in before is judged by what holds now: for what is live, and for the next question."""
+    alpha.command("config", "set", "privacy.share_with_team_only=off", "privacy.require_authentication=off")
+    address = listening(alpha)
+    note = b'["EVENT",%b]' % encode_event(sign_event(STRANGER, 1, (), "heard", int(time.time())))
+
+    async def scene() -> None:
+        async with asyncio.timeout(WITHIN_S), connect(f"ws://{address}/", proxy=None) as client:
+            await client.send('["REQ","live",{"kinds":[1]}]')
+            while not str(await client.recv()).startswith('["EOSE"'):
+                pass
+            await client.send(note.decode())
+            assert {json.loads(await client.recv())[0] for _ in range(2)} == {"EVENT", "OK"}
+            await asyncio.to_thread(
+                alpha.command,
+                "config",
+                "set",
+                "privacy.share_with_team_only=on",
+                "privacy.require_authentication=on",
+            )
+            await client.send('["REQ","again",{"kinds":[1]}]')
+            said = [json.loads(await client.recv())]
+            while said[-1][1] != "again":
+                said.append(json.loads(await client.recv()))
+            assert said[-1][0] == "CLOSED"
+            assert said[-1][2].startswith("auth-required:")
+            assert not any(message[0] == "EVENT" for message in said)
 
     asyncio.run(scene())
 
