@@ -93,6 +93,7 @@ RELOADABLE = frozenset(
         "content.peer_mbps",
         "content.pass_on",
         "relay.enable",
+        "edge.tokens",
         "edge.gateway",
         "edge.routing",
         "edge.blossom",

@@ -152,6 +152,9 @@ class EdgeSection(Section, frozen=True):
     beyond_this_machine: bool = False
     """On: edge.listen may be an address that other machines reach. Every request then needs a token, or for
     Blossom a key that may use the relay. There is no TLS: put a proxy in front."""
+    tokens: Literal["auto", "always"] = "auto"
+    """Who shows a token. always: everybody, programs of this machine too; behind a proxy, which makes all
+    requests look like those, it has to be this. auto: other machines, and what says that a proxy sent it."""
     gateway: bool = True
     """Blocks and CAR files by their CIDs, for programs that speak IPFS (a trustless gateway)."""
     routing: bool = True

@@ -68,10 +68,10 @@ class Blossom:
         is_us: Callable[[str], bool],
         publish: Callable[[Event], Awaitable[Verdict]],
         clock: Callable[[], float],
-        asks_all: bool = False,
+        asks: Callable[[Request], bool] = lambda request: False,
     ) -> None:
-        """`is_us` says whether a host is this server; `clock` gives seconds since the epoch. `asks_all`:
-        nobody reads without a key, also where the relay is public."""
+        """`is_us` says whether a host is this server; `clock` gives seconds since the epoch. `asks` says of
+        which requests a key is wanted also where the relay lets everybody read."""
         self._content = content
         self._book = book
         self._house = house
@@ -80,7 +80,7 @@ class Blossom:
         self._is_us = is_us
         self._publish = publish
         self._clock = clock
-        self._asks_all = asks_all
+        self._asks = asks
 
     @staticmethod
     def is_path(path: str) -> bool:
@@ -255,7 +255,7 @@ class Blossom:
 
     def _token(self, request: Request, verb: Verb, digest: str, *, x_required: bool) -> Event | None:
         header = request.header("authorization")
-        if not header and verb in ("get", "list") and not self._asks_all:
+        if not header and verb in ("get", "list") and not self._asks(request):
             return None
         token = read_token(header)
         check_token(token, verb, self._clock(), self._is_us, digest, x_required=x_required)

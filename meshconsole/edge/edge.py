@@ -44,7 +44,7 @@ class Edge:
         settings: Callable[[], EdgeSection],
         may_pass: Callable[[Request], Awaitable[bool]] | None = None,
     ) -> None:
-        """`may_pass` says whether a request shows a token; None where only this machine reaches the edge."""
+        """`may_pass` says whether a request shows a token, or needs none; None lets everything pass."""
         self._settings = settings
         self._may_pass = may_pass
         self._parts: list[Part] = []

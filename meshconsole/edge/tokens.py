@@ -16,11 +16,13 @@ from meshconsole.core.errors import Refused
 from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
+    from meshconsole.edge.messages import Request
     from meshconsole.edge.tables import Tables
 
 MAX_TOKENS = 256
 USED_EVERY_S = 60.0
 """When a token was used last is noted so often."""
+PROXIES_SAY = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS edge_tokens (name TEXT PRIMARY KEY, hash BLOB NOT NULL UNIQUE,"
     " made REAL NOT NULL, used REAL) WITHOUT ROWID",
@@ -86,6 +88,12 @@ def bearer(header: str) -> str:
     """What an Authorization header shows, "" if it is another kind."""
     scheme, _, text = header.strip().partition(" ")
     return text.strip() if scheme.lower() == "bearer" and len(text) < 256 else ""
+
+
+def came_by_proxy(request: Request) -> bool:
+    """Whether a proxy says that it passed it on (RFC 7239 §4, RFC 9110 §7.6.3, and what was usual before).
+    Not all of them do."""
+    return any(name in request.headers for name in PROXIES_SAY)
 
 
 def _hash(text: str) -> bytes:

@@ -18,7 +18,7 @@ from meshconsole.edge.pin_book import PinBook
 from meshconsole.edge.pinning import Pinning
 from meshconsole.edge.routing import BITSWAP, GATEWAY, Peer, Routing, multiaddr, peer_id, peer_record
 from meshconsole.edge.server import EdgeServer, is_loopback
-from meshconsole.edge.tokens import Tokens, bearer
+from meshconsole.edge.tokens import Tokens, bearer, came_by_proxy
 from meshconsole.node.content_room import linked
 from meshconsole.node.governor import MEGABYTE
 from meshconsole.node.listen import split_listen
@@ -48,8 +48,8 @@ class EdgeRoom:
         self._node = node
         self._content = content
         self._host, port = split_listen(node.config.edge.listen)
-        is_far = not is_loopback(self._host)
-        if is_far and not node.config.edge.beyond_this_machine:
+        self._is_far = not is_loopback(self._host)
+        if self._is_far and not node.config.edge.beyond_this_machine:
             raise Fatal(
                 f"edge.listen may only be an address of this machine, not {self._host or 'all of them'}.",
                 hint="Set it to 127.0.0.1:7480. To serve other machines: edge.beyond_this_machine=true, and"
@@ -62,7 +62,7 @@ class EdgeRoom:
         self.tokens = Tokens(tables)
         self.pins = PinBook(tables)
         self.book = Book(tables)
-        self.edge = Edge(lambda: node.config.edge, self._shows_token if is_far else None)
+        self.edge = Edge(lambda: node.config.edge, self._may_pass)
         gateway = Gateway(content, self._gateway_settings, self._has_peers)
         self.edge.add(Part("gateway", "IPFS at /ipfs/CID", below("/ipfs"), gateway.handle))
         routing = Routing(self._provides, self._records)
@@ -76,7 +76,7 @@ class EdgeRoom:
             is_us=self._is_us,
             publish=node.publish,
             clock=node.clock.time,
-            asks_all=is_far,
+            asks=self._asks,
         )
         blossom = Part("blossom", "Blossom at /upload", Blossom.is_path, self._blossom.handle, asks=True)
         self.edge.add(blossom)
@@ -120,7 +120,15 @@ class EdgeRoom:
     def _name_of(self, token: str) -> str:
         return self.tokens.name_of(token, time.time()) if token else ""
 
-    async def _shows_token(self, request: Request) -> bool:
+    def _asks(self, request: Request) -> bool:
+        """Whether a request must show who sent it. A proxy's comes from this machine, whoever sent it."""
+        section = self._node.config.edge
+        everybody = self._is_far or section.beyond_this_machine or section.tokens == "always"
+        return everybody or came_by_proxy(request)
+
+    async def _may_pass(self, request: Request) -> bool:
+        if not self._asks(request):
+            return True
         token = bearer(request.header("authorization"))
         return bool(await asyncio.to_thread(self._name_of, token))
 

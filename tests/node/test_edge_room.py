@@ -1,17 +1,26 @@
-"""Where the HTTP edge may listen."""
+"""Where the HTTP edge may listen, and who is asked for a token."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from unittest.mock import AsyncMock, MagicMock
 
 import msgspec
 import pytest
 
 from meshconsole.core.config import Config
-from meshconsole.core.errors import Fatal
+from meshconsole.core.errors import Fatal, MeshconsoleError
 from meshconsole.core.sections import EdgeSection
+from meshconsole.edge.messages import HttpError, Request, as_http
+from meshconsole.edge.tables import Tables
+from meshconsole.edge.tokens import PROXIES_SAY
 from meshconsole.node.edge_room import EdgeRoom
+from tests.content.conftest import KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -23,3 +32,47 @@ def test_other_machines_reach_it_only_where_the_owner_says_so_twice(listen: str)
     nothing: Any = None
     with pytest.raises(Fatal):
         EdgeRoom(node, nothing, nothing, bytes(32))
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Iterator[Tables]:
+    opened = Tables(tmp_path / "node.db", KEY)
+    yield opened
+    opened.close()
+
+
+def _room(tables: Tables, **section: Any) -> EdgeRoom:  # noqa: ANN401 - the keys of [edge]
+    node = MagicMock()
+    node.config = msgspec.structs.replace(Config(), edge=EdgeSection(listen="127.0.0.1:0", **section))
+    content: Any = MagicMock(has_block=AsyncMock(return_value=False))
+    return EdgeRoom(node, content, tables, bytes(32))
+
+
+async def _status(room: EdgeRoom, path: str, headers: dict[str, str]) -> int:
+    try:
+        return (await room.edge.handle(Request("GET", path, headers=headers))).status
+    except HttpError as error:
+        return error.status
+    except MeshconsoleError as error:
+        return as_http(error).status
+
+
+PROVIDERS = "/routing/v1/providers/bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
+
+
+async def test_what_a_proxy_on_this_machine_passes_on_needs_a_token(tables: Tables) -> None:
+    room = _room(tables)
+    assert await _status(room, PROVIDERS, {}) == 404
+    for name in PROXIES_SAY:
+        assert await _status(room, PROVIDERS, {name: "192.0.2.7"}) == 401
+    shown = {"authorization": f"Bearer {room.tokens.make('ridge', 0.0)}", "via": "1.1 proxy"}
+    assert await _status(room, PROVIDERS, shown) == 404
+    assert await _status(room, PROVIDERS, {**shown, "authorization": "Bearer mc_no"}) == 401
+
+
+@pytest.mark.parametrize("section", [{"tokens": "always"}, {"beyond_this_machine": True}])
+async def test_everybody_is_asked_where_the_owner_says_so(tables: Tables, section: dict[str, Any]) -> None:
+    room = _room(tables, **section)
+    blob = f"/{'ab' * 32}"
+    for path in (PROVIDERS, "/ipfs/bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy", "/", blob):
+        assert await _status(room, path, {}) == 401, path
