@@ -1,4 +1,9 @@
-"""kad-dht as a client: it asks servers, and serves nobody. Connections are made for a question and closed."""
+"""kad-dht as a client: it asks servers, and serves nobody. Connections are made for a question and closed.
+
+Law: of what servers say, only IP addresses of the network that is asked are seen by anybody here, whether
+they are of servers, of peers or of providers. A server must not send this node to its own machine or network;
+a name could lead there, whatever it leads to when somebody looks.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +25,7 @@ from meshconsole.content.libp2p.kademlia import (
     decode_answer,
     encode_query,
 )
+from meshconsole.core.address_space import is_private, is_public
 from meshconsole.core.errors import MeshconsoleError, RemoteError, Unavailable
 
 if TYPE_CHECKING:
@@ -131,26 +137,36 @@ class Dht:
             self._remembered.pop(server, None)
             return False
         self.last_asked += 1
-        allowed = tuple(self._allowed(found) for found in answer.closer)
+        answer = Answer(
+            tuple(self._allowed(found) for found in answer.closer),
+            tuple(self._allowed(found, websocket=True) for found in answer.providers),
+        )
         self._remembered[server] = Found(server, lookup.addresses_of(server))
         if len(self._remembered) > MAX_REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
-        lookup.answered(server, allowed)
+        lookup.answered(server, answer.closer)
         return look(answer)
 
-    def _allowed(self, found: Found) -> Found:
-        """A server of the public network must not send this node to addresses of its own network."""
-        return Found(found.peer, tuple(each for each in found.addresses if self._may_dial(each)))
+    def _allowed(self, found: Found, *, websocket: bool = False) -> Found:
+        """With the addresses that may be dialled. One that ends in another peer's id is not its own."""
+        return Found(
+            found.peer,
+            tuple(
+                each
+                for each in found.addresses
+                if each.peer in (None, found.peer)
+                and self._may_dial(each.host_port or (each.websocket if websocket else None))
+            ),
+        )
 
-    def _may_dial(self, address: Multiaddr) -> bool:
-        where = address.host_port
+    def _may_dial(self, where: tuple[str, int] | None) -> bool:
         if where is None:
             return False
         try:
             ip = ipaddress.ip_address(where[0])
         except ValueError:
-            return self._protocol != LAN  # a name: it may lead anywhere, so not into a private network
-        return ip.is_global == (self._protocol != LAN) and not ip.is_multicast
+            return False  # a name
+        return is_private(ip) if self._protocol == LAN else is_public(ip)
 
     async def _ask(self, server: Found, question: bytes) -> Answer:
         return await self._with(server, lambda connection: self._exchange(connection, question))

@@ -126,10 +126,15 @@ class Multiaddr:
         return None
 
     @property
+    def is_name(self) -> bool:
+        """It begins with a name that somebody else says where it leads."""
+        return self.parts[0][0].startswith("dns")
+
+    @property
     def websocket(self) -> tuple[str, int] | None:
-        """HOST and PORT of `/ip4|ip6/HOST/tcp/PORT/ws`."""
+        """HOST and PORT of `/ip4|ip6/HOST/tcp/PORT/ws`, with `/p2p/PEER` behind or without."""
         names = [name for name, _ in self.parts]
-        if names[:1] in (["ip4"], ["ip6"]) and names[1:3] == ["tcp", "ws"]:
+        if names[:1] in (["ip4"], ["ip6"]) and names[1:] in (["tcp", "ws"], ["tcp", "ws", "p2p"]):
             return self.parts[0][1], int(self.parts[1][1])
         return None
 

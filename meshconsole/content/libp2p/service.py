@@ -246,8 +246,14 @@ class Libp2p:
             self._try_found(peer, address)
 
     def _try_found(self, peer: PeerId, address: Multiaddr) -> None:
-        """One address of a peer at a time, whatever others announce, and never many peers at once."""
-        if address.host_port is None or peer in self._trying or len(self._trying) >= MAX_TRYING:
+        """One address of a peer at a time, whatever others announce, and never many peers at once. Names are
+        not followed: whoever announces one says where it leads."""
+        if (
+            address.host_port is None
+            or address.is_name
+            or peer in self._trying
+            or len(self._trying) >= MAX_TRYING
+        ):
             return
         self._trying.add(peer)
         trying = self._tasks.spawn("libp2p found", self._try(address, _Sought([address])))

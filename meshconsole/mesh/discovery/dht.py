@@ -13,6 +13,7 @@ import ipaddress
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
+from meshconsole.core.address_space import is_private, is_public
 from meshconsole.core.errors import MeshconsoleError, Unavailable
 from meshconsole.mesh.discovery.rendezvous import (
     days_to_ask,
@@ -204,8 +205,8 @@ class DhtRung:
         except (ValueError, MeshconsoleError):
             return False
         settings = self._settings()
-        is_public = settings is not None and settings.dht == "public"
-        return ip.is_global == is_public and not ip.is_multicast
+        is_in_public = settings is not None and settings.dht == "public"
+        return is_public(ip) if is_in_public else is_private(ip)
 
     @contextlib.asynccontextmanager
     async def _client(self, own: OwnKey) -> AsyncIterator[Dht]:

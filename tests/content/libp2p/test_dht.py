@@ -84,6 +84,32 @@ async def test_the_public_network_leads_to_no_private_address() -> None:
         assert not b.asked
 
 
+async def test_nobody_is_told_addresses_that_lead_into_this_network() -> None:
+    """Servers of the public network, and the team's of a private one."""
+    peer, other = key("peer").peer, key("other").peer
+    told = [
+        "/ip4/127.0.0.1/tcp/6379",
+        "/dns4/localhost/tcp/22",
+        "/dnsaddr/example.org",
+        "/ip6/64:ff9b::7f00:1/tcp/80",
+        f"/ip4/9.9.9.9/tcp/4001/p2p/{other}/p2p-circuit",
+        f"/ip4/9.9.9.9/tcp/4001/p2p/{other}",
+        "/ip4/192.168.1.1/tcp/80",
+    ]
+    found = Found(peer, tuple(map(Multiaddr.parse, told)))
+    public = Found(peer, (Multiaddr.parse("/ip4/9.9.9.9/tcp/4001"),))
+    both = Found(peer, (*found.addresses[-7:-1], *public.addresses))
+    async with party("here") as here, server("a", PUBLIC) as a:
+        a.answer = bytes_field(8, entry(both)) + bytes_field(9, entry(both))
+        dht = Dht(here.host, PUBLIC, [a.party.address])
+        assert await dht.providers(KEY) == (public,)
+        assert await dht.find_peer(peer) == public.addresses
+    async with party("here") as here, server("b", LAN) as b:
+        b.answer = bytes_field(9, entry(found))
+        (provider,) = await Dht(here.host, LAN, [b.party.address]).providers(KEY)
+        assert [str(each) for each in provider.addresses] == [told[0], told[-1]]
+
+
 async def test_a_server_needs_a_peer_id() -> None:
     async with party("here") as here:
         with pytest.raises(RemoteError, match="/p2p/"):

@@ -12,6 +12,7 @@ import pytest
 
 from meshconsole.content.libp2p import service
 from meshconsole.content.libp2p.kademlia import LAN, Found
+from meshconsole.content.libp2p.multiaddr import Multiaddr
 from meshconsole.content.libp2p.service import House, Libp2p, Settings
 from meshconsole.content.protobuf import bytes_field
 from meshconsole.core.errors import RemoteError
@@ -197,6 +198,15 @@ async def test_the_dht_says_where_a_named_peer_is_and_its_servers_get_nothing() 
             await here.store.until({there.peer})
             assert here.libp2p.finding is not None
             assert here.libp2p.finding.line == "1 servers answered"
+
+
+async def test_no_name_that_is_announced_is_followed() -> None:
+    async with node() as there, node(LOCAL, there.peer) as here:
+        there.teammates.add(here.peer)
+        here.libp2p._found(Multiaddr.parse(f"/dns4/localhost/tcp/{there.port}/p2p/{there.peer}"))
+        assert not here.libp2p._trying
+        here.libp2p._found(Multiaddr.parse(there.address))
+        await here.store.until({there.peer})
 
 
 async def test_a_quiet_node_dials_nobody() -> None:
