@@ -40,6 +40,7 @@ WITH RECURSIVE above(id) AS (
 """
 
 _ROOTS_ABOVE = _ABOVE + "SELECT cid FROM roots WHERE block IN above"
+_ROOTS_ABOVE_ONE = _ROOTS_ABOVE.replace("JOIN temp.given USING (multihash)", "WHERE multihash = ?")
 
 _KEEPERS = (
     _ABOVE + "SELECT 1 FROM roots WHERE (pinned OR wanted) AND block IN above"
@@ -110,6 +111,11 @@ class Index:
             self._give(conn, multihashes)
             conn.execute(_MARK_MISSING)
             return [cid for (cid,) in conn.execute(_ROOTS_ABOVE)]
+
+    def roots_above(self, multihash: bytes) -> list[str]:
+        """The roots that this block is in, or is."""
+        with self._translated():
+            return [cid for (cid,) in self._conn.execute(_ROOTS_ABOVE_ONE, (multihash,))]
 
     def forget_unkept(
         self, candidates: Sequence[bytes], held: Sequence[bytes]

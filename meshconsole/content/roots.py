@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 OWNER = ""
 """Pins made at this node's console."""
@@ -84,3 +88,14 @@ class Presence:
 
 
 ABSENT = Presence(0, None, False)
+
+
+def are_of_keys(roots: Iterable[Root]) -> bool:
+    """Whether a block of these roots is there because Nostr keys uploaded it, and neither this node's owner
+    nor the team keeps it. A token's pin does not count: whoever has one could read by it what the relay's
+    policies keep from them.
+    """
+    owners = [pin.owner for root in roots for pin in root.pins]
+    return any(owner.startswith(BLOSSOM) for owner in owners) and all(
+        owner.startswith((BLOSSOM, PINNING)) for owner in owners
+    )

@@ -19,7 +19,7 @@ from meshconsole.content.happenings import FetchProgress, FetchState, PresenceCh
 from meshconsole.content.layout import UNIXFS_V1_2025, Profile
 from meshconsole.content.listing import MAX_ENTRIES
 from meshconsole.content.reader import FileReader, inline
-from meshconsole.content.roots import OWNER, Pin, Presence, Root
+from meshconsole.content.roots import OWNER, Pin, Presence, Root, are_of_keys
 from meshconsole.content.scrubbing import Scrubbed, scrub
 from meshconsole.content.store import Store
 from meshconsole.content.tasks import Tasks
@@ -181,6 +181,10 @@ class Content:
     async def has_block(self, cid: Cid) -> bool:
         """Without reading it."""
         return inline(cid) is not None or bool(await self._store.sizes([cid]))
+
+    async def is_of_keys(self, cid: Cid) -> bool:
+        """Whether Nostr keys uploaded this block and nobody else keeps it here, in whatever file."""
+        return are_of_keys(await self._store.roots_above(cid))
 
     def holding(self, *cids: Cid) -> AbstractContextManager[None]:
         """Meanwhile, nothing at or below these is removed to make room."""

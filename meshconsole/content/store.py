@@ -294,6 +294,11 @@ class Store:
         """Of the blocks that are here, by multihash."""
         return await self.threads.on_index(self._the_index.sizes, [cid.multihash for cid in cids])
 
+    async def roots_above(self, cid: Cid) -> list[Root]:
+        """Those that this block is in, or is."""
+        cids = await self.threads.on_index(self._the_index.roots_above, cid.multihash)
+        return [self.roots[each] for each in cids if each in self.roots]
+
     async def page(self, after: int, limit: int) -> tuple[list[bytes], int]:
         """Multihashes of some blocks that are here, and where to go on; none at the end."""
         return await self.threads.on_index(self._the_index.page, after, limit)

@@ -52,6 +52,8 @@ class Blocks(Protocol):
 
     async def has_block(self, cid: Cid) -> bool: ...
 
+    async def is_of_keys(self, cid: Cid) -> bool: ...
+
     def holding(self, *cids: Cid) -> AbstractContextManager[None]: ...
 
     def fetch(self, cid: str, *, deadline_s: float) -> AsyncIterator[FetchProgress]: ...
@@ -91,6 +93,7 @@ class Gateway:
         headers = self._headers(request, wanted, root, etag)
         if matches_etag(request.header("if-none-match"), etag):
             return Reply(HTTPStatus.NOT_MODIFIED, headers)
+        await self._check_open(root)
         await self._be_here(root, only_cached="only-if-cached" in listed(request.header("cache-control")))
         if wanted.format == "raw":
             if path:
@@ -163,6 +166,7 @@ class Gateway:
 
     async def _block(self, root: Cid, cid: Cid) -> bytes:
         """Raises HttpError(404 | 504)."""
+        await self._check_open(cid)
         block = await self._content.block(cid)
         if block is None and await self._bring(root, cid):
             block = await self._content.block(cid)
@@ -215,6 +219,13 @@ class Gateway:
             ("Vary", "Accept"),
         )
         return headers if wanted.by_url else (*headers, ("Content-Location", wanted.location(request)))
+
+    async def _check_open(self, cid: Cid) -> None:
+        """Raises HttpError(404) for what Nostr keys uploaded: a blob's hash is in its CID, and who may read
+        it is for the relay's policies to say, at Blossom's own path. Asked of each block: links to it can be
+        made by anybody."""
+        if await self._content.is_of_keys(cid):
+            raise _not_found(cid)
 
     def _check_refused(self, cid: Cid) -> None:
         if cid.multihash in self._settings().refused:

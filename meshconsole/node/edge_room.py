@@ -167,7 +167,7 @@ class EdgeRoom:
 
     async def _provides(self, cid: Cid) -> bool:
         """Whether the gateway has it, or is told by a teammate with a link that it has all of it."""
-        if cid.multihash in self._gateway_settings().refused:
+        if cid.multihash in self._gateway_settings().refused or await self._content.is_of_keys(cid):
             return False
         if await self._content.has_block(cid):
             return True

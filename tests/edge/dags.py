@@ -84,6 +84,9 @@ class MemoryBlocks:
     async def has_block(self, cid: Cid) -> bool:
         return inline(cid) is not None or cid.multihash in self.here
 
+    async def is_of_keys(self, cid: Cid) -> bool:
+        return False
+
     @contextmanager
     def holding(self, *cids: Cid) -> Iterator[None]:
         self.held += len(cids)

@@ -44,7 +44,9 @@ def tables(tmp_path: Path) -> Iterator[Tables]:
 def _room(tables: Tables, **section: Any) -> EdgeRoom:  # noqa: ANN401 - the keys of [edge]
     node = MagicMock()
     node.config = msgspec.structs.replace(Config(), edge=EdgeSection(listen="127.0.0.1:0", **section))
-    content: Any = MagicMock(has_block=AsyncMock(return_value=False))
+    content: Any = MagicMock(
+        has_block=AsyncMock(return_value=False), is_of_keys=AsyncMock(return_value=False)
+    )
     return EdgeRoom(node, content, tables, bytes(32))
 
 
