@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from meshconsole.mesh.datagrams.parts import in_turn
+
 REPEAT_S = 0.3
 OFTEN_S = 15.0
 """Fifty repetitions: at 64 % loss there and back, one note in a thousand million is not acknowledged."""
@@ -36,9 +38,7 @@ class Flying:
         common = -1
         for npub in self.missing:
             common &= self.held.get(npub, 0)
-        lacked = [n for n in range(len(self.parts)) if not common >> n & 1] or list(range(len(self.parts)))
-        start = next((i for i, n in enumerate(lacked) if n >= self._turn), 0)
-        chosen = (lacked[start:] + lacked[:start])[:most]
+        chosen = in_turn(len(self.parts), common, self._turn, most)
         self._turn = (chosen[-1] + 1) % len(self.parts)
         return [self.parts[n] for n in chosen]
 

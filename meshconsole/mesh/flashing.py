@@ -247,9 +247,10 @@ class Flashing:
             self._nearby.port.to(address, self._nearby.sealer.seal(encode(held)))
 
     def _held_received(self, held: PartsHeld) -> None:
-        event_id = self._in_parts.get(held.name)
-        if event_id is not None:
-            self._flash.holds(event_id, held.npub.hex(), held.held)
+        event_id, npub = self._in_parts.get(held.name), held.npub.hex()
+        if event_id is not None and self._belongs(npub):
+            self._flash.holds(event_id, npub, held.held)
+            self._late.holds(event_id, npub, held.held)
 
     async def _store(self, event: Event, event_id: bytes, address: str) -> None:
         try:

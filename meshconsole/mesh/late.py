@@ -3,7 +3,8 @@
 Where much is lost in a row a stream stands still for many seconds, and where more is lost no link is made at
 all; datagrams come through now and then. So a note that a teammate has not confirmed after LATE_S goes out
 once more in REPEAT_S, to that one alone, the longest waiting first and few at a time, until it is confirmed
-or for GIVEN_UP_S. Whether a teammate is in such trouble the caller says. Times are in seconds, monotonic.
+or for GIVEN_UP_S; of one in parts those that it lacks, in turn. Whether a teammate is in such trouble the
+caller says. Times are in seconds, monotonic.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from meshconsole.mesh.datagrams.parts import in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,10 +26,19 @@ MAX_NOTES = 256
 
 @dataclass(slots=True)
 class _Note:
+    """What is told apart by teammate: when it was sent, which parts that one has, which is the next."""
+
     parts: tuple[bytes, ...]
     began: float
     sent_at: dict[str, float] = field(default_factory=dict)
-    """By teammate."""
+    held: dict[str, int] = field(default_factory=dict)
+    turn: dict[str, int] = field(default_factory=dict)
+
+    def take(self, npub: str, most: int, now: float) -> list[bytes]:
+        chosen = in_turn(len(self.parts), self.held.get(npub, 0), self.turn.get(npub, 0), most)
+        self.sent_at[npub] = now
+        self.turn[npub] = (chosen[-1] + 1) % len(self.parts)
+        return [self.parts[n] for n in chosen]
 
 
 @dataclass(slots=True)
@@ -37,6 +49,12 @@ class Late:
         self._notes[event_id] = _Note(parts, now)
         if len(self._notes) > MAX_NOTES:
             self._notes.popitem(last=False)
+
+    def holds(self, event_id: bytes, npub: str, held: int) -> None:
+        """It has these parts, and perhaps more by now."""
+        note = self._notes.get(event_id)
+        if note is not None:
+            note.held[npub] = note.held.get(npub, 0) | held
 
     def is_waiting(self, now: float) -> bool:
         """Whether a note is young enough to be sent at all."""
@@ -56,6 +74,5 @@ class Late:
         for _, note in sorted(waiting, key=lambda each: each[0]):
             if due and len(due) + len(note.parts) > most:
                 break
-            note.sent_at[npub] = now
-            due += note.parts
-        return due[:most]
+            due += note.take(npub, most - len(due), now)
+        return due

@@ -324,6 +324,51 @@ def test_late_notes_are_bounded_and_one_in_parts_goes_by_itself() -> None:
     assert late.due(B, 7, LATE_S, lambda _: False) == [b"a", b"b", b"c"] * 2
 
 
+@pytest.mark.parametrize(("most", "rounds"), [(1, 12), (5, 3), (8, 2), (12, 1)])
+def test_of_a_late_note_in_parts_all_go_in_turn_to_each_teammate(most: int, rounds: int) -> None:
+    late, parts = Late(), tuple(bytes([n]) for n in range(12))
+    late.add(ID, parts, 0.0)
+    for npub in (A, B):
+        times = [LATE_S + n * LATE_REPEAT_S for n in range(rounds)]
+        sent = [late.due(npub, most, now, lambda _: False) for now in times]
+        assert all(len(each) == most for each in sent)
+        assert {part for each in sent for part in each} == set(parts)
+
+
+def test_of_a_late_note_only_the_parts_that_a_teammate_lacks_are_sent_again() -> None:
+    late, parts = Late(), tuple(bytes([n]) for n in range(12))
+    late.add(ID, parts, 0.0)
+    late.holds(ID, A, 0b0111_1111_0111)
+    late.holds(b"other", A, 1)
+    assert late.due(A, 8, LATE_S, lambda _: False) == [parts[3], parts[11]]
+    assert late.due(B, 8, LATE_S, lambda _: False) == list(parts[:8])
+    late.holds(ID, A, 0b1000_0000_1000)
+    again = late.due(A, 12, LATE_S + LATE_REPEAT_S, lambda _: False)
+    assert sorted(again) == list(parts), "its receipt is still missing"
+
+
+async def test_a_long_routine_note_reaches_who_is_heard_and_has_no_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(late_module, "LATE_S", 0.0)
+    monkeypatch.setattr(late_module, "REPEAT_S", 0.05)
+    monkeypatch.setattr(flashing, "LOOK_S", 0.05)
+    roster = SmallRoster.of("alice", "bob")
+    alice, bob = (TestNode(name, roster, tmp_path, beacons=True) for name in ("alice", "bob"))
+    async with alice, bob:
+        for node in (alice, bob):
+            node.mesh._emcon.level = "quiet"
+        alice.mesh._nearby.hearing.heard(B, bob.address, "answer", alice.mesh._now(), hears_us=True)
+        team, _ = flash_event("x")
+        event = team.seal_note("x" * 9_000, NOW)
+        assert len(pack_note(event) or ()) > flashing.LATE_AT_ONCE
+        assert (await alice.relay.publish(event)).accepted
+        alice.mesh.flashing.sent(event)
+        await bob.until_has(event)
+        await alice.until(lambda: next(iter(alice.mesh.flashing.status())).state == "delivered")
+        assert not alice.is_linked(bob)
+
+
 async def test_a_routine_note_reaches_who_is_heard_and_has_no_link(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

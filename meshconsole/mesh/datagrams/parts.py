@@ -44,6 +44,14 @@ def name_of(payload: bytes) -> bytes:
     return sha256(payload).digest()[:PART_NAME]
 
 
+def in_turn(count: int, held: int, turn: int, most: int) -> list[int]:
+    """Which parts to send now: of those that are not `held`, from number `turn` on and around; of all where
+    all are held, as the receipt is missing."""
+    lacked = [n for n in range(count) if not held >> n & 1] or list(range(count))
+    start = next((i for i, n in enumerate(lacked) if n >= turn), 0)
+    return (lacked[start:] + lacked[:start])[:most]
+
+
 @dataclass(slots=True)
 class _Gathered:
     count: int
