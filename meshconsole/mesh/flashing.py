@@ -63,6 +63,8 @@ LAST_KNOWN = 2
 RECEIPTS_PER_S = 50.0
 CHECKS_PER_S = 200.0
 """Signatures of receipts: one costs a tenth of a millisecond."""
+NOTES_PER_S = 200.0
+"""As many of notes: what was refused is looked at again each time it comes."""
 
 
 class Flashing:
@@ -96,8 +98,10 @@ class Flashing:
         """Notes of this device that went out in parts: name to event id."""
         self._passed = KnownIds(4096)
         self._taken = KnownIds(1024)
+        """Notes that are being stored or are: id and signature, as the id does not cover that one."""
         self._budget = TokenBucket(RECEIPTS_PER_S, 4 * RECEIPTS_PER_S)
         self._checks = TokenBucket(CHECKS_PER_S, 4 * CHECKS_PER_S)
+        self._notes = TokenBucket(NOTES_PER_S, 4 * NOTES_PER_S)
         self._more = asyncio.Event()
         nearby.on_flash = self.received
         nearby.on_part = self._part_received
@@ -215,8 +219,8 @@ class Flashing:
 
     # What others send.
 
-    def received(self, note: FlashNote, address: str) -> None:
-        """A flash note came as a datagram, perhaps again."""
+    def received(self, note: FlashNote, address: str, parts: bytes = b"") -> None:
+        """A flash note came as a datagram, or in `parts` of that name, perhaps again."""
         event = unpack_note(note)
         event_id = bytes.fromhex(event.id)
         if event.pubkey == self._identity.npub or not self._belongs(event.pubkey):
@@ -224,9 +228,15 @@ class Flashing:
         given = self._given.get((event_id, "delivered"))
         if given is not None:
             self._send_receipt(given[0], address, widely=note.precedence in AS_DATAGRAMS)
-        elif event_id not in self._taken:
-            self._taken.add(event_id)
-            self._links.nursery.spawn("storing a flash note", self._store(event, event_id, address))
+            return
+        copy = event_id + bytes.fromhex(event.sig)
+        if copy in self._taken:
+            return
+        if not self._notes.try_take(1, self._now()):
+            self._gathering.forget(parts)
+            return
+        self._taken.add(copy)
+        self._links.nursery.spawn("storing a flash note", self._store(event, copy, parts, address))
 
     def _part_received(self, part: FlashPart, address: str) -> None:
         """Says what is here of the note, or that it is whole."""
@@ -241,7 +251,7 @@ class Flashing:
         note = decode_datagram(whole) if whole is not None else None
         if isinstance(note, FlashNote):
             self._gathering.done(part.name, bytes.fromhex(unpack_note(note).id))
-            self.received(note, address)
+            self.received(note, address, part.name)
         elif self._nearby.may_seal and self._budget.try_take(1, now):
             held = PartsHeld(part.name, bytes.fromhex(self._identity.npub), self._gathering.held(part.name))
             self._nearby.port.to(address, self._nearby.sealer.seal(encode(held)))
@@ -252,17 +262,23 @@ class Flashing:
             self._flash.holds(event_id, npub, held.held)
             self._late.holds(event_id, npub, held.held)
 
-    async def _store(self, event: Event, event_id: bytes, address: str) -> None:
+    async def _store(self, event: Event, copy: bytes, parts: bytes, address: str) -> None:
         try:
             verdict = await self._relay.publish(event, via=VIA_FLASH, trusted=True)
         except MeshconsoleError as error:
-            self._taken.discard(event_id)
+            self._not_taken(copy, parts)
             log.warning("a flash note waits to be sent again: %s", error.sentence)
             return
         if verdict.accepted:
+            event_id = bytes.fromhex(event.id)
             self.acknowledge(event_id, "delivered", address, widely=mark_of(event) in AS_DATAGRAMS)
-        elif verdict.code == "error":
-            self._taken.discard(event_id)
+        else:
+            self._not_taken(copy, parts)
+
+    def _not_taken(self, copy: bytes, parts: bytes) -> None:
+        """It may be sent again with better luck, say when there is room once more."""
+        self._taken.discard(copy)
+        self._gathering.forget(parts)
 
     def acknowledge(self, event_id: bytes, word: Word, address: str = "", *, widely: bool = True) -> None:
         """This device has the note durably, or somebody has read it here. Not `widely`: only who sent it to

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from meshconsole.core.event import Event
 from meshconsole.core.kinds import TEAM_NOTE
+from meshconsole.core.verdict import Verdict, refuse
 from meshconsole.crypto.provider import default_provider
 from meshconsole.mesh import flashing
 from meshconsole.mesh import late as late_module
@@ -445,3 +447,55 @@ async def test_receipts_come_over_links_from_devices_that_are_not_near(tmp_path:
         await bob.until_has(event)
         bob.mesh.flashing.acknowledge(bytes.fromhex(event.id), "delivered")
         await alice.until(lambda: B in next(iter(alice.mesh.flashing.status())).has)
+
+
+def heard_by(node: TestNode, event: Event) -> None:
+    """All of a note, as datagrams."""
+    for payload in pack_note(event) or ():
+        match decode_datagram(payload):
+            case FlashNote() as note:
+                node.mesh._nearby.on_flash(note, "127.0.0.1:9")
+            case FlashPart() as part:
+                node.mesh._nearby.on_part(part, "127.0.0.1:9")
+
+
+@pytest.mark.parametrize("size", [20, 2_000])
+async def test_a_forged_copy_keeps_no_note_away(tmp_path: Path, size: int) -> None:
+    async with TestNode("bob", SmallRoster.of("alice", "bob"), tmp_path, beacons=True) as bob:
+        _, event = flash_event("x" * size)
+        heard_by(bob, replace(event, sig="00" * 64))
+        heard_by(bob, event)
+        await bob.until_has(event)
+
+
+@pytest.mark.parametrize("size", [20, 2_000])
+async def test_a_note_that_was_refused_is_taken_when_it_comes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    async with TestNode("bob", SmallRoster.of("alice", "bob"), tmp_path, beacons=True) as bob:
+        _, event = flash_event("x" * size)
+        refused: list[Event] = []
+
+        async def full(offered: Event, **_: object) -> Verdict:
+            refused.append(offered)
+            return refuse("restricted", "there is no room for more of this author")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(bob.relay, "publish", full)
+            heard_by(bob, event)
+            await bob.until(lambda: refused == [event])
+        heard_by(bob, event)
+        await bob.until_has(event)
+
+
+async def test_copies_of_a_refused_note_are_looked_at_so_often_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with TestNode("bob", SmallRoster.of("alice", "bob"), tmp_path, beacons=True) as bob:
+        flashing_ = bob.mesh.flashing
+        monkeypatch.setattr(flashing_, "_now", lambda: 0.0)
+        _, event = flash_event("x")
+        limit = int(4 * flashing.NOTES_PER_S)
+        for n in range(2 * limit):
+            heard_by(bob, replace(event, sig=f"{n:0128x}"))
+        assert len(flashing_._taken) == limit

@@ -91,6 +91,10 @@ class Gathering:
         note = self._notes.get(name)
         return sum(1 << n for n in note.pieces) if note is not None else 0
 
+    def forget(self, name: bytes) -> None:
+        """What was put together was not taken: it is gathered anew when it comes again."""
+        self._done.pop(name, None)
+
     def done(self, name: bytes, event_id: bytes) -> None:
         self._done[name] = event_id
         if len(self._done) > REMEMBERED:
