@@ -119,15 +119,18 @@ class Addition:
             self.hold.difference_update(child.multihash for branch in branches for child in branch.children)
 
 
-async def add_file(store: Store, source: Source, profile: Profile, make_root: Callable[[Cid], Root]) -> Added:
-    """The file becomes a root, after its blocks are safe on the disk."""
+async def add_file(
+    store: Store, source: Source, profile: Profile, make_root: Callable[[Cid, Root | None], Root]
+) -> Added:
+    """The file becomes a root, after its blocks are safe on the disk: what `make_root` makes of the CID and
+    of the root that it may be already."""
     hold: set[bytes] = set()
     try:
         with store.holding(hold):
             addition = Addition(store, profile, hold)
             cid = await addition.run(source)
             await store.commit()
-            await store.change_root(cid, lambda: make_root(cid))
+            await store.change_root(cid, lambda old: make_root(cid, old))
     except BaseException:
         await store.discard(hold)
         raise

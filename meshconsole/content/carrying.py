@@ -58,7 +58,7 @@ async def export_car(store: Store, roots: Sequence[Cid]) -> AsyncIterator[bytes]
             stack.extend(link.cid for link in reversed(links))
 
 
-async def import_car(store: Store, source: Source, make_root: Callable[[Cid], Root]) -> Imported:
+async def import_car(store: Store, source: Source, make_root: Callable[[Cid, Root | None], Root]) -> Imported:
     """Takes in every block whose bytes match its CID; the roots of the file become roots here.
 
     If this raises, nothing of it is kept. Raises RemoteError (a bad file or block), Refused (quota),

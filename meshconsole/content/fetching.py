@@ -205,27 +205,32 @@ class Fetches:
             if root.wanted or (root.pinned and not self._store.presence(cid).complete):
                 self._begin(Cid.parse(cid))
 
-    async def start(self, cid: Cid, root: Root) -> Fetch:
-        """The fetch of the root, which is remembered until it ends."""
-        while (running := self._running.get(root.cid)) is not None:
+    async def start(self, cid: Cid, make: Callable[[Root | None], Root]) -> Fetch:
+        """The fetch of the root, which is remembered until it ends. `make` as in `Store.change_root`."""
+        text = str(cid)
+        while (running := self._running.get(text)) is not None:
             if running.failure is None:
                 return running
-            await asyncio.wait([self._work[root.cid]])  # it is just ending
-        self._failed.pop(root.cid, None)
-        await self._store.put_root(replace(root, wanted=True, paused=False), cid)
-        return self._running.get(root.cid) or self._begin(cid)
+            await asyncio.wait([self._work[text]])  # it is just ending
+        self._failed.pop(text, None)
+        await self._store.change_root(cid, lambda old: replace(make(old), wanted=True, paused=False))
+        return self._running.get(text) or self._begin(cid)
 
     async def pause(self, cid: str) -> bool:
         """Until it is started again, after restarts too. False if there is nothing to be paused."""
         root = self._store.roots.get(cid)
         if root is None or not (root.wanted or root.pinned) or self._store.presence(cid).complete:
             return False
-        await self._store.put_root(replace(root, paused=True), Cid.parse(cid))
+        paused = await self._store.change_root(
+            Cid.parse(cid), lambda old: replace(old, paused=True) if old is not None else None
+        )
+        if paused is None:
+            return False  # dropped meanwhile
         await self._stop(
             cid, Unavailable("The fetch was paused.", hint="Go on: meshconsole blobs resume CID")
         )
         await self._store.measure(cid)
-        self._emit(self._standing(root, "paused"))
+        self._emit(self._standing(paused, "paused"))
         return True
 
     async def cancel(self, cid: str) -> bool:
@@ -239,6 +244,14 @@ class Fetches:
             return False
         await self._end(cid)
         return True
+
+    async def forget(self, cid: str) -> None:
+        """Of a root that was dropped. Whoever wants it again meanwhile is served anew."""
+        self._failed.pop(cid, None)
+        if await self._stop(cid, Unavailable("The file was dropped.", hint="Fetch it again to have it.")):
+            await self._store.measure(cid)
+        if cid in self._store.roots:
+            self.resume()
 
     def jobs(self) -> list[FetchProgress]:
         """How each fetch stands that is not done."""
@@ -295,13 +308,13 @@ class Fetches:
 
     async def _end(self, cid: str) -> None:
         """The root is not wanted any more."""
-        root = self._store.roots.get(cid)
-        if root is None:
-            return
-        if root.pinned or self._store.presence(cid).bytes:
-            await self._store.put_root(replace(root, wanted=False, paused=False), Cid.parse(cid))
-        else:
-            await self._store.drop_root(cid)
+
+        def ended(root: Root | None) -> Root | None:
+            if root is None or not (root.pinned or self._store.presence(cid).bytes):
+                return None
+            return replace(root, wanted=False, paused=False)
+
+        if await self._store.change_root(Cid.parse(cid), ended) is None:
             self._failed.pop(cid, None)
 
     async def _take(self, block: Block) -> bool:

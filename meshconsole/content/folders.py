@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 async def add_folder(
-    store: Store, files: Iterable[tuple[str, Source]], profile: Profile, make_root: Callable[[Cid], Root]
+    store: Store,
+    files: Iterable[tuple[str, Source]],
+    profile: Profile,
+    make_root: Callable[[Cid, Root | None], Root],
 ) -> Added:
     """`files` are name and content. If this raises, nothing of it is kept."""
     hold: set[bytes] = set()
@@ -39,7 +42,7 @@ async def add_folder(
             for branch in directory.branches:
                 await store.write_block(branch.block, branch.children, hold)
             await store.commit()
-            await store.change_root(directory.cid, lambda: make_root(directory.cid))
+            await store.change_root(directory.cid, lambda old: make_root(directory.cid, old))
     except BaseException:
         await store.discard(hold)
         raise

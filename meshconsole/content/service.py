@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from meshconsole.content.adding import Added, Source, add_file
@@ -136,13 +137,17 @@ class Content:
         On return it survives a power cut; if this raises, nothing of it is kept. Raises Refused (quota),
         Unavailable (disk full), Fatal, and what `source` raises.
         """
-        return await add_file(self._store, source, profile, lambda cid: self._kept(cid, name, pinned, owner))
+        return await add_file(
+            self._store, source, profile, lambda cid, old: self._kept(old, cid, name, pinned, owner)
+        )
 
     async def add_folder(
         self, files: Iterable[tuple[str, Source]], name: str, *, profile: Profile = UNIXFS_V1_2025
     ) -> Added:
         """Stores files, given as name and content, and the directory that holds them. As `add` otherwise."""
-        return await add_folder(self._store, files, profile, lambda cid: self._kept(cid, name, True))
+        return await add_folder(
+            self._store, files, profile, lambda cid, old: self._kept(old, cid, name, True)
+        )
 
     async def list_folder(self, cid: str, max_entries: int = MAX_ENTRIES) -> dict[str, str]:
         """Name and CID of each entry of a directory. As `read` otherwise."""
@@ -206,7 +211,9 @@ class Content:
 
         Raises RemoteError (damaged file), Refused (quota), Unavailable (disk full), Fatal.
         """
-        imported = await import_car(self._store, source, lambda cid: self._kept(cid, name, pinned, owner))
+        imported = await import_car(
+            self._store, source, lambda cid, old: self._kept(old, cid, name, pinned, owner)
+        )
         self._fetches.resume()
         return imported
 
@@ -232,11 +239,10 @@ class Content:
         pin. Raises RemoteError."""
         parsed = _canonical(cid)
         await self._store.change_root(
-            parsed, lambda: replace(self._root(cid, name).with_pin(pin), paused=False)
+            parsed, lambda old: replace(self._root(old, cid, name).with_pin(pin), paused=False)
         )
-        root = self._store.roots[cid]
         if not self._store.presence(cid).complete:
-            await self._fetches.start(parsed, root)
+            await self._fetches.start(parsed, lambda old: self._root(old, cid, name))
         self._pins_changed.set()
 
     async def unpin(self, cid: str, owner: str = OWNER) -> None:
@@ -245,32 +251,54 @@ class Content:
         root = self._store.roots.get(cid)
         if root is None or root.pin_of(owner) is None:
             raise Refused("invalid", "This file is not pinned.", hint="List what is: meshconsole blobs")
-        await self._unpinned(root.without_pin(owner))
+        await self._store.change_root(
+            Cid.parse(cid), lambda old: self._unpinned(old and old.without_pin(owner))
+        )
 
     async def drop(self, cid: str) -> int:
         """Removes the file from here at once, whoever pinned it; blocks that other roots keep stay. Returns
         the bytes freed on the disk. Raises RemoteError for a bad CID."""
         parsed = _canonical(cid)
-        await self._fetches.cancel(cid)
-        if cid in self._store.roots:
-            await self._store.drop_root(cid)
-        freed = await self._store.discard([parsed.multihash])
-        self._emit(PresenceChanged(cid))
+        await self._store.change_root(parsed, lambda _: None)
+        return await self._discard(parsed)
+
+    async def let_go(self, cid: str, owner: str) -> int:
+        """Lifts the owner's pin, if there is one; what nobody else wants is removed at once. Returns the
+        bytes freed on the disk. Raises RemoteError for a bad CID."""
+        parsed = _canonical(cid)
+        if not self.is_pinned(cid, owner):
+            return 0
+
+        def without(root: Root | None) -> Root | None:
+            left = root and root.without_pin(owner)
+            return left if left and (left.pinned or left.wanted) else None
+
+        if await self._store.change_root(parsed, without) is not None:
+            return 0
+        return await self._discard(parsed)
+
+    async def _discard(self, dropped: Cid) -> int:
+        await self._fetches.forget(str(dropped))
+        freed = await self._store.discard([dropped.multihash])
+        self._emit(PresenceChanged(str(dropped)))
         return freed
 
-    async def _unpinned(self, root: Root) -> None:
-        if root.pinned or root.wanted or self._store.presence(root.cid).bytes:
-            await self._store.put_root(root, Cid.parse(root.cid))
-        else:
-            await self._store.drop_root(root.cid)
+    def _unpinned(self, root: Root | None) -> Root | None:
+        """What a root becomes that has lost a pin."""
+        if root is None or root.pinned or root.wanted or self._store.presence(root.cid).bytes:
+            return root
+        return None
+
+    def _unexpired(self, now: float, root: Root | None) -> Root | None:
+        return self._unpinned(root and root.unexpired(now))
 
     async def _keep_expiring(self) -> None:
         """Pins with an end are lifted when it has come, by the clock of this device."""
         while True:
             now = self._clock()
             for root in list(self._store.roots.values()):
-                if (left := root.unexpired(now)) is not root:
-                    await self._unpinned(left)
+                if root.unexpired(now) is not root:
+                    await self._store.change_root(Cid.parse(root.cid), partial(self._unexpired, now))
                     self._emit(PresenceChanged(root.cid))
             ends = [p.expires_at for root in self._store.roots.values() for p in root.pins if p.expires_at]
             self._pins_changed.clear()
@@ -297,7 +325,7 @@ class Content:
         if presence.complete:
             yield FetchProgress(cid, presence.bytes, presence.bytes, "done")
             return
-        fetch = await self._fetches.start(parsed, self._root(cid, name))
+        fetch = await self._fetches.start(parsed, lambda old: self._root(old, cid, name))
         loop = asyncio.get_running_loop()
         told: FetchProgress | None = None
         gives_up_at = loop.time() + deadline_s
@@ -328,7 +356,7 @@ class Content:
         parsed = _canonical(cid)
         if self._store.presence(cid).complete:
             return False
-        await self._fetches.start(parsed, self._root(cid, name))
+        await self._fetches.start(parsed, lambda old: self._root(old, cid, name))
         return True
 
     async def pause_fetch(self, cid: str) -> bool:
@@ -415,12 +443,11 @@ class Content:
         """What each peer is sent of blocks at most, in bytes per second; 0 is no limit."""
         self._exchange.limit_peers(rate_bps)
 
-    def _kept(self, cid: Cid, name: str, pinned: bool, owner: str = OWNER) -> Root:
-        root = self._root(str(cid), name)
+    def _kept(self, old: Root | None, cid: Cid, name: str, pinned: bool, owner: str = OWNER) -> Root:
+        root = self._root(old, str(cid), name)
         return root.with_pin(Pin(owner)) if pinned and root.pin_of(owner) is None else root
 
-    def _root(self, cid: str, name: str) -> Root:
-        old = self._store.roots.get(cid)
+    def _root(self, old: Root | None, cid: str, name: str) -> Root:
         if old is None:
             return Root(cid, name, False, None, self._clock())
         return replace(old, name=name or old.name)

@@ -342,24 +342,24 @@ class Store:
         await self.commit()
         self._presences[cid] = await self.threads.on_index(self._the_index.presence, cid)
 
-    async def put_root(self, root: Root, cid: Cid) -> None:
-        await self.change_root(cid, lambda: root)
-
-    async def change_root(self, cid: Cid, make: Callable[[], Root]) -> None:
-        """Puts what `make` makes of the root as it is then: several owners may pin it at once."""
+    async def change_root(self, cid: Cid, make: Callable[[Root | None], Root | None]) -> Root | None:
+        """The only way to change a root, for several owners change the same one at once: `make` is handed
+        the root as it is when nobody else can change it, None where it is none, and returns what it becomes.
+        """
+        text = str(cid)
         async with self._sweep:
-            root = make()
-            await self.threads.on_index(self._the_index.put_root, root, cid.multihash)
-            self.roots[root.cid] = root
-            self._presences[root.cid] = await self.threads.on_index(self._the_index.presence, root.cid)
-            await self._pinned.changed()
-
-    async def drop_root(self, cid: str) -> None:
-        async with self._sweep:
-            await self.threads.on_index(self._the_index.drop_root, cid)
-            self.roots.pop(cid, None)
-            self._presences.pop(cid, None)
-            await self._pinned.changed()
+            root = make(self.roots.get(text))
+            if root is not None:
+                await self.threads.on_index(self._the_index.put_root, root, cid.multihash)
+                self.roots[text] = root
+                self._presences[text] = await self.threads.on_index(self._the_index.presence, text)
+                await self._pinned.changed()
+            elif text in self.roots:
+                await self.threads.on_index(self._the_index.drop_root, text)
+                self.roots.pop(text)
+                self._presences.pop(text, None)
+                await self._pinned.changed()
+            return root
 
     @property
     def totals(self) -> Totals:

@@ -14,7 +14,7 @@ from hashlib import sha256
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from meshconsole.content.roots import BLOSSOM, Pin
+from meshconsole.content.roots import BLOSSOM
 from meshconsole.core import kinds
 from meshconsole.core.errors import MeshconsoleError, Refused
 from meshconsole.edge.blossom_auth import check_token, hashes_of, read_token
@@ -200,7 +200,7 @@ class Blossom:
         try:
             is_new = await asyncio.to_thread(self._book.put_blob, blob, npub)
         except MeshconsoleError:
-            await self._let_go(added.cid, owner)  # nobody could ever find it
+            await self._content.let_go(added.cid, owner)  # nobody could ever find it
             raise
         stored = await asyncio.to_thread(self._book.blob, upload.digest)
         status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
@@ -217,7 +217,7 @@ class Blossom:
             raise HttpError(HTTPStatus.FORBIDDEN, "Whoever uploaded this blob may delete it, and admins.")
         for owner in [npub] if npub in owners else owners:
             await asyncio.to_thread(self._book.drop_blob, digest, owner)
-            await self._let_go(blob.cid, BLOSSOM + owner)
+            await self._content.let_go(blob.cid, BLOSSOM + owner)
         return Reply(HTTPStatus.NO_CONTENT)
 
     async def _report(self, request: Request) -> Reply:
@@ -235,16 +235,6 @@ class Blossom:
         if not verdict.accepted:
             raise Refused(verdict.code, verdict.sentence)
         return text(HTTPStatus.OK, "The report is with the relay's admins.")
-
-    async def _let_go(self, cid: str, owner: str) -> None:
-        """At once where nobody else wants it."""
-        roots = self._content.roots(cid)
-        if not roots or roots[0].pin_of(owner) is None:
-            return
-        if roots[0].pins == (Pin(owner),):
-            await self._content.drop(cid)
-        else:
-            await self._content.unpin(cid, owner)
 
     # Who asks
 
