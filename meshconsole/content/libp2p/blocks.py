@@ -44,6 +44,8 @@ class Blocks:
         self._host = host
         self._may_read = may_read
         self._senders: dict[PeerId, _Sender] = {}
+        self._cut_off: set[PeerId] = set()
+        """Sending to them failed, so the content store lets them go: another connection may be left."""
         self.handlers = dict.fromkeys(BITSWAP, self._read)
 
     def up(self, connection: Connection) -> None:
@@ -51,17 +53,27 @@ class Blocks:
             self._attach(connection.peer)
 
     def down(self, connection: Connection) -> None:
-        if self._host.of(connection.peer) is None:
-            self.detach(connection.peer)
+        peer = connection.peer
+        if self._host.of(peer) is None:
+            self.detach(peer)
+        elif peer in self._cut_off:
+            self._attach(peer)
 
     def detach(self, peer: PeerId) -> None:
+        self._cut_off.discard(peer)
         if self._senders.pop(peer, None) is not None:
             self._content.detach(str(peer))
 
     def _attach(self, peer: PeerId) -> None:
         if peer not in self._senders:
-            sender = self._senders[peer] = _Sender(self._host, peer)
+            sender = self._senders[peer] = _Sender(self._host, peer, self._failed)
+            self._cut_off.discard(peer)
             self._content.attach(str(peer), sender.send, lambda _: self._may_read(peer))
+
+    def _failed(self, sender: _Sender) -> None:
+        if self._senders.get(sender.peer) is sender:
+            del self._senders[sender.peer]
+            self._cut_off.add(sender.peer)
 
     async def _read(self, stream: Stream) -> None:
         peer = stream.connection.peer
@@ -74,24 +86,27 @@ class Blocks:
 class _Sender:
     """One stream of ours to a peer, opened when there is something to send."""
 
-    def __init__(self, host: Host, peer: PeerId) -> None:
+    def __init__(self, host: Host, peer: PeerId, failed: Callable[[_Sender], None]) -> None:
+        self.peer = peer
         self._host = host
-        self._peer = peer
+        self._failed = failed
         self._stream: Stream | None = None
         self._turn = asyncio.Lock()
 
     async def send(self, message: bytes) -> None:
         """Raises RemoteError, Unavailable; the connection is closed then."""
         async with self._turn:
-            connection = self._host.of(self._peer)
+            connection = self._host.of(self.peer)
             if connection is None:
-                raise Unavailable(f"There is no connection to {self._peer}.")
+                self._failed(self)
+                raise Unavailable(f"There is no connection to {self.peer}.")
             try:
                 try:
                     await self._write(connection, message)
                 except StreamClosed:  # the peer has let go of our stream: another one, and all of it again
                     await self._write(connection, message)
             except MeshconsoleError as error:
+                self._failed(self)  # first: closing may tell at once that the connection is down
                 connection.close(error.sentence)
                 raise
 

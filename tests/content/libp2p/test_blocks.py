@@ -60,6 +60,25 @@ async def test_a_fetch_goes_on_over_the_next_connection(tmp_path: Path) -> None:
         assert await fetching == hashlib.sha256(data).hexdigest()
 
 
+async def test_the_older_of_two_connections_is_used_when_the_newer_dies_while_sending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two(tmp_path) as (a, b):
+        added = await b.content.add([os.urandom(1_000_000)], "file")
+        # Both are under way before either is there: otherwise the first would be used for the second.
+        await asyncio.gather(*(a.party.host.dial(b.party.address) for _ in range(2)))
+        await a.party.until(2)
+        newest = a.party.host.of(b.party.host.own.peer)
+        assert newest is not None
+        monkeypatch.setattr(newest, "open", _broken)
+        await a.fetch(str(added.cid), deadline_s=5.0)
+        assert a.party.gone == [newest]
+
+
+async def _broken(_: object) -> None:
+    raise Unavailable("Cut by the test.")
+
+
 async def test_who_may_not_read_gets_nothing(tmp_path: Path) -> None:
     async with two(tmp_path) as (a, b):
         added = await a.content.add([b"sealed" * 100], "file")
