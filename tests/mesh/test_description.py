@@ -52,8 +52,9 @@ def test_anything_else_is_a_remote_error(bad: str) -> None:
 
 
 def test_names_that_cost_a_second_each_are_left_out() -> None:
-    named = GOOD + "a=candidate:2 1 udp 1 0f3a.local 9 typ host\r\n"
-    assert check_description(named) == GOOD
+    hidden = "a=candidate:2 1 udp 1 0f3a.local 9 typ host\r\n"
+    assert check_description(GOOD + hidden) == GOOD
+    assert check_description(GOOD + hidden.replace(" ", "\t")) == GOOD
 
 
 @given(st.text(max_size=200), st.text(max_size=200))

@@ -21,17 +21,21 @@ _PROTOCOL, _ADDRESS = 2, 4
 
 
 def with_own_addresses(description: str, hosts: Sequence[str]) -> str:
-    """Each hidden UDP candidate becomes one for each of `hosts`, this machine's IPv4 addresses."""
+    """Each hidden UDP candidate becomes one for each of `hosts`, this machine's IPv4 addresses.
+
+    Candidates are written anew from their words, told apart by any white space, as whoever reads them next
+    does: what was looked at is what is used.
+    """
     own = tuple(dict.fromkeys((LOOPBACK, *hosts[:MAX_HOSTS])))
     lines: list[str] = []
     for line in description.splitlines():
-        words = line.split(" ")
+        words = line.split()
         if not line.startswith(_CANDIDATE):
             lines.append(line)
         elif len(words) <= _ADDRESS or words[_PROTOCOL].lower() != "udp":
             continue
         elif words[_ADDRESS] in own:
-            lines.append(line)
+            lines.append(" ".join(words))
         elif words[_ADDRESS].endswith(".local"):
             lines += [" ".join([*words[:_ADDRESS], host, *words[_ADDRESS + 1 :]]) for host in own]
     return "\r\n".join(lines) + "\r\n"

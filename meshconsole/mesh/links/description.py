@@ -57,7 +57,11 @@ def check_description(text: str) -> str:
     sections = [line for line in lines if line.startswith("m=")]
     if len(sections) != 1 or not _DATA_SECTION.fullmatch(sections[0]):
         raise RemoteError("bad-sdp", "The peer sent a description that is not for one data channel.")
-    kept = [line for line in lines if not (line.startswith("a=candidate:") and ".local " in line)]
+    kept = [line for line in lines if not (line.startswith("a=candidate:") and _is_hidden(line))]
     if sum(line.startswith("a=candidate:") for line in kept) > MAX_CANDIDATES:
         raise RemoteError("bad-sdp", f"The peer sent more than {MAX_CANDIDATES} addresses.")
     return "\r\n".join(kept) + "\r\n"
+
+
+def _is_hidden(candidate: str) -> bool:
+    return any(word.endswith(".local") for word in candidate.split())

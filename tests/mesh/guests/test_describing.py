@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +24,28 @@ def test_of_other_candidates_only_this_machine_s_stay() -> None:
     others = [own.replace("192.0.2.7", host) for host in ("192.0.2.9", "2001:db8::1", "a.example")]
     lines = [*others, own, HIDDEN.replace("udp", "tcp"), "a=candidate:1"]
     assert with_own_addresses("\n".join(lines), ["192.0.2.7"]) == f"{own}\r\n"
+
+
+WHITE = [chr(n) for n in range(0x3001) if chr(n).isspace()]
+
+
+@pytest.mark.parametrize("white", WHITE, ids=[f"{ord(each):x}" for each in WHITE])
+def test_words_are_told_apart_as_the_reader_of_the_description_does(white: str) -> None:
+    address = white.join(("8.8.8.8", "53", "typ", "host"))
+    for line in (
+        f"a=candidate:1 1 udp 1{white}{address} 127.0.0.1 x",
+        f"a=candidate:1 1 udp 1 {address}{white}127.0.0.1",
+        f"a=candidate:1 1 udp{white}1{white}{address} 127.0.0.1 5 typ host",
+        f"{white}a=candidate:1 1 udp 1 {address}",
+    ):
+        passed = with_own_addresses(f"{line}\r\n{HIDDEN}", [])
+        read = [each.split() for each in passed.splitlines() if each.startswith("a=candidate:")]
+        assert [words[4] for words in read] == ["127.0.0.1"]
+
+
+def test_what_is_kept_is_written_anew() -> None:
+    own = "a=candidate:1 1 udp 1 192.0.2.7 5 typ host"
+    assert with_own_addresses(own.replace(" ", "\t\xa0 "), ["192.0.2.7"]) == f"{own}\r\n"
 
 
 @given(st.text(max_size=200), st.lists(st.just("192.0.2.7"), max_size=2))
