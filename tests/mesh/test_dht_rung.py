@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshconsole.content.libp2p.dht import Dht
 from meshconsole.content.libp2p.kademlia import Found
 from meshconsole.content.libp2p.multiaddr import tcp_address
 from meshconsole.core.sections import P2pSection
@@ -164,6 +165,29 @@ async def test_what_was_told_is_not_told_again_soon() -> None:
         await alice.rung._round()
         assert server.asked == asked
         assert "own record with 1 servers" in alice.rung.line
+
+
+async def test_what_no_server_took_is_told_again_in_the_next_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(*_: object) -> bool:
+        return False
+
+    async with dht_server() as server:
+        alice = member(ALICE, server, "192.168.1.5:7447")
+        with monkeypatch.context() as patched:
+            patched.setattr(Dht, "_tell", fails)
+            await alice.rung._round()
+        assert "own record with 0 servers" in alice.rung.line
+        await alice.rung._round()
+        assert "own record with 1 servers" in alice.rung.line
+        assert any(server.records.values())
+
+
+async def test_a_node_without_addresses_asks_no_server_to_take_them() -> None:
+    async with dht_server() as server:
+        alice = member(ALICE, server, "8.8.8.8:7447")
+        for _ in range(2):
+            await alice.rung._round()
+        assert not server.asked
 
 
 @pytest.mark.parametrize("why", ["emcon", "not allowed", "no servers", "no key"])

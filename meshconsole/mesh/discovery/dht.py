@@ -169,17 +169,16 @@ class DhtRung:
         return ASK_S
 
     async def _tell(self, key: bytes, now: float) -> int:
-        """How many servers have this node's record."""
+        """How many servers have this node's record. What none has taken is told again in the next round."""
         told = _Told(key, days_to_tell(now), self._own_addresses())
         if self._told == told and self._now() - self._told_at < TELL_S:
             return self._told_to
-        self._told_to = 0
-        if told.addresses:
-            for day in told.days:
-                async with self._client(short_lived_key(key, day, self._npub)) as dht:
-                    count = await dht.provide(place(key, day), record_of(told.addresses))
-                self._told_to = max(self._told_to, count)
-        self._told, self._told_at = told, self._now()
+        counts: list[int] = []
+        for day in told.days if told.addresses else ():
+            async with self._client(short_lived_key(key, day, self._npub)) as dht:
+                counts.append(await dht.provide(place(key, day), record_of(told.addresses)))
+        self._told_to = max(counts, default=0)
+        self._told, self._told_at = (told if all(counts) else None), self._now()
         return self._told_to
 
     async def _look(self, key: bytes, day: int, missing: list[str]) -> tuple[int, int]:
