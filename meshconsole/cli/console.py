@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from meshconsole.cli.ask import ask, runs, why_unavailable
 from meshconsole.cli.home import add_passphrase_file, command_line, given_passphrase, home_of, passphrase_for
+from meshconsole.cli.hub import NO_PATHS, at_hub
 from meshconsole.cli.init import default_name, make_home
 from meshconsole.cli.node import add_settings, finish_owed_wipe
 from meshconsole.cli.output import printable, say
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from meshconsole.console.run import ConsoleOptions
 
 LOOPBACK_LISTEN = "127.0.0.1:7447"
+NOT_HERE = "The node is on another machine: copy files by scp and use 'meshconsole blobs' there."
 
 
 def configure(command: str, parser: argparse.ArgumentParser) -> None:
@@ -182,10 +184,18 @@ def _options(home: Home, parsed: argparse.Namespace) -> ConsoleOptions:
         mouse=False if parsed.no_mouse else None,
         read_only=parsed.read_only,
         in_browser=getattr(parsed, "in_browser", False),
+        no_paths=_why_no_paths(parsed),
         settled=_give_back,
         themes=home.themes,
         keys=home.keys,
     )
+
+
+def _why_no_paths(parsed: argparse.Namespace) -> str:
+    """ "" where a path that is typed here means the same file to the node."""
+    if at_hub():
+        return NO_PATHS
+    return NOT_HERE if getattr(parsed, "through", None) else ""
 
 
 def has_terminal() -> bool:

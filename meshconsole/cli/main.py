@@ -10,8 +10,9 @@ import argparse
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol, TextIO, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TextIO, cast
 
+from meshconsole.cli.hub import at_hub, check_at_hub
 from meshconsole.core.errors import (
     Fatal,
     KeystoreWiped,
@@ -149,6 +150,8 @@ def _parse(given: list[str]) -> argparse.Namespace:
     group.configure(name, parser)
     parsed = parser.parse_args(after)
     parsed.home = parsed.home or first.home
+    if at_hub():
+        check_at_hub(name, parsed)
     return parsed
 
 
@@ -169,7 +172,14 @@ def _split(given: list[str]) -> tuple[list[str], str, list[str]]:
 
 
 class Parser(argparse.ArgumentParser):
-    """Errors in our form: one sentence, then where help is."""
+    """Errors in our form: one sentence, then where help is. Actions below a command have this class too.
+
+    An option has one spelling: what filters a command line (deploy/ssh/hub) and a script that is older than
+    the next option must not meet another one.
+    """
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - argparse's own, which are many
+        super().__init__(**{"allow_abbrev": False, **settings})
 
     def error(self, message: str) -> NoReturn:
         sentence = message if message.endswith("?") else f"{message}."

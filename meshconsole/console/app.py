@@ -56,11 +56,12 @@ class Console(Shell):
         lock_after_s: float = 0.0,
         idle_clock: Callable[[], float] = time.monotonic,
         settled: Callable[[], None] | None = None,
+        no_paths: str = "",
     ) -> None:
         """It locks itself after `lock_after_s` without a key; 0 is never. `settled` is called some time after
-        the start, for what can be let go of then."""
+        the start, for what can be let go of then. `no_paths`: see Session."""
         super().__init__(profile, theme=theme, folders=folders)
-        self.session = Session(socket_path, self, fps=profile.fps, read_only=read_only)
+        self.session = Session(socket_path, self, fps=profile.fps, read_only=read_only, no_paths=no_paths)
         self.keymap = keymap or Keymap()
         self.desk = Desk(Model(), profile, self.session, clock, self.keymap)
         self._lock_after_s = lock_after_s

@@ -41,6 +41,8 @@ class ConsoleOptions:
     """There is no terminal: Textual's web driver speaks with a page over pipes."""
     keys: Path | None = None
     """The person's own keys: the home's `keys.toml`."""
+    no_paths: str = ""
+    """Why a path that is typed here is nothing to the node, as on another machine; "" if it is the same."""
 
 
 def run_console(socket_path: Path, *, options: ConsoleOptions | None = None) -> int:
@@ -67,6 +69,7 @@ def run_console(socket_path: Path, *, options: ConsoleOptions | None = None) -> 
         read_only=options.read_only,
         lock_after_s=wanted.lock_after_minutes * 60.0,
         settled=options.settled,
+        no_paths=options.no_paths,
     ).begin()
 
 

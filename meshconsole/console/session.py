@@ -51,11 +51,15 @@ class Listener(Protocol):
 
 
 class Session:
-    def __init__(self, path: Path, listener: Listener, *, fps: float, read_only: bool) -> None:
+    def __init__(
+        self, path: Path, listener: Listener, *, fps: float, read_only: bool, no_paths: str = ""
+    ) -> None:
         self.path = path
         self.listener = listener
         self.fps = fps
         self.read_only = read_only
+        self.no_paths = no_paths
+        """Why no file is named from here, where the node would open another one; "" if it may be."""
         self.right = "owner"
         """What this user is to the node: control/rights.py."""
         self._client: ControlClient | None = None

@@ -202,6 +202,23 @@ async def test_a_line_that_was_left_while_its_note_is_sent_stays_closed(
         assert where(play) == ("storage", None)
 
 
+async def test_no_file_is_named_to_a_node_on_another_machine() -> None:
+    """It would open a file of its own by that name: not the one that is meant, and perhaps a private one."""
+    async with stage(no_paths="The node is elsewhere.") as play:
+        desk = play.app.desk
+        play.app.on_paste(Paste("/etc/hostname"))
+        assert (play.notice, desk.entry_line.question) == ("The node is elsewhere.", None)
+        await play.press("5", "g", "j", "j")
+        for typed in ("add", "add /etc/hostname", "get", "get /tmp/out", "car", "car /tmp/out.car"):
+            desk.say("")
+            await play.press("colon")
+            desk.entry_line.entry.value = typed
+            await play.press("enter")
+            await play.until(lambda: play.notice == "The node is elsewhere.")
+            assert desk.entry_line.question is None, typed
+        assert [*sent(play, AddBlob), *sent(play, GetBlob), *sent(play, ExportCar)] == []
+
+
 async def test_files(tmp_path: Path) -> None:
     (tmp_path / "plan.pdf").write_text("plan")
     async with stage() as play:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -76,9 +78,21 @@ def test_an_operator_does_not_reach_what_is_the_node_s_own(hub: Hub) -> None:
         assert hub.run("oskar", *words).returncode == 5, words
 
 
+MARK = f"/tmp/meshconsole-hub-test-{os.getpid()}"
+"""What a program on the hub would make."""
+STARTS = f'--through=sh\r-c\r"id>{MARK}"'
+
+
 @pytest.mark.parametrize(
     "words",
     [
+        ("attach", "--in-browser", STARTS),
+        ("attach", "--in-browser", STARTS.replace("\r", "\f")),
+        ("attach", "--in-browser", "--through", f"touch\\ {MARK}"),
+        ("attach", "--in-b", f"--thr=touch\\ {MARK}"),
+        ("team", "--", "members", "--home=/"),
+        ("audit", "merge", "/etc/passwd"),
+        ("web",),
         ("sh", "-c", "id"),
         ("status; id",),
         ("status", "$(id)", "`id`"),
@@ -87,12 +101,14 @@ def test_an_operator_does_not_reach_what_is_the_node_s_own(hub: Hub) -> None:
         ("status", "--home", "/"),
         ("blobs", "add", "/etc/passwd"),
     ],
-    ids=" ".join,
+    ids=lambda words: ascii(" ".join(words)).replace(MARK, "MARK"),
 )
 def test_there_is_no_way_to_a_shell(hub: Hub, words: tuple[str, ...]) -> None:
     done = hub.run("oskar", *words)
     assert done.returncode != 0
     assert "uid=" not in done.stdout + done.stderr
+    assert "/etc/passwd" not in done.stderr
+    assert not Path(MARK).exists()
 
 
 def test_forwarding_and_subsystems_are_shut(hub: Hub) -> None:

@@ -27,14 +27,16 @@ if TYPE_CHECKING:
 
 @verb("file.add")
 def add(desk: Desk, path: str) -> None:
-    if path:
-        start(desk, partial(_add, desk, path), "add")
-    else:
+    if not path:
         ask_to_add(desk)
+    elif _shares_files(desk):
+        start(desk, partial(_add, desk, path), "add")
 
 
 def ask_to_add(desk: Desk, path: str = "") -> None:
     """With a path, such as one that was dropped on the terminal, Enter adds that."""
+    if not _shares_files(desk):
+        return
     desk.ask(
         Question(
             "file or folder to add",
@@ -67,6 +69,8 @@ async def _add(desk: Desk, text: str) -> bool:
 @verb("file.get")
 def fetch(desk: Desk, destination: str) -> None:
     """Asks where to, then fetches the file under the cursor; the row shows how far it is."""
+    if not _shares_files(desk):
+        return
     blob = current(desk)
     if blob is None:
         return
@@ -141,6 +145,8 @@ async def read(desk: Desk, _: str) -> None:
 @verb("file.export")
 def export(desk: Desk, destination: str) -> None:
     """A CAR file of what is under the cursor, sealed as it is."""
+    if not _shares_files(desk):
+        return
     blob = current(desk)
     if blob is None:
         return
@@ -193,6 +199,13 @@ def current(desk: Desk) -> BlobView | None:
     if blob is None:
         desk.say(f"There is no file here yet. Press {desk.keymap.key('file.add')} to add one.", "warn")
     return blob
+
+
+def _shares_files(desk: Desk) -> bool:
+    """Whether the node opens the file that a path means here; says why, if it does not."""
+    if desk.session.no_paths:
+        desk.say(desk.session.no_paths, "warn")
+    return not desk.session.no_paths
 
 
 def absolute(text: str) -> Path:
