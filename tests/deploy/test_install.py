@@ -75,3 +75,46 @@ def test_a_dry_run_of_the_installation_touches_nothing(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "+ install -m 0644" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def _roll_back(root: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(INSTALL), "--rollback"],
+        env=os.environ | {"ROOT": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_rollback_is_to_the_release_before_and_back_again_and_leaves_the_home_alone(tmp_path: Path) -> None:
+    prefix = tmp_path / "opt" / "meshconsole"
+    older, newer = prefix / "releases" / "0.1.0-aaa", prefix / "releases" / "0.1.0-bbb"
+    for release in (older, newer):
+        release.mkdir(parents=True)
+    (prefix / "current").symlink_to(newer)
+    (prefix / "previous").symlink_to(older)
+    home = tmp_path / "var" / "lib" / "meshconsole" / "node"
+    home.mkdir(parents=True)
+    (home / "node.db").write_text("newer")
+    (home / "node.db.before-7").write_text("older")
+    for current, previous in ((older, newer), (newer, older)):
+        done = _roll_back(tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert ((prefix / "current").readlink(), (prefix / "previous").readlink()) == (current, previous)
+        assert "kept a copy from before" in done.stdout
+    assert sorted(path.name for path in prefix.iterdir()) == ["current", "previous", "releases"]
+    assert {path.name: path.read_text() for path in home.iterdir()} == {
+        "node.db": "newer",
+        "node.db.before-7": "older",
+    }
+
+
+def test_a_rollback_without_a_release_before_changes_nothing_and_says_so(tmp_path: Path) -> None:
+    prefix = tmp_path / "opt" / "meshconsole"
+    prefix.mkdir(parents=True)
+    (prefix / "current").symlink_to(prefix / "releases" / "0.1.0-aaa")
+    done = _roll_back(tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == "install: there is no release before this one.\n"
+    assert [path.name for path in prefix.iterdir()] == ["current"]
