@@ -78,6 +78,8 @@ class Content:
         self._clock = clock
         self._tasks = Tasks()
         self._pins_changed = asyncio.Event()
+        self._passing: set[str] = set()
+        """Roots whose fetch was begun for who waits for it, and by nobody else since."""
         self._store = Store(path, key, quota=quota, emit=emit, clock=clock, tasks=self._tasks, files=blocks)
         self._exchange = Exchange(self._store, self._tasks, emit, time.monotonic, peer_rate_bps)
         self._fetches = Fetches(self._store, self._exchange, self._tasks, emit)
@@ -238,11 +240,13 @@ class Content:
         """Keeps the file; what is missing of it is fetched, now and ever after. Replaces the owner's earlier
         pin. Raises RemoteError."""
         parsed = _canonical(cid)
+        self._passing.discard(cid)
         await self._store.change_root(
             parsed, lambda old: replace(self._root(old, cid, name).with_pin(pin), paused=False)
         )
         if not self._store.presence(cid).complete:
             await self._fetches.start(parsed, lambda old: self._root(old, cid, name))
+            self._passing.discard(cid)
         self._pins_changed.set()
 
     async def unpin(self, cid: str, owner: str = OWNER) -> None:
@@ -312,20 +316,33 @@ class Content:
                 self._fetches.resume()
 
     async def fetch(
-        self, cid: str, *, name: str = "", deadline_s: float = 30.0
+        self, cid: str, *, name: str = "", deadline_s: float = 30.0, passing: bool = False
     ) -> AsyncIterator[FetchProgress]:
         """Brings the file here from peers. The last progress has the state "done".
 
         The fetch is remembered and goes on after a restart, and when nobody looks any more; `cancel_fetch`
         ends it. Raises Unavailable when no block came for `deadline_s` and none is on its way (the fetch
         goes on nevertheless), Refused (quota), RemoteError (bad CID or tree), Unavailable (disk full), Fatal.
+
+        `passing`: if this begins it, `end_passing` ends it, unless somebody else wants it by then.
         """
         parsed = _canonical(cid)
         presence = self._store.presence(cid)
         if presence.complete:
             yield FetchProgress(cid, presence.bytes, presence.bytes, "done")
             return
-        fetch = await self._fetches.start(parsed, lambda old: self._root(old, cid, name))
+        if not passing:
+            self._passing.discard(cid)
+        elif self.job_state(cid) is None and not self.is_pinned(cid):
+            self._passing.add(cid)
+        starting = asyncio.ensure_future(self._fetches.start(parsed, lambda old: self._root(old, cid, name)))
+        try:
+            fetch = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await asyncio.wait([starting])  # half begun, nobody could end it
+            raise
+        if not passing:
+            self._passing.discard(cid)
         loop = asyncio.get_running_loop()
         told: FetchProgress | None = None
         gives_up_at = loop.time() + deadline_s
@@ -356,11 +373,14 @@ class Content:
         parsed = _canonical(cid)
         if self._store.presence(cid).complete:
             return False
+        self._passing.discard(cid)
         await self._fetches.start(parsed, lambda old: self._root(old, cid, name))
+        self._passing.discard(cid)  # whoever began it meanwhile, it is to stay
         return True
 
     async def pause_fetch(self, cid: str) -> bool:
         """Until `fetch`, `start_fetch` or `pin`, over restarts too. False if there is nothing to pause."""
+        self._passing.discard(cid)
         return await self._fetches.pause(cid)
 
     def job_state(self, cid: str) -> FetchState | None:
@@ -375,6 +395,12 @@ class Content:
     async def cancel_fetch(self, cid: str) -> bool:
         """What came stays until room is needed. False if no such fetch was under way."""
         return await self._fetches.cancel(cid)
+
+    async def end_passing(self, cid: str) -> None:
+        """Nobody waits any more for what `fetch` began with `passing`."""
+        if cid in self._passing:
+            self._passing.discard(cid)
+            await self._fetches.cancel(cid)
 
     def attach(
         self,

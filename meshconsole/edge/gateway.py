@@ -7,6 +7,8 @@ is ever opened or put together here: what the team sealed goes out sealed.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
@@ -56,11 +58,11 @@ class Blocks(Protocol):
 
     def holding(self, *cids: Cid) -> AbstractContextManager[None]: ...
 
-    def fetch(self, cid: str, *, deadline_s: float) -> AsyncIterator[FetchProgress]: ...
+    def fetch(self, cid: str, *, deadline_s: float, passing: bool) -> AsyncIterator[FetchProgress]: ...
 
     def job_state(self, cid: str) -> FetchState | None: ...
 
-    async def cancel_fetch(self, cid: str) -> bool: ...
+    async def end_passing(self, cid: str) -> None: ...
 
 
 class Gateway:
@@ -73,6 +75,8 @@ class Gateway:
         self._content = content
         self._settings = settings
         self._has_peers = has_peers
+        self._waiting: Counter[str] = Counter()
+        """Requests that want something below a root which may be on its way here."""
 
     async def handle(self, request: Request) -> Reply:
         """GET and HEAD of /ipfs/CID and what is below it. Raises HttpError, MeshconsoleError."""
@@ -142,7 +146,7 @@ class Gateway:
     async def _pieces(self, root: Cid, wanted: Wish, path: PathWalk) -> AsyncIterator[bytes]:
         """The CAR file, small blocks of it together."""
         held = bytearray(encode_header([root]))
-        with self._content.holding(root):
+        async with self._awaiting(root):
             async for cid, block in self._blocks(root, wanted, path):
                 # Blocks that are in their own CID are in the block that links to them already.
                 if cid.hash_code != IDENTITY:
@@ -185,19 +189,20 @@ class Gateway:
     async def _bring(self, root: Cid, cid: Cid) -> bool:
         """Fetches the root from teammates until the block is here. False where nobody can be asked.
 
-        Raises HttpError(504) when it did not come in time; a fetch that was begun for this ends with it.
+        Nothing is fetched for longer than a request waits for it, unless somebody else wants it too. Raises
+        HttpError(504) when it did not come in time.
         """
         settings = self._settings()
         if not settings.fetch_s or not self._has_peers():
             return False
-        was_wanted = self._content.job_state(str(root)) is not None
+        if self._content.job_state(str(root)) == "paused":
+            return False  # by the owner, who goes on with it
         try:
-            async for _ in self._content.fetch(str(root), deadline_s=settings.fetch_s):
-                if await self._content.has_block(cid):
-                    return True
+            async with self._awaiting(root):
+                async for _ in self._content.fetch(str(root), deadline_s=settings.fetch_s, passing=True):
+                    if await self._content.has_block(cid):
+                        return True
         except Unavailable:
-            if not was_wanted:
-                await self._content.cancel_fetch(str(root))
             raise HttpError(
                 HTTPStatus.GATEWAY_TIMEOUT,
                 f"{cid} is not here, and no teammate gave it in {settings.fetch_s:.0f} s.",
@@ -206,6 +211,20 @@ class Gateway:
         except Refused as error:
             raise HttpError(HTTPStatus.INSUFFICIENT_STORAGE, error.sentence) from None
         return await self._content.has_block(cid)
+
+    @asynccontextmanager
+    async def _awaiting(self, root: Cid) -> AsyncIterator[None]:
+        """What is being fetched only for this ends when the last of those who wait has gone."""
+        cid = str(root)
+        self._waiting[cid] += 1
+        try:
+            with self._content.holding(root):
+                yield
+        finally:
+            self._waiting[cid] -= 1
+            if not self._waiting[cid]:
+                del self._waiting[cid]
+                await self._content.end_passing(cid)
 
     def _headers(self, request: Request, wanted: Wish, root: Cid, etag: str) -> tuple[tuple[str, str], ...]:
         name = request.parameter("filename") or f"{root}.{'bin' if wanted.format == 'raw' else 'car'}"

@@ -66,7 +66,7 @@ class MemoryBlocks:
     here: dict[bytes, bytes]
     afar: dict[bytes, bytes] = field(default_factory=dict)
     wanted: list[str] = field(default_factory=list)
-    cancelled: list[str] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
     held: int = 0
 
     @classmethod
@@ -95,7 +95,7 @@ class MemoryBlocks:
         finally:
             self.held -= len(cids)
 
-    async def fetch(self, cid: str, *, deadline_s: float) -> AsyncIterator[FetchProgress]:
+    async def fetch(self, cid: str, *, deadline_s: float, passing: bool) -> AsyncIterator[FetchProgress]:
         self.wanted.append(cid)
         while self.afar:
             multihash, data = self.afar.popitem()
@@ -106,9 +106,8 @@ class MemoryBlocks:
     def job_state(self, cid: str) -> FetchState | None:
         return None
 
-    async def cancel_fetch(self, cid: str) -> bool:
-        self.cancelled.append(cid)
-        return True
+    async def end_passing(self, cid: str) -> None:
+        self.ended.append(cid)
 
 
 def car(data: bytes) -> tuple[tuple[Cid, ...], list[Cid]]:

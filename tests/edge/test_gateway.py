@@ -484,7 +484,7 @@ async def test_what_teammates_hold_is_fetched() -> None:
     blocks = MemoryBlocks.of(Dag(), afar=dag)
     gateway = Gateway(blocks, lambda: Settings(fetch_s=5), lambda: True)
     assert len(car(await whole(gateway, f"/ipfs/{file}?format=car"))[1]) == 6
-    assert not blocks.cancelled
+    assert set(blocks.ended) == {str(file)}
 
 
 async def test_what_does_not_come_in_time_is_a_gateway_timeout(site: Site) -> None:
@@ -494,7 +494,7 @@ async def test_what_does_not_come_in_time_is_a_gateway_timeout(site: Site) -> No
     with pytest.raises(HttpError) as told:
         await gateway.handle(Request("GET", f"/ipfs/{missing}", "format=raw"))
     assert (told.value.status, dict(told.value.headers)["Retry-After"]) == (504, "10")
-    assert blocks.cancelled == [str(missing)]
+    assert blocks.ended == [str(missing)]
 
 
 @pytest.mark.parametrize(
