@@ -111,6 +111,11 @@ def test_there_is_no_way_to_a_shell(hub: Hub, words: tuple[str, ...]) -> None:
     assert not Path(MARK).exists()
 
 
+def test_a_member_brings_no_variable_that_the_program_heeds(hub: Hub) -> None:
+    done = hub.run("oskar", "status", "--json", options=("-o", "SetEnv=PYTHONVERBOSE=1 MESHCONSOLE_HOME=/"))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_forwarding_and_subsystems_are_shut(hub: Hub) -> None:
     forwarded = hub.run("oskar", options=("-W", f"127.0.0.1:{hub.port}"))
     assert forwarded.returncode != 0
