@@ -63,6 +63,8 @@ class _Peer:
     sender: asyncio.Task[None] | None = None
     bucket: TokenBucket = field(default_factory=lambda: TokenBucket(0.0, 0.0))
     """What it may be sent of blocks, so that no peer takes it all."""
+    later: dict[bytes, Cid] = field(default_factory=dict)
+    """What it wants through us and passed by while it had no room: looked up again when it has."""
 
 
 class Exchange:
@@ -190,7 +192,7 @@ class Exchange:
         self._wants.presences(peer.name, message.haves, message.dont_haves, self._now(), message.afar)
         peer.serving.receive(message)
         self.passing.receive(peer.name, message, self._now())
-        self._transit.drop(peer.name, None if message.full else [cid.multihash for cid in message.cancels])
+        self._had(peer, None if message.full else [cid.multihash for cid in message.cancels])
         if lookups := peer.serving.lookups():
             await self._answer(peer, lookups)
 
@@ -224,14 +226,31 @@ class Exchange:
         if not self.passing.came(multihash):
             return False
         waiting = [
-            peer.name
+            peer
             for peer in self._peers.values()
             if any(want.block for want in peer.serving.standing([block.cid]))
             and peer.may_read(str(block.cid))
         ]
-        self._transit.put(multihash, block.data, waiting)
-        self._offer([multihash])
+        # One that does not take what it has asked for must not fill the memory with what others fetch.
+        slow = [peer for peer in waiting if not self._transit.has_room(peer.name)]
+        for peer in slow:
+            peer.later[multihash] = block.cid
+        self._transit.put(multihash, block.data, [peer.name for peer in waiting if peer not in slow])
+        self._offer([multihash], slow)
         return True
+
+    def _had(self, peer: _Peer, multihashes: list[bytes] | None) -> None:
+        """The peer was sent these, or does not want them any more (without a list, any): there is room."""
+        for multihash in list(peer.later) if multihashes is None else multihashes:
+            peer.later.pop(multihash, None)
+        if not self._transit.drop(peer.name, multihashes):
+            return
+        later = tuple(want.cid for want in peer.serving.standing(peer.later.values()))
+        peer.later.clear()
+        if later:
+            self._tasks.spawn("content answer", self._answer(peer, later))
+        self._wants.assign(self._now())
+        self._flush()
 
     async def _keep(self, block: Block) -> None:
         """Who asks for it next has it sooner. For this nothing else is removed."""
@@ -252,10 +271,10 @@ class Exchange:
         self._will_commit = False
         await self._store.commit()
 
-    def _offer(self, multihashes: Collection[bytes]) -> None:
+    def _offer(self, multihashes: Collection[bytes], but: Collection[_Peer] = ()) -> None:
         """Blocks have come: peers may wait for them."""
         for peer in self._peers.values():
-            waiting = peer.serving.wanted(multihashes)
+            waiting = peer.serving.wanted(multihashes) if peer not in but else ()
             if waiting:
                 self._tasks.spawn("content answer", self._answer(peer, waiting))
 
@@ -264,14 +283,34 @@ class Exchange:
         sizes = await self._store.sizes(readable)
         if self._peers.get(peer.name) is not peer:
             return
-        sizes |= self._transit.sizes([cid.multihash for cid in readable])
-        absent = [cid for cid in readable if cid.multihash not in sizes]
+        for cid in cids:
+            peer.later.pop(cid.multihash, None)
+        sizes |= self._in_hand(peer, [cid for cid in readable if cid.multihash not in sizes])
+        cids = tuple(cid for cid in cids if cid.multihash not in peer.later)
+        absent = [cid for cid in readable if cid.multihash not in sizes and cid.multihash not in peer.later]
         wants = peer.serving.standing(absent) if absent and peer.passes_on() else []
         peer.serving.found(cids, sizes, self.passing.ask(peer.name, wants, self._now()) if wants else {})
         if peer.serving.has_order:
             peer.wake.set()
         if wants:
             self._flush()
+
+    def _in_hand(self, peer: _Peer, cids: list[Cid]) -> dict[bytes, int]:
+        """Sizes of those that are on their way to others, and from now on to this peer, if it has room."""
+        sizes: dict[bytes, int] = {}
+        for want in peer.serving.standing(cids):
+            multihash = want.cid.multihash
+            data = self._transit.get(multihash)
+            if data is None:
+                continue
+            if not want.block or self._transit.is_for(multihash, peer.name):
+                sizes[multihash] = len(data)
+            elif self._transit.has_room(peer.name):
+                self._transit.put(multihash, data, [peer.name])
+                sizes[multihash] = len(data)
+            else:
+                peer.later[multihash] = want.cid
+        return sizes
 
     async def _keep_sending(self, peer: _Peer) -> None:
         while True:
@@ -301,16 +340,17 @@ class Exchange:
                 message = await self._load(peer, order)
                 peer.bucket.take(len(message), self._now())
                 await peer.send(message)
-                if self._transit.drop(peer.name, [cid.multihash for cid in order.blocks]):
-                    self._wants.assign(self._now())
-                    self._flush()
+                self._had(peer, [cid.multihash for cid in order.blocks])
         return True
 
     async def _load(self, peer: _Peer, order: Order) -> bytes:
         payload: list[Payload] = []
-        missing: list[Cid] = []
         for cid in order.blocks:
             data = self._transit.get(cid.multihash)
+            if not peer.may_read(str(cid)):
+                # It might when it asked; the owner has thought better of it since.
+                peer.serving.missing(cid)
+                continue
             if data is not None:
                 self.handed_on += 1
                 self.handed_on_bytes += len(data)
@@ -323,13 +363,16 @@ class Exchange:
                 # not keep the peer from the other blocks.
                 log.warning("cannot send %s: %s", cid, error.sentence)
                 data = None
-            if data is None:
-                missing.append(cid)
+            if data is None or not peer.may_read(str(cid)):
                 peer.serving.missing(cid)
             else:
                 payload.append(Payload(cid.prefix, data))
+        haves: list[Cid] = []
+        dont_haves = list(order.dont_haves)
+        for cid in order.haves:
+            (haves if peer.may_read(str(cid)) else dont_haves).append(cid)
         message = Message(
-            payload=tuple(payload), haves=order.haves, dont_haves=order.dont_haves, afar=order.afar
+            payload=tuple(payload), haves=tuple(haves), dont_haves=tuple(dont_haves), afar=order.afar
         )
         if payload:
             return await self._store.threads.on_file(encode_message, message)

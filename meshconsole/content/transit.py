@@ -1,12 +1,14 @@
 """Blocks on their way from one peer to another, in memory until they have been handed on. Pure.
 
-What a block is kept for beside that is the store's affair. Bounded by what `wants` lets be under way: AT_ONCE
-blocks for one peer.
+What a block is kept for beside that is the store's affair. Bounded: one peer has room for AT_ONCE blocks, and
+what passes by meanwhile is not kept for it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+
+from meshconsole.content.wants import AT_ONCE
 
 
 @dataclass(slots=True)
@@ -24,8 +26,11 @@ class Transit:
     def get(self, multihash: bytes) -> bytes | None:
         return self._data.get(multihash)
 
-    def sizes(self, multihashes: list[bytes]) -> dict[bytes, int]:
-        return {each: len(self._data[each]) for each in multihashes if each in self._data}
+    def has_room(self, peer: str) -> bool:
+        return len(self.waiting.get(peer, ())) < AT_ONCE
+
+    def is_for(self, multihash: bytes, peer: str) -> bool:
+        return multihash in self.waiting.get(peer, ())
 
     def drop(self, peer: str, multihashes: list[bytes] | None = None) -> bool:
         """The peer has been sent these, or does not want them any more; without a list, any. Returns whether

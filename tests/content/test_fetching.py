@@ -250,6 +250,38 @@ async def test_who_waits_for_a_fetch_learns_of_its_end(team: Team) -> None:
 # Who may read
 
 
+async def test_what_a_peer_may_not_read_any_more_is_not_sent_though_it_was_asked_for_before(
+    world: World,
+) -> None:
+    may_read = True
+    sent: list[Message] = []
+    sending, goes_on, news = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def send(message: bytes) -> None:
+        sending.set()
+        await goes_on.wait()
+        sent.append(decode_message(message))
+        news.set()
+
+    async with world.content() as content:
+        big = [
+            Cid.parse((await content.add([deterministic_bytes(MIB, str(n))], "file")).cid) for n in range(4)
+        ]
+        small = [Cid.parse((await content.add([str(n).encode()], "file")).cid) for n in range(3)]
+        content.attach("peer", send, lambda _: may_read)
+        wants = [Want(cid, True, True) for cid in big] + [Want(cid, False, True) for cid in small]
+        await content.receive("peer", encode_message(Message(tuple(wants[:1]))))
+        await sending.wait()
+        await content.receive("peer", encode_message(Message(tuple(wants[1:]))))
+        may_read = False
+        goes_on.set()
+        while sum(len(each.payload) + len(each.haves) + len(each.dont_haves) for each in sent) < len(wants):
+            news.clear()
+            await news.wait()
+        assert sum(len(message.payload) for message in sent) == 1
+        assert not any(message.haves for message in sent)
+
+
 async def test_peers_get_only_what_they_may_read(team: Team) -> None:
     me, p = await team.start("me"), await team.start("p")
     secret = await p.add([b"secret"], "secret")

@@ -4,6 +4,7 @@ then whole content stores in a line.
 
 from __future__ import annotations
 
+import asyncio
 import random
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -227,7 +228,7 @@ def test_a_slow_peer_does_not_fill_the_memory() -> None:
     machine.wants.assign(0.0)
     assert AT_ONCE - 1 <= len(machine.wants._peers["q"].owes) <= AT_ONCE
     assert transit.drop("slow", [A.cid.multihash])
-    assert transit.sizes([A.cid.multihash]) == {}
+    assert transit.get(A.cid.multihash) is None
     machine.wants.assign(0.0)
     assert len(machine.wants._peers["q"].owes) == AT_ONCE
 
@@ -483,6 +484,58 @@ async def test_where_the_storage_is_full_blocks_go_through_and_nothing_is_remove
         assert stores[1].presence(own).complete
         assert worlds[1].quota.highest <= worlds[1].quota.limit
         assert not stores[1]._exchange._transit._data
+
+
+async def test_one_that_reads_nothing_has_a_few_blocks_in_hand_whatever_another_fetches(world: World) -> None:
+    """Where nothing may be stored. It gets the others when it reads on."""
+    world.quota.limit = 0
+    everything = {block.cid.multihash: block for block in BLOCKS}
+    wants = encode_message(Message(tuple(Want(block.cid, True) for block in BLOCKS)))
+    to_source: asyncio.Queue[bytes] = asyncio.Queue()
+    got: dict[str, set[bytes]] = {"quick": set(), "slow": set()}
+    reads, news = asyncio.Event(), asyncio.Event()
+
+    async with world.content() as hub:
+
+        async def source() -> None:
+            while True:
+                for want in decode_message(await to_source.get()).wants:
+                    block = everything[want.cid.multihash]
+                    payload = Message(payload=(Payload(block.cid.prefix, block.data),))
+                    answer = payload if want.block else Message(haves=(want.cid,))
+                    await hub.receive("source", encode_message(answer))
+
+        def take(peer: str, message: bytes) -> None:
+            got[peer] |= {
+                Block.received(each.prefix, each.data).cid.multihash
+                for each in decode_message(message).payload
+            }
+            news.set()
+
+        async def to_quick(message: bytes) -> None:
+            take("quick", message)
+
+        async def to_slow(message: bytes) -> None:
+            await reads.wait()
+            take("slow", message)
+
+        async def has_all(peer: str) -> None:
+            while got[peer] != everything.keys():
+                news.clear()
+                await news.wait()
+
+        for name, send in (("source", to_source.put), ("quick", to_quick), ("slow", to_slow)):
+            hub.attach(name, send, lambda _: True, lambda: True)
+        sending = asyncio.ensure_future(source())
+        await hub.receive("slow", wants)
+        await hub.receive("quick", wants)
+        await has_all("quick")
+        transit = hub._exchange._transit
+        assert len(transit._data) <= AT_ONCE
+        assert not got["slow"]
+        reads.set()
+        await has_all("slow")
+        sending.cancel()
 
 
 async def test_nothing_goes_through_a_node_that_does_not_pass_on(tmp_path: Path) -> None:
