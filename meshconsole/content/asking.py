@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from meshconsole.core.errors import RemoteError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from meshconsole.content.bitswap import Want
     from meshconsole.content.cid import Cid
 
@@ -91,6 +93,8 @@ class Open:
 class Peer:
     passes: bool = False
     """It is asked on behalf of others too."""
+    may_hear: Callable[[bytes], bool] | None = None
+    """Whether it may learn of wants of the group; None for a peer that may learn of all."""
     owes: dict[bytes, float] = field(default_factory=dict)
     """Multihash to the time of asking."""
     window: int = START_WINDOW
@@ -152,7 +156,7 @@ class Peer:
 def may_ask(want: Open, name: str, peer: Peer) -> bool:
     """Whether the peer may learn of the want at all."""
     if want.groups:
-        return True
+        return peer.may_hear is None or any(map(peer.may_hear, want.groups))
     hops = want.hops_to(name)
     return peer.passes and hops is not None and hops <= MAX_HOPS
 

@@ -107,15 +107,16 @@ class Exchange:
         send: Callable[[bytes], Awaitable[None]],
         may_read: Callable[[str], bool],
         passes_on: Callable[[], bool] | None = None,
+        may_hear: Callable[[bytes], bool] | None = None,
     ) -> None:
         """A peer that is attached already starts anew. With `passes_on` it is one of those among which wants
-        are passed on, as long as that returns True."""
+        are passed on, as long as that returns True; with `may_hear` it is told of those groups alone."""
         self.detach(name)
         peer = self._peers[name] = _Peer(name, send, may_read, passes_on or _never)
         self.passing.attach(name)
         peer.bucket.set_rate(self._peer_rate_bps, BURST_BYTES)
         peer.sender = self._tasks.spawn(f"content to {name[:8]}", self._keep_sending(peer))
-        self._wants.attach(name, self._now(), passes=passes_on is not None)
+        self._wants.attach(name, self._now(), passes=passes_on is not None, may_hear=may_hear)
         self._flush()
 
     def detach(self, name: str) -> None:

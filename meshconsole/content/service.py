@@ -408,13 +408,14 @@ class Content:
         send: Callable[[bytes], Awaitable[None]],
         may_read: Callable[[str], bool],
         passes_on: Callable[[], bool] | None = None,
+        may_hear: Callable[[bytes], bool] | None = None,
     ) -> None:
         """A peer can be reached. `send` takes a message of at most 4 MiB and returns when the next may come;
         `may_read` says whether the peer may have the block of a CID, or know that it is here. Given
         `passes_on`, the peer is asked for what other such peers want, and they for what it wants while that
-        returns True.
+        returns True. Given `may_hear`, the peer learns of fetches of those roots alone; they are multihashes.
         """
-        self._exchange.attach(peer, send, may_read, passes_on)
+        self._exchange.attach(peer, send, may_read, passes_on, may_hear)
 
     async def stock(self, most: int) -> list[bytes] | None:
         """An id of 32 bytes for each block that is here; None if they are more than `most`."""

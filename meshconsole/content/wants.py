@@ -51,7 +51,7 @@ from meshconsole.content.bitswap import MAX_ENTRIES, Message
 from meshconsole.content.telling import should_tell, tell, tell_less
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from meshconsole.content.bitswap import Want
     from meshconsole.content.block import Block
@@ -93,9 +93,16 @@ class Wants:
 
     # Peers
 
-    def attach(self, peer: str, now: float, *, passes: bool = False) -> None:
-        """`passes`: it may be told what others want."""
-        self._peers[peer] = Peer(passes, remembered=self._left.pop(peer, OrderedDict()))
+    def attach(
+        self,
+        peer: str,
+        now: float,
+        *,
+        passes: bool = False,
+        may_hear: Callable[[bytes], bool] | None = None,
+    ) -> None:
+        """`passes`: it may be told what others want; `may_hear(group)`: what this node wants of a group."""
+        self._peers[peer] = Peer(passes, may_hear, remembered=self._left.pop(peer, OrderedDict()))
         self._scout(peer)
         self.assign(now)
 

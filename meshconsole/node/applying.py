@@ -58,6 +58,7 @@ class Applying:
         if node.mesh is not None:
             node.mesh.offer(capabilities(config))
             node.mesh.set_uplinks(config.mesh.uplinks)
+        node.libp2p.recheck()
         node.libp2p.is_due.set()
         node.mirror.changed()
         apply_logging(config)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshconsole.content.replication import Targets
+from meshconsole.content.varint import decode_varint
 from meshconsole.core import kinds
 from meshconsole.core.errors import Fatal
 from meshconsole.core.event import decode_event
@@ -133,6 +135,27 @@ async def learn_files(node: Node) -> None:
         await node.relay.query([Filter(kinds=frozenset({kinds.FILE_MANIFEST}))], CONTROL_LIMIT)
     ):
         node.files.learn(decode_event(raw))
+
+
+def is_of_team(node: Node, root: bytes) -> bool:
+    """Whether a manifest names the root with this multihash, or a teammate's device keeps it."""
+    files, replicating = node.files, node.replicating
+    if files is None or replicating is None:
+        return True
+    return any(files.knows(cid) or replicating.holders(cid) for cid in _cids_of(root))
+
+
+@functools.lru_cache(maxsize=1024)
+def _cids_of(multihash: bytes) -> tuple[str, ...]:
+    """Every CID that a root of this multihash can have here."""
+    from meshconsole.content.cid import CODECS, DAG_PB, SHA2_256, Cid
+
+    hash_code, at = decode_varint(multihash, 0)
+    digest = multihash[decode_varint(multihash, at)[1] :]
+    roots = [Cid(1, codec, hash_code, digest) for codec in CODECS]
+    if hash_code == SHA2_256:
+        roots.append(Cid(0, DAG_PB, hash_code, digest))
+    return tuple(map(str, roots))
 
 
 def linked(node: Node) -> Collection[str]:

@@ -101,6 +101,9 @@ class TeamFiles:
             self._known[entry.cid] = Known(entry, author, event.created_at)
             self._changed(self.view(entry.cid))
 
+    def knows(self, cid: str) -> bool:
+        return cid in self._known
+
     def presence_changed(self, cid: str) -> None:
         """The content store holds more or less of a file than before."""
         if cid in self._known:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.status import Libp2pPeer, Libp2pStatus
 from meshconsole.mesh.addresses import host_addresses
+from meshconsole.node.content_room import is_of_team
 from meshconsole.node.listen import split_listen
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Libp2pRoom:
             own_hosts=host_addresses,
             changed=node.control.status_changed,
             wanted=self._waited_for,
+            is_teams=lambda root: is_of_team(node, root),
         )
         running = Libp2p(self._secret, node.content, settings, house, node.governor.bandwidth)
         try:
@@ -153,7 +155,7 @@ class Libp2pRoom:
             self.recheck()
 
     def recheck(self) -> None:
-        """The roster has changed."""
+        """The roster has changed, or what strangers are given."""
         if self._running is not None:
             self._running.recheck()
 

@@ -57,6 +57,22 @@ def provider(wants: Wants, peer: str, now: float = 0.0) -> None:
     wants.outbox()
 
 
+def test_a_peer_that_may_not_hear_of_a_group_never_learns_what_is_wanted_of_it() -> None:
+    wants = Wants()
+    wants.attach("stranger", 0.0, may_hear=lambda group: group == b"open")
+    wants.want([A.cid, B.cid], GROUP, 0.0)
+    wants.want([B.cid, C.cid], b"open", 0.0)
+    assert asked(wants, "stranger") == ([B.cid, C.cid], [])
+    wants.handle_timer(SCOUT_S)
+    assert asked(wants, "stranger")[0] == [B.cid, C.cid]
+    # Who says to have it unasked is not asked for it either.
+    wants.presences("stranger", [A.cid], [], SCOUT_S)
+    wants.stocked("stranger", frozenset([stock_id(A.cid.multihash)]), SCOUT_S)
+    assert asked(wants, "stranger") == ([], [])
+    wants.close_group(GROUP, SCOUT_S)
+    assert A.cid not in sent(wants, "stranger").cancels
+
+
 def test_peers_are_asked_whether_they_have_it_and_one_is_asked_for_it() -> None:
     wants = Wants()
     wants.attach("p", 0.0)

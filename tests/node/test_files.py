@@ -6,13 +6,16 @@ import asyncio
 import os
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from meshconsole.content.cid import RAW, Cid
 from meshconsole.content.service import Content
 from meshconsole.core.errors import Fatal, Refused, RemoteError
 from meshconsole.core.verdict import ACCEPTED, Verdict
+from meshconsole.node.content_room import is_of_team
 from meshconsole.node.files import TeamFiles
 from tests.team.devices import NOW, Device, founder, join
 
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 
     from meshconsole.core.event import Event
     from meshconsole.core.status import BlobView
+
+
+KEPT = Cid.v0(b"kept by a teammate")
 
 
 class Unlimited:
@@ -66,6 +72,17 @@ async def a_site(path: Path) -> AsyncIterator[Site]:
 
         mine, theirs = files_of(alpha), files_of(bravo)
         yield Site(content, mine, theirs)
+
+
+async def test_a_root_of_the_teams_is_known_by_its_multihash(tmp_path: Path) -> None:
+    async with a_site(tmp_path) as site:
+        (tmp_path / "note").write_bytes(os.urandom(1000))
+        view = await site.mine.add(tmp_path / "note", site.report)
+        replicating = SimpleNamespace(holders=lambda cid: {"bravo"} if cid == str(KEPT) else set())
+        node: Any = SimpleNamespace(files=site.theirs, replicating=replicating)
+        assert is_of_team(node, Cid.parse(view.cid).multihash)
+        assert is_of_team(node, KEPT.multihash)
+        assert not is_of_team(node, Cid.of(RAW, b"of somebody else").multihash)
 
 
 def tree_of(folder: Path) -> dict[str, bytes]:

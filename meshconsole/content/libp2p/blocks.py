@@ -28,7 +28,13 @@ class Exchanging(Protocol):
     """What blocks go through: `content.service.Content`."""
 
     def attach(
-        self, peer: str, send: Callable[[bytes], Awaitable[None]], may_read: Callable[[str], bool], /
+        self,
+        peer: str,
+        send: Callable[[bytes], Awaitable[None]],
+        may_read: Callable[[str], bool],
+        /,
+        *,
+        may_hear: Callable[[bytes], bool] | None = None,
     ) -> None: ...
 
     def detach(self, peer: str, /) -> None: ...
@@ -37,12 +43,20 @@ class Exchanging(Protocol):
 
 
 class Blocks:
-    """`may_read(peer)` says whether the peer is given blocks at all."""
+    """`may_read(peer)` says whether the peer is given blocks at all, `tells_strangers(multihash)` whether
+    they may learn that this root is fetched."""
 
-    def __init__(self, content: Exchanging, host: Host, may_read: Callable[[PeerId], bool]) -> None:
+    def __init__(
+        self,
+        content: Exchanging,
+        host: Host,
+        may_read: Callable[[PeerId], bool],
+        tells_strangers: Callable[[bytes], bool],
+    ) -> None:
         self._content = content
         self._host = host
         self._may_read = may_read
+        self._tells_strangers = tells_strangers
         self._senders: dict[PeerId, _Sender] = {}
         self._cut_off: set[PeerId] = set()
         """Sending to them failed, so the content store lets them go: another connection may be left."""
@@ -68,7 +82,14 @@ class Blocks:
         if peer not in self._senders:
             sender = self._senders[peer] = _Sender(self._host, peer, self._failed)
             self._cut_off.discard(peer)
-            self._content.attach(str(peer), sender.send, lambda _: self._may_read(peer))
+            connection = self._host.of(peer)  # whose standing lasts: it is closed when another is due
+            is_of_team = connection is not None and connection.standing == "team"
+            self._content.attach(
+                str(peer),
+                sender.send,
+                lambda _: self._may_read(peer),
+                may_hear=None if is_of_team else self._tells_strangers,
+            )
 
     def _failed(self, sender: _Sender) -> None:
         if self._senders.get(sender.peer) is sender:

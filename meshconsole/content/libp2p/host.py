@@ -171,6 +171,12 @@ class Host:
             if connection.standing == "stranger" and connection.idle_s > self._bounds.idle_s:
                 connection.close("Nothing happened on it.")
 
+    def let_go_strangers(self, reason: str) -> None:
+        """With all that was about to be sent to them."""
+        for connection in self.all():
+            if connection.standing == "stranger":
+                connection.close(reason)
+
     def recheck(self) -> None:
         """Who may talk has changed: who may not any more is let go."""
         for connection in self.all():

@@ -68,6 +68,8 @@ class House:
     changed: Callable[[], None] = lambda: None
     wanted: Callable[[], Collection[bytes]] = tuple
     """Multihashes of roots that nobody known has."""
+    is_teams: Callable[[bytes], bool] = lambda _: True
+    """Whether the multihash is of a root of the team's: no stranger learns that it is fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,8 @@ class Libp2p:
             self._seek(Multiaddr.parse(text))
         rules = Rules(self._judge, house.admit, self._up, self._down)
         self.host = Host(OwnKey(secret), rules, meter, settings.bounds, self.addresses)
-        self._blocks = Blocks(content, self.host, self._may_read)
+        self._blocks = Blocks(content, self.host, self._may_read, lambda root: not house.is_teams(root))
+        self._gave_strangers = self._gives_strangers()
         rules.team = self._blocks.handlers
         if settings.public:
             rules.stranger = self._blocks.handlers
@@ -172,8 +175,11 @@ class Libp2p:
         return tuple(lines)
 
     def recheck(self) -> None:
-        """Who is of the team may have changed."""
+        """Who is of the team may have changed, or what strangers are given."""
         self.host.recheck()
+        gave, self._gave_strangers = self._gave_strangers, self._gives_strangers()
+        if gave and not self._gave_strangers:
+            self.host.let_go_strangers("Strangers are given nothing any more.")
         self._news.set()
 
     # Who may talk
@@ -189,7 +195,10 @@ class Libp2p:
         return peer in self._sought or str(peer) in self._house.teammates()
 
     def _may_read(self, peer: PeerId) -> bool:
-        return self._house.gives() and (self._is_of_team(peer) or self._house.gives_strangers())
+        return self._gives_strangers() or (self._house.gives() and self._is_of_team(peer))
+
+    def _gives_strangers(self) -> bool:
+        return self._house.gives() and self._house.gives_strangers()
 
     def _up(self, connection: Connection) -> None:
         if (sought := self._sought.get(connection.peer)) is not None:
@@ -230,7 +239,10 @@ class Libp2p:
         ]
 
     def _wanted(self) -> Collection[bytes]:
-        return self._house.wanted() if self._settings.public else ()
+        """Servers of the DHT are strangers, too."""
+        if not self._settings.public:
+            return ()
+        return [root for root in self._house.wanted() if not self._house.is_teams(root)]
 
     def _found_provider(self, address: Multiaddr) -> None:
         peer = address.peer

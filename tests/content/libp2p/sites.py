@@ -50,7 +50,7 @@ async def site(folder: Path, name: str) -> AsyncIterator[Site]:
     world = World(folder)
     async with world.content() as content, party(name) as one:
         here = Site(one, content, world)
-        blocks = Blocks(content, one.host, lambda _: here.gives)
+        blocks = Blocks(content, one.host, lambda _: here.gives, lambda _: False)
         one.rules.team = blocks.handlers
 
         def up(connection: Connection) -> None:

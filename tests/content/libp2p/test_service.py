@@ -31,13 +31,19 @@ class Store:
     """Stands for the content store."""
 
     may_read: dict[str, Callable[[str], bool]] = field(default_factory=dict)
+    may_hear: dict[str, Callable[[bytes], bool] | None] = field(default_factory=dict)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def attach(
-        self, peer: str, send: Callable[[bytes], Awaitable[None]], may_read: Callable[[str], bool]
+        self,
+        peer: str,
+        send: Callable[[bytes], Awaitable[None]],
+        may_read: Callable[[str], bool],
+        *,
+        may_hear: Callable[[bytes], bool] | None = None,
     ) -> None:
         del send
-        self.may_read[peer] = may_read
+        self.may_read[peer], self.may_hear[peer] = may_read, may_hear
         self.news.set()
 
     def detach(self, peer: str) -> None:
@@ -55,10 +61,11 @@ class Store:
 
 @dataclass
 class Node:
-    libp2p: Libp2p
     store: Store
     teammates: set[str]
     changed: asyncio.Event
+    gives_strangers: bool = False
+    libp2p: Libp2p = field(init=False)
 
     @property
     def peer(self) -> str:
@@ -84,11 +91,14 @@ async def node(
         teammates=lambda: team,
         admit=lambda _: "",
         gives=lambda: True,
-        gives_strangers=lambda: gives_strangers,
+        gives_strangers=lambda: made.gives_strangers,
         own_hosts=lambda: ("127.0.0.1",),
         changed=changed.set,
+        wanted=lambda: [b"teams", b"other"],
+        is_teams=lambda root: root == b"teams",
     )
-    made = Node(Libp2p(os.urandom(32), store, settings, house, FreeMeter()), store, team, changed)
+    made = Node(store, team, changed, gives_strangers)
+    made.libp2p = Libp2p(os.urandom(32), store, settings, house, FreeMeter())
     await made.libp2p.start()
     try:
         yield made
@@ -161,6 +171,43 @@ async def test_a_stranger_is_refused_and_in_public_gets_nothing_of_the_teams() -
                 (may_read,) = public.store.may_read.values()
                 assert may_read("any") == gives
                 assert public.libp2p.peers()[0].standing == "stranger"
+
+
+async def test_strangers_do_not_learn_what_is_fetched_of_the_teams() -> None:
+    async with node(replace(LOCAL, public=True)) as public, node() as mate, party("stranger") as stranger:
+        stranger.rules.team = {"/ipfs/bitswap/1.2.0": None}  # type: ignore[dict-item]
+        public.teammates.add(mate.peer)
+        mate.teammates.add(public.peer)
+        for host in (stranger.host, mate.libp2p.host):
+            await host.dial(public.libp2p.addresses()[0])
+        await public.store.until({str(stranger.host.own.peer), mate.peer})
+        may_hear = public.store.may_hear[str(stranger.host.own.peer)]
+        assert may_hear is not None
+        assert (may_hear(b"teams"), may_hear(b"other")) == (False, True)
+        assert public.store.may_hear[mate.peer] is None
+        assert public.libp2p._wanted() == [b"other"]  # servers of the DHT are strangers
+
+
+async def test_strangers_are_let_go_when_they_are_given_nothing_any_more() -> None:
+    settings = replace(LOCAL, public=True)
+    async with (
+        node(settings, gives_strangers=True) as public,
+        node() as mate,
+        party("stranger") as stranger,
+    ):
+        stranger.rules.team = {"/ipfs/bitswap/1.2.0": None}  # type: ignore[dict-item]
+        public.teammates.add(mate.peer)
+        mate.teammates.add(public.peer)
+        for host in (stranger.host, mate.libp2p.host):
+            await host.dial(public.libp2p.addresses()[0])
+        both = {str(stranger.host.own.peer), mate.peer}
+        await public.store.until(both)
+        public.libp2p.recheck()
+        assert set(public.store.may_read) == both
+        public.gives_strangers = False
+        public.libp2p.recheck()
+        await public.store.until({mate.peer})
+        assert [line.standing for line in public.libp2p.peers()] == ["team"]
 
 
 async def test_peers_hear_of_new_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
