@@ -6,7 +6,8 @@ Laws:
   only when that browser gives up before the owner has answered.
 - The owner's yes is for one key, for a time, and can be taken back; who was let in may come again in that
   time without being asked for.
-- Everything is bounded: links, browsers that wait, guests.
+- Everything is bounded: guests, and links together with the browsers that wait, as each of those may free
+  its own.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_LINKS = 8
-MAX_WAITING = 8
 MAX_GUESTS = 8
 MAX_NAME = 32
 CODE_DIGITS = 6
@@ -80,31 +80,36 @@ class GuestBook:
 
     def open_link(self, link: Link, now: float) -> None:
         """Raises Refused."""
-        self.forget_old(now)
-        if len(self.links) >= MAX_LINKS:
+        self._forget_links(now)
+        if len(self.links) + len(self.waiting) >= MAX_LINKS:
             raise Refused(
-                "restricted", f"{MAX_LINKS} links to guests are open already; they end by themselves."
+                "restricted",
+                f"{MAX_LINKS} links to guests are open already, or used by browsers that wait.",
+                hint="Answer those: meshconsole guest list. Links end by themselves.",
             )
         self.links[link.token] = link
 
-    def admit(self, code: str, name: str, hours: float | None, now: float) -> Admitted:
-        """Raises Refused."""
+    def to_admit(self, code: str, name: str, hours: float | None, now: float) -> tuple[Waiting, Admitted]:
+        """Who shows the code, and as whom it would be let in. Raises Refused."""
         found = self._waiting(code)
         if len(self.guests) >= MAX_GUESTS:
             raise Refused("restricted", f"There are {MAX_GUESTS} guests already.", hint="Remove one first.")
         length = found.link.hours if hours is None else hours
         named = self._free_name(_name(name) or found.name)
-        guest = Admitted(found.npub, named, now, now + length * 3600)
-        del self.waiting[found.code]
+        return found, Admitted(found.npub, named, now, now + length * 3600)
+
+    def admit(self, waiting: Waiting, guest: Admitted) -> None:
+        """The link is used up, though the browser may have given up meanwhile."""
+        self.waiting.pop(waiting.code, None)
+        self.links.pop(waiting.link.token, None)
         self.guests[guest.npub] = guest
-        return guest
 
     def refuse(self, code: str) -> Waiting:
         """Raises Refused."""
         return self.waiting.pop(self._waiting(code).code)
 
-    def remove(self, who: str) -> Admitted:
-        """By name, or by the beginning of the key. Raises Refused."""
+    def called(self, who: str) -> Admitted:
+        """The guest, by name, or by the beginning of the key. Raises Refused."""
         wanted = who.strip()
         found = [guest for guest in self.guests.values() if guest.name == wanted]
         if not found and len(wanted) >= SHORTEST_KEY:
@@ -112,15 +117,13 @@ class GuestBook:
         if len(found) != 1:
             what = "No guest" if not found else "More than one guest"
             raise Refused("invalid", f"{what} is called {safe(who, 64)}.", hint="See: meshconsole guest list")
-        return self.guests.pop(found[0].npub)
+        return found[0]
 
     # --- The browser -------------------------------------------------------------------------------
 
     def ask(self, token: str, npub: str, name: str, now: float) -> Waiting:
         """A browser comes with a link, which is used up by that. Raises Refused."""
-        self.forget_old(now)
-        if len(self.waiting) >= MAX_WAITING:
-            raise Refused("restricted", "Too many browsers wait to be let in. Try again later.")
+        self._forget_links(now)
         link = self.links.pop(token, None)
         if link is None:
             raise Refused("restricted", "This link was used already, or its time is over. Ask for a new one.")
@@ -139,13 +142,16 @@ class GuestBook:
         found = self.guests.get(npub)
         return found if found is not None and now < found.until else None
 
-    def forget_old(self, now: float) -> tuple[Admitted, ...]:
-        """The guests whose time is over."""
+    def over(self, now: float) -> tuple[Admitted, ...]:
+        """The guests whose time is over. Links whose time is over are forgotten."""
+        self._forget_links(now)
+        return tuple(guest for guest in self.guests.values() if now >= guest.until)
+
+    def without(self, guest: Admitted) -> tuple[Admitted, ...]:
+        return tuple(other for other in self.guests.values() if other.npub != guest.npub)
+
+    def _forget_links(self, now: float) -> None:
         self.links = {token: link for token, link in self.links.items() if now < link.until}
-        over = tuple(guest for guest in self.guests.values() if now >= guest.until)
-        for guest in over:
-            del self.guests[guest.npub]
-        return over
 
     def _waiting(self, code: str) -> Waiting:
         found = self.waiting.get("".join(filter(str.isdigit, code)))

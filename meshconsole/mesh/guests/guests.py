@@ -1,8 +1,9 @@
 """The guests of this node: links that invite them, browsers that wait, and those who are here.
 
 The page is served from the first link on until nobody is invited, waits or is a guest any more. What the
-owner has decided is saved before a browser hears of it, and written to the audit log; a guest who breaks the
-rules is one no longer. Pages, channels and the loop that looks after them end with `stop`.
+owner has decided holds once it is saved, before a browser hears of it, and is written to the audit log; a
+guest who breaks the rules is one no longer. Pages, channels and the loop that looks after them end with
+`stop`.
 """
 
 from __future__ import annotations
@@ -101,6 +102,8 @@ class Guests:
         self._came: dict[str, float] = {}
         self._page: GuestPage | None = None
         self._opening = asyncio.Lock()
+        self._saving = asyncio.Lock()
+        """From what is to be saved until it holds."""
         self._tending: asyncio.Task[None] | None = None
 
     # --- The owner ---------------------------------------------------------------------------------
@@ -117,9 +120,11 @@ class Guests:
         return f"{page.url}#{link.token}", link.until
 
     async def admit(self, code: str, name: str, hours: float | None) -> Admitted:
-        """Raises Refused."""
-        guest = self._book.admit(code, name, hours, self._clock())
-        await self._save()
+        """Raises Refused, and what saving raises."""
+        async with self._saving:
+            waiting, guest = self._book.to_admit(code, name, hours, self._clock())
+            await self._house.save((*self._book.without(guest), guest))
+            self._book.admit(waiting, guest)
         self._house.record("guest-admitted", npub=guest.npub, name=guest.name, until=str(int(guest.until)))
         self._answered(code, g.Welcome(guest.name, guest.until))
         return guest
@@ -131,9 +136,9 @@ class Guests:
         self._answered(code, Refused("restricted", "The owner of this node said no."))
 
     async def remove(self, who: str) -> Admitted:
-        """Raises Refused."""
-        guest = self._book.remove(who)
-        await self._ended(guest, REMOVED, "guest-removed")
+        """Raises Refused, and what saving raises."""
+        guest = self._book.called(who)
+        await self._end(guest, REMOVED, "guest-removed")
         return guest
 
     def status(self) -> tuple[GuestStatus, ...]:
@@ -244,6 +249,10 @@ class Guests:
         if guest is None:
             await pipe.close(REMOVED)
             return g.Over(REMOVED, final=True)
+        verdict = self._house.may_stay()
+        if not verdict.accepted:  # the owner has changed it since the answer
+            await pipe.close(verdict.sentence)
+            return g.Over(verdict.sentence, final=False)
         if (before := self._here.get(npub)) is not None:
             before.end(CAME_AGAIN)
         port = GuestPort(
@@ -263,11 +272,14 @@ class Guests:
             if self._here.get(npub) is port:
                 del self._here[npub]
         log.info("guest %s has gone: %s", safe(guest.name), reason)
-        if port.misbehaved and self._book.guests.pop(npub, None) is not None:
-            await self._ended(guest, reason, "guest-expelled", cause=reason)
+        if port.misbehaved and npub in self._book.guests:
+            try:
+                await self._end(self._book.guests[npub], reason, "guest-expelled", cause=reason)
+            finally:  # this holds even if it cannot be saved
+                self._book.guests.pop(npub, None)
             self._house.notice("warning", f"The guest {safe(guest.name, 64)} was sent away. {reason}")
         self._house.changed()
-        return g.Over(reason, final=npub not in self._book.guests)
+        return g.Over(reason, final=self._book.guest(npub, self._clock()) is None)
 
     def may_be_here(self, npub: str) -> Verdict:
         return ACCEPTED if self._book.guest(npub, self._clock()) is not None else NOT_ANY_MORE
@@ -299,12 +311,16 @@ class Guests:
     async def tend(self) -> None:
         """Ends what is over by now."""
         now = self._clock()
-        for guest in self._book.forget_old(now):
-            await self._ended(guest, TIME_IS_OVER, "guest-expired")
         for waiting in tuple(self._book.waiting.values()):
             if now >= waiting.link.until:
                 self._book.refuse(waiting.code)
                 self._answered(waiting.code, Refused("restricted", "Nobody has let you in in time."))
+        over = self._book.over(now)
+        for guest in over:
+            if (port := self._here.get(guest.npub)) is not None:
+                port.end(TIME_IS_OVER)
+        for guest in over:
+            await self._end(guest, TIME_IS_OVER, "guest-expired")
 
     @property
     def _is_over(self) -> bool:
@@ -320,12 +336,16 @@ class Guests:
             await self._page.stop()
             self._page = None
 
-    async def _ended(self, guest: Admitted, reason: str, act: str, **detail: str) -> None:
-        """It is no guest any more."""
+    async def _end(self, guest: Admitted, reason: str, act: str, **detail: str) -> None:
+        """It is no guest any more, once that is saved. Raises what saving raises."""
+        async with self._saving:
+            if self._book.guests.get(guest.npub) is not guest:
+                return  # it was ended, or let in anew, meanwhile
+            await self._house.save(self._book.without(guest))
+            self._book.guests.pop(guest.npub, None)
         if (port := self._here.get(guest.npub)) is not None:
             port.end(reason)
         self._came.pop(guest.npub, None)
-        await self._save()
         self._house.record(act, npub=guest.npub, name=guest.name, **detail)
         self._house.changed()
 
@@ -337,9 +357,6 @@ class Guests:
             else:
                 visit.welcome.set_exception(answer)
         self._house.changed()
-
-    async def _save(self) -> None:
-        await self._house.save(tuple(self._book.guests.values()))
 
 
 @dataclass(frozen=True, slots=True)

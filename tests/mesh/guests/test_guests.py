@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from meshconsole.core.errors import Refused
+from meshconsole.core.errors import Refused, Unavailable
 from meshconsole.core.event import encode_event
 from meshconsole.core.sections import RelaySection
 from meshconsole.core.verdict import refuse
@@ -16,6 +16,7 @@ from meshconsole.mesh.guests import guests as service
 from meshconsole.mesh.guests import port as guest_port
 from meshconsole.mesh.guests.framing import MORE, PIECE
 from meshconsole.mesh.links.pipe import PipeClosed
+from meshconsole.mesh.links.webrtc import DataChannelOffer
 from tests.mesh.guests.visitor import Place, Visitor, let_in, opened, place, visitor
 from tests.relay.making import NOW, signed
 
@@ -133,6 +134,76 @@ async def test_what_the_owner_forbids_ends_guests_at_once() -> None:
             assert (await anna.ask())["type"] == "welcome"
             await anna.say(type="offer", sdp="v=0")
             assert (await anna.listen())["reason"] == "This node keeps radio silence."
+
+
+async def test_a_guest_whose_channel_was_under_way_when_it_was_forbidden_does_not_get_in() -> None:
+    async with place() as here:
+        link = await opened(here)
+        async with visitor(link) as anna:
+            said = await anna.ask(link.partition("#")[2])
+            await here.guests.admit(said["code"], "", None)
+            assert (await anna.listen())["type"] == "welcome"
+            offer = await DataChannelOffer.make("node", loopback=True)
+            await anna.say(type="offer", sdp=offer.text)
+            answer = await anna.listen()
+            here.house.verdict = refuse("restricted", "This node keeps radio silence.")
+            anna.pipe = await offer.connect(answer["sdp"])
+            assert await ended(anna) == ("", "This node keeps radio silence.")
+            assert not anna.heard
+            assert not here.guests.connections
+
+
+async def test_what_cannot_be_saved_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(_: object) -> None:
+        raise Unavailable("The disk is full.")
+
+    async with place() as here:
+        link = await opened(here)
+        async with visitor(link) as anna:
+            code = (await anna.ask(link.partition("#")[2]))["code"]
+            with monkeypatch.context() as patched:
+                patched.setattr(here.house, "save", full)
+                with pytest.raises(Unavailable):
+                    await here.guests.admit(code, "", None)
+            assert [one.state for one in here.guests.status()] == ["waiting"]
+            await here.guests.admit(code, "", None)
+            assert (await anna.listen())["type"] == "welcome"
+            await anna.connect()
+            with monkeypatch.context() as patched:
+                patched.setattr(here.house, "save", full)
+                with pytest.raises(Unavailable):
+                    await here.guests.remove("anna")
+            assert [one.state for one in here.guests.status()] == ["here"]
+            await here.guests.remove("anna")
+            assert (await ended(anna))[1] == service.REMOVED
+        assert here.house.acts == ["guest-link", "guest-admitted anna", "guest-removed anna"]
+
+
+async def test_two_that_are_let_in_at_once_are_both_saved() -> None:
+    async with place() as here:
+        links = [await opened(here) for _ in "ab"]
+        async with visitor(links[0]) as anna, visitor(links[1], "ben") as ben:
+            codes = [
+                (await one.ask(link.partition("#")[2]))["code"]
+                for one, link in zip((anna, ben), links, strict=True)
+            ]
+            await asyncio.gather(*(here.guests.admit(code, "", None) for code in codes))
+        assert {guest.name for guest in here.house.saved[-1]} == {"anna", "ben"}
+
+
+async def test_an_expired_guest_is_written_down_whatever_is_asked_meanwhile() -> None:
+    async with place() as here:
+        link = await opened(here)
+        async with visitor(link) as anna:
+            await let_in(here, anna, link)
+            here.clock.now += 8 * 3600
+            again = await opened(here)
+            async with visitor(again, "ben") as ben:
+                assert (await ben.ask(again.partition("#")[2]))["type"] == "wait"
+                await here.guests.tend()
+                assert (await ended(anna))[1] == service.TIME_IS_OVER
+        assert here.house.acts[-1] == "guest-expired anna"
+        assert here.house.saved[-1] == ()
 
 
 # --- Bad input ---------------------------------------------------------------------------------------
