@@ -56,7 +56,7 @@ class Machine:
         """
         self.name = name
         self._within = within
-        self._listen = listen or f"127.0.0.1:{free_port()}"
+        self.listen = listen or f"127.0.0.1:{free_port()}"
         self.environment = dict(os.environ)
         self.environment.pop("MESHCONSOLE_PASSPHRASE", None)
         if passphrase is not None:
@@ -92,7 +92,7 @@ class Machine:
         """`more` are further options of `meshconsole node`."""
         read_end, write_end = os.pipe()
         options = [option for setting in settings for option in ("--set", setting)]
-        where = ("--home", str(self.home), "--listen", self._listen)
+        where = ("--home", str(self.home), "--listen", self.listen)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*self._within, *COMMAND, "node", *where, *options, *more, "--ready-fd", str(write_end)],
