@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from meshconsole.console.run import ConsoleOptions
 
 LOOPBACK_LISTEN = "127.0.0.1:7447"
-NOT_HERE = "The node is on another machine: copy files by scp and use 'meshconsole blobs' there."
+NOT_HERE = "The node is elsewhere: scp the file, then 'meshconsole blobs' there."
 
 
 def configure(command: str, parser: argparse.ArgumentParser) -> None:

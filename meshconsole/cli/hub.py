@@ -30,7 +30,7 @@ HARMLESS = frozenset(
 )
 """Arguments, by argparse's names, of the commands above: numbers, names, texts, and what is yes or no."""
 
-NO_PATHS = "At a hub only the node's own user adds and fetches files: with 'meshconsole blobs', there."
+NO_PATHS = "At a hub only the node's own user adds, fetches and exports files."
 
 
 def at_hub() -> bool:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.cli.console import _through
+from meshconsole.cli.console import NOT_HERE, _options, _through
+from meshconsole.cli.hub import HUB_VARIABLE, NO_PATHS
+from meshconsole.cli.main import _parse
 from meshconsole.control.blocking import call, stream
 from meshconsole.control.bridge import bridge
 from meshconsole.control.messages import GetStatus, StatusData, StatusPush, Subscribe
@@ -47,6 +49,23 @@ def test_several_connections_through_a_command_and_no_process_stays(home: Home, 
 def test_what_the_command_says_is_told(home: Home, command: list[str], said: str) -> None:
     with pytest.raises(Unavailable, match=said):
         _through(home, argparse.Namespace(through=shlex.join(command)))
+
+
+@pytest.mark.parametrize(
+    ("words", "at_hub", "why"),
+    [
+        (["attach"], False, ""),
+        (["attach", "--through", "ssh hub dial-stdio"], False, NOT_HERE),
+        (["attach", "--no-mouse"], True, NO_PATHS),
+    ],
+)
+def test_a_console_knows_whether_a_path_means_the_same_file_to_the_node(
+    home: Home, monkeypatch: pytest.MonkeyPatch, words: list[str], at_hub: bool, why: str
+) -> None:
+    if at_hub:
+        monkeypatch.setenv(HUB_VARIABLE, "1")
+    assert _options(home, _parse(words)).no_paths == why
+    assert len(f"13:37:02 {why}") <= 78, "it is cut on a terminal of 80 columns"
 
 
 def test_a_command_that_is_not_there_is_named(home: Home) -> None:

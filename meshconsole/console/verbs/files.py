@@ -204,7 +204,7 @@ def current(desk: Desk) -> BlobView | None:
 def _shares_files(desk: Desk) -> bool:
     """Whether the node opens the file that a path means here; says why, if it does not."""
     if desk.session.no_paths:
-        desk.say(desk.session.no_paths, "warn")
+        desk.say(desk.session.no_paths, "warn", private=False)
     return not desk.session.no_paths
 
 
