@@ -21,10 +21,11 @@ from meshconsole.content.block import MAX_BLOCK_BYTES
 from meshconsole.content.blocks import BlocksState
 from meshconsole.content.cid import DAG_CBOR, DAG_PB, RAW, SHA2_256, SHA2_512, Cid, multihash_matches
 from meshconsole.content.kubo_rpc import LISTING_TIMEOUT_S, CommandFailed
-from meshconsole.core.errors import CorruptData, Fatal, Unavailable
+from meshconsole.core.errors import CorruptData, Fatal, RemoteError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import TypeGuard
 
     from meshconsole.content.block import Block
     from meshconsole.content.kubo_rpc import KuboRpc
@@ -61,7 +62,9 @@ class KuboBlocks:
         self._locks = [threading.Lock() for _ in range(LOCKS)]
 
     def open(self) -> int:
-        version = json.loads(self._call("version")).get("Version", "0")
+        version = self._json("version").get("Version")
+        if not isinstance(version, str):
+            raise self._not_kubo("version")
         if _numbers(version) < OLDEST:
             raise Fatal(
                 f"The Kubo node at {self._rpc.address} is version {version}, which gives pins no names.",
@@ -135,6 +138,8 @@ class KuboBlocks:
                         yield Cid.parse(text).multihash, held.size
         except CommandFailed as failure:
             raise self._translated("pin/ls", failure) from None
+        except RemoteError:
+            raise self._not_kubo("pin/ls") from None
 
     def quarantined_bytes(self) -> int:
         return 0
@@ -142,8 +147,11 @@ class KuboBlocks:
     def look(self) -> BlocksState:
         place = f"Kubo at {self._rpc.address}"
         try:
-            stat = json.loads(self._call("repo/stat", **{"size-only": "true"}))
-            warnings = tuple(self._warnings(stat))
+            stat = self._json("repo/stat", **{"size-only": "true"})
+            used, most = stat.get("RepoSize", 0), stat.get("StorageMax", 0)
+            if not (_is_size(used) and _is_size(most)):
+                raise self._not_kubo("repo/stat")
+            warnings = tuple(self._warnings(used, most))
         except Unavailable as error:
             return BlocksState(place, error.sentence, error.hint)
         return BlocksState(place, warnings=warnings)
@@ -151,10 +159,9 @@ class KuboBlocks:
     def close(self) -> None:
         self._rpc.close()
 
-    def _warnings(self, stat: dict[str, int]) -> Iterator[str]:
+    def _warnings(self, used: int, most: int) -> Iterator[str]:
         if self._is_full:
             yield "The disk of the Kubo node is full: it takes no new blocks"
-        used, most = stat.get("RepoSize", 0), stat.get("StorageMax", 0)
         if most and used * 100 > most * FULL_PERCENT:
             yield (
                 f"Kubo's repository has {used / 1e6:.0f} MB of the {most / 1e6:.0f} MB that its "
@@ -167,12 +174,12 @@ class KuboBlocks:
     def _setting(self, name: str) -> str:
         """Empty where it is not set, or not for us to see."""
         try:
-            return json.dumps(json.loads(self._rpc.call("config", arg=name)).get("Value"))
-        except (CommandFailed, Unavailable):
+            return json.dumps(self._json("config", arg=name).get("Value"))
+        except Unavailable:
             return ""
 
     def _put(self, cid: Cid, data: bytes) -> None:
-        answer = self._call(
+        answer = self._json(
             "block/put",
             data,
             **{
@@ -182,7 +189,7 @@ class KuboBlocks:
                 "allow-big-block": "true",
             },
         )
-        stored = json.loads(answer).get("Key")
+        stored = answer.get("Key")
         if stored != str(cid):
             raise Unavailable(f"Kubo stored the block {cid} as {stored}.", hint="Is it really Kubo?")
 
@@ -242,6 +249,22 @@ class KuboBlocks:
         except CommandFailed as failure:
             raise self._translated(command, failure) from None
 
+    def _json(self, command: str, body: bytes | None = None, /, **options: str) -> dict[str, object]:
+        """Raises Unavailable where the answer is no object: a web page, say, of another program."""
+        try:
+            answer = json.loads(self._call(command, body, **options))
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            raise self._not_kubo(command)
+        return answer
+
+    def _not_kubo(self, command: str) -> Unavailable:
+        return Unavailable(
+            f"What answers at {self._rpc.address} is no Kubo node: it does not know {command}.",
+            hint="Set content.kubo_api to the RPC API of one, by default /ip4/127.0.0.1/tcp/5001.",
+        )
+
     def _translated(self, command: str, failure: CommandFailed) -> Unavailable:
         if any(words in str(failure).lower() for words in _FULL):
             self._is_full = True
@@ -278,7 +301,11 @@ def _nodes(cid: Cid) -> Iterator[Cid]:
 
 def _numbers(version: str) -> tuple[int, ...]:
     head = version.split("-")[0].split(".")
-    return tuple(int(part) for part in head if part.isdigit())
+    return tuple(int(part) for part in head if part.isascii() and part.isdigit() and len(part) < 10)
+
+
+def _is_size(value: object) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value < 1 << 63
 
 
 def _pins(pieces: Iterable[bytes]) -> Iterator[tuple[str, _Held]]:
@@ -337,6 +364,8 @@ class _JsonReader:
         while True:
             try:
                 found, self._at = self._decoder.raw_decode(self._text, self._at)
+            except RecursionError:
+                raise _broken() from None
             except ValueError:
                 self._more()
             else:
@@ -352,7 +381,7 @@ class _JsonReader:
 def _held(pin: object) -> _Held:
     name = str(pin.get("Name", "")) if isinstance(pin, dict) else ""
     match name.split(":"):
-        case [label, owner, size] if label == LABEL and owner and size.isdecimal():
+        case [label, owner, size] if label == LABEL and owner and size.isdecimal() and len(size) < 10:
             return _Held(owner, int(size))
         case _:
             return _Held("", 0)

@@ -14,10 +14,13 @@ from meshconsole.content.block import Block
 from meshconsole.content.cid import RAW, Cid
 from meshconsole.content.kubo import KuboBlocks, _pins
 from meshconsole.content.kubo_rpc import SPARED_S, Address, CommandFailed, KuboRpc
+from meshconsole.content.service import Content
 from meshconsole.core.errors import Fatal, Refused, Unavailable
+from tests.content.conftest import FakeClock, FakeQuota
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 BLOCK = Block.of(RAW, b"a block")
 HUNG = b""
@@ -338,3 +341,63 @@ def test_how_it_stands() -> None:
         assert "StorageMax" in state.warnings[0]
         assert "power cut" in state.warnings[1]
         assert len(store.look().warnings) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>Sign in</html>", b"", b"[]", b"null", b"7", b"{}", b'{"Version":0}', b"[" * 100_000, b"\xff"],
+)
+def test_another_program_at_that_address_is_named(body: bytes) -> None:
+    with blocks_in(answer(body)) as store, pytest.raises(Unavailable, match="no Kubo node") as error:
+        store.open()
+    assert "content.kubo_api" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>",
+        b"[]",
+        b"null",
+        b'{"RepoSize":"1"}',
+        b'{"RepoSize":true}',
+        b'{"StorageMax":-1}',
+        b'{"RepoSize":1' + b"0" * 400 + b"}",
+    ],
+)
+def test_how_another_program_stands_is_trouble_and_no_more(body: bytes) -> None:
+    with blocks_in(answer(body)) as store:
+        assert "no Kubo node" in store.look().trouble
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"null", b"7"])
+def test_a_setting_in_another_form_is_none(body: bytes) -> None:
+    with blocks_in(answer(b"{}"), answer(body)) as store:
+        assert store.look().warnings == ()
+
+
+@pytest.mark.parametrize(
+    "keys", [b"[" * 100_000, b'{"Keys":{"no cid":{"Name":"meshconsole:ours:1"}}}', b"null"]
+)
+def test_a_list_of_pins_that_is_none_is_no_list(keys: bytes) -> None:
+    with blocks_in(answer(keys)) as store, pytest.raises(Unavailable):
+        list(store.listing())
+
+
+async def test_a_node_starts_though_another_program_is_at_that_address(tmp_path: Path) -> None:
+    with rpc_to(*(answer(b"<html>", more="Content-Type: text/html\r\n") for _ in range(50))) as (rpc, _):
+        content = Content(
+            tmp_path,
+            bytes(32),
+            quota=FakeQuota(),
+            emit=lambda _: None,
+            clock=FakeClock(),
+            blocks=KuboBlocks(rpc, "ours"),
+        )
+        await content.start()
+        try:
+            with pytest.raises(Unavailable):
+                await content.add([b"x"], "file")
+            assert "no Kubo node" in content.blocks_state().trouble
+        finally:
+            await content.stop()
