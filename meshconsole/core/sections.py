@@ -216,7 +216,8 @@ class LimitsSection(Section, frozen=True):
     max_link_mbps: Rate = 0.0
     """In each direction, each link and each client by itself; 0 is no limit but that of all together."""
     max_memory_mb: Natural = 0
-    """Above it no more clients are let in; 0 is no limit."""
+    """Above it no more clients are let in; 0 is no limit but the one that the system sets (a service's
+    MemoryHigh and MemoryMax, a container's limit), nine tenths of which hold in any case."""
     performance_mode: PerformanceChoice = "balanced"
     """saver: everything else on this machine goes first. balanced: a process of 20 MB checks signatures
     while many events come. full: one for each core but one, always. auto: saver while the processor is hot

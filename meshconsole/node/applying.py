@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from meshconsole.core.config import RELOADABLE, capabilities, changed_keys, serves_clients
 from meshconsole.node.content_room import peer_rate_bps
-from meshconsole.node.governor import MEGABYTE
 from meshconsole.node.logs import apply_logging
 from meshconsole.node.setup import log_bytes
 from meshconsole.relay.memory import caches_within
@@ -70,7 +69,7 @@ class Applying:
         self._fit_caches()
 
     def _fit_caches(self) -> None:
-        memory = self._node.config.limits.max_memory_mb * MEGABYTE
+        memory = self._node.governor.memory_limit_bytes
         self._node.relay.set_caches(caches_within(self._node.performance.mode, memory))
 
     def tell_strangers(self) -> None:

@@ -55,7 +55,7 @@ STEPS: tuple[Step, ...] = (
 
 CAUSES: dict[Pressure, str] = {
     "storage": "limits.max_storage_mb or the disk is nearly full",
-    "memory": "limits.max_memory_mb is nearly reached",
+    "memory": "the memory that it may use is nearly used",
     "processor": "the processor has no time left",
     "connections": "limits.max_connections is reached",
 }

@@ -20,6 +20,7 @@ from meshconsole.core.status import LimitsStatus, StorageStatus
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
 from meshconsole.node.bandwidth import Bandwidth
 from meshconsole.node.degrading import Degrading
+from meshconsole.node.memory import allowed_bytes
 from meshconsole.relay.places import client_places
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from meshconsole.core.config import Config
+    from meshconsole.core.sections import LimitsSection
     from meshconsole.node.degrading import Change, Pressure
 
 MEGABYTE = 1_000_000
@@ -220,6 +222,13 @@ class StorageQuota:
         return None
 
 
+def memory_limit(limits: LimitsSection, system_bytes: int) -> int:
+    """Bytes; 0 is no limit. Of what the system allows a tenth is left to what is not resident memory."""
+    return min(
+        (each for each in (limits.max_memory_mb * MEGABYTE, system_bytes * 9 // 10) if each), default=0
+    )
+
+
 class Governor:
     """Holds the limits, counts the refusals, and says what is used of what is allowed."""
 
@@ -231,6 +240,7 @@ class Governor:
         self.quota = StorageQuota(folder, limit_bytes, blocks_on_disk=config.content.backend == "flat")
         self.refusals: Counter[str] = Counter()
         self._process = ProcessUse()
+        self._system_bytes = allowed_bytes()
         self._memory_bytes = 0
         self._cpu_percent = 0.0
         self._rate_in = self._rate_out = 0.0
@@ -244,6 +254,11 @@ class Governor:
         self._limits = config.limits
         self.bandwidth.set_limits(config.limits.max_bandwidth_mbps, config.limits.max_link_mbps)
         self.quota.limit_bytes = config.limits.max_storage_mb * MEGABYTE
+
+    @property
+    def memory_limit_bytes(self) -> int:
+        """The owner's, or what the system allows if that is less; 0 is none."""
+        return memory_limit(self._limits, self._system_bytes)
 
     @property
     def audit_limit_bytes(self) -> int:
@@ -298,7 +313,7 @@ class Governor:
         return self.degrading.look(self._pressures(), now)
 
     def _pressures(self) -> dict[Pressure, float]:
-        memory = self._limits.max_memory_mb * MEGABYTE
+        memory = self.memory_limit_bytes
         return {
             "storage": 1.0 if self.quota.refusing else self.quota.fullness(),
             "memory": self._memory_bytes / memory if memory else 0.0,
@@ -326,7 +341,7 @@ class Governor:
             rate_out_bps=self._rate_out,
             max_rate_bps=self._limits.max_bandwidth_mbps * MEGABYTE / 8,
             memory_bytes=self._memory_bytes,
-            max_memory_bytes=self._limits.max_memory_mb * MEGABYTE,
+            max_memory_bytes=self.memory_limit_bytes,
             cpu_percent=self._cpu_percent,
             performance_mode=performance or self._limits.performance_mode,
             degraded=tuple(degraded),
@@ -367,5 +382,5 @@ class Governor:
 
     @property
     def is_over_memory(self) -> bool:
-        allowed = self._limits.max_memory_mb * MEGABYTE
+        allowed = self.memory_limit_bytes
         return bool(allowed) and self._memory_bytes > allowed

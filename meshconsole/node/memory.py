@@ -58,6 +58,29 @@ def use_few_arenas() -> None:
         mallopt(M_ARENA_MAX, 2)
 
 
+def allowed_bytes(root: Path = Path("/")) -> int:
+    """What the system lets this process's group use before it is slowed down or ended: `memory.high` and
+    `memory.max` of its cgroup and those above (cgroups(7), version 2), as a service manager or a container
+    sets them. 0 where nothing limits it."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return 0
+    own = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), "/")
+    top = root / "sys/fs/cgroup"
+    place = top / own.strip("/")
+    found = []
+    for group in (place, *place.parents):
+        if not group.is_relative_to(top):
+            break
+        for name in ("memory.high", "memory.max"):
+            try:
+                found.append(int((group / name).read_text()))
+            except (OSError, ValueError):
+                continue  # there is none, or it is "max"
+    return min(found, default=0)
+
+
 def trim() -> None:
     """Gives freed memory back to the system (glibc)."""
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

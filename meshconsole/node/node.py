@@ -147,6 +147,7 @@ class Node:
             self._may_go,
             self.clock.time,
             self.performance.mode,
+            self.governor.memory_limit_bytes,
         )
         self.state = NodeState(home.database, unlocked.database_key)
         self.membership = Membership(self.identity, self.provider, self.state)

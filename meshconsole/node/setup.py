@@ -150,6 +150,7 @@ def open_store(
     may_go: Callable[[], Sequence[EvictionClass]] | None = None,
     clock: Callable[[], float] = time.time,
     mode: PerformanceMode = "balanced",
+    memory_bytes: int = 0,
 ) -> EventStore:
     """The store that `relay.store` names; `may_go` says what makes room when the quota is full, `clock` what
     has expired. Raises errors of ours."""
@@ -163,7 +164,7 @@ def open_store(
         unlocked.derive("tag-hash"),
         quota=quota,
         log_bytes=log_bytes(config),
-        caches=caches_within(mode, config.limits.max_memory_mb * 1_000_000),
+        caches=caches_within(mode, memory_bytes),
         may_go=may_go,
         clock=clock,
     )

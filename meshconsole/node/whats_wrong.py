@@ -71,8 +71,8 @@ def _limits(node: Node) -> Iterator[Found]:
     if governor.is_over_memory:
         yield Found(
             "memory-short",
-            "The node uses more memory than limits.max_memory_mb; new clients are turned away.",
-            "Raise limits.max_memory_mb, or set limits.performance_mode=saver.",
+            "The node uses more memory than it may; new clients are turned away.",
+            "Raise limits.max_memory_mb or the service's MemoryHigh, or set limits.performance_mode=saver.",
         )
     if governor.is_out_of_places:
         yield Found(

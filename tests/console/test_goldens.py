@@ -61,6 +61,17 @@ async def test_the_desk(glyphs: GlyphSet, content: str) -> None:
             compare(f"desk-{content}-{width}x{height}-{glyphs}", play.picture)
 
 
+async def test_a_wall_of_300x80_is_filled_and_the_smallest_terminal_comes_back() -> None:
+    async with stage(node=ScriptedNode(team=True)) as play:
+        await play.resize(300, 80)
+        lines = play.picture.splitlines()
+        assert len(lines) == 80
+        assert max(map(len, lines)) == 300
+        assert sum("─" * 40 in line for line in lines) >= 4, "panes side by side"
+        await play.resize(50, 16)
+        compare("desk-busy-50x16-unicode", play.picture)
+
+
 @pytest.mark.parametrize("content", ["busy", "empty"])
 @pytest.mark.parametrize("glyphs", ["unicode", "ascii"])
 async def test_each_pane_alone(glyphs: GlyphSet, content: str) -> None:

@@ -178,7 +178,7 @@ def test_pressure_that_lasts_gives_up_one_thing_after_the_other_and_its_end_give
     assert (verdict.accepted, verdict.code) == (False, "restricted")
     limits = governor.limits_status({})
     assert limits.steps == tuple(began)
-    assert limits.degraded[2] == "no new Nostr clients: limits.max_memory_mb is nearly reached"
+    assert limits.degraded[2] == "no new Nostr clients: the memory that it may use is nearly used"
     governor.apply(Config())
     assert governor.admit("mesh", "192.0.2.1").accepted
     ended = [change.degraded.step.name for now in (6.0, 16.0, 26.0) for change in governor.sample(now)]

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from meshconsole.core.sections import LimitsSection
 from meshconsole.node import memory
-from meshconsole.node.memory import MANY_FILES, SURPLUS_BYTES, Surplus, allow_many_files
+from meshconsole.node.governor import memory_limit
+from meshconsole.node.memory import MANY_FILES, SURPLUS_BYTES, Surplus, allow_many_files, allowed_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,3 +136,34 @@ def test_it_is_given_back_when_there_is_enough_of_it(monkeypatch: pytest.MonkeyP
     held[0] += SURPLUS_BYTES + 1
     surplus.look()
     assert given[2:] == [(20 << 20) + SURPLUS_BYTES + 1]
+
+
+def test_what_a_service_manager_allows_is_found_in_the_group_and_those_above(tmp_path: Path) -> None:
+    def allow(group: str, name: str, value: str) -> None:
+        folder = tmp_path / "sys/fs/cgroup" / group
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"{value}\n")
+
+    assert allowed_bytes(tmp_path) == 0
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("4:memory:/old\n0::/system.slice/meshconsole.service\n")
+    assert allowed_bytes(tmp_path) == 0
+    allow("system.slice/meshconsole.service", "memory.max", "600000000")
+    allow("system.slice/meshconsole.service", "memory.high", "400000000")
+    allow("system.slice", "memory.max", "max")
+    assert allowed_bytes(tmp_path) == 400_000_000
+    allow("system.slice", "memory.max", "300000000")
+    assert allowed_bytes(tmp_path) == 300_000_000
+    (tmp_path / "proc/self/cgroup").write_text("0::/\n")
+    allow("", "memory.max", "500000000")
+    assert allowed_bytes(tmp_path) == 500_000_000
+
+
+@pytest.mark.parametrize(
+    ("owner_mb", "system", "limit"),
+    [(0, 0, 0), (100, 0, 100_000_000), (0, 400_000_000, 360_000_000), (500, 400_000_000, 360_000_000)],
+)
+def test_the_smaller_of_the_owners_and_the_systems_limit_holds(
+    owner_mb: int, system: int, limit: int
+) -> None:
+    assert memory_limit(LimitsSection(max_memory_mb=owner_mb), system) == limit
