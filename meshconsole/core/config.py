@@ -121,6 +121,7 @@ RELOADABLE = frozenset(
         "relay.evict",
         "relay.compression",
         "mesh.uplinks",
+        "discovery.dht",
         "guests.port",
         "guests.hours",
         "p2p.enable",

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from meshconsole.crypto.identity import Identity
     from meshconsole.crypto.tls import LinkCredentials
     from meshconsole.mesh.discovery.cached import AddressStore
+    from meshconsole.mesh.discovery.dht import DhtRung
     from meshconsole.mesh.happenings import MeshHappening
     from meshconsole.mesh.links.link import Link
     from meshconsole.mesh.links.pipe import Meters, Pipe
@@ -163,10 +164,11 @@ class Parts:
             on_linked=self._linked,
             on_unlinked=self._unlinked,
         )
-        if config.discovery.dht:
-            from meshconsole.mesh.discovery.dht import DhtRung  # only here: it loads libp2p's keys
 
-            self._rungs.dht = DhtRung(
+        def make_dht() -> DhtRung:
+            from meshconsole.mesh.discovery import dht  # only here: it loads libp2p's keys
+
+            return dht.DhtRung(
                 identity.npub,
                 lambda: self._rungs.dht_settings,
                 membership,
@@ -179,6 +181,8 @@ class Parts:
                 clock=self._around.clock.time,
                 now=self._now,
             )
+
+        self._rungs.make_dht = make_dht
         self._tending = Tending(
             identity.npub,
             lambda: membership.team,

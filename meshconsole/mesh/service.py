@@ -111,9 +111,9 @@ class Mesh(Parts):
         for session in self._links.sessions.values():
             session.close("This device offers something else now.")
 
-    def allow_dht(self, settings: P2pSection | None) -> None:
-        """Which DHT owner and team allow to be asked from now on; None: none."""
-        self._rungs.allow_dht(settings)
+    def allow_dht(self, settings: P2pSection | None, *, on: bool) -> None:
+        """Which DHT owner and team allow to be asked from now on, None: none; and whether it is on."""
+        self._rungs.allow_dht(settings, on=on)
 
     def show_libp2p(self, peer: bytes) -> None:
         """This device's libp2p peer id, which a Hello vouches for; empty: none. Links are made anew."""

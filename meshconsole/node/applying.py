@@ -77,7 +77,7 @@ class Applying:
         node = self._node
         if node.mesh is not None:
             allowed = node.effective.privacy.allow_public_discovery
-            node.mesh.allow_dht(node.config.p2p if allowed else None)
+            node.mesh.allow_dht(node.config.p2p if allowed else None, on=node.config.discovery.dht)
             node.mesh.tell_strangers(on=allowed and serves_clients(node.config))
 
     def keep_silence(self) -> None:

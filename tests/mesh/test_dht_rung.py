@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from meshconsole.content.libp2p.dht import Dht
 from meshconsole.content.libp2p.kademlia import Found
 from meshconsole.content.libp2p.multiaddr import tcp_address
+from meshconsole.core.config import Config
 from meshconsole.core.sections import P2pSection
 from meshconsole.mesh.discovery import dht as dht_module
 from meshconsole.mesh.discovery.dht import DhtRung
@@ -27,7 +28,9 @@ from meshconsole.mesh.discovery.rendezvous import (
     short_lived_key,
     teammates_among,
 )
+from meshconsole.mesh.discovery.rungs import Rungs
 from meshconsole.mesh.ladder import Ladder
+from meshconsole.mesh.nursery import Nursery
 from tests.content.libp2p.dht_server import DhtServer, dht_server
 from tests.content.libp2p.peers import FreeMeter
 
@@ -235,3 +238,42 @@ async def test_a_dht_that_does_not_answer_is_told_of(monkeypatch: pytest.MonkeyP
         alice = member(ALICE, server, "192.168.1.5:7447")
     assert await alice.rung._one_round() == 0.01
     assert "No server of the DHT answers" in alice.rung.line
+
+
+async def test_the_rung_is_switched_on_and_off_while_the_node_runs() -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    class Rung:
+        async def run(self) -> None:
+            began.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+        def refresh(self) -> None:
+            return None
+
+    nothing = cast(Any, None)
+    rungs = Rungs(
+        Config(), nothing, Ladder(Random(1)), None, nothing, nothing, changed=lambda: None, now=lambda: 0.0
+    )
+    rungs._mdns = None
+    rungs.make_dht = lambda: cast(Any, Rung())
+    rungs.allow_dht(None, on=False)
+    async with asyncio.TaskGroup() as group:
+        nursery = Nursery(group)
+        rungs.start(nursery)
+        assert rungs.dht is None
+        for _ in range(2):
+            rungs.allow_dht(None, on=True)
+            await began.wait()
+            rungs.allow_dht(None, on=False)
+            await ended.wait()
+            assert rungs.dht is None
+            began.clear()
+            ended.clear()
+        rungs.allow_dht(None, on=True)
+        await began.wait()
+        nursery.close()
+    assert ended.is_set()

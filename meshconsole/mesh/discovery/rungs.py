@@ -75,8 +75,13 @@ class Rungs:
         self._told: dict[str, float] = {}
         self.beyond: dict[str, frozenset[str]] = {}
         """By peer, the devices that it has links to, as it said last."""
+        self.make_dht: Callable[[], DhtRung] | None = None
+        """Set before the start."""
         self.dht: DhtRung | None = None
-        """Set before the start, where discovery.dht is on."""
+        """None while discovery.dht is off."""
+        self._is_dht_on = False
+        self._dht_work: asyncio.Task[None] | None = None
+        self._nursery: Nursery | None = None
         self.dht_settings: P2pSection | None = None
         """None where the owner or the team does not allow public discovery."""
         self._mdns: MdnsRung | None = None
@@ -103,8 +108,8 @@ class Rungs:
         nursery.keep("saving addresses", self._keep_saving)
         if self._mdns is not None:
             nursery.keep("mDNS", self._run_mdns)
-        if self.dht is not None:
-            nursery.keep("DHT", self.dht.run)
+        self._nursery = nursery
+        self._keep_dht()
 
     def listen(self) -> tuple[str, ...]:
         """Where this node answers."""
@@ -175,11 +180,22 @@ class Rungs:
             if self._mdns is not None:
                 self._mdns.refresh()
 
-    def allow_dht(self, settings: P2pSection | None) -> None:
-        """Which DHT may be asked from now on; None: none."""
-        self.dht_settings = settings
+    def allow_dht(self, settings: P2pSection | None, *, on: bool) -> None:
+        """Which DHT may be asked from now on, None: none; and whether the owner has switched it on."""
+        self.dht_settings, self._is_dht_on = settings, on
+        self._keep_dht()
         if self.dht is not None:
             self.dht.refresh()
+
+    def _keep_dht(self) -> None:
+        """The rung is made when it is switched on, for it loads much, and ended when it is switched off."""
+        if not self._is_dht_on:
+            if self._dht_work is not None:
+                self._dht_work.cancel()
+            self.dht = self._dht_work = None
+        elif self._nursery is not None and self.make_dht is not None and self.dht is None:
+            self.dht = self.make_dht()
+            self._dht_work = self._nursery.keep("DHT", self.dht.run)
 
     def emcon_changed(self) -> None:
         self._may_have_changed.set()
