@@ -59,7 +59,7 @@ class HomeBlocks:
         return chain(self._files.listing(), self._small.listing())
 
     def quarantined_bytes(self) -> int:
-        return self._files.quarantined_bytes()
+        return self._files.quarantined_bytes() + self._small.quarantined_bytes()
 
     def look(self) -> BlocksState:
         return BlocksState()

@@ -5,8 +5,8 @@ How it keeps the laws of `blocks`:
 1. Everything read is hashed.
 2. What is put waits in memory and is written at `sync`, all of it in one transaction; if that fails it waits
    on. What is removed waits too: after a crash it is there again, which the index then finds.
-3. A database that is damaged is copied, as far as it can be read, and the damaged one is set aside. What it
-   lost counts as missing.
+3. A database that is damaged is copied, as far as it can be read, and the damaged one is set aside until the
+   next start. What it lost counts as missing.
 
 The database is made when the first small block comes: a node without any does without.
 """
@@ -19,6 +19,7 @@ import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from meshconsole.content.blocks import BlocksState
+from meshconsole.content.blockstore import footprint
 from meshconsole.content.cid import multihash_matches
 from meshconsole.core.errors import CorruptData
 from meshconsole.crypto.database import DatabaseErrors, open_database, translate
@@ -53,6 +54,8 @@ class SmallBlocks:
         """`path` is that of the database."""
         self._path = path
         self._key = key
+        self._new = path.with_name(path.name + ".new")
+        self._damaged = path.with_name(path.name + ".damaged")
         self._lock = threading.Lock()
         self._conn: Any = None
         self._waiting: dict[bytes, bytes] = {}
@@ -60,7 +63,10 @@ class SmallBlocks:
         self._removals: set[bytes] = set()
 
     def open(self) -> int:
+        """Removes what an earlier repair left: it was copied, as far as it could be read."""
         with self._lock:
+            self._damaged.unlink(missing_ok=True)
+            _remove_database(self._new)
             if self._path.exists():
                 self._do(lambda _: None)
         return 0
@@ -131,7 +137,10 @@ class SmallBlocks:
             return self._do(lambda db: db.execute(_LIST, (after, LISTED_AT_ONCE)).fetchall())
 
     def quarantined_bytes(self) -> int:
-        return 0
+        try:
+            return footprint(self._damaged.stat().st_size)
+        except FileNotFoundError:
+            return 0
 
     def look(self) -> BlocksState:
         return BlocksState()
@@ -207,7 +216,7 @@ class SmallBlocks:
 
     def _repair(self) -> None:
         """Copies what can be read, row by row; what is altered in a row is found when it is hashed."""
-        new = self._path.with_name(self._path.name + ".new")
+        new, damaged = self._new, self._damaged
         _remove_database(new)
         copy = open_database(new, self._key)
         try:
@@ -221,7 +230,6 @@ class SmallBlocks:
         finally:
             copy.close()
             self._disconnect()
-        damaged = self._path.with_name(self._path.name + ".damaged")
         damaged.unlink(missing_ok=True)
         damaged.hardlink_to(self._path)
         for suffix in ("-wal", "-shm"):

@@ -154,7 +154,21 @@ def test_damage_costs_what_it_hits_and_no_more(path: Path) -> None:
         store.put(block)
     store.sync()
     assert all(store.get(block.cid.multihash) == block.data for block in blocks)
-    assert path.with_name("small.db.damaged").exists()
+    damaged = path.with_name("small.db.damaged")
+    assert store.quarantined_bytes() == damaged.stat().st_size >= len(data)
+    store.close()
+    store = opened(path)
+    assert not damaged.exists()
+    assert store.quarantined_bytes() == 0
+    assert store.get(blocks[0].cid.multihash) == blocks[0].data
+    store.close()
+
+
+def test_the_database_that_was_set_aside_counts_in_the_home(tmp_path: Path) -> None:
+    store = HomeBlocks(tmp_path, KEY)
+    store.open()
+    (tmp_path / "small.db.damaged").write_bytes(bytes(5000))
+    assert store.quarantined_bytes() == 8192
     store.close()
 
 
