@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from http import HTTPStatus
@@ -26,7 +28,7 @@ from meshconsole.relay.policy import Client, may_ask, may_offer
 from meshconsole.relay.verify import has_valid_signature
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from meshconsole.content.service import Content
     from meshconsole.core.event import Event
@@ -81,6 +83,7 @@ class Blossom:
         self._publish = publish
         self._clock = clock
         self._asks = asks
+        self._under_way = UnderWay()
 
     @staticmethod
     def is_path(path: str) -> bool:
@@ -189,8 +192,13 @@ class Blossom:
         assert token is not None
         npub = token.pubkey
         self._check(may_offer, npub)
-        most = await self._allowance(npub, request.length or 0)
-        upload = Upload(request.body, most, claimed, hashes_of(token))
+        announced = request.length or 0
+        left = await self._allowance(npub, announced)
+        with self._under_way.counting(npub, announced, left) as check_size:
+            upload = Upload(request.body, check_size, claimed, hashes_of(token))
+            return await self._take(request, npub, upload)
+
+    async def _take(self, request: Request, npub: str, upload: Upload) -> Reply:
         owner = BLOSSOM + npub
         try:
             added = await self._content.add(upload.pieces(), "", owner=owner)
@@ -198,9 +206,11 @@ class Blossom:
             raise HttpError(HTTPStatus.INSUFFICIENT_STORAGE, error.sentence) from None
         blob = Blob(upload.digest, added.cid, upload.size, _media_type(request), int(self._clock()))
         try:
-            is_new = await asyncio.to_thread(self._book.put_blob, blob, npub)
-        except MeshconsoleError:
+            is_new = await asyncio.to_thread(self._book.put_blob, blob, npub, self._rights().key_bytes)
+        except MeshconsoleError as error:
             await self._content.let_go(added.cid, owner)  # nobody could ever find it
+            if isinstance(error, Refused):
+                raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, error.sentence) from None
             raise
         stored = await asyncio.to_thread(self._book.blob, upload.digest)
         status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
@@ -265,6 +275,7 @@ class Blossom:
         if not rights.key_bytes:
             return 1 << 62
         left = rights.key_bytes - await asyncio.to_thread(self._book.bytes_of, npub)
+        left -= self._under_way.bytes_of(npub)
         if wanted > left:
             raise too_large(max(0, left))
         return left
@@ -287,13 +298,49 @@ class Blossom:
         }
 
 
+class UnderWay:
+    """Bytes of uploads that have begun and are in no book yet, by key: those that it announced, or more."""
+
+    def __init__(self) -> None:
+        self._bytes: Counter[str] = Counter()
+
+    def bytes_of(self, npub: str) -> int:
+        return self._bytes[npub]
+
+    @contextmanager
+    def counting(self, npub: str, announced: int, left: int) -> Iterator[Callable[[int], None]]:
+        """An upload that has begun, and what is to be told its size as it grows. `left` is what its key may
+        upload beside what is under way already."""
+        most = left + self.bytes_of(npub)
+        counted = announced
+        self._bytes[npub] += counted
+
+        def check_size(size: int) -> None:
+            nonlocal counted
+            more = max(0, size - counted)
+            if self._bytes[npub] + more > most:
+                raise too_large(max(0, most - self._bytes[npub] + counted))
+            counted += more
+            self._bytes[npub] += more
+
+        try:
+            yield check_size
+        finally:
+            self._bytes[npub] -= counted
+            if not self._bytes[npub]:
+                del self._bytes[npub]
+
+
 class Upload:
     """A body on its way in. It ends with an error unless it is what the token allows, so that nothing of it
     is kept then."""
 
-    def __init__(self, body: AsyncIterator[bytes], most: int, claimed: str, allowed: list[str]) -> None:
+    def __init__(
+        self, body: AsyncIterator[bytes], check_size: Callable[[int], None], claimed: str, allowed: list[str]
+    ) -> None:
+        """`check_size` raises HttpError for one that is too large."""
         self._body = body
-        self._most = most
+        self._check_size = check_size
         self._claimed = claimed
         self._allowed = allowed
         self.size = 0
@@ -304,8 +351,7 @@ class Upload:
         running = sha256()
         async for piece in self._body:
             self.size += len(piece)
-            if self.size > self._most:
-                raise too_large(self._most)
+            self._check_size(self.size)
             running.update(piece)
             yield piece
         self.digest = running.hexdigest()

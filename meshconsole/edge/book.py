@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from meshconsole.core.errors import Refused
+
 if TYPE_CHECKING:
     from meshconsole.edge.tables import Tables
 
@@ -17,6 +19,8 @@ _TABLES = (
     "CREATE INDEX IF NOT EXISTS edge_owners_sha256 ON edge_owners (sha256)",
 )
 _BLOB = "SELECT hex(sha256), cid, size, type, at FROM edge_owners JOIN edge_blobs USING (sha256)"
+
+_BYTES_OF = "SELECT coalesce(sum(size), 0) FROM edge_owners JOIN edge_blobs USING (sha256) WHERE owner = ?"
 
 
 class Blob(msgspec.Struct, frozen=True):
@@ -36,8 +40,9 @@ class Book:
         self._tables = tables
         tables.make(_TABLES)
 
-    def put_blob(self, blob: Blob, owner: str) -> bool:
-        """Whether it is new. One that its owner has uploaded before keeps its date."""
+    def put_blob(self, blob: Blob, owner: str, most: int = 0) -> bool:
+        """Whether it is new. One that its owner has uploaded before keeps its date. Raises Refused where it
+        is one too many for `most` bytes of this owner; 0 is no limit."""
         sha256 = bytes.fromhex(blob.sha256)
         with self._tables.writing() as conn:
             is_new = conn.execute("SELECT 1 FROM edge_blobs WHERE sha256 = ?", (sha256,)).fetchone() is None
@@ -45,10 +50,15 @@ class Book:
                 "INSERT INTO edge_blobs VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 (sha256, blob.cid, blob.size, blob.type),
             )
-            conn.execute(
+            put = conn.execute(
                 "INSERT INTO edge_owners VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 (bytes.fromhex(owner), sha256, blob.uploaded),
             )
+            if most and put.rowcount:
+                # Here, because others of the same key may have come since the upload began.
+                (used,) = conn.execute(_BYTES_OF, (bytes.fromhex(owner),)).fetchone()
+                if used > most:
+                    raise Refused("quota", f"This key may have {most} bytes here (edge.key_mb).")
         return is_new
 
     def blob(self, sha256: str) -> Blob | None:
@@ -82,11 +92,7 @@ class Book:
 
     def bytes_of(self, owner: str) -> int:
         """What this key has here, whether others have it too."""
-        rows = self._tables.read(
-            "SELECT coalesce(sum(size), 0) FROM edge_owners JOIN edge_blobs USING (sha256) WHERE owner = ?",
-            (bytes.fromhex(owner),),
-        )
-        return int(rows[0][0])
+        return int(self._tables.read(_BYTES_OF, (bytes.fromhex(owner),))[0][0])
 
     def drop_blob(self, sha256: str, owner: str) -> bool:
         """Whether nobody has it any more."""

@@ -13,6 +13,7 @@ from meshconsole.core.event import encode_event
 from meshconsole.core.sections import LimitsSection
 from meshconsole.core.verdict import ACCEPTED
 from meshconsole.edge.blossom import Blossom, Rights
+from meshconsole.edge.book import Blob
 from meshconsole.edge.server import EdgeServer
 from tests.content.conftest import World
 from tests.edge.blossom_site import BlossomSite, blossom_site, digest
@@ -325,4 +326,29 @@ async def test_an_upload_that_is_cut_off_leaves_nothing(site: BlossomSite) -> No
             assert site.content.usage().bytes == site.world.quota.used == 0
     finally:
         await server.stop()
+    assert site.content.roots() == ()
+
+
+async def test_uploads_at_once_together_stay_below_what_a_key_may_have(site: BlossomSite) -> None:
+    site.rights[0] = Rights(1_000_000, 1 << 40)
+    announced = [str(900_000), ""]  # some clients say the length before, others send chunks
+    for number, length in enumerate(announced):
+        told = {"content_length": length} if length else {}
+        bodies = [bytes([number, which]) * 450_000 for which in range(4)]
+        answers = await asyncio.gather(*(site.upload(body, **told) for body in bodies))
+        assert sorted(answer.status for answer in answers)[-3:] == [413] * 3
+        assert site.book.bytes_of(npub("alice")) <= 900_000
+    assert (await site.upload(b"a" * 100_000)).status == 201
+
+
+async def test_what_came_meanwhile_counts_when_an_upload_is_written_down(site: BlossomSite) -> None:
+    site.rights[0] = Rights(1000, 1 << 40)
+    held = site.book.put_blob
+
+    def slower(*given: object) -> bool:
+        held(Blob("ab" * 32, "bafkother", 990, "a/b"), npub("alice"))
+        return held(*given)  # type: ignore[arg-type]
+
+    site.book.put_blob = slower  # type: ignore[method-assign, assignment]
+    assert (await site.upload(SMALL)).status == 413
     assert site.content.roots() == ()
