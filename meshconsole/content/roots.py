@@ -20,7 +20,8 @@ else is no matter of the team: it is neither told of nor copied."""
 
 
 PINNING = "pinning/"
-"""Begins the owner of a pin that was asked for over the pinning service; the token's name follows."""
+"""Begins the owner of a pin that was asked for over the pinning service; the token's name follows. It holds
+for this node alone: teammates make no copies because of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,8 @@ class Root:
 
     @property
     def is_of_programs(self) -> bool:
-        """Nobody but clients of the HTTP edge, who uploaded it, wants it here."""
-        return bool(self.pins) and all(pin.owner.startswith(BLOSSOM) for pin in self.pins)
+        """Nobody but clients of the HTTP edge, one of whom uploaded it, wants it here."""
+        return are_of_keys((self,))
 
     def unexpired(self, now: float) -> Root:
         pins = tuple(pin for pin in self.pins if pin.expires_at is None or pin.expires_at > now)

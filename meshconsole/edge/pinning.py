@@ -7,6 +7,7 @@ fetched by the jobs that fetch everything else.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import secrets
 from datetime import UTC, datetime
@@ -38,6 +39,10 @@ MAX_BODY_BYTES = 64 * 1024
 MAX_PINS = 10_000
 """Of one token."""
 MAX_RESULTS = 1000
+LOOK_S = 1.0
+"""How often the sizes of pins that are on their way are looked at."""
+LIMIT_AGAIN_S = 60.0
+"""And whether there is a limit."""
 _is_id = re.compile(r"[0-9a-f]{32}").fullmatch
 
 
@@ -69,6 +74,11 @@ class Pinning:
         self._delegates = delegates
         self._owner_bytes = owner_bytes
         self._clock = clock
+        self._unfinished: set[tuple[str, str]] = set()
+        """Owner and CID of pins that were not whole when last seen, or are new."""
+        self._over: dict[tuple[str, str], str] = {}
+        """Why pins of those who asked for too much were lifted, since the start."""
+        self._news = asyncio.Event()
 
     async def handle(self, request: Request) -> Reply:
         """What is below /pins. Errors have the form that this API gives them."""
@@ -120,10 +130,15 @@ class Pinning:
 
     def status_of(self, cid: str, owner: str) -> tuple[Status, str]:
         """And why, where it failed."""
+        if (owner, cid) in self._over:
+            return "failed", self._over[owner, cid]
         if self._content.presence(cid).complete:
             return "pinned", ""
         if not self._content.is_pinned(cid, PINNING + owner):
-            return "failed", "it is not pinned any more: the owner of this node removed it"
+            return (
+                "failed",
+                "it is not pinned any more: the owner of this node removed it, or it was too large",
+            )
         state = self._content.job_state(cid)
         if state == "fetching":
             return "pinning", ""
@@ -136,8 +151,11 @@ class Pinning:
         cid = Cid.parse(body.cid)
         if not cid.prefix.is_supported or cid.codec not in CODECS:
             raise HttpError(HTTPStatus.BAD_REQUEST, f"{cid} is of a format or a hash that is not supported.")
-        await self._check_room(owner)
+        await self._check_room(owner, str(cid))
         await self._content.pin(str(cid), body.name or "", Pin(PINNING + owner))
+        self._over.pop((owner, str(cid)), None)
+        self._unfinished.add((owner, str(cid)))
+        self._news.set()
         wanted = PinRequest(
             request_id,
             owner,
@@ -154,18 +172,55 @@ class Pinning:
             raise
         return json(self._told(kept), HTTPStatus.ACCEPTED)
 
-    async def _check_room(self, owner: str) -> None:
-        """As far as it is known: how large a pin will be is seen only when it comes."""
+    async def _check_room(self, owner: str, cid: str) -> None:
+        """As far as it is known: how large a pin will be is seen when it comes, by `keep_within`."""
         if await asyncio.to_thread(self._book.count, owner) >= MAX_PINS:
             raise HttpError(HTTPStatus.CONFLICT, f"This token has {MAX_PINS} pins, which is the most.")
         most = self._owner_bytes()
         if most:
-            cids = {request.cid for request in await asyncio.to_thread(self._book.all, owner)}
-            used = sum(self._content.presence(cid).bytes for cid in cids)
-            if used >= most:
+            used = self._bytes_of(owner)
+            is_new = not self._content.is_pinned(cid, PINNING + owner)
+            if used >= most or (is_new and used + self._size(cid) > most):
                 raise HttpError(
                     HTTPStatus.CONFLICT, f"This token has {used} bytes pinned here, of {most} (edge.key_mb)."
                 )
+
+    async def keep_within(self) -> None:
+        """Lifts pins that turn out to be too large for their token while they come."""
+        for root in self._content.roots():
+            for pin in root.pins:
+                if pin.owner.startswith(PINNING) and not self._content.presence(root.cid).complete:
+                    self._unfinished.add((pin.owner.removeprefix(PINNING), root.cid))
+        while True:
+            while self._unfinished and self._owner_bytes():
+                await asyncio.sleep(LOOK_S)
+                await self.look_again()
+            self._news.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LIMIT_AGAIN_S):
+                    await self._news.wait()
+
+    async def look_again(self) -> None:
+        """At pins that were not whole when last seen: of a token that has too much here they are lifted."""
+        most = self._owner_bytes()
+        for owner, cid in sorted(self._unfinished):
+            if not self._content.is_pinned(cid, PINNING + owner):
+                self._unfinished.discard((owner, cid))
+            elif most and self._bytes_of(owner) > most:
+                self._unfinished.discard((owner, cid))
+                self._over[owner, cid] = f"it is too large: this token may have {most} bytes (edge.key_mb)"
+                await self._lift(owner, cid)
+            elif self._content.presence(cid).complete:
+                self._unfinished.discard((owner, cid))
+
+    def _bytes_of(self, owner: str) -> int:
+        pinned = (root.cid for root in self._content.roots() if root.pin_of(PINNING + owner) is not None)
+        return sum(map(self._size, pinned))
+
+    def _size(self, cid: str) -> int:
+        """As far as it is known: the whole of it as soon as the blocks that tell are here."""
+        presence = self._content.presence(cid)
+        return max(presence.bytes, presence.total_bytes or 0)
 
     async def _drop(self, request: PinRequest) -> None:
         await asyncio.to_thread(self._book.drop, request.owner, request.id, request.cid)
@@ -174,12 +229,15 @@ class Pinning:
     async def _let_go_of(self, request: PinRequest) -> None:
         """Of a CID that no request of this owner names any more."""
         left = await asyncio.to_thread(self._book.all, request.owner)
-        if any(other.cid == request.cid for other in left):
-            return
-        if self._content.is_pinned(request.cid, PINNING + request.owner):
-            await self._content.unpin(request.cid, PINNING + request.owner)
-        if not self._content.is_pinned(request.cid):
-            await self._content.cancel_fetch(request.cid)
+        if not any(other.cid == request.cid for other in left):
+            self._over.pop((request.owner, request.cid), None)
+            await self._lift(request.owner, request.cid)
+
+    async def _lift(self, owner: str, cid: str) -> None:
+        if self._content.is_pinned(cid, PINNING + owner):
+            await self._content.unpin(cid, PINNING + owner)
+        if not self._content.is_pinned(cid):
+            await self._content.cancel_fetch(cid)
 
     async def _list(self, owner: str, request: Request) -> Reply:
         wanted = Filter.of(request)

@@ -248,6 +248,8 @@ class Node:
             self.supervisor.keep("reading the configuration", self.reloading.follow)
             self.supervisor.keep("telling who belongs", self.mirror.follow)
             self.supervisor.keep("libp2p", self.libp2p.follow)
+            if self.edge is not None:
+                self.supervisor.keep("holding pins to their limits", self.edge.pinning.keep_within)
             if self.invite_file is not None:
                 self.supervisor.keep("using the invite file", self.invite_file.use)
             self.record("start")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from meshconsole.content.replication import Copies, Held, Site, Targets, copies_of, plan
-from meshconsole.content.roots import TEAM, Pin
+from meshconsole.content.roots import BLOSSOM, PINNING, TEAM, Pin
 from meshconsole.core.errors import MeshconsoleError, Refused
 from meshconsole.team.holdings import KEPT, PINNED, Entry, Part, merged, read_part, sign_part, split
 
@@ -201,13 +201,13 @@ class Replicating:
         mine: dict[str, Held] = {}
         for root in self._content.roots(only):
             presence = self._content.presence(root.cid)
-            owners = [pin for pin in root.pins if pin.owner != TEAM]
+            owners = [pin for pin in root.pins if not pin.owner.startswith((TEAM, BLOSSOM, PINNING))]
             if root.is_of_programs or not (root.pins or presence.complete):
                 continue
             mine[root.cid] = Held(
                 100 if presence.complete else _percent(presence.bytes, presence.total_bytes),
                 bool(owners),
-                len(owners) < len(root.pins),
+                root.pin_of(TEAM) is not None,
                 max((pin.min_replicas for pin in owners), default=0),
                 max((pin.max_replicas for pin in owners), default=0),
                 presence.total_bytes or 0,

@@ -312,3 +312,21 @@ async def test_where_others_reach_it_nothing_is_answered_without_a_token() -> No
         assert told.value.status == 401
     assert (await edge.handle(Request("GET", "/ipfs/x", "", {"authorization": "Bearer good"}))).status == 200
     assert (await edge.handle(Request("GET", "/pins"))).status == 200
+
+
+async def test_a_pin_that_turns_out_too_large_is_lifted_and_told_as_failed(service: Service) -> None:
+    service.most[0] = 10
+    small = await service.add(b"a map")
+    assert (await service.ask("POST", "", {"cid": small}))[0] == 202
+    large = str(Cid.of(RAW, b"a larger map"))
+    told = (await service.ask("POST", "", {"cid": large}))[1]
+    await service.pinning.look_again()
+    assert service.content.is_pinned(large)
+    await service.add(b"a larger map")
+    await service.pinning.look_again()
+    assert [root.cid for root in service.content.roots() if root.pinned] == [small]
+    assert service.content.job_state(large) is None
+    told = (await service.ask("GET", f"/{told['requestid']}"))[1]
+    assert (told["status"], "edge.key_mb" in told["info"]["status_details"]) == ("failed", True)
+    status, told = await service.ask("POST", "", {"cid": large})
+    assert (status, told["error"]["reason"]) == (409, "INSUFFICIENT_FUNDS")

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from meshconsole.content.replication import Targets
-from meshconsole.content.roots import OWNER, TEAM
+from meshconsole.content.roots import OWNER, TEAM, Pin
 from meshconsole.core.verdict import ACCEPTED, Verdict
 from meshconsole.node.replicating import Replicating
 from tests.content.conftest import World
@@ -185,3 +185,13 @@ async def test_a_stranger_and_an_older_word_are_not_heard(tmp_path: Path) -> Non
         for event in (*old, *(stranger.sign(e.kind, e.tags, e.content, NOW + 9) for e in old)):
             team.nodes["b"].learn(event)
         assert team.nodes["b"].copies(added.cid) == before
+
+
+async def test_pins_of_tokens_and_uploads_of_keys_make_nobody_keep_copies(tmp_path: Path) -> None:
+    async with crowd(tmp_path) as team:
+        token = await team.contents["a"].add([b"x" * 5000], "", owner="pinning/ridge")
+        both = await team.contents["a"].add([b"y" * 5000], "", owner="blossom/" + "ab" * 32)
+        await team.contents["a"].pin(both.cid, "", Pin("pinning/ridge"))
+        await team.settle()
+        assert team.here(token.cid) == ["a"]
+        assert team.here(both.cid) == []
