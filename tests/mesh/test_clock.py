@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 
+from meshconsole.core.event import decode_event
+from meshconsole.core.sections import RelaySection
 from meshconsole.mesh.clock import ENOUGH_PEERS, FRESH_S, MAX_AHEAD_S, TeamClock
+from meshconsole.relay.filter import Filter
+from meshconsole.relay.relay import Relay
+from meshconsole.relay.sqlite import SqliteEventStore
+from tests.mesh.devices import identity
+from tests.mesh.nodes import OpenAccess
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from meshconsole.core.event import Event
     from meshconsole.core.status import ClockQuality
 
 TRUE = 1_800_000_000.0
@@ -157,3 +169,64 @@ def test_a_clock_that_is_set_back_does_not_date_notes_far_ahead() -> None:
 def test_a_clock_that_nobody_keeps_but_that_is_credible_is_no_reason_to_complain() -> None:
     world = World()
     assert world.add("container", 0.0, "none").clock.complaint == ""
+
+
+# What the relay makes of dates, by such a clock: NIP-40, and the window of `created_at`.
+
+MINUTE = 60
+
+
+@asynccontextmanager
+async def relay_of(machine: Machine, folder: Path) -> AsyncIterator[Relay]:
+    """As the node joins them."""
+    clock = machine.clock.time
+    store = SqliteEventStore(folder / "events.db", b"k" * 32, b"t" * 32, clock=clock)
+    config = RelaySection(max_future_s=15 * MINUTE)
+    relay = Relay(store, access=OpenAccess(), emit=lambda _: None, config=config, clock=clock)
+    await relay.start()
+    try:
+        yield relay
+    finally:
+        await relay.stop()
+        store.close()
+
+
+def note(text: str, written_s: float = 0, *, expires_s: float | None = None) -> Event:
+    """Times are from TRUE on."""
+    tags = () if expires_s is None else (("expiration", str(int(TRUE + expires_s))),)
+    return identity("alice").sign(1, tags, text, int(TRUE + written_s))
+
+
+async def texts(relay: Relay) -> set[str]:
+    return {decode_event(raw).content for raw in await relay.query([Filter()])}
+
+
+async def test_a_relay_in_1970_loses_nothing_and_serves_what_has_expired_no_more_once_a_peer_is_heard(
+    tmp_path: Path,
+) -> None:
+    world = World()
+    pi = world.add("pi", -TRUE)
+    async with relay_of(pi, tmp_path) as relay:
+        for one in (note("lasts"), note("over", -MINUTE, expires_s=-1), note("soon", expires_s=MINUTE)):
+            assert (await relay.publish(one, via="flash", trusted=True)).accepted, "it knows no better"
+        assert await texts(relay) == {"lasts", "over", "soon"}
+        world.add("peer")
+        world.talk()
+        assert await texts(relay) == {"lasts", "soon"}
+        verdict = await relay.publish(note("over as well", expires_s=-1), via="flash", trusted=True)
+        assert not verdict.accepted
+        world.elapsed += 2 * MINUTE
+        assert await texts(relay) == {"lasts"}
+
+
+async def test_a_relay_in_1970_takes_what_clients_write_now_once_a_peer_is_heard(tmp_path: Path) -> None:
+    world = World()
+    pi = world.add("pi", -TRUE)
+    async with relay_of(pi, tmp_path) as relay:
+        now, ahead = note("now", MINUTE), note("next year", YEAR)
+        for one in (now, ahead):
+            assert "ahead of this relay's clock" in (await relay.publish(one, via="client")).sentence
+        world.add("peer")
+        world.talk()
+        assert (await relay.publish(now, via="client")).accepted, "the first refusal does not stick"
+        assert "ahead of this relay's clock" in (await relay.publish(ahead, via="client")).sentence
