@@ -31,6 +31,8 @@ READ_BYTES = 64 * 1024
 LINGER_S = 1.0
 KEEP_S = 60.0
 """For the next request on a connection to begin."""
+MIN_BODY_BPS = 1000
+"""What a body must bring on average, in bytes per second, but for the first wait."""
 LEFTOVER_BYTES = 64 * 1024
 """Of a body that nobody wants: more of it and the connection is closed instead."""
 
@@ -47,6 +49,18 @@ class Meter(Protocol):
 
 class Gone(Exception):
     """The client is not there any more, or was too slow."""
+
+
+class Patience:
+    """How long a client may still be waited for, in seconds: whoever sends a byte now and then uses
+    it up as one who sends nothing. Where `per_byte` is given, bytes earn some of it back."""
+
+    def __init__(self, wait_s: float, per_byte: float = 0.0) -> None:
+        self._most = self.left = wait_s
+        self._per_byte = per_byte
+
+    def took(self, waited_s: float, count: int) -> None:
+        self.left = min(self._most, max(0.0, self.left - waited_s) + count * self._per_byte)
 
 
 class HttpConnection:
@@ -108,7 +122,7 @@ class HttpConnection:
     async def _next_request(self, wait_s: float) -> Request | None:
         """None at the end of the connection. What is not HTTP is answered with 400 here."""
         try:
-            event = await self._next_event(wait_s)
+            event = await self._next_event(Patience(wait_s))
         except h11.RemoteProtocolError as error:
             await self._send_bad(error)
             return None
@@ -131,28 +145,30 @@ class HttpConnection:
 
     async def _body(self) -> AsyncIterator[bytes]:
         """Raises HttpError where the body is not what was announced."""
-        wait_s = self._limits().write_timeout_s or KEEP_S
+        patience = Patience(self._limits().write_timeout_s or KEEP_S, 1 / MIN_BODY_BPS)
         if self._http.they_are_waiting_for_100_continue:
             go = h11.InformationalResponse(status_code=100, headers=[])
             self._writer.write(self._http.send(go) or b"")
         while True:
             try:
-                event = await self._next_event(wait_s)
+                event = await self._next_event(patience)
             except h11.RemoteProtocolError:
                 raise HttpError(HTTPStatus.BAD_REQUEST, "The body is not as long as announced.") from None
             if not isinstance(event, h11.Data):
                 return
             yield bytes(event.data)
 
-    async def _next_event(self, wait_s: float) -> Event | None:
+    async def _next_event(self, patience: Patience) -> Event | None:
         while True:
             event = self._http.next_event()
             if event is h11.NEED_DATA:
+                began_at = asyncio.get_running_loop().time()
                 try:
-                    async with asyncio.timeout(wait_s):
+                    async with asyncio.timeout(patience.left):
                         data = await self._reader.read(READ_BYTES)
                 except TimeoutError:
                     raise Gone from None
+                patience.took(asyncio.get_running_loop().time() - began_at, len(data))
                 if self._meter is not None and data:
                     await self._meter.wait_in(len(data))
                 self._http.receive_data(data)
@@ -164,11 +180,12 @@ class HttpConnection:
     async def _go_on(self) -> bool:
         """Whether there may be another request: what is left of this one is read away, if it is little."""
         left = LEFTOVER_BYTES
+        patience = Patience(float(self._limits().handshake_timeout_s))
         while self._http.their_state is h11.SEND_BODY and left > 0:
             if self._http.they_are_waiting_for_100_continue:
                 return False
             try:
-                event = await self._next_event(float(self._limits().handshake_timeout_s))
+                event = await self._next_event(patience)
             except h11.RemoteProtocolError:
                 return False
             left -= len(event.data) if isinstance(event, h11.Data) else 0

@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+from collections import Counter
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import Fatal
+from meshconsole.core.verdict import refuse
 from meshconsole.edge.connection import HttpConnection
 from meshconsole.edge.messages import Handler, HttpError
 from meshconsole.relay.muting import mute, unmute
+from meshconsole.relay.places import network_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +56,8 @@ class EdgeServer:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._turned_away = 0
+        self._networks: Counter[str] = Counter()
+        """Connections from each, as the relay's door counts them."""
 
     async def start(self) -> None:
         """Raises Fatal."""
@@ -103,7 +108,12 @@ class EdgeServer:
         task = asyncio.current_task()
         assert task is not None
         peer = writer.get_extra_info("peername")
-        verdict = self._admit(str(peer[0]) if peer else "")
+        remote = str(peer[0]) if peer else ""
+        network, is_this_machine = network_of(remote)
+        held = self._networks[network]
+        allowed = self._limits().max_connections_per_ip
+        is_one_too_many = bool(allowed) and not is_this_machine and held >= allowed
+        verdict = _too_many(allowed) if is_one_too_many else self._admit(remote)
         connection = HttpConnection(
             reader,
             writer,
@@ -117,15 +127,27 @@ class EdgeServer:
             return
         self._tasks.add(task)
         self._turned_away += not verdict.accepted
+        self._networks[network] += verdict.accepted
         try:
             if verdict.accepted:
                 await connection.run()
             else:
-                await connection.refuse(HttpError(HTTPStatus.SERVICE_UNAVAILABLE, verdict.sentence))
+                code = HTTPStatus.TOO_MANY_REQUESTS if is_one_too_many else HTTPStatus.SERVICE_UNAVAILABLE
+                error = HttpError(code, verdict.sentence)
+                if is_one_too_many:
+                    self._on_error(error)  # who does not admit counts it itself
+                await connection.refuse(error)
         finally:
             self._turned_away -= not verdict.accepted
+            self._networks[network] -= verdict.accepted
+            if not self._networks[network]:
+                del self._networks[network]
             self._tasks.discard(task)
             writer.close()
+
+
+def _too_many(allowed: int) -> Verdict:
+    return refuse("rate-limited", f"at most {allowed} connections from one address; close one first")
 
 
 def is_loopback(host: str) -> bool:

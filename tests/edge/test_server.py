@@ -13,6 +13,7 @@ import pytest
 from meshconsole.core.errors import Fatal, Refused, Unavailable
 from meshconsole.core.sections import LimitsSection
 from meshconsole.core.verdict import ACCEPTED, refuse
+from meshconsole.edge.connection import MIN_BODY_BPS, Patience
 from meshconsole.edge.messages import HttpError, Reply, Request, text
 from meshconsole.edge.server import EdgeServer
 
@@ -261,3 +262,62 @@ async def test_stopping_does_not_wait_for_clients() -> None:
         assert site.server.connections == 1
         await site.server.stop()
         assert not site.server.connections
+
+
+@pytest.mark.parametrize(
+    "before",
+    [b"GET / HTTP/1.1\r\nHost: x\r\nA: ", b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 200\r\n\r\n"],
+    ids=["head", "body"],
+)
+async def test_a_byte_now_and_then_keeps_no_connection(before: bytes) -> None:
+    async def drip(writer: asyncio.StreamWriter) -> None:
+        writer.write(before)
+        for _ in range(200):
+            writer.write(b"a")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        writer.write(b"\r\nConnection: close\r\n\r\n")
+        writer.write_eof()
+
+    async with (
+        serving(echo, handshake_timeout_s=1, write_timeout_s=1) as site,
+        site.open() as (reader, writer),
+    ):
+        dripping = asyncio.ensure_future(drip(writer))
+        assert await until_the_end(reader) == b""
+        dripping.cancel()
+        await asyncio.gather(dripping, return_exceptions=True)
+
+
+def test_bytes_earn_patience_with_a_body_and_never_more_than_it_began_with() -> None:
+    patience = Patience(10.0, 1 / MIN_BODY_BPS)
+    for _ in range(100):
+        patience.took(9.0, 9 * MIN_BODY_BPS)
+        assert patience.left == 10.0
+    patience.took(9.0, 0)
+    patience.took(0.0, 500)
+    assert patience.left == 1.5
+    head = Patience(10.0)
+    head.took(11.0, 1_000_000)
+    assert head.left == 0.0
+
+
+async def test_one_address_has_so_many_connections_and_this_machine_any_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hello = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with serving(echo, max_connections_per_ip=1) as site, site.open() as (reader, writer):
+        writer.write(hello)
+        await reader.readuntil(b"\r\n\r\n")
+        assert (await site.say(hello)).startswith(b"HTTP/1.1 200")
+        monkeypatch.setattr("meshconsole.edge.server.network_of", lambda address: ("192.0.2.7", False))
+        async with site.open() as (first, asking):
+            asking.write(hello)
+            await first.readuntil(b"\r\n\r\n")
+            assert (await site.say(hello)).startswith(b"HTTP/1.1 429")
+            assert [error.status for error in site.errors] == [429]
+            asking.write_eof()
+            await first.read()
+        while site.server.connections > 1:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
+        assert (await site.say(hello)).startswith(b"HTTP/1.1 200")
