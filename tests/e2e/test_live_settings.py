@@ -16,6 +16,8 @@ from meshconsole.crypto.schnorr import sign_event
 from tests.e2e.test_plain_clients import STRANGER, listening
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from scripts.machine import Machine
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -97,3 +99,19 @@ def test_data_channels_are_switched_off_and_on_between_two(alpha: Machine, bravo
     switch(alpha, "webrtc_hub", "on")
     for each in (alpha, bravo):
         each.wait("a data channel again", lambda status: paths(status) == {"websocket", "webrtc"})
+
+
+def test_files_are_switched_off_and_on_under_a_fetch(alpha: Machine, bravo: Machine, tmp_path: Path) -> None:
+    switch(alpha, "ipfs_node", "off")
+    plans, copy = tmp_path / "plans", tmp_path / "copy"
+    plans.write_bytes(b"Meet at the ford.")
+    cid = alpha.json("blobs", "add", str(plans))[0]["cid"]
+    bravo.wait("the manifest", lambda _: any(blob["cid"] == cid for blob in bravo.json("blobs")))
+    bravo.command("blobs", "fetch", cid)
+    alpha.command("send", "after the question")
+    bravo.wait("the note", lambda _: "after the question" in bravo.texts())
+    (job,) = bravo.json("blobs", "jobs")
+    assert (job["cid"], job["state"], job["have_bytes"]) == (cid, "waiting", 0)
+    switch(alpha, "ipfs_node", "on")
+    bravo.command("blobs", "get", cid, "-o", str(copy))
+    assert copy.read_bytes() == plans.read_bytes()
