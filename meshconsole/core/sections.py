@@ -172,7 +172,8 @@ class EdgeSection(Section, frozen=True):
     urls: tuple[str, ...] = ()
     """Other URLs of this edge, such as `https://files.example`: a client's permission may name them."""
     fetch_s: Annotated[int, Meta(ge=0, le=3600)] = 10
-    """How long teammates may take with what a program asks for and is not here; 0: they are not asked."""
+    """How long teammates and libp2p peers may take with what a program asks for and is not here; 0: they are
+    not asked."""
     refused_cids: tuple[str, ...] = ()
     """CIDs that are not given out here, whatever the store holds."""
 

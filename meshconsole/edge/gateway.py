@@ -205,7 +205,7 @@ class Gateway:
         except Unavailable:
             raise HttpError(
                 HTTPStatus.GATEWAY_TIMEOUT,
-                f"{cid} is not here, and no teammate gave it in {settings.fetch_s:.0f} s.",
+                f"{cid} is not here, and no teammate or libp2p peer gave it in {settings.fetch_s:.0f} s.",
                 (("Retry-After", str(RETRY_AFTER_S)),),
             ) from None
         except Refused as error:

@@ -163,7 +163,8 @@ class EdgeRoom:
         return names_this_machine(url, (*self._node.host_names(), *named))
 
     def _has_peers(self) -> bool:
-        return bool(linked(self._node))
+        """Whom a fetch would ask: teammates with a link, and whoever is connected by libp2p."""
+        return bool(linked(self._node)) or bool(self._node.libp2p.connections)
 
     async def _provides(self, cid: Cid) -> bool:
         """Whether the gateway has it, or is told by a teammate with a link that it has all of it."""

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from meshconsole.core.config import Config
-from meshconsole.core.errors import Fatal, MeshconsoleError
+from meshconsole.core.errors import Fatal, MeshconsoleError, Unavailable
 from meshconsole.core.sections import EdgeSection
 from meshconsole.edge.messages import HttpError, Request, as_http
 from meshconsole.edge.tables import Tables
@@ -52,7 +52,8 @@ def _room(tables: Tables, **section: Any) -> EdgeRoom:  # noqa: ANN401 - the key
 
 async def _status(room: EdgeRoom, path: str, headers: dict[str, str]) -> int:
     try:
-        return (await room.edge.handle(Request("GET", path, headers=headers))).status
+        where, _, query = path.partition("?")
+        return (await room.edge.handle(Request("GET", where, query, headers))).status
     except HttpError as error:
         return error.status
     except MeshconsoleError as error:
@@ -78,3 +79,16 @@ async def test_everybody_is_asked_where_the_owner_says_so(tables: Tables, sectio
     blob = f"/{'ab' * 32}"
     for path in (PROVIDERS, "/ipfs/bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy", "/", blob):
         assert await _status(room, path, {}) == 401, path
+
+
+async def test_peers_by_libp2p_are_asked_where_there_is_no_link(tables: Tables) -> None:
+    room = _room(tables)
+    cid = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
+    node: Any = room._node
+    node.mesh.status.return_value = []
+    content: Any = room._content
+    content.fetch.side_effect = Unavailable("nothing came")
+    content.end_passing = AsyncMock()
+    for connections, told in ((0, 404), (1, 504)):
+        node.libp2p.connections = connections
+        assert await _status(room, f"/ipfs/{cid}?format=raw", {}) == told
