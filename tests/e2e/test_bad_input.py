@@ -158,6 +158,7 @@ def test_a_truncated_block_is_noticed_and_fetched_again(
     assert first.read_bytes() == second.read_bytes() == original.read_bytes()
 
 
+@pytest.mark.soak
 def test_a_truncated_block_that_nobody_else_has(alpha: Machine, tmp_path: Path) -> None:
     original = tmp_path / "photo.raw"
     original.write_bytes(secrets.token_bytes(300_000))
