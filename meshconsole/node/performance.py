@@ -64,9 +64,8 @@ class Performance:
         self._choice = choice
         self._auto = AutoMode()
         self._become(self._suiting())
-        # By the owner's choice alone, since few users may take a low priority back.
-        if choice != "auto":
-            prioritise(self._spared if choice == "saver" else self._niceness)
+        # By the owner's choice alone, not by what "auto" finds: few users may take a low priority back.
+        prioritise(self._spared if choice == "saver" else self._niceness)
 
     def squeeze(self, *, on: bool) -> None:
         """While memory is short: `saver`, whatever was chosen."""
