@@ -35,6 +35,9 @@ MEGABYTE = 1_000_000
 DISK_RESERVE_BYTES = 32 * MEGABYTE
 """Left free on the disk: a database that fills its disk cannot even delete."""
 
+NEAR = 0.75
+"""Of the memory that it may use: below the first step of degradation."""
+
 RESERVE_FILES = 1000
 """Left free as well: each block is a file, and a disk can run out of room for files before it is full."""
 
@@ -311,6 +314,15 @@ class Governor:
         since, before = self._stored[0]
         self._growth = (stored - before) / (now - since) if now - since >= GROWTH_SETTLED_S else 0.0
         return self.degrading.look(self._pressures(), now)
+
+    def sample_memory(self, now: float) -> list[Change]:
+        """As `sample`, of the process's memory alone."""
+        self._memory_bytes = self._process.memory_bytes()
+        return self.degrading.look(self._pressures(), now)
+
+    @property
+    def is_near_memory(self) -> bool:
+        return self._memory_bytes > NEAR * self.memory_limit_bytes > 0
 
     def _pressures(self) -> dict[Pressure, float]:
         memory = self.memory_limit_bytes

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SAMPLE_S = 2.0
-UNDER_PRESSURE_S = 0.5
+MEMORY_S = 0.5
 LOOK_S = 10.0
 """Peers are asked about less often: in a large team that costs more than all other samples together."""
 SLOWED_FPS = 1.0
@@ -31,11 +31,22 @@ class Measuring:
 
     async def keep(self) -> None:
         while True:
-            degrading = self._node.governor.degrading
-            await asyncio.sleep(UNDER_PRESSURE_S if degrading.standing() else SAMPLE_S)
+            await self._until_next()
             self.once()
-            if "caches-small" in degrading:
+            if "caches-small" in self._node.governor.degrading:
                 await asyncio.to_thread(trim)  # what the caches held, and what was read since
+
+    async def _until_next(self) -> None:
+        """Memory that nears its limit is looked at in between, and nothing else is: what was promised of the
+        storage counts until it has been measured twice, however long its writing takes."""
+        governor = self._node.governor
+        if not governor.is_near_memory:
+            await asyncio.sleep(SAMPLE_S)
+            return
+        for _ in range(round(SAMPLE_S / MEMORY_S)):
+            await asyncio.sleep(MEMORY_S)
+            for change in governor.sample_memory(time.monotonic()):
+                self._degraded(change)
 
     def once(self) -> None:
         node, use = self._node, self._node.use

@@ -195,3 +195,21 @@ def test_a_full_quota_is_a_step_of_its_own(tmp_path: Path) -> None:
     for now in (2.0, 22.0):
         governor.sample(now)
     assert governor.limits_status({}).steps == ("copies-wait",)
+
+
+def test_memory_is_looked_at_alone_and_what_was_promised_of_the_storage_still_counts(tmp_path: Path) -> None:
+    governor = Governor(Config(limits=LimitsSection(max_memory_mb=1)), tmp_path, Use)
+    near = [governor.is_near_memory]
+    governor.sample(0.0)
+    governor.quota.events.reserve(1000)
+    for now in (0.5, 1.0, 1.5):
+        governor.sample_memory(now)
+    assert governor.quota.used_bytes == 1000
+    near.append(governor.is_near_memory)
+    assert "caches-small" in governor.degrading
+    governor.apply(Config())
+    near.append(governor.is_near_memory)
+    assert near == [False, True, False], "before it was looked at, above the limit, without one"
+    for now in (2.0, 4.0):
+        governor.sample(now)
+    assert governor.quota.used_bytes == 0
