@@ -13,6 +13,7 @@ from bench.figures import Figure, as_json
 
 GROUPS = (
     "commands",
+    "starting",
     "memory",
     "size",
     "console",

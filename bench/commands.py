@@ -15,10 +15,12 @@ RUNS = 15
 
 def measure() -> list[Figure]:
     bare = _times([sys.executable, "-c", "pass"])
+    version = _times([*COMMAND, "--version"])
     helped = _times([*COMMAND, "--help"])
     with one_node() as node:
         asked = _times([*COMMAND, "status", "--home", str(node.home)])
     return [
+        *percentiles("meshconsole --version", version),
         *percentiles("meshconsole --help", helped),
         *percentiles("meshconsole status", asked),
         ratio("status, to a bare interpreter", min(asked), min(bare), "python -c pass is 1"),

@@ -174,7 +174,7 @@ def _secrets(parsed: argparse.Namespace, form: str) -> Secrets:
     home = home_of(parsed.home)
     if not home.keystore.exists():
         raise Fatal(f"There is no node in {home.path}.", hint=how_to_make(home))
-    from meshconsole.node.setup import open_keystore
+    from meshconsole.node.opening import open_keystore
 
     secrets = open_keystore(home, passphrase_for(home, parsed))
     if secrets is None:

@@ -23,6 +23,7 @@ from meshconsole.core.errors import (
     Unavailable,
     WipeIncomplete,
 )
+from meshconsole.node.collecting import collect_rarely
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,6 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code. 0 done, 1 failed, 2 wrong usage or configuration, 5 refused, 69 not available now."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     home: str | None = None
+    collect_rarely()
     try:
         parsed = _parse(given)
         home = parsed.home

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import tomllib
+from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -271,12 +273,14 @@ def capabilities(config: Config) -> tuple[str, ...]:
     return tuple(name for name, on in names.items() if on)
 
 
-def section_types() -> dict[str, type[Section]]:
-    return dict(get_type_hints(Config))
+@cache
+def section_types() -> Mapping[str, type[Section]]:
+    return MappingProxyType(get_type_hints(Config))
 
 
-def field_types(section: type[Section]) -> dict[str, Any]:
-    return get_type_hints(section, include_extras=True)
+@cache
+def field_types(section: type[Section]) -> Mapping[str, Any]:
+    return MappingProxyType(get_type_hints(section, include_extras=True))
 
 
 def changed_keys(old: Config, new: Config) -> set[str]:

@@ -11,7 +11,7 @@ import msgspec
 
 from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.home import Home
-from meshconsole.node.run import run_node
+from meshconsole.node.collecting import collect_rarely
 from meshconsole.node.spawn import ChildAnswer, ChildOrder
 
 EXIT_BUG = 70
@@ -33,6 +33,9 @@ class Answering:
 
 
 def main() -> int:
+    collect_rarely()  # before anything large is loaded
+    from meshconsole.node.run import run_node
+
     answer = Answering(int(sys.argv[1]))
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=ChildOrder)
     home = Home(Path(order.home))

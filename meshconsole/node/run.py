@@ -10,26 +10,26 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from meshconsole.control.server import ControlServer
 from meshconsole.core.errors import Fatal, MeshconsoleError
+from meshconsole.node.collecting import collect_rarely
 from meshconsole.node.config_file import load_config
-from meshconsole.node.first_boot import InviteFile
 from meshconsole.node.lock import HomeLock
-from meshconsole.node.locked import LockedHome
 from meshconsole.node.logs import set_up_logging, stop_logging
 from meshconsole.node.memory import Surplus, allow_many_files, keep_memory_private, use_few_arenas
+from meshconsole.node.opening import open_keystore
 from meshconsole.node.service_manager import ServiceManager
-from meshconsole.node.setup import open_keystore
 from meshconsole.node.wipe import finish_wipe, wipe_is_owed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
+    from meshconsole.control.server import ControlServer
     from meshconsole.core.config import Config
     from meshconsole.core.home import Home
     from meshconsole.crypto.keystore import Secrets
@@ -41,9 +41,6 @@ SETTLED_S = 3.0
 LOOK_S = 1.0
 """A beacon, an hourly check: what is done once in a while touches pages of libraries that nothing needs until
 the next time."""
-GC_THRESHOLDS = (50_000, 20, 50)
-"""A relay under load makes many objects and no cycles: with Python's own thresholds, looking for some was a
-twentieth of its time."""
 SWITCH_INTERVAL_S = 0.001
 """Verification threads must not wait for the default 5 ms each time they need the interpreter."""
 
@@ -74,12 +71,13 @@ def run_node(
     reread = partial(load_config, home, settings)
     config = reread()
     set_up_logging(home, config, to_file=log_to_file)
+    collect_rarely()
     use_few_arenas()
     keep_memory_private()
     allow_many_files()
     start = Start(reread, ServiceManager.of_process(os.environ, os.getpid()), ready_fd, on_ready, invite_file)
     with HomeLock(home):
-        unlocked = open_keystore(home, passphrase, keyfile)
+        unlocked = _open(home, passphrase, keyfile)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         try:
             return asyncio.run(_serve(home, config, unlocked, start))
@@ -89,6 +87,22 @@ def run_node(
             if wipe_is_owed(home):
                 stop_logging()
                 finish_wipe(home)
+
+
+def _open(home: Home, passphrase: str | None, keyfile: Path | None) -> Secrets | None:
+    """The interpreter is free while a passphrase is stretched: the rooms are loaded in that time."""
+    with ThreadPoolExecutor(1) as aside:
+        opening = aside.submit(open_keystore, home, passphrase, keyfile)
+        load_rooms()
+        return opening.result()
+
+
+def load_rooms() -> None:
+    """All that a node needs to serve: a quarter of a second, most of its start without a passphrase."""
+    import meshconsole.control.server
+    import meshconsole.mesh.service
+    import meshconsole.node.locked
+    import meshconsole.node.node  # noqa: F401
 
 
 def go_on_with_wipe(home: Home) -> None:
@@ -114,6 +128,9 @@ class Start:
 
 
 async def _serve(home: Home, config: Config, unlocked: Secrets | None, start: Start) -> int:
+    from meshconsole.control.server import ControlServer
+    from meshconsole.node.locked import LockedHome
+
     locked = LockedHome(home)
     control = ControlServer(home.control_socket, locked, time.monotonic)
     if unlocked is not None:
@@ -152,6 +169,8 @@ async def _serve_open(
     node = Node(home, config, unlocked, control)
     node.reloading.reread = start.reread
     if start.invite_file is not None:
+        from meshconsole.node.first_boot import InviteFile
+
         node.invite_file = InviteFile(start.invite_file, node.teamwork.join, node.teamwork.name)
     loop = asyncio.get_running_loop()
 
@@ -206,7 +225,6 @@ def _settle(loop: asyncio.AbstractEventLoop) -> None:
     """What lives now will live on; what the start used for a moment goes back to the system."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
     _look_for_surplus(loop, Surplus())
 
 

@@ -89,6 +89,27 @@ def test_a_headless_node_loads_no_webrtc_before_it_is_needed() -> None:
     assert not loaded & {"aiortc", "aioice", "av", "pylibsrtp", "textual", "rich"}
 
 
+def test_a_passphrase_is_stretched_before_the_rooms_are_loaded() -> None:
+    """Which takes a quarter of a second, and goes on beside it (node/run.py)."""
+    rooms = "('control', 'team', 'relay', 'content', 'mesh', 'edge')"
+    code = (
+        "import sys, meshconsole.node.run\n"
+        f"assert not [name for name in sys.modules for room in {rooms} if name == f'meshconsole.{{room}}']"
+    )
+    assert not loaded_after(code) & (HEAVY - {"cryptography"} | {"OpenSSL", "coincurve"})
+
+
+def test_the_rooms_that_a_start_loads_beside_it_are_all_that_it_needs() -> None:
+    code = (
+        "import sys, meshconsole.node.run as run\n"
+        "run.load_rooms()\n"
+        "before = set(sys.modules)\n"
+        "import meshconsole.node.commands, meshconsole.node.locked, meshconsole.control.server\n"
+        "assert not set(sys.modules) - before, set(sys.modules) - before"
+    )
+    loaded_after(code)
+
+
 def test_a_node_loads_nothing_for_guests_before_the_first() -> None:
     code = (
         "import sys, meshconsole.node.run, meshconsole.node.node, meshconsole.node.commands\n"

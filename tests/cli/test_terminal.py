@@ -9,7 +9,7 @@ import pytest
 
 from meshconsole.core.config import Config
 from meshconsole.node.config_file import load_config
-from meshconsole.node.setup import open_keystore
+from meshconsole.node.opening import open_keystore
 from tests.cli.terminal import Terminal
 
 if TYPE_CHECKING:

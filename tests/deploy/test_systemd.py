@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from meshconsole.node.setup import KEY_CREDENTIAL, PASSPHRASE_CREDENTIAL
+from meshconsole.node.opening import KEY_CREDENTIAL, PASSPHRASE_CREDENTIAL
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = ROOT / "deploy" / "systemd"

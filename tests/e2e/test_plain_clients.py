@@ -18,7 +18,8 @@ from meshconsole.core.event import encode_event
 from meshconsole.core.home import Home
 from meshconsole.crypto.provider import choose_provider
 from meshconsole.crypto.schnorr import public_key, sign_event
-from meshconsole.node.setup import make_identity, open_keystore
+from meshconsole.node.opening import open_keystore
+from meshconsole.node.setup import make_identity
 from meshconsole.relay.management import MEDIA_TYPE
 from tests.relay.door import hear, say
 
