@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.homes import Homes
+
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Callable[[str], Machine]]:
@@ -28,19 +30,19 @@ def machine(tmp_path: Path) -> Iterator[Callable[[str], Machine]]:
 
 
 @pytest.fixture
-def alpha(machine: Callable[[str], Machine]) -> Machine:
+def alpha(machine: Callable[[str], Machine], init: Homes) -> Machine:
     """A running node with a team of its own."""
     node = machine("alpha")
-    node.command("init", "--yes", "--name", "alpha", "--team", "Falcon")
+    init(node, "--team", "Falcon")
     node.start()
     return node
 
 
 @pytest.fixture
-def bravo(alpha: Machine, machine: Callable[[str], Machine]) -> Machine:
+def bravo(alpha: Machine, machine: Callable[[str], Machine], init: Homes) -> Machine:
     """A second running node in alpha's team, linked to it."""
     node = machine("bravo")
-    node.command("init", "--yes", "--name", "bravo")
+    init(node)
     node.start()
     node.command("team", "join", alpha.json("team", "invite")["text"])
     for each in (alpha, node):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scripts.machine import Machine
+    from tests.homes import Homes
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -32,7 +33,7 @@ def test_two_devices_logs_are_checked_and_laid_side_by_side(alpha: Machine, brav
 
 
 def test_yesterdays_database_and_log_are_noticed_and_mended_by_a_teammate(
-    alpha: Machine, bravo: Machine, machine: Callable[[str], Machine]
+    alpha: Machine, bravo: Machine, machine: Callable[[str], Machine], init: Homes
 ) -> None:
     stranger = machine("stranger")
     invite = alpha.json("team", "invite")["text"]
@@ -56,7 +57,7 @@ def test_yesterdays_database_and_log_are_noticed_and_mended_by_a_teammate(
         (alpha.home / f"node.db{tail}").unlink(missing_ok=True)
     alpha.start()
     alpha.wait("the alarm", lambda status: any(item["code"] == "set-back" for item in status["health"]))
-    stranger.command("init", "--yes", "--name", "stranger")
+    init(stranger)
     stranger.start()
     refused = stranger.command("team", "join", invite, check=False)
     assert refused.returncode != 0

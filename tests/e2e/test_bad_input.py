@@ -16,6 +16,8 @@ from scripts.machine import COMMAND, Machine
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.homes import Homes
+
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
@@ -43,16 +45,16 @@ def refused(machine: Machine, *arguments: str) -> str:
 
 
 @pytest.fixture
-def made(machine: Callable[[str], Machine]) -> Machine:
+def made(machine: Callable[[str], Machine], init: Homes) -> Machine:
     """A home whose node does not run."""
     node = machine("made")
-    node.command("init", "--yes", "--name", "made", "--team", "Falcon")
+    init(node, "--team", "Falcon")
     return node
 
 
-def test_a_wrong_passphrase(machine: Callable[..., Machine]) -> None:
+def test_a_wrong_passphrase(machine: Callable[..., Machine], init: Homes) -> None:
     node = machine("locked", passphrase="the right one")
-    node.command("init", "--yes", "--name", "locked")
+    init(node)
     before = (node.home / "keystore").read_bytes()
     assert "passphrase" in start_fails(node, passphrase="not this one")
     assert (node.home / "keystore").read_bytes() == before
@@ -88,30 +90,34 @@ def test_a_folder_that_may_not_be_written(machine: Callable[[str], Machine]) -> 
     assert "Cannot" in refused(node, "init", "--yes", "--name", "x")
 
 
-@pytest.mark.parametrize("invite", ["hello", "MC1-AAAA", "MC1-" + "A" * 150, "mc1 " * 60])
-def test_a_malformed_invite(made: Machine, invite: str) -> None:
-    made.home.rename(made.home.with_name("other"))
-    made.command("init", "--yes", "--name", "made")
-    made.start()
-    assert "not an invite" in refused(made, "team", "join", invite)
+def test_a_malformed_invite(machine: Callable[[str], Machine], init: Homes) -> None:
+    node = machine("made")
+    init(node)
+    node.start()
+    for invite in ("hello", "MC1-AAAA", "MC1-" + "A" * 150, "mc1 " * 60):
+        assert "not an invite" in refused(node, "team", "join", invite)
 
 
-def test_a_used_invite(alpha: Machine, bravo: Machine, machine: Callable[[str], Machine]) -> None:
+def test_a_used_invite(
+    alpha: Machine, bravo: Machine, machine: Callable[[str], Machine], init: Homes
+) -> None:
     invite = alpha.json("team", "invite")["text"]
     third, fourth = machine("charlie"), machine("delta")
     for node in (third, fourth):
-        node.command("init", "--yes", "--name", node.name)
+        init(node)
         node.start()
     third.command("team", "join", invite)
     assert "used already" in refused(fourth, "team", "join", invite)
     assert len(alpha.json("team", "members")) == 3
 
 
-def test_an_invite_whose_maker_cannot_be_reached(alpha: Machine, machine: Callable[[str], Machine]) -> None:
+def test_an_invite_whose_maker_cannot_be_reached(
+    alpha: Machine, machine: Callable[[str], Machine], init: Homes
+) -> None:
     invite = alpha.json("team", "invite")["text"]
     alpha.kill()
     node = machine("late")
-    node.command("init", "--yes", "--name", "late")
+    init(node)
     node.start()
     assert "reach" in refused(node, "team", "join", invite)
 
@@ -205,9 +211,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def test_a_disk_that_fills_up(small_disk: Path, machine: Callable[..., Machine]) -> None:
+def test_a_disk_that_fills_up(small_disk: Path, machine: Callable[..., Machine], init: Homes) -> None:
     node = machine("full", small_disk)
-    node.command("init", "--yes", "--name", "full", "--team", "Falcon")
+    init(node, "--team", "Falcon")
     node.start()
     node.command("send", "before the disk was full")
     filler = small_disk / "filler"

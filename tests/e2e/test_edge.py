@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scripts.machine import Machine
+    from tests.homes import Homes
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -39,9 +40,11 @@ def fetch(url: str, method: str = "GET", data: bytes | None = None, auth: str = 
         return error.code, error.read()
 
 
-def test_programs_get_what_the_team_stores_sealed(machine: Callable[[str], Machine], tmp_path: Path) -> None:
+def test_programs_get_what_the_team_stores_sealed(
+    machine: Callable[[str], Machine], tmp_path: Path, init: Homes
+) -> None:
     alpha = machine("alpha")
-    alpha.command("init", "--yes", "--name", "alpha", "--team", "Falcon")
+    init(alpha, "--team", "Falcon")
     port = free_port()
     alpha.start(f"edge.listen=127.0.0.1:{port}", "edge.fetch_s=1")
     plans = tmp_path / "plans.txt"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scripts.machine import Machine
+    from tests.homes import Homes
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -35,10 +36,10 @@ SETTLED_WITHIN_S = 30.0
 
 
 @pytest.fixture
-def node(machine: Callable[[str], Machine]) -> Machine:
+def node(machine: Callable[[str], Machine], init: Homes) -> Machine:
     """It tells of each import on its log."""
     made = machine("alpha")
-    made.command("init", "--yes", "--name", "alpha", "--team", "Falcon")
+    init(made, "--team", "Falcon")
     made.environment["PYTHONPROFILEIMPORTTIME"] = "1"
     made.start("capabilities.webrtc_hub=false")
     return made
@@ -74,11 +75,11 @@ def test_an_idle_headless_node_is_small(node: Machine) -> None:
 
 
 def test_a_node_with_data_channels_is_not_much_larger(
-    alpha: Machine, machine: Callable[..., Machine]
+    alpha: Machine, machine: Callable[..., Machine], init: Homes
 ) -> None:
     others = [machine("bravo"), machine("charlie")]
     for node in others:
-        node.command("init", "--yes", "--name", node.name)
+        init(node)
         node.start()
         node.command("team", "join", alpha.json("team", "invite", "--address", alpha.address)["text"])
     alpha.wait("two data channels", lambda status: channels(status) == 2)

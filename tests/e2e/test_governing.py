@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scripts.machine import Machine
+    from tests.homes import Homes
 
 CAN_MULTICAST = can_multicast()
 
@@ -103,13 +104,15 @@ def test_a_phone_is_admitted_on_every_node_and_put_out_again(alpha: Machine, bra
     assert alpha.json("status")["team"]["epoch"] == epoch
 
 
-def test_a_revoked_invite_lets_nobody_in(alpha: Machine, machine: Callable[[str], Machine]) -> None:
+def test_a_revoked_invite_lets_nobody_in(
+    alpha: Machine, machine: Callable[[str], Machine], init: Homes
+) -> None:
     text = alpha.json("team", "invite")["text"]
     (out,) = alpha.json("team", "invites")
     alpha.command("team", "revoke", out["id"])
     assert alpha.json("team", "invites") == []
     stranger = machine("stranger")
-    stranger.command("init", "--yes", "--name", "stranger")
+    init(stranger)
     stranger.start()
     refused = stranger.command("team", "join", text, check=False)
     assert refused.returncode != 0
@@ -117,13 +120,13 @@ def test_a_revoked_invite_lets_nobody_in(alpha: Machine, machine: Callable[[str]
 
 
 def test_a_lost_device_is_replaced_and_its_owner_keeps_the_name(
-    alpha: Machine, bravo: Machine, machine: Callable[[str], Machine]
+    alpha: Machine, bravo: Machine, machine: Callable[[str], Machine], init: Homes
 ) -> None:
     lost = bravo.json("status")["npub"]
     bravo.kill()
     alpha.command("send", "before the loss")
     new = machine("new-laptop")
-    new.command("init", "--yes", "--name", "new-laptop")
+    init(new)
     new.start()
     new.command("team", "join", alpha.json("team", "invite", "--replaces", "bravo")["text"])
     members = {m["npub"]: m["name"] for m in alpha.json("team", "members")}
@@ -132,14 +135,14 @@ def test_a_lost_device_is_replaced_and_its_owner_keeps_the_name(
     new.wait("what was written before", lambda _: "before the loss" in new.texts())
 
 
-def test_the_root_key_undoes_what_an_admin_did(machine: Callable[[str], Machine]) -> None:
+def test_the_root_key_undoes_what_an_admin_did(machine: Callable[[str], Machine], init: Homes) -> None:
     alpha = machine("alpha")
-    alpha.command("init", "--yes", "--name", "alpha")
+    init(alpha)
     alpha.start()
     made = alpha.command("team", "create", "Falcon", "--root")
     (root,) = [line for line in made.stdout.splitlines() if line.startswith("mcroot1")]
     bravo = machine("bravo")
-    bravo.command("init", "--yes", "--name", "bravo")
+    init(bravo)
     bravo.start()
     bravo.command("team", "join", alpha.json("team", "invite", "--role", "admin")["text"])
     wrong = root[:-1] + ("q" if root[-1] != "q" else "p")

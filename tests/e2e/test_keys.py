@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.homes import Homes
+
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 RIGHT, WRONG, OTHER = "correct horse", "battery staple", "another one"
@@ -34,10 +36,10 @@ def file_with(tmp_path: Path) -> Callable[[str], str]:
 
 
 @pytest.fixture
-def shut(machine: Callable[..., Machine], file_with: Callable[[str], str]) -> Machine:
+def shut(machine: Callable[..., Machine], init: Homes) -> Machine:
     """A home with a passphrase; its node does not run and nobody has given the passphrase."""
     node = machine("shut")
-    node.command("init", "--yes", "--name", "shut", "--team", "Falcon", "--passphrase-file", file_with(RIGHT))
+    init(node, "--team", "Falcon", passphrase=RIGHT)
     return node
 
 
@@ -243,10 +245,10 @@ def test_a_new_passphrase_changes_no_key(
 
 
 def test_a_home_without_a_passphrase_can_get_one(
-    machine: Callable[..., Machine], start: Callable[..., Node], file_with: Callable[[str], str]
+    machine: Callable[..., Machine], start: Callable[..., Node], file_with: Callable[[str], str], init: Homes
 ) -> None:
     node = machine("open")
-    node.command("init", "--yes", "--name", "open")
+    init(node)
     right = file_with(RIGHT)
     assert "--no-key-file" in says(node, "passphrase", "--new-passphrase-file", right)
     says(node, "passphrase", "--passphrase-file", right, "--no-key-file")
@@ -341,9 +343,11 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_node_whose_self_test_fails_does_not_start(machine: Callable[..., Machine], tmp_path: Path) -> None:
+def test_a_node_whose_self_test_fails_does_not_start(
+    machine: Callable[..., Machine], tmp_path: Path, init: Homes
+) -> None:
     node = machine("broken")
-    node.command("init", "--yes", "--name", "broken", "--team", "Falcon")
+    init(node, "--team", "Falcon")
     before = {path.name: path.read_bytes() for path in node.home.iterdir() if path.is_file()}
     for arguments in (["node", "--listen", "127.0.0.1:0"], ["doctor"]):
         done = subprocess.run(

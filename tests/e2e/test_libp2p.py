@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scripts.machine import Machine
+    from tests.homes import Homes
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -19,10 +20,12 @@ def connected(status: dict[str, Any]) -> list[str]:
     return [peer["name"] for peer in libp2p["peers"] if peer["connected"]]
 
 
-def test_teammates_are_let_in_because_their_links_vouch_for_them(machine: Callable[[str], Machine]) -> None:
+def test_teammates_are_let_in_because_their_links_vouch_for_them(
+    machine: Callable[[str], Machine], init: Homes
+) -> None:
     alpha, bravo = machine("alpha"), machine("bravo")
-    alpha.command("init", "--yes", "--name", "alpha", "--team", "Falcon")
-    bravo.command("init", "--yes", "--name", "bravo")
+    init(alpha, "--team", "Falcon")
+    init(bravo)
     for node in (alpha, bravo):
         node.start("p2p.listen=127.0.0.1:0", "p2p.enable=true")
     bravo.command("team", "join", alpha.json("team", "invite")["text"])

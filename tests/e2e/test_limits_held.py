@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scripts.machine import Machine
+    from tests.homes import Homes
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -52,12 +53,12 @@ def set_limits(machine: Machine, *limits: str) -> None:
 
 
 @pytest.fixture
-def open_node(machine: Callable[[str], Machine]) -> Callable[..., Machine]:
+def open_node(machine: Callable[[str], Machine], init: Homes) -> Callable[..., Machine]:
     """A node that serves everybody, made by name."""
 
     def make(name: str, *settings: str) -> Machine:
         node = machine(name)
-        node.command("init", "--yes", "--name", name, "--team", "Falcon")
+        init(node, "--team", "Falcon")
         node.start(*OPEN, *settings)
         return node
 

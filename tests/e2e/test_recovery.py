@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scripts.machine import Machine
+    from tests.homes import Homes
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -161,7 +162,7 @@ def test_the_age_file_opens_what_was_sealed_without_this_program(
 
 
 def test_keys_that_the_age_tool_sealed_anew_open_what_was_written_before_a_device_came(
-    alpha: Machine, machine: Callable[[str], Machine], age: str, tmp_path: Path
+    alpha: Machine, machine: Callable[[str], Machine], age: str, tmp_path: Path, init: Homes
 ) -> None:
     alpha.command("team", "policy", "history=joining")
     alpha.command("send", "before bravo came")
@@ -174,7 +175,7 @@ def test_keys_that_the_age_tool_sealed_anew_open_what_was_written_before_a_devic
     subprocess.run(sealed, input=opened.stdout, check=True)
 
     bravo = machine("bravo")
-    bravo.command("init", "--yes", "--name", "bravo")
+    init(bravo)
     bravo.start()
     bravo.command("team", "join", alpha.json("team", "invite")["text"])
     bravo.wait("the events", lambda _: bravo.json("status")["storage"]["events_count"] > 4)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scripts.machine import Machine
+    from tests.homes import Homes
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
@@ -38,9 +39,11 @@ def said(channel: socket.socket, line: str) -> dict[str, str]:
             return dict(part.split("=", 1) for part in message.splitlines())
 
 
-def test_it_is_ready_lives_and_stops(machine: Callable[[str], Machine], heard: socket.socket) -> None:
+def test_it_is_ready_lives_and_stops(
+    machine: Callable[[str], Machine], heard: socket.socket, init: Homes
+) -> None:
     node = machine("alpha")
-    node.command("init", "--yes", "--name", "alpha", "--team", "Falcon")
+    init(node, "--team", "Falcon")
     node.environment |= {"NOTIFY_SOCKET": heard.getsockname(), "WATCHDOG_USEC": "400000"}
     node.start()
     assert said(heard, "READY=1")["STATUS"] == f"serving on {node.address}"
@@ -55,10 +58,10 @@ def test_it_is_ready_lives_and_stops(machine: Callable[[str], Machine], heard: s
 
 
 def test_a_locked_node_is_ready_too_and_a_reload_does_not_end_it(
-    machine: Callable[..., Machine], heard: socket.socket
+    machine: Callable[..., Machine], heard: socket.socket, init: Homes
 ) -> None:
     node = machine("alpha", passphrase=PASSPHRASE)
-    node.command("init", "--yes", "--name", "alpha")
+    init(node)
     environment = node.environment | {"NOTIFY_SOCKET": heard.getsockname(), "WATCHDOG_USEC": "400000"}
     del environment["MESHCONSOLE_PASSPHRASE"]
     locked = subprocess.Popen(
@@ -81,10 +84,10 @@ def test_a_locked_node_is_ready_too_and_a_reload_does_not_end_it(
 
 
 def test_an_invite_in_a_file_lets_a_headless_node_in(
-    tmp_path: Path, alpha: Machine, machine: Callable[[str], Machine]
+    tmp_path: Path, alpha: Machine, machine: Callable[[str], Machine], init: Homes
 ) -> None:
     pi = machine("pi")
-    pi.command("init", "--yes", "--name", "pi")
+    init(pi)
     invite = tmp_path / "invite"
     invite.write_text(json.loads(alpha.command("team", "invite", "--role", "relay", "--json").stdout)["text"])
     pi.start(more=("--invite-file", str(invite)))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scripts.machine import Machine
+    from tests.homes import Homes
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -26,11 +27,11 @@ SIGNATURE_BASE64 = {"MC1": 4412, "MC2": 6172}
 
 @pytest.mark.parametrize("suite", ["MC1", "MC2"])
 def test_a_team_lives_under_either_suite(
-    suite: str, machine: Callable[[str], Machine], tmp_path: Path
+    suite: str, machine: Callable[[str], Machine], tmp_path: Path, init: Homes
 ) -> None:
     alpha, bravo = machine("alpha"), machine("bravo")
-    alpha.command("init", "--yes", "--name", "alpha", "--team", "Falcon", "--suite", suite)
-    bravo.command("init", "--yes", "--name", "bravo", "--suite", suite)
+    init(alpha, "--team", "Falcon", "--suite", suite)
+    init(bravo, "--suite", suite)
     for node in (alpha, bravo):
         node.start()
     bravo.command("team", "join", alpha.json("team", "invite")["text"])
@@ -63,10 +64,12 @@ def test_a_team_lives_under_either_suite(
         assert len(signature) == SIGNATURE_BASE64[suite]
 
 
-def test_a_device_of_one_suite_cannot_join_a_team_of_the_other(machine: Callable[[str], Machine]) -> None:
+def test_a_device_of_one_suite_cannot_join_a_team_of_the_other(
+    machine: Callable[[str], Machine], init: Homes
+) -> None:
     alpha, bravo = machine("alpha"), machine("bravo")
-    alpha.command("init", "--yes", "--name", "alpha", "--team", "Falcon", "--suite", "MC2")
-    bravo.command("init", "--yes", "--name", "bravo")
+    init(alpha, "--team", "Falcon", "--suite", "MC2")
+    init(bravo)
     for node in (alpha, bravo):
         node.start()
     done = bravo.command("team", "join", alpha.json("team", "invite")["text"], check=False)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scripts.machine import Machine
+    from tests.homes import Homes
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -19,10 +20,10 @@ def linked_to(name: str) -> Callable[[dict[str, Any]], bool]:
 
 
 def test_a_removed_device_loses_its_links_to_everybody(
-    alpha: Machine, bravo: Machine, machine: Callable[[str], Machine]
+    alpha: Machine, bravo: Machine, machine: Callable[[str], Machine], init: Homes
 ) -> None:
     charlie = machine("charlie")
-    charlie.command("init", "--yes", "--name", "charlie")
+    init(charlie)
     charlie.start()
     charlie.command("team", "join", alpha.json("team", "invite")["text"])
     bravo.wait("a link to charlie", linked_to("charlie"))
@@ -74,10 +75,10 @@ def test_removing_and_rotating_work_when_the_storage_is_full(alpha: Machine, bra
 
 
 def test_a_message_to_one_device_is_read_by_it_and_its_sender_alone(
-    alpha: Machine, bravo: Machine, machine: Callable[[str], Machine]
+    alpha: Machine, bravo: Machine, machine: Callable[[str], Machine], init: Homes
 ) -> None:
     charlie = machine("charlie")
-    charlie.command("init", "--yes", "--name", "charlie")
+    init(charlie)
     charlie.start()
     charlie.command("team", "join", alpha.json("team", "invite")["text"])
     charlie.wait("a link to alpha", linked_to("alpha"))

@@ -10,14 +10,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scripts.machine import Machine
+    from tests.homes import Homes
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
-def test_a_second_admin_must_agree_until_the_root_key_ends_it(machine: Callable[[str], Machine]) -> None:
+def test_a_second_admin_must_agree_until_the_root_key_ends_it(
+    machine: Callable[[str], Machine], init: Homes
+) -> None:
     alpha, bravo, charlie = (machine(name) for name in ("alpha", "bravo", "charlie"))
     for each in (alpha, bravo, charlie):
-        each.command("init", "--yes", "--name", each.name, "--suite", "MC2")
+        init(each, "--suite", "MC2")
         each.start()
     made = alpha.command("team", "create", "Falcon", "--root")
     (root,) = [line for line in made.stdout.splitlines() if line.startswith("mcroot1")]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from meshconsole.content.libp2p.connection import Standing
+    from tests.homes import Homes
 
 pytestmark = [*needs_kubo, pytest.mark.slow]
 
@@ -78,7 +79,7 @@ async def test_what_is_provided_is_found_both_ways(kubos: list[Kubo]) -> None:
     assert said.splitlines()[:1] == [str(here.host.own.peer)]
 
 
-def test_teammates_find_each_other_through_it_alone(tmp_path: Path) -> None:
+def test_teammates_find_each_other_through_it_alone(tmp_path: Path, init: Homes) -> None:
     kubo = Kubo(tmp_path / "kubo", "unixfs-v1-2025")
     kubo.run("config", "Routing.Type", "dhtserver")
     kubo.run("config", "--json", "Routing.LoopbackAddressesOnLanDHT", "true")
@@ -89,8 +90,8 @@ def test_teammates_find_each_other_through_it_alone(tmp_path: Path) -> None:
         alpha, bravo = Machine(tmp_path, "alpha", None), Machine(tmp_path, "bravo", None)
         stack.callback(alpha.kill)
         stack.callback(bravo.kill)
-        alpha.command("init", "--yes", "--name", "alpha", "--team", "Falcon")
-        bravo.command("init", "--yes", "--name", "bravo")
+        init(alpha, "--team", "Falcon")
+        init(bravo)
         for node in (alpha, bravo):
             node.start()
         bravo.command("team", "join", alpha.json("team", "invite")["text"])

@@ -14,17 +14,19 @@ from tests.interop.kubo_node import Kubo, needs_kubo
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.homes import Homes
+
 pytestmark = [*needs_kubo, pytest.mark.e2e, pytest.mark.slow]
 
 DATA = bytes(range(256)) * 8_000
 WITHIN_S = 60.0
 
 
-def test_kubo_pins_its_own_file_to_a_hub(tmp_path: Path) -> None:
+def test_kubo_pins_its_own_file_to_a_hub(tmp_path: Path, init: Homes) -> None:
     kubo = Kubo(tmp_path / "kubo", "unixfs-v1-2025")
     hub = Machine(tmp_path, "hub", None)
     try:
-        hub.command("init", "--yes", "--name", "hub", "--team", "Falcon")
+        init(hub, "--team", "Falcon")
         edge, p2p = free_port(), free_port()
         hub.start(
             f"edge.listen=127.0.0.1:{edge}",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.homes import Homes
+
 pytestmark = needs_chromium
 
 STATE = "document.getElementById('state').textContent"
@@ -51,9 +53,9 @@ async def let_in(here: Place, tab: Tab, link: str, name: str) -> None:
 
 
 @pytest.fixture
-def alpha(tmp_path: Path) -> Iterator[Machine]:
+def alpha(tmp_path: Path, init: Homes) -> Iterator[Machine]:
     node = Machine(tmp_path, "alpha", None)
-    node.command("init", "--yes", "--name", "alpha", "--team", "Falcon")
+    init(node, "--team", "Falcon")
     node.start()
     yield node
     node.kill()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.content.libp2p.sites import Site
+    from tests.homes import Homes
 
 pytestmark = pytest.mark.slow
 BIG_BYTES = 21_000_000
@@ -104,12 +105,12 @@ class TestKubo:
                 assert await here.digest(entries["big"]) == digest((folder / "big").read_bytes())
                 assert await here.digest(entries["small"]) == digest(b"small")
 
-    def test_it_keeps_a_file_of_the_team(self, tmp_path: Path) -> None:
+    def test_it_keeps_a_file_of_the_team(self, tmp_path: Path, init: Homes) -> None:
         """Whole: pinned there, dropped here, and brought back and opened."""
         kubo, node = Kubo(tmp_path / "kubo"), Machine(tmp_path, "alpha", None)
         file, copy = tmp_path / "file", tmp_path / "copy"
         file.write_bytes(deterministic_bytes(3_000_000, "kept"))
-        node.command("init", "--yes", "--name", "alpha", "--team", "Falcon")
+        init(node, "--team", "Falcon")
         with kubo.daemon(), ExitStack() as stack:
             stack.callback(node.kill)
             node.start("p2p.enable=true", "p2p.listen=127.0.0.1:0", f"p2p.peers={tcp_address_of(kubo)}")
