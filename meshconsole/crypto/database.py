@@ -31,6 +31,8 @@ CACHE_KIB = 2048
 _PLAIN_HEADER = b"SQLite format 3\0"
 
 SqlcipherError: type[Exception] = sqlcipher.Error
+ConstraintError: type[Exception] = sqlcipher.IntegrityError
+"""A row that a constraint of its table forbids."""
 DatabaseErrors = (SqlcipherError,)
 """What a connection raises, through sqlite-utils as well. Not descended from sqlite3's exceptions; that
 module is left out of the node, where it would take 2 MB."""

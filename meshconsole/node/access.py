@@ -72,7 +72,7 @@ class TeamAccess:
 
     def _check(self, npubs: Collection[str], verb: str, allowed: Callable[[Team, str], bool]) -> Verdict:
         privacy = self._privacy()
-        if self.public():
+        if not privacy.share_with_team_only and not privacy.require_authentication:
             return ACCEPTED
         if not npubs:
             return refuse("auth-required", f"this relay wants to know who you are before you {verb}")

@@ -215,10 +215,11 @@ class Node:
         team = self.membership.team
         if team is None:
             return self.config
-        config, rules, effective = self._effective
-        if config is not self.config or rules is not team.rules:
-            effective = stricter(self.config, team.rules)
-            self._effective = (self.config, team.rules, effective)
+        rules = team.rules
+        known_config, known_rules, effective = self._effective
+        if known_config is not self.config or known_rules is not rules:
+            effective = stricter(self.config, rules)
+            self._effective = (self.config, rules, effective)
         return effective
 
     def request_stop(self, reason: str) -> None:

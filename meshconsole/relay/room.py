@@ -67,29 +67,46 @@ class Room:
             self._limit_log()
         if all(entry.event.kind in CONTROL_KINDS for entry in batch):
             return 0
-        self._keep_log_short()
-        needed = sum(2 * len(entry.raw) + 512 + 64 * len(entry.event.tags) for entry in batch)
-        # The log may grow to its full size before it is emptied.
-        log = max(0, self.log_bytes - self.file_bytes("-wal")) if self._has_quota else 0
+        if self._is_log_long():
+            self._shorten_log()
+        needed = _most(batch)
         try:
-            self._promise(needed + log)
+            self._promise_with_log(needed)
         except Refused:
             if self._free_bytes() < needed:
                 self._make(needed)
             if self._free_bytes() < needed:
                 raise
             return 0
-        self._quota.release(log)
         return needed
 
-    def _keep_log_short(self) -> None:
+    def reserve_now(self, batch: Sequence[Entry]) -> int | None:
+        """As `reserve`, but None where room is to be made before, or the log to be emptied."""
+        if self.log_bytes != self._set_log_bytes or self._is_log_long():
+            return None
+        needed = _most(batch)
+        try:
+            self._promise_with_log(needed)
+        except Refused:
+            return None
+        return needed
+
+    def _is_log_long(self) -> bool:
         """A commit that finds the upkeep's checkpoint under way, or an old reader, does not empty the log: a
-        few such in a row would take it beyond what the quota was promised. So it is waited for then."""
-        if self._has_quota and self.log_bytes and self.file_bytes("-wal") > self.log_bytes * 5 // 8:
-            try:
-                self._empty_log()
-            except DatabaseErrors as error:
-                raise translate(error, self._path) from error
+        few such in a row would take it beyond what the quota was promised."""
+        return self._has_quota and self.log_bytes > 0 and self.file_bytes("-wal") > self.log_bytes * 5 // 8
+
+    def _shorten_log(self) -> None:
+        try:
+            self._empty_log()
+        except DatabaseErrors as error:
+            raise translate(error, self._path) from error
+
+    def _promise_with_log(self, needed: int) -> None:
+        """The log may grow to its full size before it is emptied."""
+        log = max(0, self.log_bytes - self.file_bytes("-wal")) if self._has_quota else 0
+        self._promise(needed + log)
+        self._quota.release(log)
 
     def _promise(self, count: int) -> None:
         """Of several writes since the last measurement the quota knows but what they were promised, which is
@@ -175,6 +192,11 @@ def evict(
         need_bytes -= removed.bytes
         done.append((each.name, removed))
     return done
+
+
+def _most(batch: Sequence[Entry]) -> int:
+    """More bytes than the batch can take."""
+    return sum(2 * len(entry.raw) + 512 + 64 * len(entry.event.tags) for entry in batch)
 
 
 def _up_to(size: int, found: Sequence[tuple[int, int]]) -> Iterator[int]:

@@ -15,32 +15,28 @@ from meshconsole.core.kinds import CONTROL_KINDS
 from meshconsole.core.verdict import refuse
 from meshconsole.crypto.database import DatabaseErrors, open_database, translate
 from meshconsole.relay import schema
+from meshconsole.relay.asked import AskedHalf
 from meshconsole.relay.authors import Authors
 from meshconsole.relay.backup import copy_database
 from meshconsole.relay.keys import KeyedHash
 from meshconsole.relay.known import refused_too_long_ago
 from meshconsole.relay.memory import CACHES, Caches
+from meshconsole.relay.promptness import Promptness
 from meshconsole.relay.questions import PIECE, STEP, UPWARDS, Questions
 from meshconsole.relay.room import Room, evict
 from meshconsole.relay.store import (
-    Answer,
     Entry,
     EvictionClass,
-    FeedRow,
-    Item,
-    Page,
     Quota,
     Removed,
-    Selection,
     StoreUsage,
-    Tally,
     Written,
     as_entry,
     checkpoints,
 )
 from meshconsole.relay.sweeping import sized
 from meshconsole.relay.upkeep import MUCH, Upkeep
-from meshconsole.relay.writing import Writing
+from meshconsole.relay.writing import KeyTaken, Writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -72,7 +68,7 @@ CATCH_UP_S = 1.0
 """A search waits so long for what was not indexed yet."""
 
 
-class SqliteEventStore:
+class SqliteEventStore(AskedHalf):
     """Implements `EventStore`. `key` encrypts the file; `tag_key` keys the hashes of tags."""
 
     def __init__(
@@ -131,6 +127,7 @@ class SqliteEventStore:
         except Fatal:
             self._writer.close()
             raise
+        self._disk = Promptness()
         self._checkpointing = threading.Lock()
         self._upkeep_connection = self._open(UPKEEP_CACHE_KIB, readonly=False)
         self._upkeep = Upkeep(self._checkpoint, self._index_step)
@@ -157,58 +154,30 @@ class SqliteEventStore:
         if not batch:
             return []
         with self._write_lock:
-            reserved = 0
             try:
-                reserved = self._room.reserve(batch)
-                return self._commit(batch)
+                return self._write(batch, self._room.reserve(batch))
             except Refused as refused:
                 verdict = refuse(refused.code, refused.sentence)  # type: ignore[arg-type]
             except MeshconsoleError as error:
-                self._room.release(reserved)
                 verdict = refuse("error", str(error))
             return [Written(verdict, 0)] * len(batch)
 
+    def write_now(self, batch: Sequence[Entry]) -> list[Written] | None:
+        """As `PromptWriter` says. A checkpoint beside a commit makes it wait for the disk twice."""
+        if not self._disk.is_prompt or self._checkpointing.locked():
+            return None
+        if not self._write_lock.acquire(blocking=False):
+            return None
+        try:
+            reserved = self._room.reserve_now(batch)
+            return None if reserved is None else self._write(batch, reserved)
+        except MeshconsoleError as error:
+            return [Written(refuse("error", str(error)), 0)] * len(batch)
+        finally:
+            self._write_lock.release()
+
     def add(self, batch: Sequence[Entry | Event]) -> list[Verdict]:
         return [written.verdict for written in self.write([as_entry(item) for item in batch])]
-
-    def known(self, ids: Collection[str]) -> set[str]:
-        return self._asked.known(ids)
-
-    def settled(self, ids: Collection[str]) -> set[str]:
-        return self._asked.settled(ids)
-
-    def select(self, filters: Sequence[Filter], cap: int) -> Selection:
-        return self._asked.select(filters, cap)
-
-    def fetch(self, keys: Sequence[int]) -> list[bytes]:
-        return self._asked.fetch(keys)
-
-    def answer(self, filters: Sequence[Filter], cap: int, size: int) -> Answer:
-        return self._asked.answer(filters, cap, size)
-
-    def answer_now(self, filters: Sequence[Filter], cap: int, size: int) -> Answer | None:
-        return self._asked.answer_now(filters, cap, size)
-
-    def query(self, filters: Sequence[Filter], limit: int) -> list[bytes]:
-        return self._asked.query(filters, limit)
-
-    def get(self, ids: Sequence[str]) -> list[bytes]:
-        return self._asked.get(ids)
-
-    def tally(self, filters: Sequence[Filter], cap: int) -> Tally:
-        return self._asked.tally(filters, cap)
-
-    def registers(self, wanted: Filter, offset: int) -> bytes:
-        return self._asked.registers(wanted, offset)
-
-    def items(self, wanted: Filter, cap: int) -> list[Item]:
-        return self._asked.items(wanted, cap)
-
-    def scan(self, filters: Sequence[Filter], after: int | None, count: int) -> Page:
-        return self._asked.scan(filters, after, count)
-
-    def feed(self, after_seq: int, limit: int) -> list[FeedRow]:
-        return self._asked.feed(after_seq, limit)
 
     def delete(self, filters: Sequence[Filter], *, dry_run: bool, limit: int = 1000) -> Removed:
         filters = [replace(wanted, hidden=wanted.hidden | CONTROL_KINDS) for wanted in filters]
@@ -289,8 +258,22 @@ class SqliteEventStore:
             self._upkeep_connection.close()
             self._writer.close()
 
+    def _write(self, batch: Sequence[Entry], reserved: int) -> list[Written]:
+        """By whoever holds the lock. What was reserved is released when nothing is written."""
+        began = time.perf_counter()
+        try:
+            written = self._commit(batch)
+        except MeshconsoleError:
+            self._room.release(reserved)
+            raise
+        self._disk.committed(len(batch), time.perf_counter() - began)
+        return written
+
     def _commit(self, batch: Sequence[Entry]) -> list[Written]:
+        with contextlib.suppress(KeyTaken), self._transaction() as writing:
+            return writing.run(batch)
         with self._transaction() as writing:
+            writing.look_up_keys(batch)
             return writing.run(batch)
 
     @contextlib.contextmanager

@@ -253,6 +253,15 @@ class PromptStore(Protocol):
 
 
 @runtime_checkable
+class PromptWriter(Protocol):
+    """A store that commits a few events in less than a millisecond, where the disk lets it."""
+
+    def write_now(self, batch: Sequence[Entry]) -> list[Written] | None:
+        """As `EventStore.write`, as durably, for the event loop itself; or None: then the batch is to be
+        written in a thread, because that would take longer or wait for somebody."""
+
+
+@runtime_checkable
 class EmbeddedStore(Protocol):
     """A store that takes memory of this process, and disk of the home."""
 
