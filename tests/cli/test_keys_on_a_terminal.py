@@ -11,7 +11,9 @@ import pytest
 
 from meshconsole.cli.main import main
 from meshconsole.core.errors import Fatal
+from meshconsole.crypto import keystore
 from meshconsole.crypto.keystore import Keystore
+from meshconsole.crypto.passphrase import SMALL
 from tests.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -26,8 +28,9 @@ RIGHT, OTHER = "correct horse", "battery staple"
 
 
 @pytest.fixture
-def made(home: Home, tmp_path: Path) -> Iterator[Home]:
-    """A home with a passphrase. Whatever node was started in it is killed."""
+def made(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    """A home with a passphrase, whose key derivation is quick. Whatever node was started in it is killed."""
+    monkeypatch.setattr(keystore, "calibrate", lambda: SMALL)
     secret = tmp_path / "passphrase"
     secret.write_text(RIGHT)
     assert main(["init", "--yes", "--name", "hawk", "--passphrase-file", str(secret)]) == 0

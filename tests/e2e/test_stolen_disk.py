@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scripts.machine import Machine
+    from tests.homes import Homes
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -51,43 +52,60 @@ def found_in(folder: Path) -> set[tuple[str, str]]:
     return found
 
 
+class Taken:
+    """A node with planted secrets, and the disk that holds its home, the folder for temporary files and the one
+    in which it would leave a core."""
+
+    def __init__(self, alpha: Machine, disk: Path, *options: str) -> None:
+        self.alpha = alpha
+        self.disk = disk
+        self.options = options
+        self.log = ""
+
+    def start(self) -> None:
+        limits = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (limits[1], limits[1]))
+        before = os.getcwd()
+        os.chdir(self.disk / "cwd")
+        options = ("--listen", "127.0.0.1:0", "--set", "log.level=debug", *self.options)
+        try:
+            self._node = Node(self.alpha, *options, PYTHONPATH=before)
+        finally:
+            os.chdir(before)
+            resource.setrlimit(resource.RLIMIT_CORE, limits)
+        self._node.logs("serving on")
+
+    def end(self, by: signal.Signals) -> None:
+        self._node.process.send_signal(by)
+        self._node.end()
+        self.log += "".join(self._node.seen)
+
+
 @pytest.fixture
-def taken(machine: Callable[..., Machine], tmp_path: Path) -> Iterator[tuple[Machine, Node, Path]]:
-    """A node with planted secrets, its temporary folder and the folder in which it would leave a core."""
+def taken(machine: Callable[..., Machine], init: Homes, tmp_path: Path) -> Iterator[Taken]:
     disk = tmp_path / "disk"
     for folder in ("temporary", "cwd"):
         (disk / folder).mkdir(parents=True)
-    alpha, bravo = machine("alpha", disk), machine("bravo", tmp_path)
+    alpha, bravo = machine("alpha", disk), machine(MARKERS["a member's name"])
     secret = tmp_path / "passphrase"
     secret.write_text(PASSPHRASE)
-    temporary = {"TMPDIR": str(disk / "temporary")}
-    alpha.environment |= temporary
+    alpha.environment |= {"TMPDIR": str(disk / "temporary")}
     given = ("--passphrase-file", str(secret))
     alpha.command("init", "--yes", "--name", "alpha", "--team", MARKERS["the team's name"], *given)
-    bravo.command("init", "--yes", "--name", MARKERS["a member's name"])
+    init(bravo)
     bravo.start()
-    limits = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (limits[1], limits[1]))
-    before = os.getcwd()
-    os.chdir(disk / "cwd")
+    taken = Taken(alpha, disk, *given)
+    taken.start()
     try:
-        node = Node(alpha, "--listen", "127.0.0.1:0", *given, "--set", "log.level=debug", PYTHONPATH=before)
-    finally:
-        os.chdir(before)
-        resource.setrlimit(resource.RLIMIT_CORE, limits)
-    try:
-        node.logs("serving on")
         bravo.command("team", "join", alpha.json("team", "invite")["text"])
         alpha.command("send", MARKERS["a note"])
         file = tmp_path / MARKERS["a file's name"]
         file.write_text(MARKERS["a file's content"] * 1000)
         alpha.command("blobs", "add", str(file))
         bravo.wait("the note", lambda _: MARKERS["a note"] in bravo.texts())
-        alpha.command("export", str(tmp_path / "exported.jsonl"))
-        yield alpha, node, disk
+        yield taken
     finally:
-        node.process.kill()
-        node.end()
+        taken.end(signal.SIGKILL)
 
 
 def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
@@ -97,30 +115,29 @@ def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
     assert len(found_in(tmp_path)) >= len(MARKERS) * len(spellings("x"))
 
 
-@pytest.mark.parametrize("end", [None, signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
-def test_no_marker_is_in_any_file(taken: tuple[Machine, Node, Path], end: signal.Signals | None) -> None:
-    alpha, node, disk = taken
-    assert (alpha.home / "node.db-wal").stat().st_size > 0
-    if end is not None:
-        node.process.send_signal(end)
-        node.end()
-        assert list((disk / "cwd").iterdir()) == [], "no core"
-    (disk / "log").write_text("".join(node.seen))
-    assert found_in(disk) == set()
+def test_no_marker_is_in_any_file_however_the_node_ended(taken: Taken) -> None:
+    """While it runs, too."""
+    for end in (None, signal.SIGABRT, signal.SIGSEGV, signal.SIGKILL):
+        assert (taken.alpha.home / "node.db-wal").stat().st_size > 0
+        if end is not None:
+            taken.end(end)
+            assert list((taken.disk / "cwd").iterdir()) == [], "no core"
+        (taken.disk / "log").write_text(taken.log)
+        assert found_in(taken.disk) == set()
+        if end is not None:
+            taken.start()
+            taken.alpha.command("send", MARKERS["a note"])
 
 
-def test_what_was_exported_is_sealed_too(taken: tuple[Machine, Node, Path], tmp_path: Path) -> None:
+def test_without_its_device_secret_it_opens_with_no_passphrase_and_what_was_exported_is_sealed(
+    taken: Taken, tmp_path: Path, machine: Callable[..., Machine]
+) -> None:
+    alpha = taken.alpha
+    alpha.command("export", str(tmp_path / "exported.jsonl"))
+    taken.end(signal.SIGKILL)
     exported = (tmp_path / "exported.jsonl").read_bytes()
     for what in ("a note", "a file's name", "a file's content"):
         assert not any(spelling in exported for spelling in spellings(MARKERS[what]))
-
-
-def test_the_disk_without_its_device_secret_opens_with_no_passphrase(
-    taken: tuple[Machine, Node, Path], tmp_path: Path, machine: Callable[..., Machine]
-) -> None:
-    alpha, node, _ = taken
-    node.process.kill()
-    node.end()
     stolen = machine("stolen")
     shutil.copytree(alpha.home, stolen.home, ignore=shutil.ignore_patterns("*.sock"))
     (stolen.home / "keystore.device").unlink()
