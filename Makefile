@@ -3,8 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
-# How many tests run at once.
-JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
+# How many tests run at once: one more than there are cores, for half of its time a test waits.
+JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # tests.content.libp2p.fuzz_peers is the other one.
 FUZZ ?= tests.relay.fuzz_messages
 BIN := $(VENV)/bin

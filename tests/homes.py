@@ -30,31 +30,38 @@ sys.exit(main(["init", "--yes", *sys.argv[1:]]))
 """
 
 
+def make_home(machine: Machine, *options: str) -> None:
+    """What `meshconsole init --yes` with its name and these options makes."""
+    _make(machine.home, ("--name", machine.name, *options), machine.environment)
+
+
 class Homes:
+    """The same, but made only once."""
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._made: dict[tuple[tuple[str, ...], str], Path] = {}
 
     def __call__(self, machine: Machine, *options: str, passphrase: str = "") -> None:
-        """What `meshconsole init --yes` with its name and these options makes; `passphrase` is that of the
-        machine's environment unless given. Two with the same are the same device: no test may have both."""
+        """`passphrase` is that of the machine's environment unless given. Two with the same name and options
+        are the same device: no test may have both."""
         words = ("--name", machine.name, *options)
-        passphrase = passphrase or machine.environment.get(VARIABLE, "")
-        if (words, passphrase) not in self._made:
-            self._made[words, passphrase] = self._make(words, machine.environment | {VARIABLE: passphrase})
-        shutil.copytree(self._made[words, passphrase], machine.home)
+        kind = words, passphrase or machine.environment.get(VARIABLE, "")
+        if kind not in self._made:
+            home = self._made[kind] = self._folder / str(len(self._made))
+            _make(home, words, machine.environment | {VARIABLE: kind[1]})
+        shutil.copytree(self._made[kind], machine.home)
 
-    def _make(self, words: tuple[str, ...], environment: dict[str, str]) -> Path:
-        home = self._folder / str(len(self._made))
-        done = subprocess.run(
-            [sys.executable, "-c", _INIT, *words, "--home", str(home)],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        if done.returncode:
-            raise Failure(f"no home with {words}: {done.stderr}")
-        return home
+
+def _make(home: Path, words: tuple[str, ...], environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _INIT, *words, "--home", str(home)],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if done.returncode:
+        raise Failure(f"no home with {words}: {done.stderr}")

@@ -53,8 +53,8 @@ def found_in(folder: Path) -> set[tuple[str, str]]:
 
 
 class Taken:
-    """A node with planted secrets, and the disk that holds its home, the folder for temporary files and the one
-    in which it would leave a core."""
+    """A node with planted secrets, and the disk that holds its home, the folder for temporary files and the
+    folder in which it would leave a core."""
 
     def __init__(self, alpha: Machine, disk: Path, *options: str) -> None:
         self.alpha = alpha

@@ -76,3 +76,13 @@ def team(lab: Lab, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[C
     yield make
     for each in made:
         each.kill()
+
+
+@pytest.fixture
+def pair(lab: Lab, team: Callable[..., Team]) -> Team:
+    """Two nodes that are linked, in hosts "a" and "b" on one segment."""
+    lab.hosts("a", "b")
+    made = team("a", "b")
+    made.start()
+    made.until_linked()
+    return made

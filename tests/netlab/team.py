@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from scripts.machine import Failure, Machine
+from tests.homes import make_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,7 +34,7 @@ def found_homes(folder: Path, names: Iterable[str]) -> None:
 
     def begin(machine: Machine) -> None:
         team = ("--team", "Falcon") if machine is first else ()
-        machine.command("init", "--yes", "--name", machine.name, *team)
+        make_home(machine, *team)
         machine.start(*_ALONE)
 
     try:

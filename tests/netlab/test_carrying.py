@@ -50,13 +50,7 @@ def both_ways(pair: Team, label: str, within_s: float) -> tuple[int, int, list[f
 
 
 @pytest.mark.timeout(900)
-def test_events_arrive_on_every_rung_of_the_ladder(
-    lab: Lab, team: Callable[..., Team], ledger: Ledger
-) -> None:
-    lab.hosts("a", "b")
-    pair = team("a", "b")
-    pair.start()
-    pair.until_linked()
+def test_events_arrive_on_every_rung_of_the_ladder(lab: Lab, pair: Team, ledger: Ledger) -> None:
     parts, is_met = [], True
     for number, (name, impairment) in enumerate(LADDER.items()):
         lab.impair("a", impairment)
@@ -73,13 +67,7 @@ def test_events_arrive_on_every_rung_of_the_ladder(
 
 
 @pytest.mark.timeout(300)
-def test_flash_notes_come_through_forty_percent_loss(
-    lab: Lab, team: Callable[..., Team], ledger: Ledger
-) -> None:
-    lab.hosts("a", "b")
-    pair = team("a", "b")
-    pair.start()
-    pair.until_linked()
+def test_flash_notes_come_through_forty_percent_loss(lab: Lab, pair: Team, ledger: Ledger) -> None:
     lab.impair("b", Impairment(loss_percent=40))
     heard = Arrivals(pair["b"])
     texts = [f"flash {n}" for n in range(100)]
@@ -91,11 +79,7 @@ def test_flash_notes_come_through_forty_percent_loss(
     ledger.measured("flash-40", text, is_met=came >= 99 and late <= 1.5)
 
 
-def test_damaged_frames_damage_nothing(lab: Lab, team: Callable[..., Team], ledger: Ledger) -> None:
-    lab.hosts("a", "b")
-    pair = team("a", "b")
-    pair.start()
-    pair.until_linked()
+def test_damaged_frames_damage_nothing(lab: Lab, pair: Team, ledger: Ledger) -> None:
     lab.impair("a", Impairment(corrupt_percent=5))
     came, twice, delays = both_ways(pair, "damaged", 30)
     damaged = sum(way.counts["corrupted"] for way in (lab.port("a").up, lab.port("a").down))
@@ -105,14 +89,8 @@ def test_damaged_frames_damage_nothing(lab: Lab, team: Callable[..., Team], ledg
 
 
 @pytest.mark.timeout(300)
-def test_a_note_passes_a_file_on_a_radio_link(
-    lab: Lab, team: Callable[..., Team], ledger: Ledger, tmp_path: Path
-) -> None:
+def test_a_note_passes_a_file_on_a_radio_link(lab: Lab, pair: Team, ledger: Ledger, tmp_path: Path) -> None:
     """The link is made before the network becomes slow; the file would take minutes."""
-    lab.hosts("a", "b")
-    pair = team("a", "b")
-    pair.start()
-    pair.until_linked()
     lab.impair("a", PRESETS["radio"])
     file = tmp_path / "map.bin"
     file.write_bytes(os.urandom(500_000))

@@ -84,13 +84,7 @@ def test_a_thousand_events_on_both_sides_of_a_partition(
     ledger.measured("partition", text, is_met=took <= 5 and ratio <= 2)
 
 
-def test_a_link_that_works_one_way_is_shown_as_such(
-    lab: Lab, team: Callable[..., Team], ledger: Ledger
-) -> None:
-    lab.hosts("a", "b")
-    pair = team("a", "b")
-    pair.start()
-    pair.until_linked()
+def test_a_link_that_works_one_way_is_shown_as_such(lab: Lab, pair: Team, ledger: Ledger) -> None:
     lab.cut_one_way("a", "b")
 
     def is_honest(status: Status) -> bool:
@@ -101,12 +95,8 @@ def test_a_link_that_works_one_way_is_shown_as_such(
     ledger.noted("one-way", f"shown after {took:.1f} s", is_met=took <= 15)
 
 
-def test_a_killed_node_is_gone_at_once_where_its_host_lives(lab: Lab, team: Callable[..., Team]) -> None:
+def test_a_killed_node_is_gone_at_once_where_its_host_lives(pair: Team) -> None:
     """Its kernel says that the connections are closed."""
-    lab.hosts("a", "b")
-    pair = team("a", "b")
-    pair.start()
-    pair.until_linked()
     pair["b"].kill()
     pair.until("a", "b gone", lambda status: not has_link(status, "b"), 10)
 
@@ -151,11 +141,7 @@ def test_a_node_at_a_new_address_is_found_again(lab: Lab, team: Callable[..., Te
 
 
 @pytest.mark.soak
-def test_flaps_lose_nothing(lab: Lab, team: Callable[..., Team], ledger: Ledger, tmp_path: Path) -> None:
-    lab.hosts("a", "b")
-    pair = team("a", "b")
-    pair.start()
-    pair.until_linked()
+def test_flaps_lose_nothing(lab: Lab, pair: Team, ledger: Ledger, tmp_path: Path) -> None:
     for _ in range(3):
         lab.partition(["a"], ["b"])
         write_events(pair["a"], 20, tmp_path)
@@ -169,11 +155,7 @@ def test_flaps_lose_nothing(lab: Lab, team: Callable[..., Team], ledger: Ledger,
 
 
 @pytest.mark.soak
-def test_a_suspended_node_comes_back(lab: Lab, team: Callable[..., Team], ledger: Ledger) -> None:
-    lab.hosts("a", "b")
-    pair = team("a", "b")
-    pair.start()
-    pair.until_linked()
+def test_a_suspended_node_comes_back(pair: Team, ledger: Ledger) -> None:
     assert pair["b"].process is not None
     pair["b"].process.send_signal(signal.SIGSTOP)
     time.sleep(30)

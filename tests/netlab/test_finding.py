@@ -88,14 +88,8 @@ def sees(names: str) -> Callable[[Status], bool]:
 
 
 @pytest.mark.soak
-def test_dead_servers_do_not_delay_a_link_on_the_same_network(
-    lab: Lab, team: Callable[..., Team], ledger: Ledger
-) -> None:
+def test_dead_servers_do_not_delay_a_link_on_the_same_network(pair: Team, ledger: Ledger) -> None:
     """The addresses are known, so that what is measured is the link and not the search."""
-    lab.hosts("a", "b")
-    pair = team("a", "b")
-    pair.start()
-    pair.until_linked()
     pair["b"].command("stop")
     pair["a"].command("stop")
     pair.kill()

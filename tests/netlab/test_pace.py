@@ -28,14 +28,8 @@ CUT_FOR_S = 60.0
 
 
 @pytest.mark.timeout(180)
-def test_sparse_notes_come_soon_at_five_percent_loss(
-    lab: Lab, team: Callable[..., Team], ledger: Ledger
-) -> None:
+def test_sparse_notes_come_soon_at_five_percent_loss(lab: Lab, pair: Team, ledger: Ledger) -> None:
     """By the moments at which both nodes stored each note: the nodes share this machine's clock."""
-    lab.hosts("a", "b")
-    pair = team("a", "b")
-    pair.start()
-    pair.until_linked()
     lab.impair("a", Impairment(delay_ms=25, loss_percent=5))
     texts = [f"sparse {n}" for n in range(SPARSE)]
     send_notes(pair["a"], texts, pause_s=0.1)
@@ -67,13 +61,7 @@ def test_a_link_over_a_far_way_is_made_soon(lab: Lab, team: Callable[..., Team],
 
 
 @pytest.mark.timeout(180)
-def test_a_link_lives_at_seven_hundred_milliseconds(
-    lab: Lab, team: Callable[..., Team], ledger: Ledger
-) -> None:
-    lab.hosts("a", "b")
-    pair = team("a", "b")
-    pair.start()
-    pair.until_linked()
+def test_a_link_lives_at_seven_hundred_milliseconds(lab: Lab, pair: Team, ledger: Ledger) -> None:
     before = [link["since"] for link in peer(pair["a"].json("status"), "b")["links"]]
     lab.impair("a", Impairment(delay_ms=350))
     time.sleep(ALIVE_FOR_S)
@@ -85,13 +73,7 @@ def test_a_link_lives_at_seven_hundred_milliseconds(
 
 
 @pytest.mark.timeout(240)
-def test_a_link_is_made_again_as_soon_as_the_way_is_back(
-    lab: Lab, team: Callable[..., Team], ledger: Ledger
-) -> None:
-    lab.hosts("a", "b")
-    pair = team("a", "b")
-    pair.start()
-    pair.until_linked()
+def test_a_link_is_made_again_as_soon_as_the_way_is_back(lab: Lab, pair: Team, ledger: Ledger) -> None:
     lab.partition(["a"], ["b"])
     cut = time.monotonic()
     for name, other in ("ab", "ba"):
