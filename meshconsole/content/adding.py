@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from meshconsole.content.layout import Branch, Chunker, Profile, Tree, chunked
 
 if TYPE_CHECKING:
@@ -29,8 +31,7 @@ _LEAF_FRAME = 64
 """More than dag-pb and UnixFS put around a chunk in the 2015 profile."""
 
 
-@dataclass(frozen=True, slots=True)
-class Added:
+class Added(msgspec.Struct, frozen=True):
     """`size` in bytes of the file; `blocks` counts leaves and inner blocks."""
 
     cid: str

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from meshconsole.core.errors import RemoteError
 
 if TYPE_CHECKING:
@@ -29,8 +31,7 @@ MAX_HOPS = 8
 """Devices that a want is passed on by, and through which a block is said to be in reach."""
 
 
-@dataclass(frozen=True, slots=True)
-class GivenUp:
+class GivenUp(msgspec.Struct, frozen=True):
     """Happening: the peer owed `owed` blocks and sent nothing for `silent_s` seconds."""
 
     peer: str
@@ -38,8 +39,7 @@ class GivenUp:
     silent_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Asker:
+class Asker(msgspec.Struct, frozen=True):
     """A peer that wants a block through us. `hops`: the devices that passed its want on before us;
     `block`: it wants the block, else just whether it can be had."""
 
@@ -166,14 +166,13 @@ def stock_id(multihash: bytes) -> bytes:
     return sha256(multihash).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(msgspec.Struct, frozen=True):
     """Who can give what. `providers` are by group, with the number of devices between; `stocks` are ids of
     blocks that a peer was found to have when this side lacked them."""
 
     peers: dict[str, Peer]
     providers: dict[bytes, dict[str, int]]
-    stocks: dict[str, frozenset[bytes]] = field(default_factory=dict)
+    stocks: dict[str, frozenset[bytes]] = msgspec.field(default_factory=dict)
 
     def nearest(self, want: Open) -> list[str]:
         """The nearest of those that may have it and are not benched; doubtful ones only if there are no

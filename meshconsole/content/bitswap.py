@@ -9,7 +9,7 @@ want on so far, and in a presence through how many devices the block can be had.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from meshconsole.content.block import MAX_BLOCK_BYTES
 from meshconsole.content.cid import MAX_CID_BYTES, Cid, Prefix
@@ -31,8 +31,7 @@ _WANT_BLOCK, _WANT_HAVE = 0, 1
 _HAVE, _DONT_HAVE = 0, 1
 
 
-@dataclass(frozen=True, slots=True)
-class Want:
+class Want(msgspec.Struct, frozen=True):
     """`block`: the block itself; else just whether the peer has it."""
 
     cid: Cid
@@ -43,16 +42,14 @@ class Want:
     """Devices that have passed it on so far; 0 from whoever wants it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(msgspec.Struct, frozen=True):
     """A block as its sender names it; the CID is the prefix and the hash of the data."""
 
     prefix: Prefix
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """`full`: the wants replace all earlier ones of this peer. `afar` are blocks that the peer can get from
     others, each with the number of devices that it then passes: 1 at least."""
 

@@ -13,8 +13,9 @@ Laws:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from meshconsole.content.block import Block
 
 
-@dataclass(frozen=True, slots=True)
-class BlocksState:
+class BlocksState(msgspec.Struct, frozen=True):
     """How a place for blocks stands: `place` names it for people, `trouble` says why blocks cannot be reached
     there now, empty while they can, and `remedy` what to do. `warnings` are what may cost blocks one day."""
 

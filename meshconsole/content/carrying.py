@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.content.block import Block
 from meshconsole.content.car import CarReader, encode_header, encode_section
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from meshconsole.content.store import Store
 
 
-@dataclass(frozen=True, slots=True)
-class Imported:
+class Imported(msgspec.Struct, frozen=True):
     """`blocks` were taken in; `skipped` are in formats or under hashes that are not supported here."""
 
     roots: tuple[str, ...]

@@ -8,8 +8,9 @@ multiformats/multihash, and the code table of multiformats/multicodec.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.content.multibase import decode_base32, decode_base58, encode_base32, encode_base58
 from meshconsole.content.varint import decode_varint, encode_varint
@@ -41,8 +42,7 @@ _DIGEST_BYTES = {SHA2_256: 32, SHA2_512: 64}
 _V0_PREFIX = bytes((SHA2_256, 32))
 
 
-@dataclass(frozen=True, slots=True)
-class Prefix:
+class Prefix(msgspec.Struct, frozen=True):
     """A CID without its digest: what Bitswap sends beside a block."""
 
     version: int
@@ -82,8 +82,7 @@ class Prefix:
         return cls(version, codec, hash_code)
 
 
-@dataclass(frozen=True, slots=True)
-class Cid:
+class Cid(msgspec.Struct, frozen=True):
     """Equal CIDs are equal in all four fields; two CIDs of one block share their `multihash`."""
 
     version: int

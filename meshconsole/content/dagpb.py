@@ -7,8 +7,9 @@ block must decode to one thing only. Source: ipld.io/specs/codecs/dag-pb.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
+
+import msgspec
 
 from meshconsole.content.cid import Cid
 from meshconsole.content.protobuf import BYTES, VARINT, bytes_field, decode_text, expect, fields, varint_field
@@ -21,8 +22,7 @@ _NODE_DATA, _NODE_LINKS = 1, 2
 _LINK_HASH, _LINK_NAME, _LINK_TSIZE = 1, 2, 3
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(msgspec.Struct, frozen=True):
     """`tsize` is the sum of the sizes of all blocks below, in bytes, as the writer claims it."""
 
     cid: Cid
@@ -30,8 +30,7 @@ class Link:
     tsize: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     links: tuple[Link, ...] = ()
     data: bytes | None = None
 

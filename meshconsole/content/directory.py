@@ -8,8 +8,9 @@ Source: specs.ipfs.tech/unixfs, specs.ipfs.tech/ipips/ipip-0499.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.content.dagpb import Link, Node, encode_node
 from meshconsole.content.layout import Branch
@@ -30,8 +31,7 @@ HASH_BITS = 64
 _FANOUT_BITS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """`tsize` is the sum of all blocks of what the entry names, in bytes."""
 
     name: str
@@ -39,8 +39,7 @@ class Entry:
     tsize: int
 
 
-@dataclass(frozen=True, slots=True)
-class Directory:
+class Directory(msgspec.Struct, frozen=True):
     """`branches` are its blocks, children first, the root last."""
 
     cid: Cid

@@ -6,8 +6,9 @@ cancelled.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from meshconsole.content.cid import Cid
 from meshconsole.content.happenings import FetchProgress, FetchState

@@ -10,8 +10,9 @@ them; every other block may be removed when the quota presses, the least recentl
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from meshconsole.content.index_schema import prepare
 from meshconsole.content.marking import BELOW, FOOTPRINT
@@ -49,8 +50,7 @@ _KEEPERS = (
 """Whether anything keeps one of the given blocks. Above a block there is little, below a root much."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """A block that is on the disk, and the multihashes it links to."""
 
     multihash: bytes
@@ -58,8 +58,7 @@ class Entry:
     children: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Differences:
+class Differences(msgspec.Struct, frozen=True):
     """What the files have and the index lacks, and files whose size is not what was written."""
 
     unknown: tuple[tuple[bytes, int], ...]

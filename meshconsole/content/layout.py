@@ -7,8 +7,11 @@ profile give equal CIDs with every other writer of that profile.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
 
 from meshconsole.content.block import Block
 from meshconsole.content.cid import DAG_PB, RAW, SHA2_256, SHA2_512, Cid
@@ -20,8 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(msgspec.Struct, frozen=True):
     """The choices that decide a file's CID."""
 
     name: str
@@ -57,24 +59,21 @@ UNIXFS_V0_2015 = Profile(
 PROFILES = {profile.name: profile for profile in (UNIXFS_V1_2025, UNIXFS_V1_SHA512, UNIXFS_V0_2015)}
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(msgspec.Struct, frozen=True):
     """A leaf block and how many bytes of the file it holds."""
 
     block: Block
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(msgspec.Struct, frozen=True):
     """An inner block and what it links to."""
 
     block: Block
     children: tuple[Cid, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Child:
+class _Child(msgspec.Struct, frozen=True):
     cid: Cid
     size: int
     tsize: int

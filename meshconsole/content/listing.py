@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from meshconsole.content.cid import DAG_PB, Cid
 from meshconsole.content.dagpb import Link, Node, decode_node
 from meshconsole.content.directory import HASH_BITS, Entry
@@ -21,8 +23,7 @@ MAX_FANOUT = 1024
 """The largest that is written anywhere; a shard of 2 MiB could not hold many more links."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Shard:
+class _Shard(msgspec.Struct, frozen=True):
     """`prefix` are the `bits` first bits of the hashes of all names below."""
 
     cid: Cid

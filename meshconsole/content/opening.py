@@ -8,9 +8,10 @@ made anew, and every block that nothing links to is pinned: it may be a file som
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.content.cid import DAG_PB, RAW, Cid
 from meshconsole.content.dagpb import Node, decode_node
@@ -36,16 +37,14 @@ _NODE_STARTS = (b"\x12", b"\x0a", b"")
 _BATCH = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Corrupt:
+class Corrupt(msgspec.Struct, frozen=True):
     """A block whose file failed its check, by the name of that file."""
 
     block: str
     sentence: str
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
+class Compared(msgspec.Struct, frozen=True):
     """`found` counts the blocks taken over, `rebuilt` is a sentence if there was no index to compare with."""
 
     found: int = 0
@@ -53,8 +52,7 @@ class Compared:
     rebuilt: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(msgspec.Struct, frozen=True):
     """`compared` is None while the blocks cannot be reached, for the reason `away`."""
 
     index: Index

@@ -19,6 +19,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from meshconsole.content.asking import MAX_HOPS
 from meshconsole.core.limits import TokenBucket
 
@@ -39,8 +41,7 @@ FLOODS_PER_S = 20.0
 FLOODS_AT_ONCE = 200.0
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(msgspec.Struct, frozen=True):
     """News for `asker`: through how many devices it can have the block; None if it cannot."""
 
     asker: str

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from meshconsole.content.cid import DAG_PB, IDENTITY, RAW, Cid
 from meshconsole.content.dagpb import decode_node
 from meshconsole.content.unixfs import Kind, decode_unixfs
@@ -24,8 +26,7 @@ _WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Expected:
+class _Expected(msgspec.Struct, frozen=True):
     """`start` is where its bytes are in the file."""
 
     cid: Cid

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
@@ -30,8 +32,7 @@ AT_ONCE = 2
 """Copies that one site makes at a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(msgspec.Struct, frozen=True):
     """A root as one site says that it holds it. `pinned`: by an owner, with the numbers that go with it;
     `kept`: as a copy for the team. `size` is in bytes, 0 while unknown."""
 
@@ -58,8 +59,7 @@ class Site:
     gone: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Targets:
+class Targets(msgspec.Struct, frozen=True):
     """What holds where a pin names no number of its own. A `max_replicas` of 0 is no limit."""
 
     min_replicas: int = 1
@@ -67,8 +67,7 @@ class Targets:
     grace_s: float = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Copies:
+class Copies(msgspec.Struct, frozen=True):
     """Of one root: sites that hold all of it and count, sites that do but have been away for too long, and
     sites that are fetching it to keep it."""
 
@@ -82,8 +81,7 @@ class Copies:
         return max(0, self.wanted - len(self.here))
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """What this site should do now. `short` are all roots with too few copies."""
 
     copy: tuple[str, ...]

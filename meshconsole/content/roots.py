@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,8 +26,7 @@ PINNING = "pinning/"
 for this node alone: teammates make no copies because of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
+class Pin(msgspec.Struct, frozen=True):
     """Somebody's wish that everything below a root stays here.
 
     `owner` is OWNER, TEAM, or whoever asked over an interface. `min_replicas` and `max_replicas` are how
@@ -39,8 +40,7 @@ class Pin:
     expires_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Root:
+class Root(msgspec.Struct, frozen=True):
     """`total_bytes` is a claim until the root is whole. `cid` is the text form. A root that is `wanted` is
     being fetched, unless it is `paused`."""
 
@@ -76,8 +76,7 @@ class Root:
         return self if len(pins) == len(self.pins) else replace(self, pins=pins)
 
 
-@dataclass(frozen=True, slots=True)
-class Presence:
+class Presence(msgspec.Struct, frozen=True):
     """How much of what is below a root is here. `bytes` are those of its distinct blocks.
 
     `total_bytes` is None while inner blocks are missing that would tell.

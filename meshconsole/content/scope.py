@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from meshconsole.content.cid import DAG_PB, RAW, Cid
 from meshconsole.content.dagpb import decode_node
 from meshconsole.content.reader import MAX_DEPTH
@@ -22,8 +24,7 @@ MAX_BLOCKS = 1 << 20
 """In one answer. Where blocks may repeat, a small tree can be walked for longer than the world will last."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bytes:
+class Bytes(msgspec.Struct, frozen=True):
     """From the first to the last byte of a file, both included. Negative ones count from its end; `last` None
     is its end."""
 
@@ -41,8 +42,7 @@ class Bytes:
 WHOLE = Bytes()
 
 
-@dataclass(frozen=True, slots=True)
-class _Expected:
+class _Expected(msgspec.Struct, frozen=True):
     """`start` is where its bytes are in the file, and `depth` how far below the root, for parts of a file."""
 
     cid: Cid

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
 PAGE_BLOCKS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Scrubbed:
+class Scrubbed(msgspec.Struct, frozen=True):
     """So far: blocks looked at, bytes that were read and sound, and blocks that were not."""
 
     blocks: int = 0

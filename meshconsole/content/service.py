@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
 
 from meshconsole.content.adding import Added, Source, add_file
 from meshconsole.content.asking import stock_id
@@ -46,8 +48,7 @@ RETRY_S = 300.0
 """Pinned files that could not be fetched are tried again."""
 
 
-@dataclass(frozen=True, slots=True)
-class ContentUsage:
+class ContentUsage(msgspec.Struct, frozen=True):
     """Bytes on the disk, in whole pages. `pinned_bytes` is the part that is never evicted."""
 
     bytes: int

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from meshconsole.content.bitswap import Message, Want
 from meshconsole.core.errors import RemoteError
 
@@ -36,8 +38,7 @@ ORDER_BYTES = 1 << 20
 ORDER_PRESENCES = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(msgspec.Struct, frozen=True):
     """What the next message to the peer holds: blocks to load, and presences."""
 
     blocks: tuple[Cid, ...]

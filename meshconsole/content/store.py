@@ -14,8 +14,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.content.blockstore import footprint
 from meshconsole.content.cid import RAW, Cid
@@ -51,8 +52,7 @@ REMOVE_BLOCKS = 64
 _RAW_V1 = bytes((1, RAW))
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(msgspec.Struct, frozen=True):
     """`bytes` and `pinned_bytes` are on the disk, in whole pages."""
 
     bytes: int
@@ -60,8 +60,7 @@ class Totals:
     pinned_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(msgspec.Struct, frozen=True):
     cid: Cid
     size: int
     is_new: bool

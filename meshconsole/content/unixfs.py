@@ -6,8 +6,9 @@ Source: specs.ipfs.tech/unixfs. Only the message; how blocks make a file is in `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+import msgspec
 
 from meshconsole.content.protobuf import BYTES, VARINT, bytes_field, expect, fields, varint_field
 from meshconsole.core.errors import RemoteError
@@ -36,8 +37,7 @@ _WIRE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class UnixFs:
+class UnixFs(msgspec.Struct, frozen=True):
     """`filesize` and `blocksizes` are in bytes of the file, without any framing."""
 
     kind: Kind

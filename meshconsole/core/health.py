@@ -7,8 +7,9 @@ behind it, for one cause is worth more to a tired reader than its five consequen
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.core.reachability import Finding
 from meshconsole.core.status import HealthItem, Severity
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from meshconsole.core.reachability import Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(msgspec.Struct, frozen=True):
     """`after_s`: so long it must stand without a break before it is shown. `causes`: codes that hide it."""
 
     code: str
@@ -59,8 +59,7 @@ BY_CODE = {condition.code: condition for condition in CONDITIONS}
 _RANK = {condition.code: rank for rank, condition in enumerate(CONDITIONS)}
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """A condition that holds now. `about` tells apart what may hold several times under one code."""
 
     code: str

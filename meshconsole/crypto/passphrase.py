@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from meshconsole.core.errors import CorruptData, Refused
@@ -23,8 +23,7 @@ _MIB = 1024
 _GIB = 1 << 30
 
 
-@dataclass(frozen=True, slots=True)
-class KdfParams:
+class KdfParams(msgspec.Struct, frozen=True):
     memory_kib: int
     iterations: int
     lanes: int

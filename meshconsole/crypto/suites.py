@@ -6,7 +6,7 @@ to downgrade. A number that this version does not know is refused.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from meshconsole.core.errors import Refused
 
@@ -14,8 +14,7 @@ HYBRID_TAG = "pqsig"
 """The name of the tag that holds the ML-DSA signature of a control event."""
 
 
-@dataclass(frozen=True, slots=True)
-class Suite:
+class Suite(msgspec.Struct, frozen=True):
     """Names and lengths (in bytes) of one suite's parts."""
 
     id: int

@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from meshconsole.core.reachability import OLDEST_CREDIBLE_TIME
 from meshconsole.core.status import CLOCK_QUALITIES, ClockQuality
 
@@ -36,8 +38,7 @@ FRESH_S = 600.0
 MAX_AHEAD_S = 120
 
 
-@dataclass(slots=True, frozen=True)
-class Heard:
+class Heard(msgspec.Struct, frozen=True):
     """A peer's clock minus this one, when that was heard, and what the peer holds of its clock."""
 
     offset_s: float

@@ -21,6 +21,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from meshconsole.core.errors import RemoteError
 from meshconsole.mesh.messages import Compare, Compared
 from meshconsole.relay.negentropy import Initiator
@@ -42,8 +44,7 @@ LONGEST_S = 6 * 3600.0
 _JITTER = 0.25
 
 
-@dataclass(slots=True, frozen=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """At least what the store held when its log ended at `head`; `urgent` are deletions, which go first."""
 
     head: int
@@ -51,16 +52,14 @@ class Snapshot:
     urgent: frozenset[bytes]
 
 
-@dataclass(slots=True, frozen=True)
-class Gather:
+class Gather(msgspec.Struct, frozen=True):
     """Ask: a snapshot, of sealed kinds only or of all, answered with `Serving.gathered`."""
 
     epoch: int
     sealed: bool
 
 
-@dataclass(slots=True, frozen=True)
-class TakeStep:
+class TakeStep(msgspec.Struct, frozen=True):
     """Ask: `initiator.receive(data)`, which takes a while, answered with `Serving.stepped`."""
 
     epoch: int

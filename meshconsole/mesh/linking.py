@@ -7,6 +7,8 @@ from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from meshconsole.core.errors import MeshconsoleError, Refused, RemoteError
 from meshconsole.core.limits import TokenBucket
 from meshconsole.crypto.tls import TlsSession
@@ -57,8 +59,7 @@ class PeerRecord:
     dropped: deque[bytes] = field(default_factory=lambda: deque(maxlen=REMEMBERED_LINKS))
 
 
-@dataclass(slots=True, frozen=True)
-class Self:
+class Self(msgspec.Struct, frozen=True):
     """What this node says of itself in every Hello."""
 
     npub: str

@@ -28,6 +28,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from meshconsole.core.errors import RemoteError
 from meshconsole.core.kinds import CONTROL_KINDS
 from meshconsole.core.precedence import Precedence
@@ -58,8 +60,7 @@ ADVANCE_DELAY_S = 1.0
 """A batch that only moves the peer's cursor may wait this long for something better to say."""
 
 
-@dataclass(slots=True, frozen=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """One event of the log. `push`: it was made here, so that the peer cannot have it yet."""
 
     seq: int
@@ -70,15 +71,13 @@ class Row:
     precedence: Precedence = Precedence.ROUTINE
 
 
-@dataclass(slots=True, frozen=True)
-class ReadControl:
+class ReadControl(msgspec.Struct, frozen=True):
     """Ask: the control events of the store, answered with `Serving.control`."""
 
     epoch: int
 
 
-@dataclass(slots=True, frozen=True)
-class ReadRows:
+class ReadRows(msgspec.Struct, frozen=True):
     """Ask: the rows behind `after`, oldest first, answered with `Serving.rows`."""
 
     epoch: int
@@ -86,8 +85,7 @@ class ReadRows:
     limit: int
 
 
-@dataclass(slots=True, frozen=True)
-class ReadIds:
+class ReadIds(msgspec.Struct, frozen=True):
     """Ask: these events as far as they are still here, in this order, answered with `Serving.found`."""
 
     epoch: int

@@ -23,6 +23,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from meshconsole.core.errors import RemoteError
 from meshconsole.mesh.asked import ASKED_S, Asked
 from meshconsole.mesh.incoming import Incoming
@@ -58,8 +60,7 @@ TEMPORARY = frozenset({"error", "rate-limited", "restricted"})
 """Codes of verdicts that may change with time: the disk is full, the quota is reached."""
 
 
-@dataclass(slots=True, frozen=True)
-class FindMissing:
+class FindMissing(msgspec.Struct, frozen=True):
     """Ask: which of these ids are not in the store? Answered with `Taking.missing`."""
 
     stream: int
@@ -67,23 +68,20 @@ class FindMissing:
     ids: tuple[bytes, ...]
 
 
-@dataclass(slots=True, frozen=True)
-class Store:
+class Store(msgspec.Struct, frozen=True):
     """Ask: store these events durably, answered with `Taking.stored`, a verdict for each."""
 
     stream: int
     events: tuple[bytes, ...]
 
 
-@dataclass(slots=True, frozen=True)
-class StoreLive:
+class StoreLive(msgspec.Struct, frozen=True):
     """Ask: take these events in if they are new; nothing is answered."""
 
     events: tuple[bytes, ...]
 
 
-@dataclass(slots=True, frozen=True)
-class AnswerCompare:
+class AnswerCompare(msgspec.Struct, frozen=True):
     """Ask: negentropy's answer to the peer's message, answered with `Taking.answered`. A new `number` asks
     for a new snapshot."""
 
@@ -93,8 +91,7 @@ class AnswerCompare:
     data: bytes
 
 
-@dataclass(slots=True, frozen=True)
-class SaveCursor:
+class SaveCursor(msgspec.Struct, frozen=True):
     """Ask: put the cursor on disk, answered with `Taking.saved`."""
 
     stream: int

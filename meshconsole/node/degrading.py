@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -27,12 +29,11 @@ EASE_S = 20.0
 RELIEF = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     name: StepName
     words: str
     marks: Mapping[Pressure, float]
-    after_s: Mapping[Pressure, float] = field(default_factory=dict)
+    after_s: Mapping[Pressure, float] = msgspec.field(default_factory=dict)
     """Where it is not AFTER_S: what costs the team more waits longer."""
 
 
@@ -61,8 +62,7 @@ CAUSES: dict[Pressure, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Degraded:
+class Degraded(msgspec.Struct, frozen=True):
     step: Step
     pressure: Pressure
 
@@ -71,8 +71,7 @@ class Degraded:
         return f"{self.step.words}: {CAUSES[self.pressure]}"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """`began` False: the pressure is over."""
 
     degraded: Degraded

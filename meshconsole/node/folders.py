@@ -7,9 +7,10 @@ import os
 import secrets
 import shutil
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.core.errors import Fatal, Refused, RemoteError
 from meshconsole.core.filenames import check_path
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """A regular file of the folder; `path` is relative, with slashes."""
 
     path: str
@@ -30,8 +30,7 @@ class Found:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(msgspec.Struct, frozen=True):
     """`left_out` counts what is neither a file nor a folder, such as symbolic links. Empty folders are
     not counted: nothing of them is shared."""
 

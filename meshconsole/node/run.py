@@ -11,9 +11,10 @@ import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.core.errors import Fatal, MeshconsoleError
 from meshconsole.node.collecting import collect_rarely
@@ -98,11 +99,15 @@ def _open(home: Home, passphrase: str | None, keyfile: Path | None) -> Secrets |
 
 
 def load_rooms() -> None:
-    """All that a node needs to serve: a quarter of a second, most of its start without a passphrase."""
+    """All that a node needs to serve: most of its start without a passphrase."""
+    gc.disable()  # nothing of it is let go of again
     import meshconsole.control.server
     import meshconsole.mesh.service
     import meshconsole.node.locked
     import meshconsole.node.node  # noqa: F401
+
+    gc.freeze()
+    gc.enable()
 
 
 def go_on_with_wipe(home: Home) -> None:
@@ -116,8 +121,7 @@ def go_on_with_wipe(home: Home) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(msgspec.Struct, frozen=True):
     """How the node was started: who waits for it, and what it reads again."""
 
     reread: Callable[[], Config]
@@ -223,6 +227,7 @@ def stop_on_signals(stop: Callable[[str], None]) -> None:
 
 def _settle(loop: asyncio.AbstractEventLoop) -> None:
     """What lives now will live on; what the start used for a moment goes back to the system."""
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
     _look_for_surplus(loop, Surplus())

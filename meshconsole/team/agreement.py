@@ -13,8 +13,9 @@ did it. Switching it off takes two. A consent is good for the epoch it names, an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.core.errors import Refused
 from meshconsole.team.facts import ROOT_RANK, Backing
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 SWITCH_ON = (Policy(two_admins=True),)
 
 
-@dataclass(frozen=True, slots=True)
-class Approval:
+class Approval(msgspec.Struct, frozen=True):
     """The consent of a second admin, whose signatures are good. `proposal` is the id of the event."""
 
     npub: str

@@ -73,8 +73,7 @@ def receipt_in_words(content: str) -> str:
     return f"took {counts}" if counts else "took nothing"
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(msgspec.Struct, frozen=True):
     """Which part of which bundle a file is."""
 
     bundle: str

@@ -10,6 +10,8 @@ from bisect import insort
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
 from meshconsole.team.ops import GOVERNS, READS, WRITES, EpochLink, Policy, Role, RootKey
 
 if TYPE_CHECKING:
@@ -27,8 +29,7 @@ GENESIS = 1
 StandingRole = Role | Literal["removed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """One device or plain client in one state. `rank` and `supports` are set for admins only; a client
     has no bundle."""
 
@@ -48,8 +49,7 @@ class Standing:
         return self.person or self.npub
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(msgspec.Struct, frozen=True):
     """What one operation says about one device, as its author saw that device."""
 
     kind: Literal["add", "raise", "lower", "remove"]
@@ -64,8 +64,7 @@ class Statement:
         return self.standing.role in READS and not self.withdraws
 
 
-@dataclass(frozen=True, slots=True)
-class EpochRecord:
+class EpochRecord(msgspec.Struct, frozen=True):
     """An epoch that the roster commits to. `holders` are those its author granted it to."""
 
     n: int
@@ -82,8 +81,7 @@ class EpochRecord:
         return self.commit[:16]
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(msgspec.Struct, frozen=True):
     """What a set of entries says."""
 
     entries: int
@@ -110,8 +108,7 @@ class State:
         return frozenset(npub for npub, standing in self.members.items() if standing.role in READS)
 
 
-@dataclass(frozen=True, slots=True)
-class Backing:
+class Backing(msgspec.Struct, frozen=True):
     """An admin who stands behind an entry, and what that rests on in the entry's past."""
 
     npub: str

@@ -34,9 +34,10 @@ What each entry says, as its author saw it, is in `facts.py`.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec.structs import replace
 
 from meshconsole.team.facts import GENESIS, ROOT_RANK, State
 from meshconsole.team.ops import CLIENTS, LEVEL

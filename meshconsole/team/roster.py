@@ -12,9 +12,10 @@ Signatures are checked before an entry comes here (`entries.py`).
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.core.errors import LocalError, Refused
 from meshconsole.team.agreement import backing, backing_of, check_agreement, gives_rights, latest_epoch
@@ -62,8 +63,7 @@ MAX_ENTRIES = 16_384
 _CACHED_STATES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """A roster entry whose signatures are good. `id` is the id of its event."""
 
     id: str

@@ -7,10 +7,10 @@ the stricter of the two: a node may always offer less than the team asks for, ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from meshconsole.core.errors import Refused
 from meshconsole.core.text import safe
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from meshconsole.team.ops import History
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(msgspec.Struct, frozen=True):
     """The rules in force. None: the team leaves it to each owner."""
 
     history: History = "full"
@@ -78,7 +77,7 @@ def loosens(rules: Rules, policy: Policy) -> bool:
 
 def shown(rules: Rules) -> tuple[tuple[str, str], ...]:
     """Name and value of every rule, for people; "-" where each owner decides."""
-    return tuple((field.name, in_words(getattr(rules, field.name))) for field in fields(rules))
+    return tuple((name, in_words(getattr(rules, name))) for name in rules.__struct_fields__)
 
 
 def stricter(config: Config, rules: Rules) -> Config:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from meshconsole.content import directory
 from meshconsole.content.block import Block
@@ -156,7 +155,7 @@ def test_a_name_may_not_be_given_twice() -> None:
 def shard(links: dict[str, Cid], **changes: object) -> Block:
     positions = {int(name[:2], 16) for name in links}
     bits = sum(1 << position for position in positions).to_bytes(32, "big").lstrip(b"\0")
-    message = replace(UnixFs(Kind.HAMT_SHARD, bits, None, (), MURMUR3_X64_64, 256), **changes)  # type: ignore[arg-type]
+    message = replace(UnixFs(Kind.HAMT_SHARD, bits, None, (), MURMUR3_X64_64, 256), **changes)
     return Block.of(
         DAG_PB, encode_node(Node(tuple(Link(links[n], n) for n in sorted(links)), encode_unixfs(message)))
     )

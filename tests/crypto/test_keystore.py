@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import stat
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from meshconsole.core.errors import CorruptData, Fatal, LocalError, MeshconsoleError, Refused
 from meshconsole.crypto import keystore, passphrase

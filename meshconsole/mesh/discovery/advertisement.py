@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.mesh.endpoints import join_address
 
@@ -26,8 +27,7 @@ MAX_ADDRESSES = 8
 _HEX = re.compile(r"[0-9a-f]{16}")
 
 
-@dataclass(frozen=True, slots=True)
-class Advertisement:
+class Advertisement(msgspec.Struct, frozen=True):
     """`addresses` are HOST:PORT, IPv4 first. `tag` is "" if the node has no team key."""
 
     id: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.core.errors import Fatal, Refused, Unavailable
 from meshconsole.core.reachability import Hop, Pong
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
 ECHO_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(msgspec.Struct, frozen=True):
     """An echo that came back, and the link that it went out on where there was one to the target."""
 
     path: tuple[str, ...]
