@@ -31,7 +31,7 @@ from meshconsole.relay.store import (
     within_limits,
 )
 from meshconsole.relay.sweeping import sized
-from meshconsole.relay.walks import Span, beyond
+from meshconsole.relay.walks import Memory, Span, beyond
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from meshconsole.relay.dbapi import Connection
     from meshconsole.relay.keys import KeyedHash
     from meshconsole.relay.memory import Caches
+    from meshconsole.relay.newest import Newest
 
 PROMPT_BUDGET_S = 0.002
 """So long the event loop may wait for an answer; what takes longer is left to a thread."""
@@ -70,6 +71,7 @@ class Questions:
         hashes: KeyedHash,
         authors: Authors,
         caches: Caches,
+        newest: Newest,
         *,
         open_: Callable[[int], Connection],
         catch_up: Callable[[Sequence[Filter]], bool],
@@ -86,6 +88,7 @@ class Questions:
         self.readers = Readers(lambda: open_(self._caches.reader_kib))
         self._prompt = PromptReader(lambda: open_(self._caches.prompt_kib))
         self.hot = HotEvents(caches.hot_kib << 10)
+        self.newest = newest
 
     def set_caches(self, caches: Caches) -> None:
         self._caches = caches
@@ -112,26 +115,33 @@ class Questions:
     def select(self, filters: Sequence[Filter], cap: int) -> Selection:
         caught_up = self._catch_up(filters)
         with self.reading() as connection:
-            return self._select(connection, filters, cap, caught_up=caught_up)
+            head = stored_head(connection)
+            return self._select(self.reader(connection), head, filters, cap, caught_up=caught_up)
 
     def answer(self, filters: Sequence[Filter], cap: int, size: int) -> Answer:
         caught_up = self._catch_up(filters)
         with self.reading() as connection:
-            selection = self._select(connection, filters, cap, caught_up=caught_up)
+            head = stored_head(connection)
+            selection = self._select(self.reader(connection), head, filters, cap, caught_up=caught_up)
             read = stretch if all(map(is_stretch, filters)) else bodies
             return answered(selection, partial(read, connection), size)
 
     def answer_now(self, filters: Sequence[Filter], cap: int, size: int) -> Answer | None:
         if any(wanted.search for wanted in filters):
             return None
-        mark = self.hot.mark
+        mark, moment = self.hot.mark, self.newest.moment()
+        memory = None if moment is None else Memory(self.newest, moment)
 
-        def question(connection: Connection) -> Answer:
+        def question(connection: Connection) -> Answer | None:
             kept = partial(self.hot.raws, mark=mark, read=partial(bodies, connection))
-            selection = self._select(connection, filters, cap, caught_up=True, raws=kept)
+            reading = self.reader(connection, kept, memory)
+            head = stored_head(connection) if memory is None else self.newest.head
+            selection = self._select(reading, head, filters, cap, caught_up=True)
             # What lies together on few pages would only drive others out of memory.
             fetch = partial(stretch, connection) if all(map(is_stretch, filters)) else kept
-            return answered(selection, fetch, size)
+            answer = answered(selection, fetch, size)
+            # What was remembered belongs to the moment, and the snapshot may be a later one.
+            return answer if moment is None or self.newest.is_still(moment) else None
 
         try:
             return self._prompt.ask(question, PROMPT_BUDGET_S)
@@ -199,33 +209,30 @@ class Questions:
         return rows
 
     def _select(
-        self,
-        connection: Connection,
-        filters: Sequence[Filter],
-        cap: int,
-        *,
-        caught_up: bool,
-        raws: Callable[[Sequence[int]], list[bytes]] | None = None,
+        self, reading: Reading, head: int, filters: Sequence[Filter], cap: int, *, caught_up: bool
     ) -> Selection:
-        (head,) = connection.execute("select value from relay_state where name = 'head_seq'").fetchone()
-        reading = self.reader(connection, raws)
         limits = [cap if wanted.limit is None else min(cap, wanted.limit) for wanted in filters]
         sought = [reading.ranked(wanted, limit + 1) for wanted, limit in zip(filters, limits, strict=True)]
         found, complete = within_limits(sought, limits)
         if not caught_up:
             complete = False
         if len(found) == 1:
-            return Selection(found[0], int(head), complete)
+            return Selection(found[0], head, complete)
         if any(wanted.terms for wanted in filters):
-            return Selection(list(dict.fromkeys(chain(*found))), int(head), complete)
-        return Selection(sorted(set(chain(*found)), reverse=True), int(head), complete)
+            return Selection(list(dict.fromkeys(chain(*found))), head, complete)
+        return Selection(sorted(set(chain(*found)), reverse=True), head, complete)
 
     def reader(
-        self, connection: Connection, raws: Callable[[Sequence[int]], list[bytes]] | None = None
+        self,
+        connection: Connection,
+        raws: Callable[[Sequence[int]], list[bytes]] | None = None,
+        memory: Memory | None = None,
     ) -> Reading:
         now = self._now()
         expiring = self._is_expiring(now)
-        return Reading(connection, self._hashes, self._authors, now=now, expiring=expiring, raws=raws)
+        return Reading(
+            connection, self._hashes, self._authors, now=now, expiring=expiring, raws=raws, memory=memory
+        )
 
     def walk(
         self, filters: Sequence[Filter], after: int | None = None, piece: int = PIECE
@@ -249,3 +256,9 @@ class Questions:
                 yield connection
         except DatabaseErrors as error:
             raise translate(error, self._path) from error
+
+
+def stored_head(connection: Connection) -> int:
+    """The store's head in the transaction of this connection."""
+    (head,) = connection.execute("select value from relay_state where name = 'head_seq'").fetchone()
+    return int(head)

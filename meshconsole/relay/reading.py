@@ -21,14 +21,15 @@ from meshconsole.relay.searching import SEARCHABLE, match_expression
 from meshconsole.relay.walks import (
     EVERYTHING,
     FEW_KINDS,
+    Memory,
     Span,
     Walk,
     beyond,
-    by_any_kind,
-    by_kind,
     first_column,
     follow,
+    integers,
     json_list,
+    kinds_of,
     numbers,
 )
 
@@ -46,6 +47,9 @@ ID = slice(7, 71)
 
 FEW_EVENTS = 2000
 """A tag value with fewer events is walked along whatever else a filter asks for."""
+
+FEW_TAGS = 64
+"""So many events with a tag's value are few."""
 
 CANDIDATES = 2000
 """So many of the newest events that hold the words are put in order of relevance."""
@@ -77,12 +81,14 @@ class Reading:
         now: int,
         expiring: bool,
         raws: Callable[[Sequence[int]], list[bytes]] | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self._db = connection
         self._hashes = hashes
         self._authors = authors
         self._now = now
         self._raws = raws or partial(bodies, connection)
+        self._memory = memory
         self._expiring = expiring
         """Whether any stored event may have expired by now; usually none has."""
 
@@ -184,23 +190,22 @@ class Reading:
 
     def _walked(self, wanted: Filter, limit: int, span: Span) -> list[int]:
         if wanted.tags:
+            few = self._of_few_tags(wanted, limit, span)
+            if few is not None:
+                return few
             walk = self._along_tags(wanted)
         elif wanted.authors is not None:
             walk = self._along_authors(wanted)
         elif wanted.kinds is not None:
-            kinds = list(wanted.kinds - wanted.hidden)
-            places = "select value as a, 0 as b from json_each(?)"
-            place = (kinds[0], 0) if len(kinds) == 1 else None
-            walk = Walk(
-                "events", "x.kind = {p}.a", places, (json_list(kinds),), self.alive("x"), place, len(kinds)
-            )
+            places = [(kind,) for kind in wanted.kinds - wanted.hidden]
+            walk = Walk("events", ("kind",), places, self.alive("x"))
         else:
             sql = (
                 f"select key from events x where key between ? and ?{_not_in('kind', wanted)}"
                 f"{self.alive('x')} order by key {span.order} limit +?"
             )
             return self._first_column(sql, (span.low, span.high, limit))
-        return follow(self._db, walk, limit, span)
+        return follow(self._db, walk, limit, span, self._memory)
 
     def _along_tags(self, wanted: Filter) -> Walk:
         """Along the tag with the fewest values; or along the authors, where the tag is on too much."""
@@ -213,11 +218,57 @@ class Reading:
             authors = numbers(self._author_numbers(wanted.authors))
             more += f" and (select e.author from events e where e.key = x.key) in ({authors})"
         hashes = [self._hashes.tag(first[0], value) for value in first[1]]
-        return _walk("tags", "hash", hashes, wanted, more)
+        return Walk("tags", ("hash", "kind"), self._places("tags", "hash", hashes, wanted), more)
+
+    def _of_few_tags(self, wanted: Filter, limit: int, span: Span) -> list[int] | None:
+        """Of a value that not many events have all are looked at, which is cheaper than to look for kinds
+        first; None where it is something else that is asked for, or too many have it."""
+        ((letter, values), *others) = wanted.tags
+        if others or len(values) > 1 or wanted.kinds is not None or wanted.authors is not None:
+            return None
+        (value,) = values
+        count, found = self._db.execute(
+            "select count(*), json_group_array(key) filter (where key between ? and ?"
+            f"{_not_in('kind', wanted)}{self.alive('few')})"
+            f" from (select kind, key from tags where hash = ? limit {FEW_TAGS + 1}) few",
+            (span.low, span.high, self._hashes.tag(letter, value)),
+        ).fetchone()
+        return None if count > FEW_TAGS else sorted(integers(found), reverse=not span.upwards)[:limit]
 
     def _along_authors(self, wanted: Filter) -> Walk:
         authors = self._author_numbers(wanted.authors or frozenset())
-        return _walk("events", "author", authors, wanted, self.alive("x"))
+        places = self._places("events", "author", authors, wanted)
+        return Walk("events", ("author", "kind"), places, self.alive("x"))
+
+    def _places(
+        self, table: str, column: str, values: Sequence[int], wanted: Filter
+    ) -> list[tuple[int, int]]:
+        """Along the kinds of each value of an index over (column, kind)."""
+        kinds = wanted.kinds
+        if kinds is not None and len(kinds) <= FEW_KINDS:
+            return [(value, kind) for value in values for kind in kinds - wanted.hidden]
+        places = kinds_of(self._db, table, column, values) if table == "tags" else self._authored(values)
+        return [
+            place
+            for place in places
+            if place[1] not in wanted.hidden and (kinds is None or place[1] in kinds)
+        ]
+
+    def _authored(self, authors: Sequence[int]) -> list[tuple[int, int]]:
+        """Each author with each kind of its events, perhaps with some more."""
+        if self._memory is None:
+            return kinds_of(self._db, "events", "author", authors)
+        newest, moment = self._memory
+        known = {author: newest.kinds(author) for author in authors}
+        unknown = [author for author, kinds in known.items() if kinds is None]
+        if unknown:
+            found: dict[int, set[int]] = {author: set() for author in unknown}
+            for author, kind in kinds_of(self._db, "events", "author", unknown):
+                found[author].add(kind)
+            learnt = {author: frozenset(kinds) for author, kinds in found.items()}
+            newest.learn_kinds(learnt, moment)
+            known |= learnt
+        return [(author, kind) for author, kinds in known.items() for kind in kinds or ()]
 
     def _is_common(self, letter: str, values: frozenset[str]) -> bool:
         hashes = numbers(self._hashes.tag(letter, value) for value in values)
@@ -250,14 +301,6 @@ def bodies(connection: Connection, keys: Sequence[int]) -> list[bytes]:
     """The events with these keys, in their order; those that are gone are left out."""
     (found,) = connection.execute(_BODIES, (json_list(keys),)).fetchone()
     return [] if found is None else found.split(b"\n")
-
-
-def _walk(table: str, column: str, values: list[int], wanted: Filter, more: str) -> Walk:
-    """Along the kinds of each value of an index over (column, kind)."""
-    if wanted.kinds is not None and len(wanted.kinds) <= FEW_KINDS:
-        return by_kind(column, table, values, list(wanted.kinds - wanted.hidden), more)
-    among = "" if wanted.kinds is None else f" and b in ({numbers(wanted.kinds)})"
-    return by_any_kind(column, table, values, among + _not_in("b", wanted), more)
 
 
 def _ungated(wanted: Filter) -> list[Filter]:

@@ -21,6 +21,7 @@ from meshconsole.relay.backup import copy_database
 from meshconsole.relay.keys import KeyedHash
 from meshconsole.relay.known import refused_too_long_ago
 from meshconsole.relay.memory import CACHES, Caches
+from meshconsole.relay.newest import Newest
 from meshconsole.relay.promptness import Promptness
 from meshconsole.relay.questions import PIECE, STEP, UPWARDS, Questions
 from meshconsole.relay.room import Room, evict
@@ -91,11 +92,13 @@ class SqliteEventStore(AskedHalf):
         self._clock = clock
         self._authors = Authors()
         self._write_lock = threading.Lock()
+        self._newest = Newest()
         self._asked = Questions(
             path,
             self._hashes,
             self._authors,
             caches,
+            self._newest,
             open_=partial(self._open, readonly=True),
             catch_up=self._catch_up,
             is_expiring=self._is_expiring,
@@ -117,7 +120,7 @@ class SqliteEventStore(AskedHalf):
             schema.prepare(self._writer, path)
             state = dict(self._writer.execute("select name, value from relay_state").fetchall())
             self.log_id: str = state["log_id"]
-            self._head = int(state["head_seq"])
+            self._newest.head = int(state["head_seq"])
             self._count = int(self._writer.execute("select count(*) from events").fetchone()[0])
             self._indexed = int(state["indexed_seq"])
             self._next_expiry = self._earliest_expiry()
@@ -147,7 +150,7 @@ class SqliteEventStore(AskedHalf):
 
     @property
     def head_seq(self) -> int:
-        return self._head
+        return self._newest.head
 
     def write(self, batch: Sequence[Entry]) -> list[Written]:
         """Never raises for a full disk, a full quota or damaged pages: the verdicts say it."""
@@ -305,14 +308,14 @@ class SqliteEventStore(AskedHalf):
     def _transaction(self, *, is_upkeep: bool = False) -> Iterator[Writing]:
         """Durable when it ends. Raises the errors of ours; then nothing was written. The upkeep's own
         writing is no end of the pause that it waits for."""
+        self._newest.begin()
         try:
             self._writer.execute("begin immediate")
-            writing = Writing(
-                self._writer, self._hashes, self._authors, head=self._head, now=int(self._clock())
-            )
+            writing = Writing(self._writer, self._hashes, self._authors, self._newest, int(self._clock()))
             yield writing
             self._writer.execute("commit")
         except BaseException as error:
+            self._newest.end(None)
             with contextlib.suppress(*DatabaseErrors):
                 self._writer.execute("rollback")
             if isinstance(error, DatabaseErrors):
@@ -324,7 +327,7 @@ class SqliteEventStore(AskedHalf):
         if not is_upkeep:
             self._upkeep.wrote(writing.added + writing.removed)
         self._authors.remember(writing.new_authors)
-        self._head = writing.head
+        self._newest.end(writing.head)
         self._count += writing.added - writing.removed
         if writing.expires is not None:
             self._next_expiry = min(writing.expires, self._next_expiry or writing.expires)
@@ -344,7 +347,7 @@ class SqliteEventStore(AskedHalf):
         if not any(wanted.terms for wanted in filters):
             return True
         until = time.monotonic() + CATCH_UP_S
-        while self._indexed < self._head:
+        while self._indexed < self._newest.head:
             if time.monotonic() > until:
                 return False
             self._index_step(True)
@@ -353,7 +356,7 @@ class SqliteEventStore(AskedHalf):
     def _index_step(self, pause: bool) -> bool:
         """False when nothing is left to do for now."""
         with self._write_lock:
-            left = self._head - self._indexed
+            left = self._newest.head - self._indexed
             if left <= 0 or not (pause or left > MAX_UNINDEXED):
                 return False
             with self._transaction(is_upkeep=True) as writing:

@@ -9,15 +9,19 @@ never a sort in the database.
 A limit is given as `+?`: where it is a bare parameter, SQLite plans the statement anew for each value
 that is bound to it, which costs 45 us.
 
-Whatever is found comes in a single row: between two rows the interpreter's lock is given up and taken
-again, which costs more than the row when other threads want it too.
+Whatever is found comes in a single row, as JSON: between two rows the interpreter's lock is given up and
+taken again, which costs more than the row when other threads want it too.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import msgspec
 
 from meshconsole.relay.keys import MAX_KEY
+from meshconsole.relay.newest import DEPTH, Newest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,6 +35,12 @@ LONGER = 4
 """Times as many keys are taken by the next step."""
 
 SHORTEST = 4
+
+AT_ONCE = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+"""So many places are looked at by one statement: few sizes, for each is a statement of its own."""
+
+AT_ONCE_PLANNED = AT_ONCE[:6]
+"""The same where the statement is likely to be planned for this question alone."""
 
 
 class Span(NamedTuple):
@@ -49,99 +59,151 @@ EVERYTHING = Span(0, MAX_KEY)
 
 
 class Walk(NamedTuple):
-    """`places` is a statement that yields the places as columns a and b; `at` says which rows of `table`
-    x lie at place {p}; `more` are conditions on what is found there. `about` so many places are expected."""
+    """`at` are the columns of `table` x whose values make a place; `more` are conditions on what is found
+    there. A row lies at one of the places, unless it is a tag's."""
 
     table: str
-    at: str
-    places: str
-    place_lists: tuple[str, ...]
+    at: tuple[str, ...]
+    places: Sequence[tuple[int, ...]]
     more: str = ""
-    place: tuple[int, int] | None = None
-    """The only place, where that is known without looking."""
-    about: int = 1
 
 
-def by_kind(column: str, table: str, values: list[int], kinds: Sequence[int], more: str) -> Walk:
-    """Along each of a few kinds of each value of an index over (column, kind)."""
-    at = f"x.{column} = {{p}}.a and x.kind = {{p}}.b"
-    places = "select a.value as a, b.value as b from json_each(?) a, json_each(?) b"
-    place = (values[0], kinds[0]) if len(values) == len(kinds) == 1 else None
-    lists = (json_list(values), json_list(kinds))
-    return Walk(table, at, places, lists, more, place, len(values) * len(kinds))
-
-
-def by_any_kind(column: str, table: str, values: list[int], among: str, more: str) -> Walk:
-    """Along the kinds that each value has, found by one seek for each; `among` are conditions on kind b."""
-    at = f"x.{column} = {{p}}.a and x.kind = {{p}}.b"
+def kinds_of(connection: Connection, table: str, column: str, values: Sequence[int]) -> list[tuple[int, int]]:
+    """Each value with each kind that it has, found by one seek for each."""
     next_kind = f"(select min(kind) from {table} where {column} = {{a}} and kind > {{b}})"
-    places = (
-        "select a, b from (with recursive kinds(a, b) as ("
+    (found,) = connection.execute(
+        "select json_group_array(json_array(a, b)) from (with recursive kinds(a, b) as ("
         f"select value, {next_kind.format(a='value', b='-1')} from json_each(?) union all"
         f" select a, {next_kind.format(a='kinds.a', b='kinds.b')} from kinds where b is not null)"
-        f" select a, b from kinds) where b is not null{among}"
-    )
-    return Walk(table, at, places, (json_list(values),), more, None, 2 * len(values))
+        " select a, b from kinds) where b is not null",
+        (json_list(values),),
+    ).fetchone()
+    return _pairs(found)
 
 
-def follow(connection: Connection, walk: Walk, limit: int, span: Span) -> list[int]:
+Standing: TypeAlias = tuple[tuple[int, ...], int]
+"""A place, and the next key to be looked at there."""
+
+
+class Memory(NamedTuple):
+    """What is known of the authors' newest events, and the moment in which all of this is read."""
+
+    newest: Newest
+    moment: int
+
+
+def follow(
+    connection: Connection, walk: Walk, limit: int, span: Span, memory: Memory | None = None
+) -> list[int]:
     """At most `limit` row keys, in the direction of the span."""
-    if walk.place is not None:
-        at = walk.at.format(p="p").replace("p.a", "?").replace("p.b", "?")
-        given = walk.place[: at.count("?")]
+    places = walk.places
+    if walk.at != ("author", "kind") or walk.more or span.upwards:
+        memory = None
+    if len(places) == 1 and (memory is None or limit > DEPTH):
+        at = " and ".join(f"x.{column} = ?" for column in walk.at)
         sql = (
             f"select x.key from {walk.table} x where {at} and x.key between ? and ?{walk.more}"
             f" order by x.key {span.order} limit +?"
         )
-        return first_column(connection, sql, (*given, span.low, span.high, limit))
-    step = min(limit, max(SHORTEST, 2 * limit // max(1, walk.about)))
-    parameters: tuple[int | str, ...] = (span.low, span.high, step, *walk.place_lists)
-    found: set[int] = set()
-    parts = _taken(connection, _step(walk, span, "? and ?", walk.places), parameters)
-    while True:
-        unfinished: list[tuple[str, str, int]] = []
-        for part in parts:
-            a, b, keys = part.split(" ")
-            taken = list(map(int, keys.split(",")))
-            found.update(taken)
-            if len(taken) == step:
-                unfinished.append((a, b, max(taken) if span.upwards else min(taken)))
-        ordered = sorted(found, reverse=not span.upwards)
-        if len(ordered) >= limit:
-            # No place has anything between where its walk stands and the last that is wanted.
-            last = ordered[limit - 1]
-            unfinished = [each for each in unfinished if (each[2] < last if span.upwards else each[2] > last)]
-        if not unfinished:
-            return ordered[:limit]
+        return first_column(connection, sql, (*places[0], span.low, span.high, limit))
+    step = min(limit, max(SHORTEST, 2 * limit // max(1, len(places))))
+    near, far = (span.low, span.high) if span.upwards else (span.high, span.low)
+    standing: list[Standing] = [(place, near) for place in places]
+    found: list[int] = []
+    while standing:
+        how = (far, step, span.upwards)
+        if memory is None:
+            taken = _taken(connection, walk, standing, how)
+        else:
+            taken = _remembered(connection, walk, standing, how, memory)
+        for keys in taken:
+            found += keys
+        if walk.table == "tags":
+            found = list(set(found))
+        found.sort(reverse=not span.upwards)
+        del found[limit:]
+        # Where enough is found, only places that stand before the last of it may hold any that is wanted.
+        last = far if len(found) < limit else found[-1]
+        onwards = 1 if span.upwards else -1
+        standing = [
+            (stood[0], keys[-1] + onwards)
+            for stood, keys in zip(standing, taken, strict=True)
+            if len(keys) == step and (keys[-1] < last if span.upwards else keys[-1] > last)
+        ]
         step = min(limit, step * LONGER)
-        places = ",".join(f"[{a},{b},{key}]" for a, b, key in unfinished)
-        between, end = ("p.c + 1 and ?", span.high) if span.upwards else ("? and p.c - 1", span.low)
-        parts = _taken(connection, _step(walk, span, between, _UNFINISHED), (end, step, f"[{places}]"))
+    return found
 
 
-_UNFINISHED = (
-    "select json_extract(value, '$[0]') as a, json_extract(value, '$[1]') as b,"
-    " json_extract(value, '$[2]') as c from json_each(?)"
-)
+def _remembered(
+    connection: Connection,
+    walk: Walk,
+    standing: Sequence[Standing],
+    how: tuple[int, int, bool],
+    memory: Memory,
+) -> list[list[int]]:
+    """As `_taken`: what is known from memory, and only the rest from the index."""
+    newest, moment = memory
+    far, step, _ = how
+    remembered = newest.keys
+    taken: list[list[int]] = []
+    unknown: list[int] = []
+    for place, near in standing:
+        keys = remembered(place, near, far, step)
+        if keys is None:
+            unknown.append(len(taken))
+            keys = []
+        taken.append(keys)
+    if unknown:
+        looked_for = [standing[number] for number in unknown]
+        for number, keys in zip(unknown, _taken(connection, walk, looked_for, how), strict=True):
+            taken[number] = keys
+            newest.learn(*standing[number], keys[-1] if len(keys) == step else far, keys, moment)
+    return taken
 
 
-def _step(walk: Walk, span: Span, between: str, places: str) -> str:
-    """Places and what is at them, as text."""
-    return (
-        "select group_concat(place, ';') from (select p.a || ' ' || p.b || ' ' || (select group_concat(key)"
-        f" from (select x.key from {walk.table} x where {walk.at.format(p='p')} and x.key between {between}"
-        f"{walk.more} order by x.key {span.order} limit +?) found) as place from ({places}) p)"
-    )
+def _taken(
+    connection: Connection, walk: Walk, standing: Sequence[Standing], how: tuple[int, int, bool]
+) -> list[list[int]]:
+    """The next row keys of each place."""
+    sizes = AT_ONCE_PLANNED if walk.more else AT_ONCE
+    taken: list[list[int]] = []
+    far, step, upwards = how
+    for start in range(0, len(standing), sizes[-1]):
+        part = standing[start : start + sizes[-1]]
+        size = next(size for size in sizes if size >= len(part))
+        sql = _statement(walk.table, walk.at, walk.more, upwards=upwards, size=size)
+        given: list[int | None] = [far, step]
+        for place, near in part:
+            given += place
+            given.append(near)
+        given += [None] * ((size - len(part)) * (len(walk.at) + 1))
+        (found,) = connection.execute(sql, given).fetchone()
+        taken += _lists(found)[: len(part)]
+    return taken
 
 
-def _taken(connection: Connection, sql: str, parameters: Sequence[int | str]) -> list[str]:
-    (found,) = connection.execute(sql, parameters).fetchone()
-    return found.split(";") if found else []
+@lru_cache(128)
+def _statement(table: str, at: tuple[str, ...], more: str, *, upwards: bool, size: int) -> str:
+    """For so many places, each with the values of its columns and with where the walk stands."""
+    between, order = ("?{near} and ?1", "asc") if upwards else ("?1 and ?{near}", "desc")
+    walks = []
+    for start in range(3, 3 + size * (len(at) + 1), len(at) + 1):
+        place = " and ".join(f"x.{column} = ?{start + number}" for number, column in enumerate(at))
+        walks.append(
+            f"(select json_group_array(key) from (select x.key from {table} x where {place} and x.key"
+            f" between {between.format(near=start + len(at))}{more} order by x.key {order} limit +?2) found)"
+        )
+    return f"select '[' || concat_ws(',', {', '.join(walks)}) || ']'"
 
 
 def first_column(connection: Connection, sql: str, parameters: Sequence[int | str]) -> list[int]:
-    (found,) = connection.execute(f"select group_concat(key) from ({sql}) found", parameters).fetchone()
-    return [] if found is None else list(map(int, found.split(",")))
+    (found,) = connection.execute(f"select json_group_array(key) from ({sql}) found", parameters).fetchone()
+    return integers(found)
+
+
+integers = msgspec.json.Decoder(list[int]).decode
+_lists = msgspec.json.Decoder(list[list[int]]).decode
+_pairs = msgspec.json.Decoder(list[tuple[int, int]]).decode
 
 
 def beyond(key: int, span: Span) -> Span:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from meshconsole.core.event import Event
     from meshconsole.relay.authors import Authors
     from meshconsole.relay.dbapi import Connection
+    from meshconsole.relay.newest import Newest
 
 FOR_EVER = (1 << 62) - 1
 FOR_GOOD = (retention.EXPIRED, retention.DELETED, retention.VANISHED, retention.SUPERSEDED)
@@ -59,11 +60,11 @@ class Writing:
         connection: Connection,
         hashes: KeyedHash,
         authors: Authors,
-        *,
-        head: int,
+        newest: Newest,
         now: int,
     ) -> None:
-        self.head = head
+        self._newest = newest
+        self.head = newest.head
         self.added = 0
         self.removed = 0
         self.gone: list[int] = []
@@ -75,7 +76,7 @@ class Writing:
         self._hashes = hashes
         self._authors = authors
         self._now = now
-        self._first = head
+        self._first = newest.head
         self._any_deletions = False
         self._deleted_until: dict[int, int] = {}
         """Of what the batch asks about: up to which time something is deleted."""
@@ -132,12 +133,13 @@ class Writing:
         count = size = 0
         for listed in in_lists(keys):
             rows = self._db.execute(
-                "select e.key, e.seq, e.kind, b.raw from events e join bodies b on b.key = e.key"
+                "select e.key, e.seq, e.kind, e.author, b.raw from events e join bodies b on b.key = e.key"
                 f" where e.key in ({listed})"
             ).fetchall()
+            self._newest.removed((author, kind) for _, _, kind, author, _ in rows)
             tags: list[tuple[int, int, int]] = []
             addresses: list[tuple[int, int]] = []
-            for key, _, kind, raw in rows:
+            for key, _, kind, _, raw in rows:
                 event = decode_event(raw)
                 tags += ((self._hashes.tag(*tag), kind, key) for tag in indexed_tags(event))
                 if is_versioned(kind):
@@ -148,7 +150,7 @@ class Writing:
             many = self._db.executemany
             many("delete from tags where hash = ? and kind = ? and key = ?", tags)
             many("delete from addresses where hash = ? and key = ?", addresses)
-            words = [(seq,) for _, seq, kind, _ in rows if kind in SEARCHABLE]
+            words = [(seq,) for _, seq, kind, _, _ in rows if kind in SEARCHABLE]
             many("delete from words where rowid = ?", words)
             for table in ("events", "bodies", "expirations"):
                 self._db.execute(f"delete from {table} where key in ({listed})")
@@ -256,6 +258,7 @@ class Writing:
             if self._has_looked:
                 raise
             raise KeyTaken from error
+        self._newest.added((key, author, kind) for key, _, _, author, kind, _ in self._events)
         insert_rows(self._db, "insert into bodies (key, raw)", 2, self._bodies)
         insert_rows(self._db, "insert or ignore into tags (hash, kind, key)", 3, self._tags)
         insert_rows(self._db, "insert into expirations (key, expires)", 2, self._expirations)

@@ -24,7 +24,7 @@ TAG = (("t", frozenset({"x"})),)
 TAGS = (("t", frozenset({"x", "y"})),)
 
 
-BOUNDED = {"json_each", "k", "a", "b", "w", "p", "walk", "kinds", "CONSTANT", "(subquery-1)", "found"}
+BOUNDED = {"json_each", "k", "a", "b", "w", "p", "walk", "kinds", "CONSTANT", "(subquery-1)", "found", "few"}
 """What a statement was given, or what it has found so far."""
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlcipher3 import dbapi2
 
-from meshconsole.relay.walks import EVERYTHING, Span, Walk, by_any_kind, by_kind, follow
+from meshconsole.relay.walks import EVERYTHING, Span, Walk, follow, kinds_of
 
 rows = st.lists(
     st.tuples(st.integers(1, 400), st.integers(1, 3), st.integers(0, 4)),
@@ -30,11 +30,10 @@ def test_the_first_of_all_places(
     connection.execute("create table events (key integer primary key, author integer, kind integer)")
     connection.execute("create index by_author on events (author, kind)")
     connection.executemany("insert into events values (?, ?, ?)", held)
-    walk: Walk
+    places = [(value, kind) for value in values for kind in kinds or ()]
     if kinds is None:
-        walk = by_any_kind("author", "events", sorted(values), " and b <> 1", "")
-    else:
-        walk = by_kind("author", "events", sorted(values), sorted(kinds), "")
+        places = [place for place in kinds_of(connection, "events", "author", list(values)) if place[1] != 1]
+    walk = Walk("events", ("author", "kind"), places)
     found = follow(connection, walk, limit, span)
     connection.close()
     matching = [
