@@ -13,6 +13,7 @@ from meshconsole.mesh.afar import Afar
 from meshconsole.mesh.asked import Asked
 from meshconsole.mesh.board import Board
 from meshconsole.mesh.clock import TeamClock
+from meshconsole.mesh.control_rows import ControlRows
 from meshconsole.mesh.datachannels import DataChannels
 from meshconsole.mesh.dialling import Dialler
 from meshconsole.mesh.discovery.rungs import Rungs
@@ -138,6 +139,7 @@ class Parts:
             KnownIds(16_384),
             Asked(),
             Snapshots(relay.store, lambda: relay.config.max_sync_events),
+            ControlRows(relay),
             self._now,
             random,
             team_clock or TeamClock(clock, lambda: "device", self._now),
@@ -188,6 +190,7 @@ class Parts:
             lambda: membership.team,
             self._links,
             self._ladder,
+            self._rungs.beyond,
             gossips=config.discovery.gossip,
             now=self._now,
         )
@@ -296,6 +299,8 @@ class Parts:
 
     def _unlinked(self, npub: str) -> None:
         self._ladder.peer_down(npub, self._now())
+        if npub not in self._links.sessions:
+            self._rungs.beyond.pop(npub, None)
         self._wake()
 
     def _wake(self) -> None:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from meshconsole.mesh.serving import Row
+from meshconsole.core.event import decode_event
+from meshconsole.mesh.serving import Row
+
+
+def row_of(raw: bytes) -> Row:
+    """An event of the store by itself; it has no place in the log."""
+    event = decode_event(raw)
+    return Row(0, bytes.fromhex(event.id), event.kind, raw)
 
 
 @dataclass(slots=True)

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from meshconsole.core.errors import MeshconsoleError, RemoteError
-from meshconsole.core.event import decode_event
-from meshconsole.core.kinds import CONTROL_KINDS
 from meshconsole.mesh.comparing import Gather, TakeStep
 from meshconsole.mesh.peer import Ask, PeerSync
+from meshconsole.mesh.rows import row_of
 from meshconsole.mesh.serving import ReadControl, ReadIds, ReadRows, Row
 from meshconsole.mesh.taking import AnswerCompare, FindMissing, SaveCursor, Store, StoreLive
 from meshconsole.relay.filter import Filter
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from meshconsole.mesh.asked import Asked
     from meshconsole.mesh.clock import TeamClock
+    from meshconsole.mesh.control_rows import ControlRows
     from meshconsole.mesh.known import KnownIds
     from meshconsole.mesh.links.link import Link
     from meshconsole.mesh.rows import RecentRows
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CONTROL_LIMIT = 2000
-"""Control events offered before a backlog; the rest, if there ever is one, comes in the log's order."""
 RETRY_S = 5.0
 MAX_ASKS = 16
 
@@ -77,6 +75,7 @@ class Surroundings:
     settled: KnownIds
     asked: Asked
     snapshots: Snapshots
+    control: ControlRows
     now: Callable[[], float]
     random: Random
     clock: TeamClock
@@ -190,12 +189,11 @@ class Syncing:
         relay, serving = self._around.relay, self.machine.serving
         match ask:
             case ReadControl(epoch):
-                raws = await relay.query([Filter(kinds=CONTROL_KINDS)], CONTROL_LIMIT)
-                serving.control(epoch, [_row(raw) for raw in reversed(raws)], self._around.now())
+                serving.control(epoch, await self._around.control.get(), self._around.now())
             case ReadIds(epoch, ids):
                 wanted = Filter(ids=frozenset(one.hex() for one in ids))
                 raws = await relay.query([wanted], len(ids))
-                found = {row.id: row for row in map(_row, raws)}
+                found = {row.id: row for row in map(row_of, raws)}
                 serving.found(epoch, [found[one] for one in ids if one in found], self._around.now())
             case ReadRows(epoch, after, limit):
                 rows = self._around.rows.read(after, limit)
@@ -262,8 +260,3 @@ class Syncing:
             except TimeoutError:
                 self.machine.handle_timer(self._around.now())
                 self.pump()
-
-
-def _row(raw: bytes) -> Row:
-    event = decode_event(raw)
-    return Row(0, bytes.fromhex(event.id), event.kind, raw)

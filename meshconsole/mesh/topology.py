@@ -10,7 +10,8 @@ roster. The laws:
 3. Whoever is away is passed over for the next, and is tried all the same.
 4. Devices of role relay pass on sealed kinds only, so no way may depend on them: they stand beside the ring,
    each linked to its next RELAY_LINKS devices, and each device to its next NEIGHBOURS relays.
-5. Nobody is cut off for being too many unless this side dialled it or there are twice as many as it keeps.
+5. Nobody is cut off for being too many unless this side dialled it or there are twice as many as it keeps;
+   and only who has others to hold on to: a device behind a NAT may reach the hub and nobody else.
 """
 
 from __future__ import annotations
@@ -52,15 +53,19 @@ def wanted(me: str, roles: Mapping[str, str], is_away: Callable[[str], bool]) ->
 
 
 def surplus(
-    me: str, roles: Mapping[str, str], links: Iterable[tuple[str, bool]], mine: frozenset[str] | None
+    me: str,
+    roles: Mapping[str, str],
+    links: Iterable[tuple[str, bool]],
+    mine: frozenset[str] | None,
+    may_go: Callable[[str], bool],
 ) -> str | None:
     """One of the linked peers that may go, each named with whether this side dialled it; None if none may.
-    `mine` is what this side wants."""
+    `mine` is what this side wants, `may_go` says who has others to hold on to."""
     held = list(links)
     if mine is None or roles.get(me) == SEALED_ROLE or len(held) <= KEPT_LINKS:
         return None
     for npub, dialled in held:
-        if npub in mine or not (dialled or len(held) > 2 * KEPT_LINKS):
+        if npub in mine or not (dialled or len(held) > 2 * KEPT_LINKS) or not may_go(npub):
             continue
         theirs = wanted(npub, roles, lambda _: False)
         if theirs is not None and me not in theirs:

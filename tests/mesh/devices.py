@@ -10,12 +10,12 @@ from meshconsole.crypto.suites import MC1, MC2, Suite
 from meshconsole.crypto.tls import LinkCredentials
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=256)
 def identity(name: str, suite: Suite = MC1) -> Identity:
     return Identity(name.encode().ljust(32, b"."), suite, default_provider())
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=256)
 def credentials(name: str, suite: Suite = MC1) -> LinkCredentials:
     return LinkCredentials.make(identity(name, suite))
 

@@ -29,11 +29,31 @@ def test_a_peer_is_told_of_others_not_of_itself_nor_of_loopback() -> None:
 
 def test_the_same_is_told_once_and_news_not_too_often() -> None:
     telling = Telling()
-    assert telling.due({B: ("10.0.0.2:1",)}, A, 0.0) is not None
-    assert telling.due({B: ("10.0.0.3:1",)}, A, AGAIN_S - 1) is None
-    assert telling.due({B: ("10.0.0.2:1",)}, A, AGAIN_S + 1) is None
-    assert telling.due({B: ("10.0.0.3:1",)}, A, AGAIN_S + 2) is not None
-    assert telling.due({}, A, 10 * AGAIN_S) is None
+    first, other, third = {B: ("10.0.0.2:1",)}, {B: ("10.0.0.3:1",)}, {B: ("10.0.0.2:1",)}
+    assert telling.due(first, A, 0.0, tuple) is not None
+    assert telling.due(other, A, AGAIN_S - 1, tuple) is None
+    assert telling.due(third, A, AGAIN_S + 1, tuple) is None
+    assert telling.due(other, A, AGAIN_S + 2, tuple) is not None
+    assert telling.due({}, A, 3 * AGAIN_S, tuple) == Told(()), "it was told of somebody, who is gone"
+    assert telling.due({}, A, 5 * AGAIN_S, tuple) is None
+    assert Telling().due({A: ("10.0.0.1:1",)}, A, 0.0, tuple) is None, "there is nothing to tell"
+
+
+def test_what_has_not_changed_is_not_looked_at_again() -> None:
+    telling, known = Telling(), {B: ("10.0.0.2:1",)}
+
+    def never() -> tuple[str, ...]:
+        raise AssertionError("it was made again")
+
+    telling.due(known, A, 0.0, tuple)
+    assert telling.due(known, A, 9 * AGAIN_S, never) is None
+
+
+def test_a_peer_is_told_first_of_those_of_whom_it_makes_the_most() -> None:
+    known = {f"{n:064x}": (f"10.0.{n}.1:1",) for n in range(200)}
+    last = f"{199:064x}"
+    assert last not in dict(read_told(tell(known, A)))
+    assert last in dict(read_told(tell(known, A, {last})))
 
 
 def test_what_is_told_is_bounded() -> None:

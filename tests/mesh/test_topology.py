@@ -18,6 +18,10 @@ def key(name: str) -> str:
     return sha256(name.encode()).hexdigest()
 
 
+def anybody(_npub: str) -> bool:
+    return True
+
+
 def team(count: int, relays: int = 0) -> dict[str, str]:
     roles = {key(f"d{number}"): "member" for number in range(count)}
     return roles | {key(f"r{number}"): "relay" for number in range(relays)}
@@ -72,7 +76,7 @@ def test_a_hub_is_linked_by_many_and_cuts_off_none() -> None:
     links = edges(roles)
     assert degree(links, key("r0")) == 200
     mine = wanted(key("r0"), roles, lambda _: False)
-    assert surplus(key("r0"), roles, [(npub, True) for npub in roles], mine) is None
+    assert surplus(key("r0"), roles, [(npub, True) for npub in roles], mine, anybody) is None
 
 
 def test_what_nobody_wants_goes_and_what_the_other_side_wants_stays() -> None:
@@ -82,14 +86,25 @@ def test_what_nobody_wants_goes_and_what_the_other_side_wants_stays() -> None:
     assert mine is not None
     everybody = [(npub, True) for npub in roles if npub != me]
     held = dict(everybody)
-    while (gone := surplus(me, roles, held.items(), mine)) is not None:
+    while (gone := surplus(me, roles, held.items(), mine, anybody)) is not None:
         assert gone not in mine
         assert me not in (wanted(gone, roles, lambda _: False) or ())
         del held[gone]
     assert len(held) <= 20
     assert mine <= held.keys()
     dialled_by_them = [(npub, False) for npub in list(roles)[: KEPT_LINKS + 8]]
-    assert surplus(me, roles, dialled_by_them, mine) is None
+    assert surplus(me, roles, dialled_by_them, mine, anybody) is None
+
+
+def test_who_has_nobody_else_is_not_cut_off() -> None:
+    roles = team(200)
+    me = key("d0")
+    held = [(npub, False) for npub in roles if npub != me]
+    mine = wanted(me, roles, lambda _: False)
+    assert surplus(me, roles, held, mine, lambda _: False) is None
+    gone = surplus(me, roles, held, mine, anybody)
+    assert gone is not None
+    assert surplus(me, roles, held, mine, lambda npub: npub == gone) == gone
 
 
 def test_a_burst_in_a_large_team_reaches_all_once_also_when_some_are_away() -> None:
