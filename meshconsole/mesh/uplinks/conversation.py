@@ -9,6 +9,8 @@ The laws:
 3. What it refuses for good is not offered again on this connection; what it refuses for now waits.
 4. It may ask who this is (NIP-42): what it refused until then is said again afterwards.
 5. At most WINDOW events are on their way without an answer, and one fetch at a time.
+6. Large events go last, one at a time and with nothing beside them: a relay that takes no message so long
+   ends the connection instead of answering, and the next one must not end by the same event.
 
 Asks for the shell are in `asks`, messages for the relay in `outbox`. Times are seconds.
 """
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 WINDOW = 64
 FETCH = 64
 MAX_WAITING = 4096
+LARGE_BYTES = 60_000
+"""What relays take, as they say (NIP-11, max_message_length), begins at 64 KiB."""
 EVERY_S = 600.0
 BUSY_S = 30.0
 ANSWER_S = 30.0
@@ -81,6 +85,8 @@ class Conversation:
     wanted: Filter
     prove: Callable[[str], Event]
     random: Random
+    too_large: int = 1 << 30
+    """Bytes of an event that the relay is known not to take, nor longer ones."""
     asks: list[Collect | Settle | Load | Keep] = field(default_factory=list)
     outbox: list[bytes] = field(default_factory=list)
     phase: UplinkPhase = "comparing"
@@ -101,6 +107,11 @@ class Conversation:
     _fetching: bool = False
     _loading: bool = False
     _unanswered: dict[str, bytes] = field(default_factory=dict)
+    _large: deque[str] = field(default_factory=deque)
+    _next_large: str = ""
+    """The one that is being read."""
+    _large_since: float | None = None
+    """When one was sent that is not answered yet."""
     _paused_until: float = 0.0
     _proof: str = ""
     """Id of the event that answered the newest challenge."""
@@ -123,7 +134,17 @@ class Conversation:
     @property
     def lag(self) -> tuple[int, int]:
         """Known events to be fetched, and to be sent."""
-        return len(self._need) + self._fetching, len(self._have) + len(self._fresh) + len(self._unanswered)
+        waiting = len(self._have) + len(self._fresh) + len(self._large) + bool(self._next_large)
+        return len(self._need) + self._fetching, waiting + len(self._unanswered)
+
+    @property
+    def large_under_way(self) -> tuple[str, int] | None:
+        """Id and bytes of the large event that is not answered yet: if the connection ends now, this may
+        be why."""
+        if self._large_since is None:
+            return None
+        event_id, raw = next(iter(self._unanswered.items()))
+        return event_id, len(raw)
 
     def offer(self, event_id: str, raw: bytes, now: float) -> None:
         """An event that is wanted there was stored here."""
@@ -133,7 +154,7 @@ class Conversation:
             # Comparing brings what is dropped here.
             self._fresh.popleft()
             self._negotiate_at = min(now + BUSY_S, self._negotiate_at or now + BUSY_S)
-        self._fresh.append((event_id, raw))
+        self._queue(event_id, raw)
         self._send_on(now)
 
     def collected(self, items: ItemVector, now: float) -> None:
@@ -148,13 +169,22 @@ class Conversation:
 
     def loaded(self, raws: Iterable[bytes], now: float) -> None:
         self._loading = False
-        self._fresh.extend((claimed_id(raw), raw) for raw in raws)
+        expected, self._next_large = self._next_large, ""
+        for raw in raws:
+            event_id = claimed_id(raw)
+            if event_id == expected:
+                self._send(event_id, raw)
+                self._large_since = now if self._unanswered else None
+            else:
+                self._queue(event_id, raw)
         self._send_on(now)
 
     def next_timer(self) -> float | None:
         timers = [self._negotiate_at] if self._negotiate_at is not None else []
-        if self._paused_until and (self._fresh or self._have):
+        if self._paused_until and (self._fresh or self._have or self._large):
             timers.append(self._paused_until)
+        if self._large_since is not None:
+            timers.append(self._large_since + ANSWER_S)
         return min(timers, default=None)
 
     def handle_timer(self, now: float) -> None:
@@ -163,6 +193,10 @@ class Conversation:
                 self._is_not_spoken(now)
             else:
                 self._negotiate(now)
+        if self._large_since is not None and now >= self._large_since + ANSWER_S:
+            event_id, _ = self._unanswered.popitem()
+            self._answered_large()
+            self._refuse(event_id, "It does not answer to an event that is so large.")
         self._send_on(now)
 
     def receive(self, message: bytes, now: float) -> None:
@@ -258,19 +292,36 @@ class Conversation:
         raw = self._unanswered.pop(event_id, None)
         if raw is None:
             return
+        self._answered_large()
         if is_taken or reason.startswith("duplicate"):
             self.sent += 1
         elif self._wants_proof(reason):
-            self._fresh.append((event_id, raw))
+            self._queue(event_id, raw)
             return
         elif reason.startswith(("rate-limited", "error")):
-            self._fresh.append((event_id, raw))
+            self._queue(event_id, raw)
             self._paused_until = now + BUSY_S
             return
         else:
-            self.refused += 1
-            self.trouble = f"It refused an event: {safe(reason, 120)}"
+            self._refuse(event_id, f"It refused an event: {safe(reason, 120)}")
         self._seen.add(bytes.fromhex(event_id))
+
+    def _queue(self, event_id: str, raw: bytes) -> None:
+        if len(raw) >= self.too_large:
+            self._refuse(event_id, f"It takes no event of {len(raw) // 1000} kB.")
+        elif len(raw) >= LARGE_BYTES:
+            self._large.append(event_id)  # read again when its turn has come
+        else:
+            self._fresh.append((event_id, raw))
+
+    def _refuse(self, event_id: str, words: str) -> None:
+        self.refused += 1
+        self.trouble = words
+        self._seen.add(bytes.fromhex(event_id))
+
+    def _answered_large(self) -> None:
+        if not self._unanswered:
+            self._large_since = None
 
     def _closed(self, sub: str, reason: str) -> None:
         self._fetching = self._fetching and sub != _FETCH
@@ -297,19 +348,32 @@ class Conversation:
             ids = frozenset(self._need.popleft() for _ in range(min(FETCH, len(self._need))))
             self._fetching = True
             self._say("REQ", _FETCH, msgspec.Raw(encode_filter(Filter(ids=ids))))
-        if now < self._paused_until or (self._again and not self._is_proven):
+        if now >= self._paused_until and not (self._again and not self._is_proven):
+            self._send_events()
+        if self.phase in ("following", "level") and self._speaks:
+            self.phase = "level" if self.lag == (0, 0) and not self._loading else "following"
+
+    def _send_events(self) -> None:
+        if self._large_since is not None or self._next_large:
             return
         while self._fresh and len(self._unanswered) < WINDOW:
             event_id, raw = self._fresh.popleft()
-            if bytes.fromhex(event_id) not in self._seen and event_id not in self._unanswered:
-                self._unanswered[event_id] = raw
-                self._say("EVENT", msgspec.Raw(raw))
-        if self._have and not self._fresh and not self._loading:
+            if event_id not in self._unanswered:
+                self._send(event_id, raw)
+        if self._loading or self._fresh:
+            return
+        if self._have:
             self._loading = True
             count = min(WINDOW, len(self._have))
             self.asks.append(Load(tuple(self._have.popleft() for _ in range(count))))
-        if self.phase in ("following", "level") and self._speaks:
-            self.phase = "level" if self.lag == (0, 0) and not self._loading else "following"
+        elif self._large and not self._unanswered:
+            self._loading, self._next_large = True, self._large.popleft()
+            self.asks.append(Load((self._next_large,)))
+
+    def _send(self, event_id: str, raw: bytes) -> None:
+        if bytes.fromhex(event_id) not in self._seen:
+            self._unanswered[event_id] = raw
+            self._say("EVENT", msgspec.Raw(raw))
 
     def _later(self, now: float) -> float:
         return now + EVERY_S * (1 + _JITTER * (2 * self.random.random() - 1))

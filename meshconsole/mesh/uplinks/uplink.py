@@ -43,6 +43,8 @@ LAST_S = 300.0
 STABLE_S = 60.0
 MAX_MESSAGE = MAX_EVENT_BYTES + 64 * 1024
 MAX_ASKS = 256
+ENDS_TWICE = 2
+"""Connections in a row that end while the relay was to take the same large event: it takes none so large."""
 TRUST_AFTER = 64
 """So many events that are not what they claim, and more than good ones, end a connection."""
 
@@ -76,6 +78,9 @@ class Uplink:
         self._woken = asyncio.Event()
         self._worked = asyncio.Event()
         self._forged = 0
+        self._too_large = MAX_MESSAGE
+        self._ended_by: tuple[str, int] = ("", 0)
+        """A large event, and how often in a row the connection ended while it had no answer."""
 
     @property
     def via(self) -> str:
@@ -143,7 +148,7 @@ class Uplink:
         self._error = ""
         self._since = around.clock()
         self._forged = 0
-        self._talk = talk = Conversation(self._wanted(), self._prove, around.random)
+        self._talk = talk = Conversation(self._wanted(), self._prove, around.random, self._too_large)
         talk.start(around.now())
         try:
             async with asyncio.TaskGroup() as group:
@@ -159,6 +164,20 @@ class Uplink:
             raise first if isinstance(first, MeshconsoleError) else Unavailable(str(first)) from None
         finally:
             connection.transport.abort()
+            self._learn_size(talk.large_under_way)
+
+    def _learn_size(self, under_way: tuple[str, int] | None) -> None:
+        """The connection has ended. Not every relay says first how much it takes (NIP-11), and one in between
+        may take less."""
+        if under_way is None:
+            self._ended_by = "", 0
+            return
+        event_id, size = under_way
+        last, times = self._ended_by
+        self._ended_by = event_id, times + 1 if event_id == last else 1
+        if self._ended_by[1] >= ENDS_TWICE:
+            self._too_large, self._ended_by = size, ("", 0)
+            self._failures = 0  # the relay is well
 
     async def _read(self, connection: ClientConnection, talk: Conversation) -> None:
         from websockets.exceptions import ConnectionClosed

@@ -40,6 +40,19 @@ def note(number: int) -> Event:
     return signed("alice", kind=TEAM_NOTE, content=f"note {number}", created_at=1_700_000_000 + number)
 
 
+def large_note(number: int) -> Event:
+    content = f"large {number} " + "x" * 140_000
+    return signed("alice", kind=TEAM_NOTE, content=content, created_at=1_700_000_000 + number)
+
+
+def large_under_way(talk: Talk) -> tuple[str, int] | None:
+    return talk.machine.large_under_way
+
+
+def sent(talk: Talk) -> list[str]:
+    return [message[1]["id"] for message in talk.said() if message[0] == "EVENT"]
+
+
 def vector(events: list[Event]) -> ItemVector:
     return ItemVector(sorted((event.created_at, bytes.fromhex(event.id)) for event in events))
 
@@ -94,6 +107,12 @@ def negotiate(talk: Talk, theirs: list[Event], messages: list[list[Any]]) -> lis
         else:
             rest.append(message)
     return rest
+
+
+def negotiate_and_hold(talk: Talk) -> None:
+    """The relay has nothing; what is said to it then is kept for the test."""
+    rest = negotiate(talk, [], talk.said())
+    talk.machine.outbox[:0] = [json.dumps(message).encode() for message in rest]
 
 
 def test_each_side_gets_what_it_lacks_and_then_both_are_level() -> None:
@@ -189,6 +208,40 @@ def test_an_event_that_was_refused_for_now_is_sent_later_and_one_refused_for_goo
     assert talk.machine.refused == 1
     talk.machine.handle_timer(NOW + BUSY_S)
     assert [message[1]["id"] for message in talk.said()] == [busy.id]
+
+
+def test_a_large_event_goes_last_and_alone() -> None:
+    two, small = {event.id for event in (large_note(1), large_note(2))}, note(3)
+    talk = Talk([large_note(1), large_note(2), small])
+    negotiate_and_hold(talk)
+    assert sent(talk) == [small.id]
+    assert large_under_way(talk) is None
+    talk.hear("OK", small.id, True, "")
+    (first,) = sent(talk)
+    assert first in two
+    assert large_under_way(talk) == (first, len(raw(large_note(1))))
+    fresh = note(4)
+    talk.machine.offer(fresh.id, raw(fresh), NOW)
+    assert sent(talk) == [], "if the connection ends now, it is known by which"
+    assert talk.machine.lag == (0, 3)
+    talk.hear("OK", first, True, "")
+    assert sent(talk) == [fresh.id]
+    talk.hear("OK", fresh.id, True, "")
+    assert sent(talk) == list(two - {first})
+    talk.machine.handle_timer(NOW + ANSWER_S)
+    assert (talk.machine.lag, talk.machine.sent, talk.machine.refused) == ((0, 0), 3, 1)
+    assert large_under_way(talk) is None
+
+
+def test_what_is_known_to_be_too_large_is_not_sent_and_said() -> None:
+    talk = Talk([large_note(1), note(2)])
+    talk.machine.too_large = 100_000
+    negotiate_and_hold(talk)
+    assert sent(talk) == [note(2).id]
+    talk.hear("OK", note(2).id, True, "")
+    assert sent(talk) == []
+    assert talk.machine.trouble == "It takes no event of 140 kB."
+    assert (talk.machine.phase, talk.machine.refused) == ("level", 1)
 
 
 def test_a_relay_that_repeats_an_event_costs_nothing() -> None:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
+from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 from meshconsole.core.event import encode_event
 from meshconsole.core.kinds import ROSTER_ENTRY, TEAM_NOTE
+from meshconsole.mesh.uplinks import uplink
 from tests.mesh.nodes import SmallRoster, TestNode
 from tests.relay.door import door
 from tests.relay.making import Members
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 async def test_sealed_events_pass_over_a_relay_that_asks_who_is_there(tmp_path: Path) -> None:
@@ -57,6 +65,40 @@ async def test_a_relay_that_floods_with_what_nobody_wants_is_left(tmp_path: Path
         assert "not what they claim" in alice.mesh.uplinks()[0].note
         assert alice.mesh.uplinks()[0].next_try is not None
         assert alice.store.count() == 0
+
+
+async def test_a_relay_that_ends_the_connection_at_large_events_gets_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uplink, "FIRST_S", 0.01)
+    async with (
+        TestNode("alice", SmallRoster.of("alice"), tmp_path) as alice,
+        door(Members({alice.npub})) as hub,
+        serve(partial(_pass_on, hub.address), "127.0.0.1", 0, max_size=131_072) as narrow,
+    ):
+        hub.relay.house.is_device = lambda npubs: alice.npub in npubs
+        large = await alice.publish("x" * 140_000, TEAM_NOTE)
+        small = [await alice.publish(f"a{n}", TEAM_NOTE) for n in range(20)]
+        alice.mesh.set_uplinks((f"ws://127.0.0.1:{narrow.sockets[0].getsockname()[1]}",))
+        await alice.until(lambda: alice.mesh.uplinks()[0].state == "level")
+        assert alice.mesh.uplinks()[0].note == "It takes no event of 140 kB."
+        held = hub.relay.store.known([event.id for event in (large, *small)])
+        assert held == {event.id for event in small}
+
+
+async def _pass_on(address: str, connection: ServerConnection) -> None:
+    """Between an uplink and its relay."""
+    async with connect(f"ws://{address}") as onward:
+
+        async def back() -> None:
+            async for message in onward:
+                await connection.send(message)
+
+        returning = asyncio.create_task(back())
+        with suppress(ConnectionClosed):
+            async for message in connection:
+                await onward.send(message)
+        returning.cancel()
 
 
 async def test_a_relay_that_is_not_there_is_said_so_and_tried_again(tmp_path: Path) -> None:
