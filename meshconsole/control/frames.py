@@ -5,6 +5,7 @@ Each direction has its own bound, checked before anything is kept: a peer cannot
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TypeVar
 
 import msgspec
@@ -19,9 +20,22 @@ HEADER = 4
 M = TypeVar("M")
 
 _encode = msgspec.msgpack.Encoder().encode
-_client_decoder: msgspec.msgpack.Decoder[ClientFrame] = msgspec.msgpack.Decoder(ClientFrame)
-_server_decoder: msgspec.msgpack.Decoder[ServerFrame] = msgspec.msgpack.Decoder(ServerFrame)
-_command_decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
+
+
+@cache
+def _client_decoder() -> msgspec.msgpack.Decoder[ClientFrame]:
+    """Made with the first frame, as the others: a node that nobody watches needs none of them."""
+    return msgspec.msgpack.Decoder(ClientFrame)
+
+
+@cache
+def _server_decoder() -> msgspec.msgpack.Decoder[ServerFrame]:
+    return msgspec.msgpack.Decoder(ServerFrame)
+
+
+@cache
+def _command_decoder() -> msgspec.msgpack.Decoder[Command]:
+    return msgspec.msgpack.Decoder(Command)
 
 
 def pack(message: ClientFrame | ServerFrame) -> bytes:
@@ -38,17 +52,17 @@ def pack_command(command: Command) -> msgspec.Raw:
 
 def read_client_frame(body: bytes) -> ClientFrame:
     """Raises RemoteError."""
-    return _read(_client_decoder, body)
+    return _read(_client_decoder(), body)
 
 
 def read_server_frame(body: bytes) -> ServerFrame:
     """Raises RemoteError."""
-    return _read(_server_decoder, body)
+    return _read(_server_decoder(), body)
 
 
 def read_command(body: msgspec.Raw) -> Command:
     """Raises RemoteError with the field that does not fit."""
-    return _read(_command_decoder, bytes(body))
+    return _read(_command_decoder(), bytes(body))
 
 
 def body_length(header: bytes, limit: int) -> int:

@@ -149,14 +149,15 @@ def _connect(path: Path, key: bytes, hmac: str, *, readonly: bool) -> Any:  # no
         conn.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
         conn.execute(f"PRAGMA cipher_hmac_algorithm = {hmac}")
         _assert_cipher(conn)
-        _try_key(conn, path)
+        is_empty = not _tables(conn, path)
         conn.execute("PRAGMA temp_store = MEMORY")
         conn.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         # What is only read was authenticated; looking at each cell of a page too costs a tenth of reading it.
         conn.execute(f"PRAGMA cell_size_check = {not readonly}")
         conn.execute("PRAGMA trusted_schema = OFF")
         if not readonly:
-            conn.execute("PRAGMA auto_vacuum = INCREMENTAL")  # heeded by a file without tables only
+            if is_empty:  # with tables it is not heeded, and writes all the same
+                conn.execute("PRAGMA auto_vacuum = INCREMENTAL")
             conn.execute("PRAGMA journal_mode = WAL")
             conn.execute("PRAGMA synchronous = FULL")
     except BaseException:
@@ -165,9 +166,10 @@ def _connect(path: Path, key: bytes, hmac: str, *, readonly: bool) -> Any:  # no
     return conn
 
 
-def _try_key(conn: Any, path: Path) -> None:  # noqa: ANN401
+def _tables(conn: Any, path: Path) -> int:  # noqa: ANN401
+    """How many there are. Raises SqlcipherError where the key or the cipher is another one."""
     try:
-        conn.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        return int(conn.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
     except SqlcipherError:
         _refuse_plain(path, os.pread(raw_file(path), len(_PLAIN_HEADER), 0))
         raise

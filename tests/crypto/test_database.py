@@ -56,6 +56,16 @@ def test_rows_come_back(path: Path, conn: Any) -> None:  # noqa: ANN401
         assert again.execute("SELECT text FROM notes").fetchall() == [(MARKER,)]
 
 
+def test_opening_one_again_writes_nothing(path: Path) -> None:
+    """Each start opens several, and on a card each commit takes long."""
+    filled(path)
+    before = path.read_bytes()
+    with closing(open_database(path, KEY)) as again:
+        assert pragma(again, "auto_vacuum") == 2  # incremental
+        assert path.with_name("node.db-wal").stat().st_size == 0
+    assert path.read_bytes() == before
+
+
 def test_it_is_set_up_for_durable_group_commits(conn: Any) -> None:  # noqa: ANN401
     assert pragma(conn, "journal_mode") == "wal"
     assert pragma(conn, "synchronous") == 2
