@@ -37,13 +37,15 @@ PAGE_BYTES = 256 * 1024
 SETTLE_S = 1.0
 WINDOW_S = 0.010
 AT_ONCE_S = 0.006
-"""So much of each WINDOW_S the loop itself may spend on answers; the rest of the questions go to threads."""
+"""So much of each WINDOW_S the loop itself may spend on answers while events are to be taken in; the rest of
+the questions then go to threads."""
 
 
 class Answering:
     """`announced` is the newest event that was passed on live. `drained` waits until a session's
     connection can take more, and says whether it is still there. `closed` hears of subscriptions that
-    ended because their question failed. Made on the loop."""
+    ended because their question failed; `others_wait` says whether the loop has events to take in. Made on
+    the loop."""
 
     def __init__(
         self,
@@ -54,6 +56,7 @@ class Answering:
         announced: Callable[[], int],
         drained: Callable[[Session], Awaitable[bool]],
         closed: Callable[[Subscription], None],
+        others_wait: Callable[[], bool],
         traffic: Traffic,
     ) -> None:
         self._traffic = traffic
@@ -64,6 +67,7 @@ class Answering:
         self._announced = announced
         self._drained = drained
         self._closed = closed
+        self._others_wait = others_wait
         self._pages: set[asyncio.Task[None]] = set()
         # Counts look at all that matches, so they may take long: they wait for each other, nobody for them.
         self._counting = ThreadPoolExecutor(1, thread_name_prefix="relay-count")
@@ -96,14 +100,15 @@ class Answering:
         )
 
     def _at_once(self, filters: Sequence[Filter], cap: int) -> Answer | None:
-        """Most questions are answered in less time than it takes to hand them to a thread and back. What
-        they may take of the loop's time is bounded: live events and other clients wait meanwhile."""
+        """Most questions are answered in less time than it takes to hand them to a thread and back, and two
+        threads at once cost a third more of the processor than one. While events are to be taken in, what
+        questions may take of the loop's time is bounded."""
         if self._prompt is None:
             return None
         began = time.perf_counter()
         if began - self._window > WINDOW_S:
             self._window, self._spent_s = began, 0.0
-        elif self._spent_s > AT_ONCE_S:
+        elif self._spent_s > AT_ONCE_S and self._others_wait():
             return None
         answer = self._prompt.answer_now(filters, cap, PAGE_BYTES)
         self._spent_s += time.perf_counter() - began

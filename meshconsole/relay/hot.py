@@ -46,18 +46,30 @@ class HotEvents:
         self, keys: Sequence[int], mark: int, read: Callable[[Sequence[int]], list[bytes]]
     ) -> list[bytes]:
         """The events with these keys. Those that are not here are read, all of which must be there."""
-        found = list(map(self._young.get, keys))
-        missing = [place for place, raw in enumerate(found) if raw is None]
-        if missing:
-            fresh = self._from_old(keys, missing, found)
-            unknown = [place for place in missing if found[place] is None]
-            if unknown:
-                asked = [keys[place] for place in unknown]
-                given = read(asked)
-                fresh.update(zip(asked, given, strict=True))
-                for place, raw in zip(unknown, given, strict=True):
-                    found[place] = raw
-            self._keep(fresh, mark)
+        young = self._young
+        try:
+            return [young[key] for key in keys]  # mostly all are here
+        except KeyError:
+            pass
+        found = list(map(young.get, keys))
+        old = self._old
+        fresh: dict[int, bytes] = {}
+        unknown: list[int] = []
+        for place, raw in enumerate(found):
+            if raw is None:
+                key = keys[place]
+                again = old.pop(key, None)
+                if again is None:
+                    unknown.append(place)
+                else:
+                    found[place] = fresh[key] = again
+        if unknown:
+            asked = [keys[place] for place in unknown]
+            given = read(asked)
+            fresh.update(zip(asked, given, strict=True))
+            for place, raw in zip(unknown, given, strict=True):
+                found[place] = raw
+        self._keep(fresh, mark)
         return found  # type: ignore[return-value]
 
     def forget(self, keys: Iterable[int]) -> None:
@@ -66,17 +78,6 @@ class HotEvents:
         for key in keys:
             self._young.pop(key, None)
             self._old.pop(key, None)
-
-    def _from_old(
-        self, keys: Sequence[int], missing: list[int], found: list[bytes | None]
-    ) -> dict[int, bytes]:
-        moved: dict[int, bytes] = {}
-        old = self._old
-        for place in missing:
-            raw = old.pop(keys[place], None)
-            if raw is not None:
-                found[place] = moved[keys[place]] = raw
-        return moved
 
     def _keep(self, fresh: dict[int, bytes], mark: int) -> None:
         self._young.update(fresh)

@@ -108,20 +108,25 @@ class Newest:
                     self._kinds.clear()
                 self._kinds.update(found)
 
-    def keys(self, place: tuple[int, ...], near: int, far: int, count: int) -> list[int] | None:
-        """The newest `count` from `near` down to `far`; None if they are not known."""
-        known = self._places.get(place)
-        if known is None:
-            return None
-        keys = known.keys
-        if near == MAX_KEY:
-            found = keys[:count]
-        else:
-            start = bisect_left(keys, -near, key=neg)
-            found = keys[start : start + count]
-        if found and found[-1] < far:
-            return [key for key in found if key >= far]
-        return found if len(found) == count or known.floor <= far else None
+    def keys(
+        self, standing: Iterable[tuple[tuple[int, ...], int]], far: int, count: int
+    ) -> list[list[int] | None]:
+        """Of each place the newest `count` from where its walk stands down to `far`; None if they are not
+        known."""
+        places = self._places
+        given: list[list[int] | None] = []
+        for place, near in standing:
+            known = places.get(place)
+            if known is None:
+                given.append(None)
+                continue
+            start = bisect_left(known.keys, -near, key=neg) if near < MAX_KEY else 0
+            found = known.keys[start : start + count]
+            if found and found[-1] < far:
+                given.append([key for key in found if key >= far])
+            else:
+                given.append(found if len(found) == count or known.floor <= far else None)
+        return given
 
     def learn(self, place: tuple[int, ...], near: int, floor: int, found: Sequence[int], moment: int) -> None:
         """All keys from `near` down to `floor`, newest first."""

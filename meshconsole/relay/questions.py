@@ -49,6 +49,9 @@ PROMPT_BUDGET_S = 0.002
 QUERY_BUDGET_S = 2.0
 """A query that takes longer is broken off: it would keep others from theirs."""
 
+STRETCH_KIB = 256
+"""Pages of the reader for all there is in a time."""
+
 UPWARDS = Span(0, MAX_KEY, upwards=True)
 
 PIECE = 2000
@@ -87,6 +90,8 @@ class Questions:
         self._now = now
         self.readers = Readers(lambda: open_(self._caches.reader_kib))
         self._prompt = PromptReader(lambda: open_(self._caches.prompt_kib))
+        # What lies together on many pages would only drive those of others out.
+        self._stretches = PromptReader(lambda: open_(STRETCH_KIB))
         self.hot = HotEvents(caches.hot_kib << 10)
         self.newest = newest
 
@@ -94,11 +99,13 @@ class Questions:
         self._caches = caches
         self.hot.resize(caches.hot_kib << 10)
         self._prompt.renew()
+        self._stretches.renew()
         self.readers.renew()
 
     def close(self) -> None:
         self.readers.close()
         self._prompt.close()
+        self._stretches.close()
 
     def known(self, ids: Collection[str]) -> set[str]:
         asked = list(ids)
@@ -129,6 +136,7 @@ class Questions:
     def answer_now(self, filters: Sequence[Filter], cap: int, size: int) -> Answer | None:
         if any(wanted.search for wanted in filters):
             return None
+        only_stretch = len(filters) == 1 and is_stretch(filters[0])
         mark, moment = self.hot.mark, self.newest.moment()
         memory = None if moment is None else Memory(self.newest, moment)
 
@@ -136,15 +144,15 @@ class Questions:
             kept = partial(self.hot.raws, mark=mark, read=partial(bodies, connection))
             reading = self.reader(connection, kept, memory)
             head = stored_head(connection) if memory is None else self.newest.head
-            selection = self._select(reading, head, filters, cap, caught_up=True)
-            # What lies together on few pages would only drive others out of memory.
-            fetch = partial(stretch, connection) if all(map(is_stretch, filters)) else kept
-            answer = answered(selection, fetch, size)
+            answer = self._stretched(reading, filters[0], cap, size, head) if only_stretch else None
+            if answer is None:
+                selection = self._select(reading, head, filters, cap, caught_up=True)
+                answer = answered(selection, kept, size)
             # What was remembered belongs to the moment, and the snapshot may be a later one.
             return answer if moment is None or self.newest.is_still(moment) else None
 
         try:
-            return self._prompt.ask(question, PROMPT_BUDGET_S)
+            return (self._stretches if only_stretch else self._prompt).ask(question, PROMPT_BUDGET_S)
         except (MeshconsoleError, *DatabaseErrors):
             return None  # whatever it is, a reader with more patience will say it
 
@@ -207,6 +215,15 @@ class Questions:
                     break
             cursor.close()
         return rows
+
+    def _stretched(self, reading: Reading, wanted: Filter, cap: int, size: int, head: int) -> Answer | None:
+        limit = cap if wanted.limit is None else min(cap, wanted.limit)
+        found = reading.stretch(wanted, limit + 1, size + size // 4)
+        if found is None:
+            return None
+        raws, rest = found
+        complete = len(raws) + len(rest) <= limit
+        return Answer(raws[:limit], rest[: limit - len(raws)] if rest else [], head, complete)
 
     def _select(
         self, reading: Reading, head: int, filters: Sequence[Filter], cap: int, *, caught_up: bool

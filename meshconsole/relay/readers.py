@@ -44,6 +44,10 @@ class _Reader:
         self._at_last = time.monotonic() + budget_s * PATIENCE
         self.connection.execute("begin")
 
+    def end(self) -> None:
+        with contextlib.suppress(*DatabaseErrors):  # what ended in an error has rolled back already
+            self.connection.execute("rollback")
+
     def _is_over(self) -> bool:
         return time.thread_time() > self._until or time.monotonic() > self._at_last
 
@@ -114,8 +118,7 @@ class Readers:
             raise
 
     def _give_back(self, reader: _Reader) -> None:
-        with contextlib.suppress(*DatabaseErrors):
-            reader.connection.execute("rollback")
+        reader.end()
         self._idle.append(reader)
         if self._waiting or self._closed:  # whoever waits said so before it looked
             with self._free:
@@ -149,8 +152,7 @@ class PromptReader:
             try:
                 return question(reader.connection)
             finally:
-                with contextlib.suppress(*DatabaseErrors):
-                    reader.connection.execute("rollback")
+                reader.end()
         finally:
             self._in_use.release()
 

@@ -68,6 +68,17 @@ _STRETCH = (
 )
 
 
+_ANY = (
+    "select exists (select 1 from json_each(?) k"
+    " cross join events e on e.kind = k.value where e.key between ? and ?)"
+)
+_NEWEST = "select raw from bodies where key between ? and ? order by key desc limit +?"
+_AT = "select key from bodies where key between ? and ? order by key desc limit 1 offset +?"
+
+MANY_ROWS = 64
+"""So many rows are taken before their size is looked at."""
+
+
 class Reading:
     """Answers filters on one connection, inside one read transaction. `raws` gives the events with row
     keys that were found in it."""
@@ -94,7 +105,7 @@ class Reading:
 
     def ranked(self, wanted: Filter, limit: int) -> list[int]:
         """At most `limit` row keys of matching events: newest first, those of a search best first."""
-        if not wanted.terms or wanted.ids is not None:
+        if not wanted.search or not wanted.terms or wanted.ids is not None:
             return self.keys(wanted, limit)
         if limit <= 0 or wanted.impossible:
             return []
@@ -110,11 +121,11 @@ class Reading:
         low, high = key_range(wanted.since, wanted.until)
         span = Span(max(low, span.low), min(high, span.high), span.upwards)
         if wanted.ids is not None:
-            if wanted.terms:
+            if wanted.search and wanted.terms:
                 among = SEARCHABLE if wanted.kinds is None else SEARCHABLE & wanted.kinds
                 wanted = replace(wanted, kinds=among)
             return self._by_ids(wanted, limit, span)
-        if wanted.terms:
+        if wanted.search and wanted.terms:
             found = self._search(wanted, span, "e.key")
             sql = f"{found} order by +e.key {span.order} limit +?"
             return self._first_column(sql, (match_expression(wanted.terms), limit))
@@ -128,6 +139,27 @@ class Reading:
         """Like `keys`, of what matches any of the filters."""
         found = {key for wanted in filters for key in self.keys(wanted, limit, span)}
         return sorted(found, reverse=not span.upwards)[:limit]
+
+    def stretch(self, wanted: Filter, limit: int, size: int) -> tuple[list[bytes], list[int]] | None:
+        """The newest `limit` of all there is in a time: events of about `size` bytes, from page after page,
+        and the keys of the others. None where some of what is there is not to be given."""
+        low, high = key_range(wanted.since, wanted.until)
+        hidden = wanted.hidden if wanted.addressed is None else wanted.hidden | GATED_KINDS
+        between = (low, high)
+        if self._expiring or (hidden and self._db.execute(_ANY, (json_list(hidden), *between)).fetchone()[0]):
+            return None
+        cursor = self._db.execute(_NEWEST, (*between, limit))
+        raws: list[bytes] = []
+        room = size
+        while room > 0 and (rows := cursor.fetchmany(MANY_ROWS)):
+            found = [raw for (raw,) in rows]
+            raws += found
+            room -= sum(map(len, found))
+        cursor.close()
+        if room > 0:
+            return raws, []
+        (last,) = self._db.execute(_AT, (*between, len(raws) - 1)).fetchone()
+        return raws, self.keys(wanted, limit - len(raws), Span(low, last - 1))
 
     def pieces(self, filters: Sequence[Filter], size: int, span: Span = EVERYTHING) -> Iterator[list[int]]:
         """All that matches any of the filters, `size` keys at a time."""
@@ -311,9 +343,11 @@ def _ungated(wanted: Filter) -> list[Filter]:
     """
     if wanted.addressed is None or (wanted.kinds is not None and not wanted.kinds & GATED_KINDS):
         return [wanted]
+    others = replace(wanted, hidden=wanted.hidden | GATED_KINDS, addressed=None)
+    if not wanted.addressed and wanted.kinds is None:
+        return [others]
     kinds = GATED_KINDS - wanted.hidden if wanted.kinds is None else wanted.kinds & GATED_KINDS
     gated = replace(wanted, kinds=kinds, tags=(*wanted.tags, ("p", wanted.addressed)), addressed=None)
-    others = replace(wanted, hidden=wanted.hidden | GATED_KINDS, addressed=None)
     return [part for part in (others, gated) if not part.impossible]
 
 

@@ -152,6 +152,7 @@ class Relay:
             announced=lambda: self._announced,
             drained=self._drained,
             closed=self._live.remove,
+            others_wait=lambda: self._running.clients_waiting > 0,
             traffic=self.traffic,
         )
         self._negotiating = Negotiating(self.store, lambda: self._ports.keys(), lambda: self.config)

@@ -144,21 +144,15 @@ def _remembered(
     """As `_taken`: what is known from memory, and only the rest from the index."""
     newest, moment = memory
     far, step, _ = how
-    remembered = newest.keys
-    taken: list[list[int]] = []
-    unknown: list[int] = []
-    for place, near in standing:
-        keys = remembered(place, near, far, step)
-        if keys is None:
-            unknown.append(len(taken))
-            keys = []
-        taken.append(keys)
-    if unknown:
-        looked_for = [standing[number] for number in unknown]
-        for number, keys in zip(unknown, _taken(connection, walk, looked_for, how), strict=True):
-            taken[number] = keys
-            newest.learn(*standing[number], keys[-1] if len(keys) == step else far, keys, moment)
-    return taken
+    known = newest.keys(standing, far, step)
+    unknown = [stood for stood, keys in zip(standing, known, strict=True) if keys is None]
+    if not unknown:
+        return known  # type: ignore[return-value]
+    taken = _taken(connection, walk, unknown, how)
+    for stood, keys in zip(unknown, taken, strict=True):
+        newest.learn(*stood, keys[-1] if len(keys) == step else far, keys, moment)
+    following = iter(taken)
+    return [next(following) if keys is None else keys for keys in known]
 
 
 def _taken(

@@ -60,9 +60,10 @@ async def test_what_has_no_answer_at_once_gets_it_from_a_thread(clock: SimpleNam
         assert (store.at_once, store.in_threads) == (1, 1)
 
 
-async def test_the_loop_gives_a_part_of_its_time_to_answers(clock: SimpleNamespace) -> None:
+async def test_while_events_wait_the_loop_gives_a_part_of_its_time_to_answers(clock: SimpleNamespace) -> None:
     async with bench(store := Prompt(clock)) as b:
         client = b.client()
+        b.relay._running.clients_waiting += 1
         for number in range(20):
             clock.now += 0.0001
             client.say("REQ", str(number), {"kinds": [1]})
@@ -75,3 +76,8 @@ async def test_the_loop_gives_a_part_of_its_time_to_answers(clock: SimpleNamespa
         before = store.at_once
         await client.stored("later", {"kinds": [1]})
         assert store.at_once == before + 1
+        b.relay._running.clients_waiting -= 1
+        for number in range(20):
+            client.say("REQ", str(number), {"kinds": [1]})
+        await client.hear(20)
+        assert store.at_once == before + 21, "nobody else needs its time"

@@ -130,4 +130,4 @@ def test_while_something_is_written_nothing_is_learnt() -> None:
     assert not newest.is_still(before)
     assert newest.head == 7
     assert newest.kinds(1) is None
-    assert newest.keys((1, 1), MAX_KEY, 0, 1) is None
+    assert newest.keys([((1, 1), MAX_KEY)], 0, 1) == [None]

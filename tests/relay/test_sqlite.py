@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 
 from meshconsole.core.errors import CorruptData, Fatal, Refused, Unavailable
-from meshconsole.relay import questions, readers, sqlite
+from meshconsole.relay import questions, readers, reading, sqlite
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.keys import row_key
 from meshconsole.relay.memory import CACHES
@@ -495,3 +495,34 @@ def _no_threads_left() -> Iterator[None]:
     before = threading.active_count()
     yield
     assert threading.active_count() == before
+
+
+def test_all_there_is_in_a_time_is_the_same_at_once(
+    sqlite_store: SqliteEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MANY_ROWS", 3)
+    bob = fake_npub("bob")
+    kinds = [1] * 12 + [7, 1059, 1059, 1, 1, 1]
+    sqlite_store.add(
+        [
+            unsigned(kind=kind, created_at=NOW + place, tags=() if place == 13 else (("p", bob),))
+            for place, kind in enumerate(kinds)
+        ]
+    )
+    asked = [
+        Filter(),
+        Filter(limit=5),
+        Filter(since=NOW + 3, until=NOW + 20),
+        Filter(since=NOW + 3, until=NOW + 11, hidden=frozenset({7})),
+        Filter(since=NOW + 3, hidden=frozenset({7, 8})),
+        Filter(addressed=frozenset()),
+        Filter(until=NOW + 9, addressed=frozenset({bob})),
+        Filter(until=NOW + 13, addressed=frozenset({bob})),
+    ]
+    for wanted in asked:
+        for cap, size in ((4, 300), (18, 3000), (18, 300), (500, 1 << 20)):
+            now = sqlite_store.answer_now([wanted], cap, size)
+            later = sqlite_store.answer([wanted], cap, size)
+            assert now is not None
+            assert now.raws + sqlite_store.fetch(now.rest) == later.raws + sqlite_store.fetch(later.rest)
+            assert (now.head_seq, now.complete) == (later.head_seq, later.complete)
