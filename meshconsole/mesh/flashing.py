@@ -12,19 +12,18 @@ import contextlib
 import ipaddress
 import logging
 from collections import OrderedDict
-from functools import partial
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import MeshconsoleError, Unavailable
 from meshconsole.core.limits import TokenBucket
-from meshconsole.core.precedence import mark_of
-from meshconsole.mesh.datagrams.messages import FlashNote, FlashPart, PartsHeld, decode_datagram
+from meshconsole.core.precedence import Precedence, mark_of
+from meshconsole.mesh.datagrams.messages import FlashNote, FlashPart, Got, PartsHeld, decode_datagram
 from meshconsole.mesh.datagrams.packing import pack_note, unpack_note
 from meshconsole.mesh.datagrams.parts import Gathering, name_in
 from meshconsole.mesh.endpoints import split_address
 from meshconsole.mesh.flash import Flash
+from meshconsole.mesh.helping import Helping
 from meshconsole.mesh.known import KnownIds
-from meshconsole.mesh.late import Late
 from meshconsole.mesh.messages import Receipt, encode
 from meshconsole.mesh.receipts import Sent, SentNotes, is_genuine, make_receipt
 
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from meshconsole.crypto.identity import Identity
     from meshconsole.mesh.ladder import Ladder
     from meshconsole.mesh.linking import Links
+    from meshconsole.mesh.links.pipe import Meter
     from meshconsole.mesh.nearby import Nearby
     from meshconsole.mesh.receipts import Word
     from meshconsole.mesh.roster import Membership
@@ -49,10 +49,6 @@ READERS = ("admin", "member", "observer")
 AS_DATAGRAMS = ("flash", "immediate")
 PARTS_AT_ONCE = 4
 """Of a note in parts; one where a link to somebody who lacks it carries events only."""
-LATE_AT_ONCE = 8
-"""Datagrams to one teammate in LOOK_S, of notes that should be there by now: 19 kB a second."""
-STILL_S = 1.0
-"""A link on which nothing is heard for so long, with a note on it that is not confirmed, stands still."""
 AGAIN_S = 0.2
 """Between two receipts for the same note, whatever is asked."""
 LOOK_S = 0.5
@@ -77,6 +73,7 @@ class Flashing:
         ladder: Ladder,
         nearby: Nearby,
         *,
+        meter: Meter,
         now: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
@@ -92,13 +89,24 @@ class Flashing:
         self._sent = SentNotes()
         self._given: OrderedDict[tuple[bytes, Word], tuple[Receipt, float]] = OrderedDict()
         """Receipts of this device, and when they were sent last."""
-        self._late = Late()
+        self.helping = Helping(
+            identity,
+            links,
+            nearby,
+            where=self._last_known,
+            is_with=self._is_with,
+            delivered=lambda npub, event_id: self._sent.delivered(event_id, npub),
+            meter=meter,
+            now=now,
+        )
         self._gathering = Gathering()
         self._in_parts: OrderedDict[bytes, bytes] = OrderedDict()
         """Notes of this device that went out in parts: name to event id."""
         self._passed = KnownIds(4096)
         self._taken = KnownIds(1024)
         """Notes that are being stored or are: id and signature, as the id does not cover that one."""
+        self._got = KnownIds(1024)
+        """Notes that came as datagrams and are neither flash nor immediate."""
         self._budget = TokenBucket(RECEIPTS_PER_S, 4 * RECEIPTS_PER_S)
         self._checks = TokenBucket(CHECKS_PER_S, 4 * CHECKS_PER_S)
         self._notes = TokenBucket(NOTES_PER_S, 4 * NOTES_PER_S)
@@ -106,6 +114,7 @@ class Flashing:
         nearby.on_flash = self.received
         nearby.on_part = self._part_received
         nearby.on_held = self._held_received
+        nearby.on_got = self._got_received
         nearby.on_receipt = self.receipt
 
     # What this device sends.
@@ -129,7 +138,7 @@ class Flashing:
             self._flash.begin(event_id, parts, set(to), self._now())
             self._repeat()
         else:
-            self._late.add(event_id, parts, self._now())
+            self.helping.sent(event_id, parts, to, Precedence[precedence.upper()])
 
     def status(self) -> Iterable[SentStatus]:
         return self._sent.status()
@@ -142,7 +151,6 @@ class Flashing:
         while True:
             self._look()
             self._repeat()
-            self._help_late()
             self._more.clear()
             timer = self._flash.next_timer()
             wait = LOOK_S if self._sent.are_waiting else None
@@ -167,28 +175,6 @@ class Flashing:
             is_slow = any(session is not None and session.carries != "full" for session in sessions)
             for payload in flying.take(1 if is_slow else PARTS_AT_ONCE):
                 self._send(payload, flying.missing)
-
-    def _help_late(self) -> None:
-        """Notes that teammates should have by now, to those whose link stands still, or who are heard and
-        have none."""
-        now = self._now()
-        if not self._nearby.may_seal or not self._late.is_waiting(now):
-            return
-        for npub in self._readers():
-            session = self._links.sessions.get(npub)
-            best = session.best if session is not None else None
-            if session is None or best is None:
-                if self._nearby.hearing.of(npub) is None:
-                    continue
-                most = LATE_AT_ONCE
-            elif best.silent_s < STILL_S:
-                continue
-            else:
-                most = LATE_AT_ONCE if session.carries == "full" else 1
-            for payload in self._late.due(npub, most, now, partial(self._is_with, npub)):
-                datagram = self._nearby.sealer.seal(payload)
-                for address in self._last_known(npub)[:1]:
-                    self._nearby.port.to(address, datagram)
 
     def _is_with(self, npub: str, event_id: bytes) -> bool:
         session = self._links.sessions.get(npub)
@@ -227,7 +213,10 @@ class Flashing:
             return
         given = self._given.get((event_id, "delivered"))
         if given is not None:
-            self._send_receipt(given[0], address, widely=note.precedence in AS_DATAGRAMS)
+            self._send_receipt(given[0], address)
+            return
+        if event_id in self._got:
+            self.helping.owe(address, event_id)
             return
         copy = event_id + bytes.fromhex(event.sig)
         if copy in self._taken:
@@ -246,6 +235,8 @@ class Flashing:
             given = self._given.get((event_id, "delivered"))
             if given is not None:
                 self._send_receipt(given[0], address)
+            elif event_id in self._got:
+                self.helping.owe(address, event_id)
             return
         whole = self._gathering.put(part, now)
         note = decode_datagram(whole) if whole is not None else None
@@ -260,9 +251,16 @@ class Flashing:
         event_id, npub = self._in_parts.get(held.name), held.npub.hex()
         if event_id is not None and self._belongs(npub):
             self._flash.holds(event_id, npub, held.held)
-            self._late.holds(event_id, npub, held.held)
+            self.helping.holds(npub, event_id, held.held)
+
+    def _got_received(self, got: Got) -> None:
+        if self._belongs(got.npub.hex()):
+            self.helping.got(got)
 
     async def _store(self, event: Event, copy: bytes, parts: bytes, address: str) -> None:
+        author = self._links.sessions.get(event.pubkey)
+        if author is not None:
+            author.sync.known.add(bytes.fromhex(event.id))  # it need not be sent back
         try:
             verdict = await self._relay.publish(event, via=VIA_FLASH, trusted=True)
         except MeshconsoleError as error:
@@ -271,7 +269,11 @@ class Flashing:
             return
         if verdict.accepted:
             event_id = bytes.fromhex(event.id)
-            self.acknowledge(event_id, "delivered", address, widely=mark_of(event) in AS_DATAGRAMS)
+            if mark_of(event) in AS_DATAGRAMS:
+                self.acknowledge(event_id, "delivered", address)
+            else:
+                self._got.add(event_id)
+                self.helping.owe(address, event_id)
         else:
             self._not_taken(copy, parts)
 
@@ -280,20 +282,18 @@ class Flashing:
         self._taken.discard(copy)
         self._gathering.forget(parts)
 
-    def acknowledge(self, event_id: bytes, word: Word, address: str = "", *, widely: bool = True) -> None:
-        """This device has the note durably, or somebody has read it here. Not `widely`: only who sent it to
-        `address` is told."""
+    def acknowledge(self, event_id: bytes, word: Word, address: str = "") -> None:
+        """This device has the note durably, or somebody has read it here."""
         if (event_id, word) in self._given:
             return
         receipt = make_receipt(self._identity, event_id, word)
         self._given[event_id, word] = (receipt, self._now() - AGAIN_S)
         if len(self._given) > REMEMBERED:
             self._given.popitem(last=False)
-        self._send_receipt(receipt, address, widely=widely)
-        if widely:
-            self._pass_on(receipt)
+        self._send_receipt(receipt, address)
+        self._pass_on(receipt)
 
-    def _send_receipt(self, receipt: Receipt, address: str, *, widely: bool = True) -> None:
+    def _send_receipt(self, receipt: Receipt, address: str) -> None:
         """As a datagram: to where the note came from, and to everybody near, as one way may be closed."""
         key, now = (receipt.event, receipt.word), self._now()
         _, last = self._given[key]
@@ -303,8 +303,7 @@ class Flashing:
         datagram = self._nearby.sealer.seal(encode(receipt))
         if address:
             self._nearby.port.to(address, datagram)
-        if widely:
-            self._nearby.port.everywhere(lambda _way: datagram)
+        self._nearby.port.everywhere(lambda _way: datagram)
 
     def receipt(self, receipt: Receipt, source: PeerSession | None = None) -> None:
         """A receipt came, as a datagram or over the link of `source`."""

@@ -10,6 +10,7 @@ from meshconsole.mesh.datagrams.messages import (
     Beacon,
     FlashNote,
     FlashPart,
+    Got,
     PartsHeld,
     decode_datagram,
     read_plain_beacon,
@@ -66,6 +67,7 @@ class Nearby:
         self.on_flash: Callable[[FlashNote, str], None] = lambda _note, _address: None
         self.on_part: Callable[[FlashPart, str], None] = lambda _part, _address: None
         self.on_held: Callable[[PartsHeld], None] = lambda _held: None
+        self.on_got: Callable[[Got], None] = lambda _got: None
         self.on_receipt: Callable[[Receipt], None] = lambda _receipt: None
         self.hearing = Hearing()
         self.sealer = Sealer()
@@ -162,6 +164,8 @@ class Nearby:
                 self.on_part(part, address)
             case PartsHeld() as held:
                 self.on_held(held)
+            case Got() as got:
+                self.on_got(got)
             case Receipt() as receipt:
                 self.on_receipt(receipt)
 

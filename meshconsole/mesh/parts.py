@@ -222,6 +222,7 @@ class Parts:
             self._links,
             self._ladder,
             self._nearby,
+            meter=meter,
             now=self._now,
             clock=clock,
         )

@@ -11,7 +11,7 @@ latter again, by offer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from meshconsole.core.kinds import GIFT_WRAP, MEMBERSHIP_KINDS, TEAM_KINDS
@@ -41,6 +41,7 @@ Ask = (
     | SaveCursor
 )
 
+LIVED = 256
 SEALED_ROLE = "relay"
 CIPHERTEXT_KINDS = TEAM_KINDS | {GIFT_WRAP}
 """All that a device of role "relay" is sent: a captured one must yield ciphertext."""
@@ -54,6 +55,8 @@ class PeerSync:
     taking: Taking
     known: KnownIds
     live_outbox: list[tuple[Precedence, Live]]
+    lived: KnownIds = field(default_factory=lambda: KnownIds(LIVED))
+    """What was sent beside the log lately."""
 
     @classmethod
     def make(
@@ -107,11 +110,20 @@ class PeerSync:
                 # Fresh events go before the log, whatever they are.
                 precedence = min(row.precedence, Precedence.PRIORITY)
                 self.live_outbox.append((precedence, Live((row.raw,))))
+                self.lived.add(row.id)
 
     def stored(self, head: int, now: float, event_id: bytes = b"") -> None:
         """This node's log has grown, by that event."""
         self.taking.settled_elsewhere(event_id, now)
         self.serving.stored(head, now)
+
+    def forget_lived(self) -> None:
+        """A link is gone, and with it perhaps what was sent over it."""
+        self.lived = KnownIds(LIVED)
+
+    def is_on_the_way(self, event_id: bytes) -> bool:
+        """Whether all of the event was sent over a link just now."""
+        return event_id in self.serving.pushed or event_id in self.lived
 
     def take_asks(self) -> list[Ask]:
         comparing = self.serving.comparing

@@ -109,6 +109,12 @@ class SentNotes:
             note.read.add(npub)
         return True
 
+    def delivered(self, event_id: bytes, npub: str) -> None:
+        """That device has said that it has the note."""
+        note = self._notes.get(event_id)
+        if note is not None and npub in note.to:
+            note.delivered.add(npub)
+
     def look(self, npub: str, has: Callable[[bytes], bool]) -> None:
         """Which of the notes a linked peer has by now."""
         for note in self._notes.values():

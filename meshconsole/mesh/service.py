@@ -16,6 +16,7 @@ from meshconsole.core.kinds import SIGNAL
 from meshconsole.core.precedence import Precedence, precedence_of
 from meshconsole.mesh.datachannels import CAPABILITY as DATA_CHANNELS
 from meshconsole.mesh.emcon import SILENCE
+from meshconsole.mesh.flashing import VIA_FLASH
 from meshconsole.mesh.join import join
 from meshconsole.mesh.links.websocket import accepted
 from meshconsole.mesh.nursery import Nursery
@@ -75,6 +76,8 @@ class Mesh(Parts):
             nursery.keep("watching the network", self._network.run)
             nursery.keep("tending links", self._tending.run)
             nursery.keep("flash notes", self.flashing.run)
+            nursery.keep("late notes", self.flashing.helping.run)
+            nursery.keep("answers to late notes", self.flashing.helping.answer)
             nursery.keep("STUN and TURN servers", self._ice.run)
             nursery.spawn("data channels from afar", self._channels.keep_far(self._afar.members))
             self._rungs.start(nursery)
@@ -161,7 +164,9 @@ class Mesh(Parts):
         """An event was taken in here, from whomever: passes it on to the peers that lack it."""
         event = stored.event
         is_local = (
-            not is_from_a_link(stored.via) and not is_from_an_uplink(stored.via) and stored.via != VIA_SHARED
+            not is_from_a_link(stored.via)
+            and not is_from_an_uplink(stored.via)
+            and stored.via not in (VIA_SHARED, VIA_FLASH)
         )
         precedence = precedence_of(event.kind, stored.raw)
         # What is urgent goes at once beside the log, which then need not push it as well.

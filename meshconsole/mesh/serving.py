@@ -17,6 +17,8 @@ first what is there and then what comes. The laws:
 6. The log is the fast way, comparing (`comparing.py`) the sure one: a long backlog is not read but
    compared, and the cursor jumps to the snapshot's head when all that was lacking has gone before.
    Whatever a cursor may have passed over, a comparison finds again.
+7. On a poor link (`is_poor`) nothing is pushed, and a note that goes as datagrams just now (`carried`) waits
+   here, as do the rows behind it: mostly the peer says that it has it, before it would be offered.
 
 Happenings are put into `asks` for the shell, messages for the peer into `outbox`. Times are seconds.
 """
@@ -56,6 +58,7 @@ LONG_BACKLOG = 2048
 """Rows: offering so many costs more than comparing the stores."""
 OFFER_DELAY_S = 0.05
 STALLED_S = 1.0
+CARRIED_LOOK_S = 0.25
 ADVANCE_DELAY_S = 1.0
 """A batch that only moves the peer's cursor may wait this long for something better to say."""
 
@@ -115,6 +118,10 @@ class Serving:
     outbox: list[Sync] = field(default_factory=list)
     stream: int | None = None
     sent_events: int = 0
+    pushed: set[bytes] = field(default_factory=set)
+    """What was sent in full and is not acknowledged."""
+    is_poor: Callable[[], bool] = lambda: False
+    carried: Callable[[bytes], bool] = lambda _event_id: False
     lacks: float = 0.5
     """Which share of what was offered lately the peer lacked."""
     _epoch: int = 0
@@ -167,6 +174,7 @@ class Serving:
         self._pending.clear()
         self._flights.clear()
         self._flying.clear()
+        self.pushed.clear()
         self._reading = self._jumping = self._checking = False
         self._wait_until = None
         self.comparing.stop()
@@ -272,6 +280,7 @@ class Serving:
             self._held -= flight.size
             self.known.update(row.id for row in flight.rows)
             self._flying.difference_update(row.id for row in flight.rows)
+            self.pushed.difference_update(row.id for row in flight.rows)
         if told:
             self.lacks += (lacked / told - self.lacks) * min(1.0, told / REMEMBERED_OFFERS)
         self._proceed(now)
@@ -338,11 +347,13 @@ class Serving:
         if not self._flights:
             self._moved_at = now
         self._drop_unwanted()
-        if self._pending:
-            if self._has_room() and self._must_hurry():
+        if self._pending and self._has_room():
+            if self.carried(self._pending[0].id):
+                self._wait(now + CARRIED_LOOK_S)
+            elif self._must_hurry():
                 self._send_pending()
                 self._drop_unwanted()
-            elif self._has_room():
+            else:
                 self._wait(now + OFFER_DELAY_S)
         if not self._pending and not self._reading:
             self._read_on(now)
@@ -382,7 +393,10 @@ class Serving:
     def _must_hurry(self) -> bool:
         if self._catching_up or self.lacks >= LACKS_NEARLY_ALL or len(self._pending) >= READ_ROWS:
             return True
-        return any(row.push for row in self._pending)
+        return any(self._pushes(row) for row in self._pending)
+
+    def _pushes(self, row: Row) -> bool:
+        return row.push and not self.is_poor()
 
     def _has_room(self) -> bool:
         return not self._is_held and self._held < WINDOW_BYTES and len(self._flights) < WINDOW_BATCHES
@@ -396,12 +410,12 @@ class Serving:
 
     def _send_pending(self) -> None:
         """Batches of the pending rows while there is room."""
-        while self._pending and self._has_room():
+        while self._pending and self._has_room() and not self.carried(self._pending[0].id):
             rows: list[Row] = []
             size = held = 0
-            while self._pending and len(rows) < BATCH_ROWS:
+            while self._pending and len(rows) < BATCH_ROWS and not self.carried(self._pending[0].id):
                 row = self._pending[0]
-                cost = len(row.raw) if row.push else OFFER
+                cost = len(row.raw) if self._pushes(row) else OFFER
                 if rows and (size + cost > BATCH_BYTES or self._held + held > WINDOW_BYTES):
                     break
                 self._pending.popleft()
@@ -421,8 +435,9 @@ class Serving:
         self._number += 1
         self._told_behind = len(self.comparing.lacking)
         self._said = max(self._said, upto)
-        pushed = [row for row in rows if row.push]
-        offered = [row for row in rows if not row.push]
+        pushed = [row for row in rows if self._pushes(row)]
+        offered = [row for row in rows if not self._pushes(row)]
+        self.pushed.update(row.id for row in pushed)
         size = sum(len(row.raw) for row in rows)
         self._flights.append(_Flight(self._number, rows, offered, size))
         self._flying.update(row.id for row in rows)

@@ -157,6 +157,7 @@ class PeerSession:
         if self._take_link is link:
             self._take_link = None
             self.sync.taking.stop()
+        self.sync.forget_lived()
         # Whatever the content room had under way on that link it asks for anew.
         self._detach()
         if self.links:

@@ -58,6 +58,9 @@ class MemoryPipe:
             self._changed.notify_all()
             return message
 
+    def standing(self) -> None:
+        return None
+
     def narrow(self, is_narrow: bool, /) -> None:
         self.is_narrow = is_narrow
 

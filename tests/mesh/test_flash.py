@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,7 @@ from meshconsole.core.event import Event
 from meshconsole.core.kinds import TEAM_NOTE
 from meshconsole.core.verdict import Verdict, refuse
 from meshconsole.crypto.provider import default_provider
-from meshconsole.mesh import flashing
-from meshconsole.mesh import late as late_module
+from meshconsole.mesh import flashing, late
 from meshconsole.mesh.datagrams.messages import (
     MAX_PARTS,
     PART_BYTES,
@@ -28,10 +28,8 @@ from meshconsole.mesh.datagrams.packing import pack_note, unpack_note
 from meshconsole.mesh.datagrams.parts import GATHER_S, MAX_GATHERED, Gathering, take_apart
 from meshconsole.mesh.datagrams.sealing import MAX_DATAGRAM, Sealer
 from meshconsole.mesh.flash import GIVEN_UP_S, MAX_NOTES, OFTEN_S, REPEAT_S, SELDOM_S, Flash
-from meshconsole.mesh.late import GIVEN_UP_S as LATE_GIVEN_UP_S
-from meshconsole.mesh.late import LATE_S, Late
-from meshconsole.mesh.late import MAX_NOTES as MAX_LATE
-from meshconsole.mesh.late import REPEAT_S as LATE_REPEAT_S
+from meshconsole.mesh.links.pipe import Standing
+from meshconsole.mesh.links.websocket import WebSocketPipe
 from meshconsole.mesh.messages import Receipt, encode
 from meshconsole.mesh.receipts import Sent, SentNotes, is_genuine, make_receipt
 from meshconsole.team.notes import MAX_NOTE_BYTES
@@ -300,61 +298,10 @@ def test_at_forty_percent_loss_each_way_a_note_of_four_kilobytes_arrives_soon() 
     assert took[int(0.95 * len(took))] <= 2.0
 
 
-def test_a_note_that_is_late_goes_to_who_lacks_it_a_few_at_a_time() -> None:
-    late = Late()
-    ids = [n.to_bytes(32, "big") for n in range(6)]
-    for n, event_id in enumerate(ids):
-        late.add(event_id, (bytes([n]),), n / 10)
-    assert late.due(A, 4, LATE_S - 0.1, lambda _: False) == []
-    now = LATE_S + 1
-    assert late.due(A, 4, now, ids[:1].__contains__) == [b"\1", b"\2", b"\3", b"\4"]
-    assert late.due(A, 4, now, ids[:1].__contains__) == [b"\5"]
-    assert late.due(A, 4, now + LATE_REPEAT_S - 0.1, lambda _: False) == [b"\0"]
-    assert late.due(B, 1, now, lambda _: False) == [b"\0"]
-    assert late.due(A, 4, now + LATE_REPEAT_S, lambda _: False) == [b"\1", b"\2", b"\3", b"\4"]
-    assert late.is_waiting(now)
-    assert not late.is_waiting(LATE_GIVEN_UP_S + 1)
-    assert late.due(A, 9, LATE_GIVEN_UP_S + 1, lambda _: False) == []
-
-
-def test_late_notes_are_bounded_and_one_in_parts_goes_by_itself() -> None:
-    late = Late()
-    for n in range(3 * MAX_LATE):
-        late.add(n.to_bytes(32, "big"), (b"a", b"b", b"c"), 0.0)
-    assert len(late.due(A, 10**6, LATE_S, lambda _: False)) == 3 * MAX_LATE
-    assert late.due(B, 2, LATE_S, lambda _: False) == [b"a", b"b"]
-    assert late.due(B, 7, LATE_S, lambda _: False) == [b"a", b"b", b"c"] * 2
-
-
-@pytest.mark.parametrize(("most", "rounds"), [(1, 12), (5, 3), (8, 2), (12, 1)])
-def test_of_a_late_note_in_parts_all_go_in_turn_to_each_teammate(most: int, rounds: int) -> None:
-    late, parts = Late(), tuple(bytes([n]) for n in range(12))
-    late.add(ID, parts, 0.0)
-    for npub in (A, B):
-        times = [LATE_S + n * LATE_REPEAT_S for n in range(rounds)]
-        sent = [late.due(npub, most, now, lambda _: False) for now in times]
-        assert all(len(each) == most for each in sent)
-        assert {part for each in sent for part in each} == set(parts)
-
-
-def test_of_a_late_note_only_the_parts_that_a_teammate_lacks_are_sent_again() -> None:
-    late, parts = Late(), tuple(bytes([n]) for n in range(12))
-    late.add(ID, parts, 0.0)
-    late.holds(ID, A, 0b0111_1111_0111)
-    late.holds(b"other", A, 1)
-    assert late.due(A, 8, LATE_S, lambda _: False) == [parts[3], parts[11]]
-    assert late.due(B, 8, LATE_S, lambda _: False) == list(parts[:8])
-    late.holds(ID, A, 0b1000_0000_1000)
-    again = late.due(A, 12, LATE_S + LATE_REPEAT_S, lambda _: False)
-    assert sorted(again) == list(parts), "its receipt is still missing"
-
-
 async def test_a_long_routine_note_reaches_who_is_heard_and_has_no_link(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(late_module, "LATE_S", 0.0)
-    monkeypatch.setattr(late_module, "REPEAT_S", 0.05)
-    monkeypatch.setattr(flashing, "LOOK_S", 0.05)
+    monkeypatch.setattr(late, "LATE_S", 0.0)
     roster = SmallRoster.of("alice", "bob")
     alice, bob = (TestNode(name, roster, tmp_path, beacons=True) for name in ("alice", "bob"))
     async with alice, bob:
@@ -363,7 +310,7 @@ async def test_a_long_routine_note_reaches_who_is_heard_and_has_no_link(
         alice.mesh._nearby.hearing.heard(B, bob.address, "answer", alice.mesh._now(), hears_us=True)
         team, _ = flash_event("x")
         event = team.seal_note("x" * 9_000, NOW)
-        assert len(pack_note(event) or ()) > flashing.LATE_AT_ONCE
+        assert len(pack_note(event) or ()) > late.PARTS_AT_ONCE
         assert (await alice.relay.publish(event)).accepted
         alice.mesh.flashing.sent(event)
         await bob.until_has(event)
@@ -374,8 +321,7 @@ async def test_a_long_routine_note_reaches_who_is_heard_and_has_no_link(
 async def test_a_routine_note_reaches_who_is_heard_and_has_no_link(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(late_module, "LATE_S", 0.0)
-    monkeypatch.setattr(flashing, "LOOK_S", 0.05)
+    monkeypatch.setattr(late, "LATE_S", 0.0)
     roster = SmallRoster.of("alice", "bob")
     alice, bob = (TestNode(name, roster, tmp_path, beacons=True) for name in ("alice", "bob"))
     async with alice, bob:
@@ -389,6 +335,43 @@ async def test_a_routine_note_reaches_who_is_heard_and_has_no_link(
         await bob.until_has(event)
         await alice.until(lambda: next(iter(alice.mesh.flashing.status())).state == "delivered")
         assert not alice.is_linked(bob)
+
+
+async def test_a_note_on_a_link_that_stands_still_comes_beside_it_and_is_not_sent_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a path that lets datagrams through and no stream."""
+
+    async def send_nothing(_pipe: object, _message: bytes) -> None:
+        await asyncio.Event().wait()
+
+    roster = SmallRoster.of("alice", "bob")
+    alice, bob = (TestNode(name, roster, tmp_path, beacons=True) for name in ("alice", "bob"))
+    async with alice, bob:
+        alice.dial(bob)
+        await alice.until_linked(bob)
+        await bob.until_linked(alice)
+        session = alice.mesh._links.sessions[B]
+        monkeypatch.setattr(WebSocketPipe, "send", send_nothing)
+        monkeypatch.setattr(WebSocketPipe, "standing", lambda _pipe: Standing(1_000_000, 1, 0.01, 0.0))
+        alice.mesh._nearby.hearing.heard(B, bob.address, "answer", alice.mesh._now(), hears_us=True)
+        team, _ = flash_event("x")
+        *events, silenced = (team.seal_note(f"beside {n}", NOW) for n in range(3))
+        ids = {bytes.fromhex(event.id) for event in events}
+        for event in events:
+            assert (await alice.relay.publish(event)).accepted
+            alice.mesh.flashing.sent(event)
+            await bob.until_has(event)
+        await alice.until(lambda: all(s.state == "delivered" for s in alice.mesh.flashing.status()))
+        assert ids <= session.sync.known._ids.keys(), "the log need not bring them"
+        assert ids <= bob.mesh._links.sessions[A].sync.known._ids.keys(), "nor bring them back"
+        assert not any(stored.via.startswith("link") for stored in bob.stored if stored.event in events)
+        alice.mesh.set_emcon("receive-only")
+        assert (await alice.relay.publish(silenced)).accepted
+        alice.mesh.flashing.sent(silenced)
+        for_bob = alice.mesh.flashing.helping._late[B]
+        assert await alice.mesh.flashing.helping._help(B, for_bob) is None
+        assert for_bob._notes[bytes.fromhex(silenced.id)].times == 0
 
 
 async def test_a_long_immediate_note_arrives_without_a_link_and_is_acknowledged(tmp_path: Path) -> None:

@@ -130,3 +130,12 @@ def test_unfinished_frames_in_all_lanes_together_are_bounded() -> None:
     rounds = MAX_FRAME[Channel.BLOCKS] // MAX_FRAGMENT
     with pytest.raises(RemoteError, match="at once"):
         list(map(decoder.receive, [block] * rounds))
+
+
+def test_a_queue_says_whether_anything_so_urgent_waits() -> None:
+    queue = FrameQueue()
+    queue.put(Channel.BLOCKS, Precedence.BULK, b"block")
+    assert not queue.waits(Precedence.ROUTINE)
+    queue.put(Channel.EVENTS, Precedence.PRIORITY, b"event")
+    assert queue.waits(Precedence.ROUTINE)
+    assert not queue.waits(Precedence.IMMEDIATE)

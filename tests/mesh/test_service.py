@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -562,3 +563,22 @@ async def test_a_link_repeats_after_a_second_at_the_latest(tmp_path: Path) -> No
             assert isinstance(link.pipe, WebSocketPipe)
             connected = link.pipe._connection.transport.get_extra_info("socket")
             assert connected.getsockopt(socket.IPPROTO_TCP, TCP_RTO_MAX_MS) == RTO_MAX_MS
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's counts are Linux's")
+async def test_a_pipe_says_how_far_the_other_end_has_acknowledged(tmp_path: Path) -> None:
+    roster = SmallRoster.of("alice", "bob")
+    async with TestNode("alice", roster, tmp_path) as alice, TestNode("bob", roster, tmp_path) as bob:
+        alice.dial(bob)
+        await alice.until_linked(bob)
+        (link,) = alice.mesh._links.sessions[bob.npub].links
+        before = link.pipe.standing()
+        link.probe()
+        await alice.until(lambda: (now := link.pipe.standing()) is not None and now.acked == now.handed_on)
+        after = link.pipe.standing()
+        assert before is not None
+        assert after is not None
+        assert after.acked >= before.handed_on > 1000, "the handshake was longer"
+        assert 0 < after.rtt_s < 1
+        link.pipe._connection.transport.abort()  # type: ignore[attr-defined]
+        await alice.until(lambda: link.pipe.standing() is None)

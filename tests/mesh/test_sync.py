@@ -495,3 +495,29 @@ def forge(pair: Pair, *, live: bool) -> None:
         else:
             pair.a.write(raw, pair.now)
         pair.settle()
+
+
+def test_on_a_poor_link_nothing_is_pushed_and_what_goes_as_datagrams_waits() -> None:
+    pair = make_pair()
+    pair.connect()
+    pair.settle()
+    serving = pair.a.sync.serving
+    carried: set[bytes] = set()
+    serving.is_poor = lambda: True
+    serving.carried = carried.__contains__
+    first, second = (make_event(label, size=400) for label in ("first", "second"))
+    carried.add(id_of(first))
+    before = pair.bytes_carried
+    for raw in (first, second):
+        pair.a.write(raw, pair.now)
+    pair.settle(within_s=0.1)
+    assert pair.b.store.ids == set(), "the row behind it waits as well: the log has an order"
+    pair.a.sync.known.add(id_of(first))  # it came by datagram, and was answered
+    pair.settle(within_s=0.3)
+    assert pair.b.store.ids == {id_of(second)}
+    carried.clear()
+    third = make_event("third", size=400)
+    pair.a.write(third, pair.now)
+    pair.settle()
+    assert pair.b.store.ids == {id_of(second), id_of(third)}
+    assert pair.bytes_carried - before < 2 * 400 + 900, "each was offered and sent once"

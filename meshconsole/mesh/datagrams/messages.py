@@ -75,7 +75,21 @@ class PartsHeld(Message, frozen=True, tag="held"):
     held: Annotated[int, Meta(ge=0, lt=1 << MAX_PARTS)]
 
 
-Datagram = Beacon | FlashNote | FlashPart | PartsHeld | Receipt
+GOT_ID = 12
+"""Bytes of an event's id by which a note is named to its author, who has few under way."""
+MAX_GOT = 19
+"""So many fit the second size of a datagram."""
+
+
+class Got(Message, frozen=True, tag="got"):
+    """`npub` has these notes durably: the beginnings of their ids, the newest last. Signed by it."""
+
+    npub: Key
+    ids: Annotated[bytes, Meta(min_length=GOT_ID, max_length=GOT_ID * MAX_GOT)]
+    sig: Annotated[bytes, Meta(min_length=64, max_length=64)]
+
+
+Datagram = Beacon | FlashNote | FlashPart | PartsHeld | Got | Receipt
 
 _PLAIN = struct.Struct("!4s8sH")
 _MAGIC = b"mcb1"

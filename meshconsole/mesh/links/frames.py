@@ -96,6 +96,10 @@ class FrameQueue:
     def has_room(self, precedence: Precedence) -> bool:
         return self._lane_bytes[precedence] < self.lane_limit
 
+    def waits(self, precedence: Precedence) -> bool:
+        """Whether anything of this precedence or a higher one is to be sent yet."""
+        return any(self._lane_bytes[: precedence + 1])
+
     def put(self, channel: Channel, precedence: Precedence, payload: bytes) -> None:
         """Raises LocalError for a frame that the other side would refuse, or a full lane."""
         if not 0 < len(payload) <= MAX_FRAME[channel]:

@@ -136,6 +136,10 @@ class Link:
         """More waits to be sent than has been handed on."""
         return bool(self._queue)
 
+    def waits(self, precedence: Precedence) -> bool:
+        """Whether anything of this precedence or a higher one has not been handed on yet."""
+        return self._queue.waits(precedence)
+
     def narrow(self, is_narrow: bool) -> None:
         """Whether the way is slow: records are small then, and hardly anything waits below this link."""
         self._record = NARROW_RECORD if is_narrow else RECORD_PLAINTEXT

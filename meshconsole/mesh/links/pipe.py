@@ -6,7 +6,7 @@ link treats them as one stream of bytes; where messages begin and end means noth
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from meshconsole.core.errors import Unavailable
 
@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 
 class PipeClosed(Unavailable):
     """The pipe is no more; the sentence says why, as far as this side knows."""
+
+
+class Standing(NamedTuple):
+    """How far the other end's system has confirmed what was handed on, in bytes since the beginning."""
+
+    handed_on: int
+    acked: int
+    rtt_s: float
+    varies_s: float
+    """How far round trips are from `rtt_s`, on the average."""
 
 
 class Pipe(Protocol):
@@ -51,6 +61,9 @@ class Pipe(Protocol):
     async def receive(self) -> bytes: ...
 
     async def close(self, reason: str) -> None: ...
+
+    def standing(self) -> Standing | None:
+        """None where this system does not tell."""
 
     def narrow(self, is_narrow: bool, /) -> None:
         """Whether the way is slow: then as little as possible may wait below the link, where nothing

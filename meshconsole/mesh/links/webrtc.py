@@ -82,6 +82,9 @@ class DataChannelPipe:
             self._writable.clear()
             await self._writable.wait()
 
+    def standing(self) -> None:
+        """SCTP runs in this process: nobody below could tell sooner than the peer."""
+
     def narrow(self, is_narrow: bool, /) -> None:
         self._buffer = NARROW_BUFFER_BYTES if is_narrow else BUFFER_BYTES
         self._channel.bufferedAmountLowThreshold = self._buffer // 4

@@ -20,7 +20,12 @@ from meshconsole.core.errors import Unavailable
 from meshconsole.core.text import safe
 from meshconsole.mesh.endpoints import join_address, os_words, split_address
 from meshconsole.mesh.links.frames import PIPE_MESSAGE
-from meshconsole.mesh.links.pipe import PipeClosed
+from meshconsole.mesh.links.pipe import PipeClosed, Standing
+
+try:
+    import fcntl
+except ImportError:  # not everywhere
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -34,6 +39,10 @@ _TCP_INFO: int | None = getattr(socket_module, "TCP_INFO", None)
 """Not everywhere."""
 _LAST_ACK_RECEIVED = struct.Struct("=56xI")
 """tcpi_last_ack_recv of struct tcp_info (linux/tcp.h), in milliseconds."""
+_PROGRESS = struct.Struct("=68xII44xQ")
+"""Of the same: tcpi_rtt and tcpi_rttvar, in microseconds, and tcpi_bytes_acked."""
+_SIOCOUTQ = 0x5411
+"""linux/sockios.h: bytes that were handed on and are not acknowledged."""
 Route = Literal["/mesh", "/join"]
 WIDE_UNSENT = 16 * 1024
 NARROW_UNSENT = 2048
@@ -74,14 +83,34 @@ class WebSocketPipe:
     @property
     def kernel_silent_s(self) -> float | None:
         """Seconds since the kernel got anything here, repetitions too; None if it does not tell."""
+        told = self._tcp_info(_LAST_ACK_RECEIVED)
+        return told[0] / 1000 if told is not None else None
+
+    def standing(self) -> Standing | None:
+        transport = self._connection.transport
+        connected = transport.get_extra_info("socket")
+        if connected is None or fcntl is None:
+            return None
+        try:
+            waiting = int.from_bytes(fcntl.ioctl(connected.fileno(), _SIOCOUTQ, bytes(4)), sys.byteorder)
+        except (OSError, ValueError):  # closed
+            return None
+        told = self._tcp_info(_PROGRESS)
+        if told is None:
+            return None
+        rtt_us, varies_us, acked = told
+        handed_on = acked + waiting + transport.get_write_buffer_size()
+        return Standing(handed_on, acked, rtt_us / 1e6, varies_us / 1e6)
+
+    def _tcp_info(self, what: struct.Struct) -> tuple[int, ...] | None:
         connected = self._connection.transport.get_extra_info("socket")
         if connected is None or _TCP_INFO is None:
             return None
         try:
-            info = connected.getsockopt(IPPROTO_TCP, _TCP_INFO, _LAST_ACK_RECEIVED.size)
+            info = connected.getsockopt(IPPROTO_TCP, _TCP_INFO, what.size)
         except OSError:
             return None
-        return _LAST_ACK_RECEIVED.unpack(info)[0] / 1000 if len(info) == _LAST_ACK_RECEIVED.size else None
+        return what.unpack(info) if len(info) == what.size else None
 
     async def send(self, message: bytes) -> None:
         try:

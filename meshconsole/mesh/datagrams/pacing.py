@@ -1,0 +1,105 @@
+"""How fast datagrams go to one teammate, and when one that is not answered goes again. Pure.
+
+Nobody below counts datagrams, so this does: the rate grows while answers come about as quickly as they ever
+did, and falls when they take longer, since then something queues up on the way (the idea of LEDBAT, RFC 6817,
+by round trips). Loss says nothing here: on a radio it is no sign of too much. What is not answered in the
+time that answers take (RFC 6298 §2) goes again. Times are in seconds, rates in bytes per second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FIRST = 24_000.0
+LEAST = 2_400.0
+MOST = 96_000.0
+GROWTH, DECAY = 1.2, 0.75
+QUEUE_TIMES, QUEUE_S = 1.5, 0.3
+"""Of the quickest answer, and beyond it: one that takes longer has waited in a queue."""
+HEADERS = 50
+"""Bytes of the layers below, about."""
+BURST_S = 0.1
+"""So much may be sent at once."""
+LEAST_AGAIN_S, MOST_AGAIN_S = 0.08, 2.5
+FIXED_AGAIN_S = 0.3
+"""While nothing at all is answered: the way is dead for the moment, and this tells soonest when it is not."""
+REORDERED_S = 0.03
+QUICKEST_FOR_S = 60.0
+"""Ways change: an older answer is not the quickest any more."""
+UNHEARD_S = 30.0
+"""Without any answer for so long only LEAST is sent: perhaps nobody is there."""
+
+
+@dataclass(slots=True)
+class Pace:
+    rate: float = FIRST
+    _again_s: float | None = None
+    """None before the first answer has come."""
+    _free_at: float = 0.0
+    _took: float | None = None
+    _varies: float = 0.0
+    _quickest: float | None = None
+    _quickest_at: float = 0.0
+    _changed_at: float = 0.0
+    _newest_answered: float = 0.0
+    """When that was sent which was sent last of all that was answered."""
+    _unheard_since: float | None = None
+    _was_held_up: bool = False
+    """The rate was all there was to have since it was changed."""
+
+    def may_send(self, now: float) -> bool:
+        if now < self.free_at:
+            self._was_held_up = True
+            return False
+        return True
+
+    @property
+    def free_at(self) -> float:
+        """When `may_send` is true again."""
+        return self._free_at - BURST_S
+
+    def sent(self, size: int, now: float) -> None:
+        self._unheard_since = now if self._unheard_since is None else self._unheard_since
+        is_heard = now - self._unheard_since < UNHEARD_S
+        rate = self.rate if is_heard else LEAST
+        self._free_at = max(now, self._free_at) + (size + HEADERS) / rate
+
+    def again_s(self, otherwise_s: float, now: float) -> float:
+        """How long to wait for an answer; `otherwise_s` says it while none has come."""
+        again_s = self._again_s or otherwise_s
+        is_dead = self._unheard_since is not None and now - self._unheard_since > 2 * again_s
+        return min(FIXED_AGAIN_S, again_s) if is_dead else again_s
+
+    def lost_at(self, sent_at: float) -> float | None:
+        """When to send again what was sent then and is not answered, as something that was sent later is."""
+        slack = max(REORDERED_S, 2 * self._varies)
+        return sent_at + slack if sent_at + slack < self._newest_answered else None
+
+    def heard(self, took_s: float | None, now: float, *, is_sure: bool = True) -> None:
+        """An answer came, so long after what it answers; not `is_sure` if that was sent more than once."""
+        self._unheard_since = None
+        if took_s is None:
+            return
+        if is_sure or (self._took is not None and took_s >= self._took):
+            self._newest_answered = max(self._newest_answered, now - took_s)
+        if not is_sure:
+            return
+        if self._took is None:
+            self._took, self._varies = took_s, took_s / 2
+        else:
+            self._varies += (abs(took_s - self._took) - self._varies) / 4
+            self._took += (took_s - self._took) / 8
+        self._again_s = min(MOST_AGAIN_S, max(LEAST_AGAIN_S, 1.5 * self._took + 2 * self._varies))
+        if self._quickest is None or took_s < self._quickest or now - self._quickest_at > QUICKEST_FOR_S:
+            self._quickest, self._quickest_at = took_s, now
+        self._judge(took_s, self._quickest, now)
+
+    def _judge(self, took_s: float, quickest: float, now: float) -> None:
+        if took_s > QUEUE_TIMES * quickest + QUEUE_S:
+            if now - self._changed_at >= took_s:
+                self._change(self.rate * DECAY, now)
+        elif self._was_held_up and now - self._changed_at >= max(quickest, BURST_S):
+            self._change(self.rate * GROWTH, now)
+
+    def _change(self, rate: float, now: float) -> None:
+        self.rate, self._changed_at, self._was_held_up = min(MOST, max(LEAST, rate)), now, False
