@@ -63,7 +63,7 @@ ADVANCE_DELAY_S = 1.0
 """A batch that only moves the peer's cursor may wait this long for something better to say."""
 
 
-class Row(msgspec.Struct, frozen=True):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """One event of the log. `push`: it was made here, so that the peer cannot have it yet."""
 
     seq: int

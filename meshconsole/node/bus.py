@@ -20,14 +20,19 @@ log = logging.getLogger(__name__)
 class Bus:
     def __init__(self) -> None:
         self._listeners: list[tuple[type | tuple[type, ...], Callable[..., None]]] = []
+        self._hearing: dict[type, list[Callable[..., None]]] = {}
+        """Who listens to that very type, once one of it was published."""
 
     def listen(self, kinds: type | tuple[type, ...], listener: Callable[..., None]) -> None:
         self._listeners.append((kinds, listener))
+        self._hearing.clear()
 
     def publish(self, happening: object) -> None:
-        for kinds, listener in self._listeners:
-            if not isinstance(happening, kinds):
-                continue
+        hearing = self._hearing.get(type(happening))
+        if hearing is None:
+            hearing = [listener for kinds, listener in self._listeners if isinstance(happening, kinds)]
+            self._hearing[type(happening)] = hearing
+        for listener in hearing:
             try:
                 listener(happening)
             except MeshconsoleError as error:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from meshconsole.core.verdict import ACCEPTED
+
 if TYPE_CHECKING:
     from meshconsole.core.verdict import Verdict
 
@@ -13,6 +15,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 def ok(event_id: str, verdict: Verdict) -> bytes:
+    if verdict is ACCEPTED and event_id.isalnum():  # what nearly every event gets, at a third of the time
+        return b'["OK","' + event_id.encode() + b'",true,""]'
     return _encode(("OK", event_id, verdict.accepted, verdict.message))
 
 

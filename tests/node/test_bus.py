@@ -42,3 +42,11 @@ def test_a_failing_listener_is_reported_and_the_next_one_hears(caplog: pytest.Lo
         bus.publish(Rang(1))
     assert heard == [1]
     assert "a listener failed on Rang" in caplog.text
+
+
+def test_who_begins_to_listen_later_hears_what_comes_then() -> None:
+    bus, heard = Bus(), list[int]()
+    bus.publish(Rang(1))
+    bus.listen((Stopped, Rang), lambda rang: heard.append(rang.times))
+    bus.publish(Rang(2))
+    assert heard == [2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from meshconsole.core.kinds import TEAM_KINDS
 from meshconsole.core.sections import RelaySection
 from meshconsole.core.verdict import ACCEPTED, refuse
+from meshconsole.relay import messages
 from meshconsole.relay import session as session_module
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.happening import Closed, Offered, Opened, TurnedAway
@@ -107,6 +109,11 @@ def test_an_event_is_offered_and_answered() -> None:
     bench.session.answer(event.id, len(raw(event)), ACCEPTED)
     assert bench.said() == [["OK", event.id, True, ""]]
     assert (bench.session.offered, bench.session.offered_bytes) == (0, 0)
+
+
+@pytest.mark.parametrize("identifier", ["ab" * 32, "", 'a"b', "é1", "\\", "a\n"])
+def test_an_acceptance_is_json_whatever_the_id_is(identifier: str) -> None:
+    assert json.loads(messages.ok(identifier, ACCEPTED)) == ["OK", identifier, True, ""]
 
 
 def test_a_refusal_has_its_prefix() -> None:
