@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from meshconsole.core.limits import TokenBucket
 from meshconsole.core.precedence import Precedence
-from meshconsole.mesh.datagrams.got import EVERY_S, Owed, ids_in, is_genuine, make_got, short
+from meshconsole.mesh.datagrams.got import AT_ONCE_S, Owed, ids_in, is_genuine, make_got, short
 from meshconsole.mesh.late import Late
 from meshconsole.mesh.messages import encode
 
@@ -147,7 +147,7 @@ class Helping:
 
     def owe(self, address: str, event_id: bytes) -> None:
         """A note came from there by datagram and is durable here: it is told so."""
-        self._owed.owe(address, event_id)
+        self._owed.owe(address, event_id, self._now())
         self._tell.set()
 
     async def answer(self) -> None:
@@ -162,5 +162,5 @@ class Helping:
                         self._nearby.port.to(address, word)
             timer = self._owed.next_timer()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(None if timer is None else max(EVERY_S / 4, timer - now)):
+                async with asyncio.timeout(None if timer is None else max(AT_ONCE_S / 4, timer - now)):
                     await self._tell.wait()

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 LATE_S = 1.5
 PATIENT_TIMES, PATIENT_S = 2.0, 0.03
 """Beyond the round trip: of what it varies by, and at the least, since acknowledgements may be delayed."""
-STALLED_S, STALLED_MOST_S = 0.4, 2.0
+STALLED_S, STALLED_MOST_S = 0.6, 2.0
 POOR_S = 10.0
 CARRIED_S = 6.0
 PARTS_AT_ONCE = 4

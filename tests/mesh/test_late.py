@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meshconsole.core.precedence import Precedence
-from meshconsole.mesh.datagrams.got import EVERY_S, MAX_ADDRESSES, Owed, ids_in, is_genuine, make_got, short
+from meshconsole.mesh.datagrams.got import (
+    EVERY_S,
+    MAX_ADDRESSES,
+    SPARSE_S,
+    Owed,
+    ids_in,
+    is_genuine,
+    make_got,
+    short,
+)
 from meshconsole.mesh.datagrams.messages import GOT_ID, MAX_GOT, Got, decode_datagram
 from meshconsole.mesh.datagrams.pacing import FIXED_AGAIN_S, HEADERS, LEAST, MOST, UNHEARD_S, Pace
 from meshconsole.mesh.datagrams.sealing import SIZES, Sealer
@@ -207,8 +216,13 @@ def test_the_rate_grows_while_answers_are_quick_and_falls_when_they_queue() -> N
         now += 0.2
         pace.heard(0.1, now)
     assert first < pace.rate <= MOST
-    for _ in range(200):
-        now += 0.2
+    for _ in range(9):
+        pace.heard(1.0, now := now + 0.2)
+    assert pace.rate > LEAST, "hardly anything was sent: what was slow was something else"
+    for _ in range(40):
+        while pace.may_send(now):
+            pace.sent(1000, now)
+        now += 1.0
         pace.heard(1.0, now)
     assert pace.rate == LEAST
 
@@ -228,19 +242,23 @@ def test_where_nobody_answers_little_is_sent() -> None:
 
 def test_what_was_got_is_said_at_once_then_now_and_then_and_the_newest_again() -> None:
     owed = Owed()
-    owed.owe("here", number(0))
+    owed.owe("here", number(0), 0.0)
     assert owed.due(0.0) == [("here", short(number(0)))]
     for n in range(1, 3 * MAX_GOT):
-        owed.owe("here", number(n << 200))
+        owed.owe("here", number(n << 200), 0.01)
     assert owed.due(EVERY_S / 2) == []
     assert owed.next_timer() == EVERY_S
     ((_, ids),) = owed.due(EVERY_S)
     assert len(ids) == GOT_ID * MAX_GOT
     assert ids.endswith(short(number((3 * MAX_GOT - 1) << 200)))
     assert owed.due(9.0) == []
+    owed.owe("here", ID, 9.0)
+    assert owed.due(9.0) == [("here", ids[GOT_ID:] + short(ID))]
+    owed.owe("here", number(1), 9.0 + 2 * SPARSE_S)
+    assert owed.due(9.0 + 2 * SPARSE_S), "notes come far apart"
     assert owed.next_timer() is None
     for n in range(3 * MAX_ADDRESSES):
-        owed.owe(f"address {n}", ID)
+        owed.owe(f"address {n}", ID, 10.0)
     assert len(owed.due(99.0)) == MAX_ADDRESSES
 
 
@@ -319,7 +337,7 @@ class End:
         if event_id not in self.has:
             self.has.add(event_id)
             self.ends.took.append(self.ends.now - self.other.written[event_id])
-        self.owed.owe("", event_id)
+        self.owed.owe("", event_id, self.ends.now)
         self.say()
 
     def say(self) -> None:

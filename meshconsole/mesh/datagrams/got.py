@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from meshconsole.crypto.identity import Identity
 
 EVERY_S = 0.2
+AT_ONCE_S, SPARSE_S = 0.05, 0.1
+"""Where notes come further apart than SPARSE_S, each is told of nearly at once."""
 MAX_ADDRESSES = 64
 
 
@@ -49,13 +51,15 @@ class _Debt:
     ids: deque[bytes] = field(default_factory=lambda: deque(maxlen=MAX_GOT))
     is_due: bool = False
     said_at: float = -EVERY_S
+    owed_at: float = -SPARSE_S
+    wait_s: float = EVERY_S
 
 
 @dataclass(slots=True)
 class Owed:
     _debts: OrderedDict[str, _Debt] = field(default_factory=OrderedDict)
 
-    def owe(self, address: str, event_id: bytes) -> None:
+    def owe(self, address: str, event_id: bytes, now: float) -> None:
         debt = self._debts.pop(address, None) or _Debt()
         self._debts[address] = debt
         if len(self._debts) > MAX_ADDRESSES:
@@ -63,16 +67,17 @@ class Owed:
         if short(event_id) in debt.ids:
             debt.ids.remove(short(event_id))
         debt.ids.append(short(event_id))
-        debt.is_due = True
+        debt.wait_s = AT_ONCE_S if now - debt.owed_at > SPARSE_S else EVERY_S
+        debt.is_due, debt.owed_at = True, now
 
     def due(self, now: float) -> list[tuple[str, bytes]]:
         """Whom to tell now, and which notes."""
         told = []
         for address, debt in self._debts.items():
-            if debt.is_due and now - debt.said_at >= EVERY_S:
+            if debt.is_due and now - debt.said_at >= debt.wait_s:
                 debt.is_due, debt.said_at = False, now
                 told.append((address, b"".join(debt.ids)))
         return told
 
     def next_timer(self) -> float | None:
-        return min((debt.said_at + EVERY_S for debt in self._debts.values() if debt.is_due), default=None)
+        return min((debt.said_at + debt.wait_s for debt in self._debts.values() if debt.is_due), default=None)

@@ -90,15 +90,17 @@ class Pace:
             self._varies += (abs(took_s - self._took) - self._varies) / 4
             self._took += (took_s - self._took) / 8
         self._again_s = min(MOST_AGAIN_S, max(LEAST_AGAIN_S, 1.5 * self._took + 2 * self._varies))
-        if self._quickest is None or took_s < self._quickest or now - self._quickest_at > QUICKEST_FOR_S:
+        if self._quickest is None or took_s <= self._quickest or now - self._quickest_at > QUICKEST_FOR_S:
             self._quickest, self._quickest_at = took_s, now
         self._judge(took_s, self._quickest, now)
 
     def _judge(self, took_s: float, quickest: float, now: float) -> None:
+        if not self._was_held_up:
+            return  # whatever it waited for was not this
         if took_s > QUEUE_TIMES * quickest + QUEUE_S:
             if now - self._changed_at >= took_s:
                 self._change(self.rate * DECAY, now)
-        elif self._was_held_up and now - self._changed_at >= max(quickest, BURST_S):
+        elif now - self._changed_at >= max(quickest, BURST_S):
             self._change(self.rate * GROWTH, now)
 
     def _change(self, rate: float, now: float) -> None:
