@@ -222,7 +222,7 @@ def _memory() -> list[Figure]:
         before = _resident_mb(pid_of(alpha))
         cid = alpha.json("blobs", "add", str(file))[0]["cid"]
         added = _peak_mb(pid_of(alpha))
-        bravo.wait("the file", lambda _: any(blob["cid"] == cid for blob in bravo.json("blobs")))
+        bravo.wait("the file", lambda _: cid in bravo.cids())
         began = time.perf_counter()
         bravo.command("blobs", "get", cid, "-o", str(file.with_suffix(".copy")))
         fetched_s = time.perf_counter() - began

@@ -13,22 +13,36 @@ import socket
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from meshconsole.control.blocking import stream
-from meshconsole.control.messages import EventsPush, StatusPush, Subscribe
+from meshconsole.control.blocking import call, stream
+from meshconsole.control.messages import (
+    BlobsData,
+    EventsData,
+    EventsPush,
+    GetStatus,
+    ListBlobs,
+    ListEvents,
+    StatusData,
+    Subscribe,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
+
+    from meshconsole.control.messages import Command
+
+D = TypeVar("D")
 
 COMMAND = [sys.executable, "-m", "meshconsole"]
 PASSPHRASE = "a demo passphrase"
 PATIENCE = float(os.environ.get("MESHCONSOLE_PATIENCE", "1"))
 """How many times longer everything may take than usual: for a machine that is emulated."""
 WAIT_S = 30.0 * PATIENCE
+LOOK_S = 0.1
 PORTS = range(20_000, 32_000)
 """Below those that the system gives away itself, so that a node finds its own free when it starts again."""
 
@@ -121,27 +135,32 @@ class Machine:
         return {link["path"]: link["group"] or link["channel"] for peer in peers for link in peer["links"]}
 
     def texts(self) -> list[str]:
-        return [event["text"] for event in self.json("events")]
+        """Of the newest events, oldest first."""
+        return [event.text for event in self._ask(ListEvents(), EventsData).events]
+
+    def cids(self) -> list[str]:
+        """Of the files that it knows."""
+        return [blob.cid for blob in self._ask(ListBlobs(), BlobsData).blobs]
 
     def wait(self, what: str, ready: Callable[[dict[str, Any]], bool], within_s: float = WAIT_S) -> None:
-        """Until a pushed status satisfies `ready`, which is asked again with each event."""
+        """Until its status satisfies `ready`. It is asked for, since what merely drifts is pushed seldom."""
         deadline = time.monotonic() + within_s
-        for status in self._statuses():
-            if ready(status):
-                return
+        while not ready(self._status()):
             if time.monotonic() > deadline:
-                break
-        raise Failure(
-            f"{self.name}: {what} did not happen within {within_s:.0f} s\n{self.log.read_text()[-3000:]}"
-        )
+                said = self.log.read_text()[-3000:]
+                raise Failure(f"{self.name}: {what} did not happen within {within_s:.0f} s\n{said}")
+            time.sleep(LOOK_S)
 
-    def _statuses(self) -> Iterator[dict[str, Any]]:
-        status: dict[str, Any] | None = None
-        for push in stream(self.home / "control.sock", Subscribe(fps=10, events=True, blobs=True)):
-            if isinstance(push, StatusPush):
-                status = msgspec.to_builtins(push.status)
-            if status is not None:
-                yield status
+    def _status(self) -> dict[str, Any]:
+        status: dict[str, Any] = msgspec.to_builtins(self._ask(GetStatus(), StatusData).status)
+        return status
+
+    def _ask(self, command: Command, kind: type[D]) -> D:
+        """Without a process for the command, which takes more time than its answer."""
+        reply = call(self.home / "control.sock", command).or_raise()
+        if not isinstance(reply.data, kind):
+            raise Failure(f"{self.name} answered {command} with {reply.data}")
+        return reply.data
 
 
 def free_port() -> int:

@@ -106,7 +106,7 @@ def test_files_are_switched_off_and_on_under_a_fetch(alpha: Machine, bravo: Mach
     plans, copy = tmp_path / "plans", tmp_path / "copy"
     plans.write_bytes(b"Meet at the ford.")
     cid = alpha.json("blobs", "add", str(plans))[0]["cid"]
-    bravo.wait("the manifest", lambda _: any(blob["cid"] == cid for blob in bravo.json("blobs")))
+    bravo.wait("the manifest", lambda _: cid in bravo.cids())
     bravo.command("blobs", "fetch", cid)
     alpha.command("send", "after the question")
     bravo.wait("the note", lambda _: "after the question" in bravo.texts())

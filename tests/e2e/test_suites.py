@@ -47,7 +47,7 @@ def test_a_team_lives_under_either_suite(
     alpha.command("blobs", "add", str(tmp_path / "sent"))
     (cid,) = [blob["cid"] for blob in alpha.json("blobs")]
     assert Cid.parse(cid).hash_code == HASHES[suite]
-    bravo.wait("the manifest", lambda _: [blob["cid"] for blob in bravo.json("blobs")] == [cid])
+    bravo.wait("the manifest", lambda _: bravo.cids() == [cid])
     bravo.command("blobs", "get", cid, "-o", str(tmp_path / "got"))
     assert (tmp_path / "got").read_bytes() == content
 

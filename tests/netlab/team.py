@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from scripts.machine import Failure, Machine
+from scripts.machine import LOOK_S, Failure, Machine
 from tests.homes import make_home
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ class Team:
         while not any(text in shown for shown in self.nodes[name].texts()):
             if time.monotonic() - began > within_s:
                 raise Failure(f"{name} does not show {text!r} after {within_s:.0f} s")
+            time.sleep(LOOK_S)
         return time.monotonic() - began
 
 
