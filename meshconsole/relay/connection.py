@@ -11,6 +11,7 @@ used of the library's inside is held by a contract test; its minor version is pi
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from websockets.asyncio.server import ServerConnection
@@ -123,7 +124,8 @@ class ClientConnection(ServerConnection):
         self._deaf = True
         if not transport.is_closing():
             transport.write(http_answer(turned_away))
-            transport.write_eof()
+            with suppress(OSError):  # whoever has gone already is not connected any more by now
+                transport.write_eof()
             self.loop.call_later(LINGER_S, transport.abort)
 
     def expel(self, sentence: str) -> None:

@@ -201,6 +201,18 @@ async def test_a_handshake_that_takes_too_long_ends() -> None:
             writer.close()
 
 
+async def test_who_has_gone_by_himself_does_not_spoil_the_look() -> None:
+    async with kept(LimitsSection(handshake_timeout_s=5)) as (d, clock):
+        host, _, port = d.address.rpartition(":")
+        gone = [socket.create_connection((host, int(port))) for _ in range(3)]
+        await until(lambda: seen(d).handshakes == 3)
+        for one in gone:
+            one.close()
+        # Before the loop has heard of it: the answer is written to somebody who refuses it.
+        d.server.gate.tend(clock.now + 5)
+        assert seen(d).handshakes == 0
+
+
 async def test_stopping_does_not_wait_for_handshakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_module, "LINGER_S", 0)
     monkeypatch.setattr(server_module, "LINGER_S", 0)

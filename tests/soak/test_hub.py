@@ -57,6 +57,7 @@ async def test_two_hundred_links(tmp_path: Path) -> None:
 
         await team.restart_hub()
         back_s = await team.until("linked", count, PATIENCE_S)
+        await team.ask("downs")
         print(f"hub killed and started: all back after {back_s:.1f} s,", end=" ")
         print(f"{team.hub_cpu_s():.1f} s of its processor")
 

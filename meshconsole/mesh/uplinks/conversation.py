@@ -47,7 +47,7 @@ BUSY_S = 30.0
 ANSWER_S = 30.0
 """A relay that has said nothing about a negotiation for so long does not know what it is."""
 _JITTER = 0.25
-_LIVE, _FETCH, _SYNC = "live", "fetch", "sync"
+_LIVE, _SYNC = "live", "sync"
 
 UplinkPhase = Literal["comparing", "following", "level", "refused"]
 
@@ -104,7 +104,9 @@ class Conversation:
     _have: deque[str] = field(default_factory=deque)
     _fresh: deque[tuple[str, bytes]] = field(default_factory=deque)
     _need: deque[str] = field(default_factory=deque)
-    _fetching: bool = False
+    _fetch: str = ""
+    """The subscription of the fetch that is under way. Each has its own: a relay may answer a CLOSE late."""
+    _fetches: int = 0
     _loading: bool = False
     _unanswered: dict[str, bytes] = field(default_factory=dict)
     _large: deque[str] = field(default_factory=deque)
@@ -135,7 +137,7 @@ class Conversation:
     def lag(self) -> tuple[int, int]:
         """Known events to be fetched, and to be sent."""
         waiting = len(self._have) + len(self._fresh) + len(self._large) + bool(self._next_large)
-        return len(self._need) + self._fetching, waiting + len(self._unanswered)
+        return len(self._need) + bool(self._fetch), waiting + len(self._unanswered)
 
     @property
     def large_under_way(self) -> tuple[str, int] | None:
@@ -210,14 +212,14 @@ class Conversation:
         match verb, words:
             case "EVENT", [str(), None, *_]:
                 self._take(bytes(parts[2]))
-            case "EOSE", [str(sub), *_] if sub == _FETCH:
-                self._say("CLOSE", _FETCH)
-                self._fetching = False
+            case "EOSE", [str(sub), *_] if sub == self._fetch:
+                self._say("CLOSE", self._fetch)
+                self._fetch = ""
             case "OK", [str(event_id), _, *reason]:
                 is_taken = bytes(parts[2]) == b"true"
                 self._answered(event_id, is_taken, (reason[0] if reason else "") or "", now)
-            case "CLOSED", [str(sub), *reason] if sub in (_LIVE, _FETCH):
-                self._closed(sub, (reason[0] if reason else "") or "")
+            case "CLOSED", [str(sub), *reason] if sub in (_LIVE, self._fetch):
+                self._closed(sub, (reason[0] if reason else "") or "", now)
             case "AUTH", [str(challenge), *_]:
                 self._authenticate(challenge)
             case (("NEG-MSG" | "NEG-ERR"), _):
@@ -323,9 +325,15 @@ class Conversation:
         if not self._unanswered:
             self._large_since = None
 
-    def _closed(self, sub: str, reason: str) -> None:
-        self._fetching = self._fetching and sub != _FETCH
-        if not self._wants_proof(reason):
+    def _closed(self, sub: str, reason: str, now: float) -> None:
+        if is_fetch := sub == self._fetch:
+            self._fetch = ""
+        if self._wants_proof(reason):
+            return
+        if is_fetch:  # comparing finds again what it was to give
+            self.trouble = f"It does not give what it has: {safe(reason, 120)}"
+            self._negotiate_at = min(now + BUSY_S, self._negotiate_at or now + BUSY_S)
+        else:
             self.phase, self.trouble = "refused", f"It does not answer: {safe(reason, 120)}"
 
     def _wants_proof(self, reason: str) -> bool:
@@ -344,10 +352,11 @@ class Conversation:
         self._say("AUTH", proof)
 
     def _send_on(self, now: float) -> None:
-        if self._need and not self._fetching and not (self._again and not self._is_proven):
+        if self._need and not self._fetch and not (self._again and not self._is_proven):
             ids = frozenset(self._need.popleft() for _ in range(min(FETCH, len(self._need))))
-            self._fetching = True
-            self._say("REQ", _FETCH, msgspec.Raw(encode_filter(Filter(ids=ids))))
+            self._fetches += 1
+            self._fetch = f"fetch{self._fetches}"
+            self._say("REQ", self._fetch, msgspec.Raw(encode_filter(Filter(ids=ids))))
         if now >= self._paused_until and not (self._again and not self._is_proven):
             self._send_events()
         if self.phase in ("following", "level") and self._speaks:

@@ -49,6 +49,10 @@ def large_under_way(talk: Talk) -> tuple[str, int] | None:
     return talk.machine.large_under_way
 
 
+def fetches_in(messages: list[list[Any]]) -> list[list[Any]]:
+    return [message for message in messages if message[0] == "REQ" and message[1] != "live"]
+
+
 def sent(talk: Talk) -> list[str]:
     return [message[1]["id"] for message in talk.said() if message[0] == "EVENT"]
 
@@ -119,9 +123,9 @@ def test_each_side_gets_what_it_lacks_and_then_both_are_level() -> None:
     events = [note(number) for number in range(300)]
     talk = Talk(events[:200])
     rest = negotiate(talk, events[100:], talk.said())
-    fetches = [message for message in rest if message[:2] == ["REQ", "fetch"]]
+    fetches = fetches_in(rest)
     assert len(fetches) == 1, "one fetch at a time"
-    wanted = set(fetches[0][2]["ids"])
+    sub, wanted = fetches[0][1], set(fetches[0][2]["ids"])
     sent: set[str] = set()
     queue = [message for message in rest if message[0] == "EVENT"]
     while queue or wanted:
@@ -131,13 +135,14 @@ def test_each_side_gets_what_it_lacks_and_then_both_are_level() -> None:
             talk.hear("OK", message[1]["id"], True, "")
         for event in events:
             if event.id in wanted:
-                talk.hear("EVENT", "fetch", json.loads(raw(event)))
+                talk.hear("EVENT", sub, json.loads(raw(event)))
         if wanted:
-            talk.hear("EOSE", "fetch")
+            talk.hear("EOSE", sub)
+            talk.hear("CLOSED", sub, "")
         said = talk.said()
         queue = [message for message in said if message[0] == "EVENT"]
-        fetches = [message for message in said if message[:2] == ["REQ", "fetch"]]
-        wanted = set(fetches[0][2]["ids"]) if fetches else set()
+        fetches = fetches_in(said)
+        sub, wanted = (fetches[0][1], set(fetches[0][2]["ids"])) if fetches else ("", set())
     assert sent == {event.id for event in events[:100]}
     assert {json.loads(taken)["id"] for taken in talk.kept} == {event.id for event in events[200:]}
     assert talk.machine.phase == "level"
@@ -208,6 +213,17 @@ def test_an_event_that_was_refused_for_now_is_sent_later_and_one_refused_for_goo
     assert talk.machine.refused == 1
     talk.machine.handle_timer(NOW + BUSY_S)
     assert [message[1]["id"] for message in talk.said()] == [busy.id]
+
+
+def test_a_fetch_that_is_closed_is_made_again_by_comparing_soon() -> None:
+    talk = Talk([])
+    rest = negotiate(talk, [note(1)], talk.said())
+    ((_, sub, _),) = fetches_in(rest)
+    talk.hear("CLOSED", sub, "error: too many subscriptions")
+    assert "too many subscriptions" in talk.machine.trouble
+    assert talk.machine.phase != "refused"
+    talk.machine.handle_timer(NOW + BUSY_S)
+    assert fetches_in(negotiate(talk, [note(1)], talk.said()))
 
 
 def test_a_large_event_goes_last_and_alone() -> None:
@@ -283,7 +299,7 @@ json_values = st.recursive(
     max_leaves=8,
 )
 verbs = st.sampled_from(["EVENT", "OK", "EOSE", "CLOSED", "AUTH", "NEG-MSG", "NEG-ERR", "NOTICE", "X"])
-words = st.sampled_from(["live", "fetch", "sync"]) | json_values
+words = st.sampled_from(["live", "fetch1", "sync"]) | json_values
 
 
 @given(st.lists(st.tuples(verbs, st.lists(words, max_size=4)), max_size=8))
