@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING
 
 from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from meshconsole.core.errors import LocalError, RemoteError, Unavailable
+from meshconsole.crypto.encoding import expand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 KEY_LEN = 32
+SALT_LEN = 24
 HEADER_LEN = 56
 CHUNK_LEN = 16384
 TAG_LEN = 16
@@ -40,6 +43,23 @@ def seal(key: bytes, context: bytes, plaintext: bytes) -> bytes:
     """72 bytes longer than `plaintext`, and 16 more for each further 16 KiB."""
     encryptor = Cobblestone256Encryptor(_key(key), context)
     return encryptor.update(plaintext) + encryptor.finalize()
+
+
+def salt_of(box: bytes) -> bytes:
+    return box[:SALT_LEN]
+
+
+def reseal(key: bytes, context: bytes, salt: bytes, plaintext: bytes) -> bytes:
+    """The box, of one chunk, that `seal` made of this plaintext with that salt: to have it again without its
+    bytes. Never for sealing: a salt serves one plaintext only, and `seal` alone chooses salts.
+
+    The library takes no salt; this is the specification's derivation (c2sp.org/chunked-encryption)."""
+    if len(plaintext) >= CHUNK_LEN or len(salt) != SALT_LEN:
+        raise LocalError("Only a box of one chunk is sealed again.")
+    info = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0" + salt + context
+    material = expand(_key(key), info, 32 + 12 + 32)
+    sealed = AESGCM(material[:32]).encrypt(material[32:44], plaintext, None)
+    return salt + material[44:] + sealed
 
 
 def unseal(key: bytes, context: bytes, sealed: bytes) -> bytes:

@@ -17,8 +17,15 @@ from typing import TYPE_CHECKING
 from meshconsole.core.errors import MeshconsoleError, Unavailable
 from meshconsole.core.limits import TokenBucket
 from meshconsole.core.precedence import Precedence, mark_of
-from meshconsole.mesh.datagrams.messages import FlashNote, FlashPart, Got, PartsHeld, decode_datagram
-from meshconsole.mesh.datagrams.packing import pack_note, unpack_note
+from meshconsole.mesh.datagrams.messages import (
+    FlashNote,
+    FlashPart,
+    Got,
+    PartsHeld,
+    ShortNote,
+    decode_datagram,
+)
+from meshconsole.mesh.datagrams.packing import pack_note, pack_short, unpack_note
 from meshconsole.mesh.datagrams.parts import Gathering, name_in
 from meshconsole.mesh.endpoints import split_address
 from meshconsole.mesh.flash import Flash
@@ -112,6 +119,7 @@ class Flashing:
         self._notes = TokenBucket(NOTES_PER_S, 4 * NOTES_PER_S)
         self._more = asyncio.Event()
         nearby.on_flash = self.received
+        nearby.on_short = self._short_received
         nearby.on_part = self._part_received
         nearby.on_held = self._held_received
         nearby.on_got = self._got_received
@@ -127,7 +135,8 @@ class Flashing:
         event_id = bytes.fromhex(event.id)
         self._sent.add(Sent(event_id, self._clock(), precedence, to))
         self._more.set()
-        parts = pack_note(event)
+        team = self._membership.team
+        parts = pack_short(team.shorten_note(event) if team is not None else None) or pack_note(event)
         if parts is None:
             return
         if len(parts) > 1:
@@ -207,7 +216,15 @@ class Flashing:
 
     def received(self, note: FlashNote, address: str, parts: bytes = b"") -> None:
         """A flash note came as a datagram, or in `parts` of that name, perhaps again."""
-        event = unpack_note(note)
+        self._received(unpack_note(note), address, parts)
+
+    def _short_received(self, short: ShortNote, address: str) -> None:
+        team = self._membership.team
+        event = team.lengthen_note(short.data) if team is not None else None
+        if event is not None:
+            self._received(event, address)
+
+    def _received(self, event: Event, address: str, parts: bytes = b"") -> None:
         event_id = bytes.fromhex(event.id)
         if event.pubkey == self._identity.npub or not self._belongs(event.pubkey):
             return

@@ -12,6 +12,7 @@ from meshconsole.mesh.datagrams.messages import (
     FlashPart,
     Got,
     PartsHeld,
+    ShortNote,
     decode_datagram,
     read_plain_beacon,
 )
@@ -65,6 +66,7 @@ class Nearby:
         self._linked_at: dict[str, float] = {}
         """When each teammate was last seen to be linked."""
         self.on_flash: Callable[[FlashNote, str], None] = lambda _note, _address: None
+        self.on_short: Callable[[ShortNote, str], None] = lambda _short, _address: None
         self.on_part: Callable[[FlashPart, str], None] = lambda _part, _address: None
         self.on_held: Callable[[PartsHeld], None] = lambda _held: None
         self.on_got: Callable[[Got], None] = lambda _got: None
@@ -160,6 +162,8 @@ class Nearby:
                 self._beacons.received(beacon, address)
             case FlashNote() as note:
                 self.on_flash(note, address)
+            case ShortNote() as short:
+                self.on_short(short, address)
             case FlashPart() as part:
                 self.on_part(part, address)
             case PartsHeld() as held:

@@ -42,6 +42,12 @@ class Roster(Protocol):
         """Keys for sealed datagrams, 32 bytes each, the one to seal with first; empty for a device that holds
         no key of the team."""
 
+    def shorten_note(self, event: Event, /) -> bytes | None:
+        """A note without what follows from the rest; None for what is no short note."""
+
+    def lengthen_note(self, data: bytes, /) -> Event | None:
+        """The note again; None for nonsense, and for a device that holds no key for it."""
+
     def rendezvous_tag(self, ephemeral_id: bytes, /) -> str:
         """16 hex digits that only this team's devices can make or recognise."""
 

@@ -16,7 +16,7 @@ from meshconsole.core.errors import Refused, RemoteError
 from meshconsole.core.event import Event, decode_event, encode_event
 from meshconsole.crypto.encoding import b64, lp, unb64
 from meshconsole.crypto.schnorr import verify_event
-from meshconsole.crypto.sealing import pad, seal, unpad, unseal
+from meshconsole.crypto.sealing import pad, reseal, seal, unpad, unseal
 
 if TYPE_CHECKING:
     from meshconsole.core.event import Tags
@@ -40,6 +40,11 @@ def seal_event(author: Identity, epoch: EpochKey, inner: Event, kind: int, outsi
         raise Refused("invalid", "It holds too many control characters to be sent.")
     tags = (("h", epoch.routing_tag), ("k", epoch.kid), *outside)
     return author.sign(kind, tags, content, inner.created_at)
+
+
+def reseal_event(epoch: EpochKey, inner: bytes, kind: int, npub: str, salt: bytes) -> str:
+    """The content that `seal_event` made of these bytes under that salt."""
+    return b64(reseal(epoch.derive("event"), _context(epoch, kind, npub), salt, pad(inner)))
 
 
 def open_event(outer: Event, epoch: EpochKey, *inner_kinds: int) -> Event:

@@ -15,7 +15,7 @@ import msgspec
 from meshconsole.core.errors import Refused
 from meshconsole.crypto.bundle import open_bundle
 from meshconsole.crypto.schnorr import npub_from_bech32
-from meshconsole.team import direct, files, notes, plain, rollcall
+from meshconsole.team import direct, files, notes, plain, rollcall, short
 from meshconsole.team.acting import MAX_CLOSED, Acting
 from meshconsole.team.direct import Direct
 from meshconsole.team.entries import make_entry
@@ -316,13 +316,33 @@ class Team(Acting):
             raise Refused("restricted", "This device's role reads only; it may not write to the team.")
         return self.keys.held(self._writing())
 
+    def shorten_note(self, event: Event) -> bytes | None:
+        """A note of up to 900 bytes without what follows from the rest, to be sealed; None for others."""
+        try:
+            return short.shorten(event, self._key_for(event))
+        except Refused:
+            return None
+
+    def lengthen_note(self, data: bytes) -> Event | None:
+        """The event again; that it is what its author signed is for its storing to check."""
+
+        def epoch_of(kid: str, npub: str) -> EpochKey | None:
+            try:
+                return self._key_of(kid, npub)
+            except Refused:
+                return None
+
+        return short.lengthen(data, epoch_of)
+
     def _key_for(self, event: Event) -> EpochKey:
         """The key an event is sealed under, if its author could write in that epoch. Raises Refused."""
-        kid = key_id(event)
+        return self._key_of(key_id(event), event.pubkey)
+
+    def _key_of(self, kid: str, author: str) -> EpochKey:
         record = next((r for r in self._roster.epochs() if r.kid == kid), None)
         if record is None or not self.keys.holds(record):
             raise Refused("restricted", "This device has no key for it.")
-        if not self._roster.could_write(event.pubkey, record):
+        if not self._roster.could_write(author, record):
             raise Refused("restricted", "Its author may not write to the team.")
         return self.keys.held(record)
 

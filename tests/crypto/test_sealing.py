@@ -24,6 +24,8 @@ from meshconsole.crypto.sealing import (
     open_stream,
     pad,
     padded_size,
+    reseal,
+    salt_of,
     seal,
     seal_stream,
     sealed_size,
@@ -313,3 +315,16 @@ def test_a_stream_is_sealed_piece_by_piece() -> None:
     pieces = [*sealer.finish()]
     assert max(map(len, pieces)) <= 65536 + HEADER_LEN + 5 * TAG_LEN
     assert given_back + sum(map(len, pieces)) == sealed_size(1 << 20)
+
+
+@given(st.binary(max_size=2000), st.binary(max_size=40))
+def test_a_box_is_made_again_from_its_salt(plaintext: bytes, context: bytes) -> None:
+    box = seal(b"k" * 32, context, plaintext)
+    assert reseal(b"k" * 32, context, salt_of(box), plaintext) == box
+
+
+def test_only_a_box_of_one_chunk_is_made_again() -> None:
+    with pytest.raises(LocalError):
+        reseal(b"k" * 32, b"", b"s" * 24, bytes(CHUNK_LEN))
+    with pytest.raises(LocalError):
+        reseal(b"k" * 32, b"", b"short", b"")

@@ -51,6 +51,8 @@ class SmallRoster:
 
     devices: dict[str, Device] = field(default_factory=dict)
     admitted: list[Event] = field(default_factory=list)
+    notes: Team | None = None
+    """Whose key it has for notes."""
 
     @classmethod
     def of(cls, *names: str) -> SmallRoster:
@@ -96,6 +98,12 @@ class SmallRoster:
 
     def datagram_keys(self) -> tuple[bytes, ...]:
         return (b"d" * 32,)
+
+    def shorten_note(self, event: Event, /) -> bytes | None:
+        return self.notes.shorten_note(event) if self.notes is not None else None
+
+    def lengthen_note(self, data: bytes, /) -> Event | None:
+        return self.notes.lengthen_note(data) if self.notes is not None else None
 
     def rendezvous_tag(self, ephemeral_id: bytes, /) -> str:
         return ephemeral_id.hex()[:16][::-1]

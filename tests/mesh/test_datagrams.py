@@ -72,7 +72,7 @@ values = st.none() | st.integers(-(1 << 63), (1 << 64) - 1) | st.text(max_size=2
 
 
 @given(
-    st.sampled_from(["beacon", "flash", "part", "held", "got", "receipt"]),
+    st.sampled_from(["beacon", "flash", "part", "short", "held", "got", "receipt"]),
     st.lists(values | st.lists(values, max_size=3), max_size=8),
 )
 def test_well_formed_nonsense_is_nothing_or_keeps_the_bounds(tag: str, fields: list[object]) -> None:

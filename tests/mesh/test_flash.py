@@ -22,9 +22,10 @@ from meshconsole.mesh.datagrams.messages import (
     PART_NAME,
     FlashNote,
     FlashPart,
+    ShortNote,
     decode_datagram,
 )
-from meshconsole.mesh.datagrams.packing import pack_note, unpack_note
+from meshconsole.mesh.datagrams.packing import pack_note, pack_short, unpack_note
 from meshconsole.mesh.datagrams.parts import GATHER_S, MAX_GATHERED, Gathering, take_apart
 from meshconsole.mesh.datagrams.sealing import MAX_DATAGRAM, Sealer
 from meshconsole.mesh.flash import GIVEN_UP_S, MAX_NOTES, OFTEN_S, REPEAT_S, SELDOM_S, Flash
@@ -449,6 +450,22 @@ async def test_a_forged_copy_keeps_no_note_away(tmp_path: Path, size: int) -> No
         heard_by(bob, replace(event, sig="00" * 64))
         heard_by(bob, event)
         await bob.until_has(event)
+
+
+async def test_a_short_note_is_made_again_and_forged_or_senseless_ones_are_nothing(tmp_path: Path) -> None:
+    team, event = flash_event("the ford is deep")
+    roster = SmallRoster.of("alice", "bob")
+    roster.notes = team
+    async with TestNode("bob", roster, tmp_path, beacons=True) as bob:
+        short = team.shorten_note(event)
+        assert short is not None
+        (payload,) = pack_short(short) or ()
+        assert len(Sealer((b"k" * 32,)).seal(payload)) == 768
+        hear = bob.mesh._nearby.on_short
+        for data in (b"nonsense", short[:-1], short.replace(b"ford", b"Ford"), short):
+            hear(ShortNote(data), "127.0.0.1:9")
+        await bob.until_has(event)
+        assert [stored.event for stored in bob.stored if stored.event.kind == TEAM_NOTE] == [event]
 
 
 @pytest.mark.parametrize("size", [20, 2_000])

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from meshconsole.mesh.datagrams.sealing import MAX_PAYLOAD
 from meshconsole.mesh.messages import MALFORMED, LinkId, Message, Receipt
 
 Way = Literal["multicast-6", "multicast-4", "broadcast", "unicast", "answer"]
@@ -58,6 +59,12 @@ class FlashNote(Message, frozen=True, tag="flash"):
     sig: Annotated[bytes, Meta(min_length=64, max_length=64)]
 
 
+class ShortNote(Message, frozen=True, tag="short"):
+    """A note without what follows from the rest (`team/short.py`)."""
+
+    data: Annotated[bytes, Meta(min_length=1, max_length=MAX_PAYLOAD)]
+
+
 class FlashPart(Message, frozen=True, tag="part"):
     """Part `number` of `count` of a packed note that does not fit one datagram. `name` is of the whole."""
 
@@ -89,7 +96,7 @@ class Got(Message, frozen=True, tag="got"):
     sig: Annotated[bytes, Meta(min_length=64, max_length=64)]
 
 
-Datagram = Beacon | FlashNote | FlashPart | PartsHeld | Got | Receipt
+Datagram = Beacon | FlashNote | ShortNote | FlashPart | PartsHeld | Got | Receipt
 
 _PLAIN = struct.Struct("!4s8sH")
 _MAGIC = b"mcb1"

@@ -9,7 +9,7 @@ from meshconsole.core.event import Event, event_id
 from meshconsole.core.kinds import TEAM_NOTE
 from meshconsole.core.precedence import TAG
 from meshconsole.crypto.encoding import b64, unb64
-from meshconsole.mesh.datagrams.messages import FlashNote
+from meshconsole.mesh.datagrams.messages import FlashNote, ShortNote
 from meshconsole.mesh.datagrams.parts import take_apart
 from meshconsole.mesh.datagrams.sealing import MAX_PAYLOAD
 from meshconsole.mesh.messages import encode
@@ -38,6 +38,12 @@ def pack_note(event: Event) -> tuple[bytes, ...] | None:
         return None
     payload = encode(note)
     return (payload,) if len(payload) <= MAX_PAYLOAD else take_apart(payload)
+
+
+def pack_short(short: bytes | None) -> tuple[bytes, ...] | None:
+    """Of a note without what follows from the rest; None if it does not fit one datagram."""
+    payload = encode(ShortNote(short)) if short is not None and len(short) < MAX_PAYLOAD else b""
+    return (payload,) if 0 < len(payload) <= MAX_PAYLOAD else None
 
 
 def unpack_note(note: FlashNote) -> Event:
