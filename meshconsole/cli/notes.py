@@ -102,7 +102,7 @@ def _npub(who: str) -> str:
 
 
 def _to_one(home: Home, who: str, text: str) -> SendDirect:
-    from meshconsole.cli.team import member_named
+    from meshconsole.cli.members import member_named
 
     return SendDirect(member_named(home, who).npub, text)
 

@@ -11,11 +11,11 @@ from meshconsole.cli import fingerprint, proposals, team_rules
 from meshconsole.cli.ask import ask, ask_for
 from meshconsole.cli.following import Row, add_follow, follow_status
 from meshconsole.cli.home import home_of
+from meshconsole.cli.members import member_named
 from meshconsole.cli.output import print_json, print_table, say
 from meshconsole.cli.proposals import outcome
 from meshconsole.cli.reading import node_status
 from meshconsole.console.words import duration_in_words, moment_in_words
-from meshconsole.control.members import find_member
 from meshconsole.control.team import (
     CreateTeam,
     Invite,
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from meshconsole.core.home import Home
     from meshconsole.core.status import ClientStatus, MemberStatus, NodeStatus
 
 SECONDS = {"m": 60, "h": 3600, "d": 86_400}
@@ -246,12 +245,6 @@ def remove(parsed: argparse.Namespace) -> None:
 
 def rotate(parsed: argparse.Namespace) -> None:
     say(ask(home_of(parsed.home), RotateKey()).verdict.sentence or "The team's key was turned.")
-
-
-def member_named(home: Home, who: str) -> MemberStatus:
-    """As `find_member`, in the team as the node knows it now."""
-    team = node_status(home).team
-    return find_member(team.members if team else (), who)
 
 
 def _confirm(member: MemberStatus) -> None:

@@ -137,8 +137,8 @@ def revoke(parsed: argparse.Namespace) -> None:
 
 
 def root(parsed: argparse.Namespace) -> None:
+    from meshconsole.cli.members import member_named
     from meshconsole.cli.root_key import act, read_seed
-    from meshconsole.cli.team import member_named
 
     home = home_of(parsed.home)
     if parsed.act == "policy":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from meshconsole.mesh.uplinks.via import uplink_name
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable
@@ -20,15 +22,6 @@ if TYPE_CHECKING:
 
 
 _TALKING = ("comparing", "following", "level")
-
-
-def uplink_name(url: str) -> str:
-    """How the relay knows over which uplink an event came."""
-    return f"uplink {url}"
-
-
-def is_from_an_uplink(via: str) -> bool:
-    return via.startswith("uplink ")
 
 
 class Uplinking:

@@ -23,7 +23,7 @@ def test_contracts_hold() -> None:
 
 
 def test_contracts_notice_a_wrong_import(tmp_path: Path) -> None:
-    """A package with the same rooms, in which the lowest imports the highest and textual."""
+    """A package with the same rooms, in which the lowest and the highest import each other, and textual."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     rooms = {
         layer.strip().rpartition(".")[2] for line in contracts[0]["layers"] for layer in line.split("|")
@@ -33,8 +33,9 @@ def test_contracts_notice_a_wrong_import(tmp_path: Path) -> None:
         (tmp_path / "meshconsole" / room / "__init__.py").write_text("")
     (tmp_path / "meshconsole" / "__init__.py").write_text("")
     (tmp_path / "meshconsole" / "core" / "__init__.py").write_text(
-        "import time\nimport textual\nimport psycopg\nimport meshconsole.cli\n"
+        "import time, textual, psycopg, sqlcipher3, coincurve\nimport meshconsole.cli\n"
     )
+    (tmp_path / "meshconsole" / "cli" / "__init__.py").write_text("import meshconsole.core\n")
     (tmp_path / "meshconsole" / "control" / "__init__.py").write_text("import meshconsole.crypto\n")
     (tmp_path / "meshconsole" / "mesh" / "__init__.py").write_text(
         "import aiortc\nimport h11\nimport meshconsole.control\n"

@@ -86,5 +86,5 @@ def test_pure_module(path: Path) -> None:
 
 @pytest.mark.parametrize("room", WHOLLY_PURE_ROOMS)
 def test_every_module_of_a_pure_room_says_so(room: str) -> None:
-    silent = [path.name for path in sorted((PACKAGE / room).glob("*.py")) if "Pure" not in _docstring(path)]
+    silent = [path.name for path in sorted((PACKAGE / room).rglob("*.py")) if "Pure" not in _docstring(path)]
     assert not silent
