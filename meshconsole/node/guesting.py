@@ -114,7 +114,8 @@ class Guesting:
             saved = await asyncio.to_thread(self._node.state.get, GUESTS, tuple[Admitted, ...], ())
             if self._guests is None:
                 meter = self._node.governor.bandwidth
-                self._guests = Guests(self._node.relay, self, saved, meter, time.time, time.monotonic)
+                clock = self._node.clock.time
+                self._guests = Guests(self._node.relay, self, saved, meter, clock, time.monotonic)
         return self._guests
 
     # --- The House ---------------------------------------------------------------------------------

@@ -64,6 +64,7 @@ from meshconsole.node.setup import make_identity, open_store
 from meshconsole.node.state import Cursors, KnownAddresses, NodeState
 from meshconsole.node.supervisor import Supervisor
 from meshconsole.node.teamwork import Teamwork
+from meshconsole.node.timekeeping import Timekeeping
 from meshconsole.node.unread import Unread
 from meshconsole.node.vouching import Vouching
 from meshconsole.node.web_tls import web_certificate
@@ -150,6 +151,7 @@ class Node:
             self.governor.memory_limit_bytes,
         )
         self.state = NodeState(home.database, unlocked.database_key)
+        self.timekeeping = Timekeeping(self.state, self.clock)
         self.membership = Membership(self.identity, self.provider, self.state)
         self.guesting = Guesting(self)
         self.recent = RecentEvents(lambda: self.membership.team, self.identity)
@@ -242,6 +244,7 @@ class Node:
                 self.supervisor.keep("keeping copies", self.replicating.follow)
             if self.scrubbing is not None:
                 self.supervisor.keep("checking the blocks", self.scrubbing.keep)
+            self.supervisor.keep("keeping the time", self.timekeeping.keep)
             self.supervisor.keep("tending the roster", self.teamwork.tend)
             self.supervisor.keep("following the roster", self.teamwork.follow)
             self.supervisor.keep("signing checkpoints", self.vouching.keep)
@@ -260,6 +263,7 @@ class Node:
             self.audit_keeping.tell_links()
             self.record("stop", reason=self._stop_reason)
             await self.vouching.make()
+            await self.timekeeping.save()
 
     async def _start_rooms(self, stack: AsyncExitStack, audit: Places) -> None:
         await self.relay.start()

@@ -52,8 +52,14 @@ class World:
 
 class Machine:
     def __init__(self, world: World, off_s: float, quality: ClockQuality) -> None:
-        self.clock = TeamClock(lambda: world.now() + off_s, lambda: quality, lambda: 50.0 + world.elapsed)
+        self.off_s = off_s
+        self.clock = TeamClock(
+            lambda: world.now() + self.off_s, lambda: quality, lambda: 50.0 + world.elapsed
+        )
         self._world = world
+
+    def sure(self) -> float | None:
+        return self.clock.sure
 
     @property
     def error_s(self) -> float:
@@ -128,14 +134,69 @@ def test_what_was_corrected_is_told_to_nobody() -> None:
     assert known.offset_s == YEAR
 
 
-def test_what_was_heard_long_ago_does_not_count() -> None:
+def test_what_was_heard_is_not_known_for_ever_but_holds() -> None:
     world = World()
     pi = world.add("pi", -TRUE)
     world.add("peer")
     world.talk()
-    world.elapsed += FRESH_S
-    assert pi.clock.correction_s == 0.0
+    world.elapsed += 100 * FRESH_S
     assert pi.clock.known_of("peer") is None
+    assert abs(pi.error_s) < 1.0, "or it would serve again what has expired"
+    assert "peers is used" in pi.clock.complaint
+
+
+def test_a_clock_of_ones_own_stays_corrected_until_somebody_sets_it() -> None:
+    world = World()
+    bad = world.add("bad", YEAR)
+    for number in range(ENOUGH_PEERS):
+        world.add(f"good{number}")
+    world.talk()
+    world.elapsed += 2 * FRESH_S
+    assert abs(bad.error_s) < 1.0
+    bad.off_s = 2.0
+    assert bad.clock.correction_s == 0.0
+    bad.off_s = YEAR + 3600.0
+    assert abs(bad.error_s - 3600.0) < 1.0, "it slept for an hour, which its monotonic clock has not counted"
+    bad.off_s = -YEAR / 2
+    assert bad.clock.correction_s == 0.0, "its owner's deed"
+
+
+def test_a_clock_that_jumps_back_to_1970_does_not_take_the_time_with_it() -> None:
+    world = World()
+    pi = world.add("pi", 1_000_000.0 - TRUE)
+    world.add("peer")
+    world.talk()
+    world.elapsed += 2 * FRESH_S
+    pi.off_s = -TRUE
+    assert abs(pi.error_s) < 1.0
+
+
+def test_after_a_restart_in_1970_time_goes_on_from_what_was_sure() -> None:
+    world = World()
+    pi = world.add("pi", -TRUE)
+    assert pi.sure() is None
+    world.add("peer")
+    world.talk()
+    sure = pi.sure()
+    assert sure is not None
+    world.elapsed += 3600
+    again = world.add("pi", -TRUE)
+    again.clock.goes_on_from(sure)
+    world.elapsed += 60
+    assert abs(again.error_s + 3600) < 1.0
+    assert again.sure() is None, "peers have not said it"
+    assert "goes on" in again.clock.complaint
+    world.talk()
+    assert abs(again.error_s) < 1.0
+    assert again.clock.effective == "net"
+
+
+def test_a_clock_that_somebody_keeps_is_not_moved_by_what_was_sure() -> None:
+    world = World()
+    one = world.add("one")
+    one.clock.goes_on_from(TRUE + YEAR)
+    assert one.error_s == 0.0
+    assert one.clock.sure is None, "a battery's word alone is none to go on from"
 
 
 def test_an_answer_is_dated_after_what_it_answers() -> None:

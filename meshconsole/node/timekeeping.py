@@ -1,0 +1,34 @@
+"""The time that this node was sure of last, kept through restarts for a machine whose clock nobody sets."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from meshconsole.mesh.clock import TeamClock
+    from meshconsole.node.state import NodeState
+
+EVERY_S = 600.0
+NAME = "time"
+
+
+class Timekeeping:
+    def __init__(self, state: NodeState, clock: TeamClock) -> None:
+        self._state = state
+        self._clock = clock
+        self._saved = state.get(NAME, float, 0.0)
+        clock.goes_on_from(self._saved)
+
+    async def keep(self) -> None:
+        """Runs until cancelled."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            await self.save()
+
+    async def save(self) -> None:
+        """Only what comes after what is saved. Raises MeshconsoleError."""
+        sure = self._clock.sure
+        if sure is not None and sure > self._saved:
+            await asyncio.to_thread(self._state.put, NAME, sure)
+            self._saved = sure
