@@ -21,7 +21,7 @@ from meshconsole.mesh.known import KnownIds
 from meshconsole.mesh.messages import Describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
     from random import Random
 
     from meshconsole.core.verdict import Verdict
@@ -42,6 +42,10 @@ MAX_FAR = 4
 MAX_ANSWERS = 16
 OFFER_S = 1.0
 """Between two offers of one peer that are answered: each costs a connection."""
+REPEAT_S = 1.0
+"""A signal from afar is lost where the peer has no path yet: an offer is said again, each time half as long
+again after the last. Who has heard it does not answer twice."""
+REPEAT_SLOWER = 1.5
 NO_WAY = "No way for a data channel was found in time."
 
 
@@ -61,7 +65,7 @@ class DataChannels:
     def __init__(
         self,
         npub: str,
-        servers: Callable[[], tuple[IceServer, ...]],
+        servers: Callable[[], Awaitable[tuple[IceServer, ...]]],
         *,
         enabled: bool,
         session: Callable[[str], PeerSession | None],
@@ -192,11 +196,11 @@ class DataChannels:
             and not session.has_path("webrtc")
         )
 
-    def _servers_for(self, npub: str) -> tuple[IceServer, ...]:
+    async def _servers_for(self, npub: str) -> tuple[IceServer, ...]:
         """None at first where a websocket shows that the peer is near: they would only cost time."""
         session, trouble = self._session(npub), self._trouble.get(npub)
         is_near = session is not None and session.has_path("websocket")
-        return () if is_near and (trouble is None or not trouble.failures) else self._servers()
+        return () if is_near and (trouble is None or not trouble.failures) else await self._servers()
 
     async def _offer(self, npub: str) -> Pipe:
         from meshconsole.mesh.links.webrtc import CONNECT_S, DataChannelOffer
@@ -212,11 +216,9 @@ class DataChannels:
         try:
             async with asyncio.timeout(CONNECT_S):
                 offer = await DataChannelOffer.make(
-                    _where(session), self._servers_for(npub), loopback=_on_loopback(session)
+                    _where(session), await self._servers_for(npub), loopback=_on_loopback(session)
                 )
-                if not self._send(npub, Describe(attempt, "offer", offer.text)):
-                    raise Unavailable("There is no path to signal over.")
-                reply = await answer
+                reply = await self._ask(npub, Describe(attempt, "offer", offer.text), answer)
                 if reply.kind != "answer":
                     raise Unavailable(f"The peer wants none: {safe(reply.text, 120)}")
                 return await offer.connect(reply.text)
@@ -226,6 +228,18 @@ class DataChannels:
             raise
         finally:
             del self._answers[attempt]
+
+    async def _ask(self, npub: str, offer: Describe, answer: asyncio.Future[Describe]) -> Describe:
+        pause = REPEAT_S
+        if not self._send(npub, offer):
+            raise Unavailable("There is no path to signal over.")
+        while self._session(npub) is None:
+            done, _ = await asyncio.wait([answer], timeout=pause)
+            if done:
+                break
+            pause *= REPEAT_SLOWER
+            self._send(npub, offer)
+        return await answer
 
     async def _answer(self, npub: str, message: Describe) -> None:
         """One answer at a time for each peer: a newer offer means that the older one was given up."""
@@ -256,7 +270,10 @@ class DataChannels:
         try:
             async with asyncio.timeout(CONNECT_S):
                 answer = await DataChannelAnswer.make(
-                    message.text, _where(session), self._servers_for(npub), loopback=_on_loopback(session)
+                    message.text,
+                    _where(session),
+                    await self._servers_for(npub),
+                    loopback=_on_loopback(session),
                 )
                 if not self._send(npub, Describe(message.attempt, "answer", answer.text)):
                     raise Unavailable("There is no path to signal over.")

@@ -70,6 +70,17 @@ class IceServers:
         self._may_ask = may_ask
         self._now = now
         self._soon = asyncio.Event()
+        self._asked = asyncio.Event()
+        """Each has answered, or had the time to, once."""
+
+    async def soon_live(self) -> tuple[IceServer, ...]:
+        """Those that answer. Right after the start their first answers are waited for, a moment: without them
+        a connection may find no way, and it takes long until that is known."""
+        if self.servers and not self._asked.is_set() and self._may_ask():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ANSWER_S):
+                    await self._asked.wait()
+        return self.live()
 
     def live(self) -> tuple[IceServer, ...]:
         """The first STUN and the first TURN server that answer, by address: names are not asked again."""
@@ -93,6 +104,7 @@ class IceServers:
         async with asyncio.TaskGroup() as group:
             for server in self.servers:
                 group.create_task(self._ask(server))
+        self._asked.set()
 
     async def run(self) -> None:
         while True:

@@ -121,7 +121,7 @@ class Parts:
         )
         self._channels = DataChannels(
             identity.npub,
-            self._ice.live,
+            self._ice.soon_live,
             enabled=config.capabilities.webrtc_hub,
             session=lambda npub: self._links.sessions.get(npub),
             send_far=self._afar.send,

@@ -11,6 +11,7 @@ import pytest
 
 from meshconsole.core.errors import RemoteError
 from meshconsole.core.verdict import ACCEPTED
+from meshconsole.mesh import datachannels
 from meshconsole.mesh.datachannels import MAX_ANSWERS, DataChannels
 from meshconsole.mesh.links.webrtc import DataChannelAnswer, DataChannelOffer
 from meshconsole.mesh.messages import Describe
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from meshconsole.mesh.links.description import IceServer
     from meshconsole.mesh.session import PeerSession
 
 PEER = "f" * 64
@@ -37,7 +39,7 @@ class Signals:
         self.sent: list[Describe] = []
         self.channels = DataChannels(
             "0" * 64,
-            tuple,
+            self._no_servers,
             enabled=True,
             session=self._no_session,
             send_far=self._send,
@@ -47,6 +49,9 @@ class Signals:
             now=self.clock,
             random=random.Random(1),
         )
+
+    async def _no_servers(self) -> tuple[IceServer, ...]:
+        return ()
 
     def _no_session(self, npub: str) -> PeerSession | None:
         return None
@@ -59,6 +64,18 @@ class Signals:
         self.spawned += 1
         work.close()
         return asyncio.get_running_loop().create_task(asyncio.sleep(0), name=name)
+
+
+async def test_an_offer_from_afar_is_said_again_until_it_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datachannels, "REPEAT_S", 0.001)
+    signals, offer = Signals(), Describe(b"attempt1", "offer", "v=0")
+    answer: asyncio.Future[Describe] = asyncio.get_running_loop().create_future()
+    asking = asyncio.create_task(signals.channels._ask(PEER, offer, answer))
+    while len(signals.sent) < 4:  # noqa: ASYNC110 - nothing tells of it
+        await asyncio.sleep(0)
+    answer.set_result(Describe(b"attempt1", "answer", "v=1"))
+    assert (await asking).kind == "answer"
+    assert set(signals.sent) == {offer}
 
 
 async def test_ten_thousand_offers_at_once_are_answered_once() -> None:

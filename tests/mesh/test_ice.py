@@ -130,6 +130,19 @@ async def test_what_is_no_tcp_server_of_that_kind_is_left_out() -> None:
         assert servers.live() == ()
 
 
+async def test_who_needs_them_right_after_the_start_waits_for_their_first_answer(
+    udp_server: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = make(f"stun:127.0.0.1:{udp_server}")
+    needed = asyncio.create_task(servers.soon_live())
+    await asyncio.sleep(0)
+    await servers.ask()
+    assert len(await needed) == 1
+    dead = make("stun:127.0.0.1:1")
+    monkeypatch.setattr(ice, "ANSWER_S", 0)
+    assert await dead.soon_live() == (), "but not long"
+
+
 async def test_nobody_is_asked_in_silence(udp_server: int) -> None:
     servers = IceServers([IceServer(f"stun:127.0.0.1:{udp_server}")], may_ask=lambda: False, now=lambda: 0.0)
     running = asyncio.create_task(servers.run())
