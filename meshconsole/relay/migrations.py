@@ -76,6 +76,13 @@ def words(db: Database) -> None:
     db.table("relay_state").insert({"name": "indexed_seq", "value": "0"})
 
 
+@migrations()
+def kinds_by_seq(db: Database) -> None:
+    """Who follows the log, or searches, learns an event's kind from the index, and needs no row of it."""
+    db.table("events").create_index(["seq", "kind"], unique=True)
+    db.execute("drop index idx_events_seq")
+
+
 def _create(db: Database, name: str, columns: dict[str, Any], *, pk: str) -> Table:
     table = db.table(name)
     table.create(columns, pk=pk, not_null=set(columns) - {pk})

@@ -207,8 +207,9 @@ class Reading:
         return f"select {columns} from {tables} where words match ?{more}"
 
     def _conditions(self, wanted: Filter, table: str) -> str:
-        more = "" if wanted.kinds is None else f" and {table}.kind in ({numbers(wanted.kinds)})"
-        more += _not_in(f"{table}.kind", wanted)
+        # The index over (seq, kind) tells the kind; without the `+` it would be asked once for each kind.
+        more = "" if wanted.kinds is None else f" and +{table}.kind in ({numbers(wanted.kinds)})"
+        more += _not_in(f"+{table}.kind", wanted)
         if wanted.authors is not None:
             more += f" and {table}.author in ({numbers(self._author_numbers(wanted.authors))})"
         return more

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MIGRATIONS = ("first_tables", "refused_ids", "tags_by_kind", "words")
+MIGRATIONS = ("first_tables", "refused_ids", "tags_by_kind", "words", "kinds_by_seq")
 """By name, in order. A database that has had all of them is opened as it is, and no migration is loaded."""
 
 
