@@ -26,7 +26,8 @@ from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict, refuse
 from meshconsole.relay import vanishing
 from meshconsole.relay.checkers import Checkers, check_one
 from meshconsole.relay.event import MAX_EVENT_BYTES, ReadEvent, expiration
-from meshconsole.relay.policy import judge_event, may_offer, vanishes_here
+from meshconsole.relay.judging import judge_event, vanishes_here
+from meshconsole.relay.policy import may_offer
 from meshconsole.relay.store import Entry, PromptWriter, Written
 from meshconsole.relay.threads import LoopThreads
 

@@ -16,9 +16,10 @@ from meshconsole.relay.counting import count_stored
 from meshconsole.relay.event import read_event, readable_id
 from meshconsole.relay.happening import Closed, Counting, Negotiated, Offered, Opened, TurnedAway, Widened
 from meshconsole.relay.items import ItemVector
+from meshconsole.relay.judging import judge_event, vanishes_here
 from meshconsole.relay.live import LiveIndex
 from meshconsole.relay.negentropy import Responder
-from meshconsole.relay.policy import Client, House, judge_event, vanishes_here
+from meshconsole.relay.policy import Client, House
 from meshconsole.relay.session import Session
 from meshconsole.relay.store import Entry
 from tests.relay.making import NOW, Clock, Public, unsigned

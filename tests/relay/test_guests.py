@@ -12,8 +12,9 @@ from meshconsole.core.sections import RelaySection
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
 from meshconsole.relay.filter import Filter, matches
 from meshconsole.relay.guests import MAX_NOTE, MAX_TAGS, is_of_the_room, name_in
+from meshconsole.relay.judging import judge_event
 from meshconsole.relay.lists import Lists, allow_key, ban_key
-from meshconsole.relay.policy import Client, House, judge_event, judge_filters, may_ask, may_offer, narrowed
+from meshconsole.relay.policy import Client, House, judge_filters, may_ask, may_offer, narrowed
 from tests.relay.making import NOW, Members, Public, fake_npub, unsigned
 from tests.relay.strategies import filters
 

@@ -9,8 +9,9 @@ from meshconsole.mesh.peer import kinds_for
 from meshconsole.relay import lists as acts
 from meshconsole.relay import membership
 from meshconsole.relay.filter import Filter
+from meshconsole.relay.judging import judge_event
 from meshconsole.relay.lists import Lists
-from meshconsole.relay.policy import Client, House, judge_event, judge_filters
+from meshconsole.relay.policy import Client, House, judge_filters
 from tests.relay.making import NOW, Members, Public, fake_npub, unsigned
 
 ALICE = fake_npub("alice")

@@ -5,9 +5,11 @@ import pytest
 
 from meshconsole.core.kinds import CARRIED_KINDS, TEAM_KINDS
 from meshconsole.core.sections import RelaySection
+from meshconsole.core.verdict import ACCEPTED
 from meshconsole.relay.filter import Filter, matches
+from meshconsole.relay.judging import RULES_FOR_ALL, VANISH_RULES, WRITE_RULES, Rules, judge_event
 from meshconsole.relay.lists import Lists, allow_key, ban_event, ban_key, disallow_kind
-from meshconsole.relay.policy import Client, House, judge_event, judge_filters, may_ask, may_offer, narrowed
+from meshconsole.relay.policy import Client, House, judge_filters, may_ask, may_offer, narrowed
 from tests.relay.making import NOW, Members, Public, fake_npub, raw, unsigned
 
 ALICE = fake_npub("alice")
@@ -214,3 +216,22 @@ def test_every_refusal_of_a_rule_has_a_prefix_of_nip01_and_a_sentence() -> None:
         assert verdict.code in {"auth-required", "restricted", "blocked", "invalid", "pow"}
         assert len(verdict.sentence) > 10
         assert verdict.sentence[-1] != "."
+
+
+@pytest.mark.parametrize("rules", [WRITE_RULES, RULES_FOR_ALL, VANISH_RULES])
+def test_a_rule_refuses_no_kind_but_those_that_it_is_asked_about(rules: Rules) -> None:
+    told = {kind for about, _ in rules.all for kind in about or ()}
+    client = Client(House(TEAM, RelaySection(authors="self")), (BOB,))
+    for kind in {*told, *range(10), 62, 1059, 20001, 30023, 65535}:
+        event = unsigned("carol", kind, (("-",), ("claim", "x")), content='{"tags":[["-"]]}')
+        asked = rules.of(kind)
+        for _, rule in rules.all:
+            assert rule in asked or rule(event, client, NOW) is ACCEPTED, (kind, rule.__name__)
+        assert asked == tuple(rule for _, rule in rules.all if rule in asked), "in their order"
+
+
+def test_rules_are_kept_at_hand_for_so_many_kinds_only() -> None:
+    rules = Rules(*WRITE_RULES.all)
+    asked = {kind: rules.of(kind) for kind in range(3 * Rules.MAX_KINDS)}
+    assert len(rules._by_kind) <= Rules.MAX_KINDS
+    assert all(rules.of(kind) == found for kind, found in asked.items())

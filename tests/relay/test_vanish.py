@@ -6,9 +6,10 @@ import pytest
 
 from meshconsole.core.sections import RelaySection
 from meshconsole.relay.happening import Offered, TurnedAway
+from meshconsole.relay.judging import judge_event, vanishes_here
 from meshconsole.relay.lists import Lists, ban_key
 from meshconsole.relay.names import names_this_relay
-from meshconsole.relay.policy import Client, House, judge_event, vanishes_here
+from meshconsole.relay.policy import Client, House
 from tests.relay.making import NOW, Members, Public, event_message, fake_npub, unsigned
 from tests.relay.session_bench import Bench
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meshconsole.core.sections import RelaySection
-from meshconsole.relay.policy import Client, House, judge_event
+from meshconsole.relay.judging import judge_event
+from meshconsole.relay.policy import Client, House
 from meshconsole.relay.work import committed_target, difficulty
 from tests.relay.making import NOW, Public, unsigned
 
