@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.netlab.faults import FAULTS
+from tests.netlab.faults import ELSEWHERE, FAULTS
 from tests.netlab.figures import load
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
@@ -17,11 +17,17 @@ and delay are those of each port in each direction: two hosts at 20 % lose 36 % 
 
 Each figure is of the last run of its test, on two processors that did other things besides. Times are those
 at which a status or a note was shown, which may be two seconds late; where a promise is kept only less those
-two seconds, the last column says so. "not met" is a promise that this version does not keep. What power cuts
-and crashes do to the store is tested in `tests/relay/test_crash.py`.
+two seconds, the last column says so. "not met" is a promise that this version does not keep.
 
 | fault | promised | measured | |
 |---|---|---|---|
+"""
+
+TAIL = """
+Faults of disks and processes need no network. Each of these tests fails where the promise is not kept.
+
+| fault | promised | tested in |
+|---|---|---|
 """
 
 
@@ -33,7 +39,8 @@ def page() -> str:
         text = figure.text if figure is not None else "not measured"
         verdict = figure.verdict if figure is not None else ""
         rows.append(f"| {_cell(fault.what)} | {_cell(fault.promise)} | {_cell(text)} | {verdict} |\n")
-    return HEAD + "".join(rows)
+    others = [f"| {other.what} | {other.promise} | `{other.test}` |\n" for other in ELSEWHERE]
+    return HEAD + "".join(rows) + TAIL + "".join(others)
 
 
 def _cell(text: str) -> str:

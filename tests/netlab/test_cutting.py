@@ -141,6 +141,30 @@ def test_a_node_at_a_new_address_is_found_again(lab: Lab, team: Callable[..., Te
 
 
 @pytest.mark.soak
+def test_a_node_that_moves_to_another_network_is_found_again(
+    lab: Lab, team: Callable[..., Team], ledger: Ledger
+) -> None:
+    """Behind a router, where no beacon and no multicast goes, with an address of that network."""
+    lab.hosts("a", "b")
+    lab.router("r", wan="10.77.0.50/24", lan="10.78.0.1/24", inside="upstairs", nat="none")
+    lab.ip("a", "route", "add", "10.78.0.0/24", "via", "10.77.0.50")
+    pair = team("a", "b")
+    for node in pair.nodes.values():
+        node.listen = f"0.0.0.0:{PORT}"
+    pair.start()
+    pair.until_linked()
+    lab.replug("b", "upstairs", "10.78.0.20/24", "10.78.0.1")
+
+    def is_back(status: Status) -> bool:
+        return any(link["address"].startswith("10.78.0.20") for link in peer(status, "b")["links"])
+
+    took = pair.until("a", "a link to the other network", is_back, 45)
+    rows = [row for row in pair["a"].json("status")["peers"] if row["name"] == "b"]
+    assert len(rows) == 1
+    ledger.measured("network", f"linked again after {took:.1f} s, one row", is_met=took <= 5)
+
+
+@pytest.mark.soak
 def test_flaps_lose_nothing(lab: Lab, pair: Team, ledger: Ledger, tmp_path: Path) -> None:
     for _ in range(3):
         lab.partition(["a"], ["b"])

@@ -114,9 +114,15 @@ def test_acknowledged_events_survive_a_storm_of_kill_9(database: Path) -> None:
         acknowledged.check(database)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("torn", [False, True])
-def test_acknowledged_events_survive_a_power_cut(tmp_path: Path, torn: bool) -> None:
+@pytest.mark.parametrize(
+    ("wanted", "torn"),
+    [
+        pytest.param(4, False, marks=pytest.mark.slow),
+        pytest.param(4, True, marks=pytest.mark.slow),
+        pytest.param(20, True, marks=pytest.mark.soak),
+    ],
+)
+def test_acknowledged_events_survive_a_power_cut(tmp_path: Path, wanted: int, torn: bool) -> None:
     if not os.access("/dev/fuse", os.R_OK | os.W_OK) or shutil.which("fusermount") is None:
         pytest.skip("needs /dev/fuse and Debian's package fuse (or fuse3)")
     try:
@@ -128,7 +134,7 @@ def test_acknowledged_events_survive_a_power_cut(tmp_path: Path, torn: bool) -> 
     mount.mkdir()
     acknowledged = Acknowledged()
     cuts = 0
-    for round_ in range(8):
+    for round_ in range(2 * wanted):
         before = len(acknowledged.ids)
         with writer("powerfs", backing, mount, *(["torn"] if torn else [])) as disk:
             try:
@@ -147,7 +153,7 @@ def test_acknowledged_events_survive_a_power_cut(tmp_path: Path, torn: bool) -> 
             continue  # the mount was not ready for it: nothing was acknowledged, so no cut was tried
         acknowledged.check(backing / "node.db")
         cuts += 1
-        if cuts == 4:
+        if cuts == wanted:
             return
     pytest.fail(f"only {cuts} rounds got as far as a cut")
 
