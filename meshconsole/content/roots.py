@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
+from meshconsole.content.cid import Cid
+from meshconsole.core.errors import RemoteError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -99,3 +102,18 @@ def are_of_keys(roots: Iterable[Root]) -> bool:
     return any(owner.startswith(BLOSSOM) for owner in owners) and all(
         owner.startswith((BLOSSOM, PINNING)) for owner in owners
     )
+
+
+def canonical(cid: str) -> Cid:
+    """Of a root: they are known by their text, so there must be one text for each. Raises RemoteError."""
+    parsed = Cid.parse(cid)
+    if str(parsed) != cid:
+        raise RemoteError("bad-cid", f"Write this CID as {parsed}.")
+    return parsed
+
+
+def renamed(old: Root | None, cid: str, name: str, now: float) -> Root:
+    """The root under its new name, if it gets one; a new one if there is none."""
+    if old is None:
+        return Root(cid, name, False, None, now)
+    return replace(old, name=name or old.name)

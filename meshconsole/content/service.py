@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec.structs import replace
 
 from meshconsole.content.adding import Added, Source, add_file
 from meshconsole.content.asking import stock_id
@@ -18,15 +16,16 @@ from meshconsole.content.cid import Cid
 from meshconsole.content.exchange import Exchange
 from meshconsole.content.fetching import Fetches
 from meshconsole.content.folders import add_folder, read_folder
-from meshconsole.content.happenings import FetchProgress, FetchState, PresenceChanged
 from meshconsole.content.layout import UNIXFS_V1_2025, Profile
 from meshconsole.content.listing import MAX_ENTRIES
+from meshconsole.content.pins import Pins
 from meshconsole.content.reader import FileReader, inline
 from meshconsole.content.roots import OWNER, Pin, Presence, Root, are_of_keys
 from meshconsole.content.scrubbing import Scrubbed, scrub
 from meshconsole.content.store import Store
 from meshconsole.content.tasks import Tasks
-from meshconsole.core.errors import CorruptData, Refused, RemoteError, Unavailable
+from meshconsole.content.waiting import Waiting
+from meshconsole.core.errors import CorruptData, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from meshconsole.content.blocks import BlocksState, BlockStore
+    from meshconsole.content.happenings import FetchProgress, FetchState
     from meshconsole.content.tally import Quota
 
 log = logging.getLogger(__name__)
@@ -43,9 +43,6 @@ LOOK_AGAIN_S = 1.0
 """Another place for the blocks than files of our own is looked at so often, and sooner when it has failed."""
 
 STOCK_PAGE = 4096
-
-RETRY_S = 300.0
-"""Pinned files that could not be fetched are tried again."""
 
 
 class ContentUsage(msgspec.Struct, frozen=True):
@@ -75,22 +72,19 @@ class Content:
         What is stored already is not reserved at the start: the owner of the quota asks `usage`.
         `clock` gives seconds since the epoch. `blocks` is another place for the blocks than flat files.
         """
-        self._emit = emit
-        self._clock = clock
         self._tasks = Tasks()
-        self._pins_changed = asyncio.Event()
-        self._passing: set[str] = set()
-        """Roots whose fetch was begun for who waits for it, and by nobody else since."""
         self._store = Store(path, key, quota=quota, emit=emit, clock=clock, tasks=self._tasks, files=blocks)
         self._exchange = Exchange(self._store, self._tasks, emit, time.monotonic, peer_rate_bps)
         self._fetches = Fetches(self._store, self._exchange, self._tasks, emit)
+        self._waiting = Waiting(self._store, self._fetches, clock)
+        self._pins = Pins(self._store, self._fetches, self._waiting, emit, clock)
 
     async def start(self) -> None:
         """Goes on with unfinished fetches. Raises CorruptData, Fatal, Unavailable."""
         await self._store.open()
         self._exchange.start()
         self._fetches.resume()
-        self._tasks.spawn("content pins", self._keep_expiring())
+        self._tasks.spawn("content pins", self._pins.keep_expiring())
         self._tasks.spawn("content place", self._keep_looking())
 
     async def stop(self) -> None:
@@ -141,7 +135,7 @@ class Content:
         Unavailable (disk full), Fatal, and what `source` raises.
         """
         return await add_file(
-            self._store, source, profile, lambda cid, old: self._kept(old, cid, name, pinned, owner)
+            self._store, source, profile, lambda cid, old: self._pins.made(old, cid, name, pinned, owner)
         )
 
     async def add_folder(
@@ -149,7 +143,7 @@ class Content:
     ) -> Added:
         """Stores files, given as name and content, and the directory that holds them. As `add` otherwise."""
         return await add_folder(
-            self._store, files, profile, lambda cid, old: self._kept(old, cid, name, True)
+            self._store, files, profile, lambda cid, old: self._pins.made(old, cid, name, True)
         )
 
     async def list_folder(self, cid: str, max_entries: int = MAX_ENTRIES) -> dict[str, str]:
@@ -215,7 +209,7 @@ class Content:
         Raises RemoteError (damaged file), Refused (quota), Unavailable (disk full), Fatal.
         """
         imported = await import_car(
-            self._store, source, lambda cid, old: self._kept(old, cid, name, pinned, owner)
+            self._store, source, lambda cid, old: self._pins.made(old, cid, name, pinned, owner)
         )
         self._fetches.resume()
         return imported
@@ -226,10 +220,7 @@ class Content:
 
     def is_pinned(self, cid: str, owner: str | None = None) -> bool:
         """By anybody, or by this owner."""
-        root = self._store.roots.get(cid)
-        if root is None:
-            return False
-        return root.pinned if owner is None else root.pin_of(owner) is not None
+        return self._pins.has(cid, owner)
 
     def roots(self, cid: str = "") -> tuple[Root, ...]:
         """Everything that was added, pinned or asked for, in the order in which it came; or one of it."""
@@ -240,83 +231,24 @@ class Content:
     async def pin(self, cid: str, name: str = "", pin: Pin = Pin()) -> None:  # noqa: B008 - frozen
         """Keeps the file; what is missing of it is fetched, now and ever after. Replaces the owner's earlier
         pin. Raises RemoteError."""
-        parsed = _canonical(cid)
-        self._passing.discard(cid)
-        await self._store.change_root(
-            parsed, lambda old: replace(self._root(old, cid, name).with_pin(pin), paused=False)
-        )
-        if not self._store.presence(cid).complete:
-            await self._fetches.start(parsed, lambda old: self._root(old, cid, name))
-            self._passing.discard(cid)
-        self._pins_changed.set()
+        await self._pins.put(cid, name, pin)
 
     async def unpin(self, cid: str, owner: str = OWNER) -> None:
         """When nobody else pins it, its blocks may be removed from now on, when room is needed. Raises
         Refused if the owner did not pin it."""
-        root = self._store.roots.get(cid)
-        if root is None or root.pin_of(owner) is None:
-            raise Refused("invalid", "This file is not pinned.", hint="List what is: meshconsole blobs")
-        await self._store.change_root(
-            Cid.parse(cid), lambda old: self._unpinned(old and old.without_pin(owner))
-        )
+        await self._pins.lift(cid, owner)
 
     async def drop(self, cid: str) -> int:
         """Removes the file from here at once, whoever pinned it; blocks that other roots keep stay. Returns
         the bytes freed on the disk. Raises RemoteError for a bad CID."""
-        parsed = _canonical(cid)
-        await self._store.change_root(parsed, lambda _: None)
-        return await self._discard(parsed)
+        return await self._pins.drop(cid)
 
     async def let_go(self, cid: str, owner: str) -> int:
         """Lifts the owner's pin, if there is one; what nobody else wants is removed at once. Returns the
         bytes freed on the disk. Raises RemoteError for a bad CID."""
-        parsed = _canonical(cid)
-        if not self.is_pinned(cid, owner):
-            return 0
+        return await self._pins.let_go(cid, owner)
 
-        def without(root: Root | None) -> Root | None:
-            left = root and root.without_pin(owner)
-            return left if left and (left.pinned or left.wanted) else None
-
-        if await self._store.change_root(parsed, without) is not None:
-            return 0
-        return await self._discard(parsed)
-
-    async def _discard(self, dropped: Cid) -> int:
-        await self._fetches.forget(str(dropped))
-        freed = await self._store.discard([dropped.multihash])
-        self._emit(PresenceChanged(str(dropped)))
-        return freed
-
-    def _unpinned(self, root: Root | None) -> Root | None:
-        """What a root becomes that has lost a pin."""
-        if root is None or root.pinned or root.wanted or self._store.presence(root.cid).bytes:
-            return root
-        return None
-
-    def _unexpired(self, now: float, root: Root | None) -> Root | None:
-        return self._unpinned(root and root.unexpired(now))
-
-    async def _keep_expiring(self) -> None:
-        """Pins with an end are lifted when it has come, by the clock of this device."""
-        while True:
-            now = self._clock()
-            for root in list(self._store.roots.values()):
-                if root.unexpired(now) is not root:
-                    await self._store.change_root(Cid.parse(root.cid), partial(self._unexpired, now))
-                    self._emit(PresenceChanged(root.cid))
-            ends = [p.expires_at for root in self._store.roots.values() for p in root.pins if p.expires_at]
-            self._pins_changed.clear()
-            # Looked at now and then even so: the clock may have been set, and there may be room again for
-            # a pinned file that did not fit.
-            delay = min([end - now for end in ends], default=RETRY_S)
-            try:
-                async with asyncio.timeout(min(max(delay, 1.0), RETRY_S)):
-                    await self._pins_changed.wait()
-            except TimeoutError:
-                self._fetches.resume()
-
-    async def fetch(
+    def fetch(
         self, cid: str, *, name: str = "", deadline_s: float = 30.0, passing: bool = False
     ) -> AsyncIterator[FetchProgress]:
         """Brings the file here from peers. The last progress has the state "done".
@@ -327,61 +259,15 @@ class Content:
 
         `passing`: if this begins it, `end_passing` ends it, unless somebody else wants it by then.
         """
-        parsed = _canonical(cid)
-        presence = self._store.presence(cid)
-        if presence.complete:
-            yield FetchProgress(cid, presence.bytes, presence.bytes, "done")
-            return
-        if not passing:
-            self._passing.discard(cid)
-        elif self.job_state(cid) is None and not self.is_pinned(cid):
-            self._passing.add(cid)
-        starting = asyncio.ensure_future(self._fetches.start(parsed, lambda old: self._root(old, cid, name)))
-        try:
-            fetch = await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            await asyncio.wait([starting])  # half begun, nobody could end it
-            raise
-        if not passing:
-            self._passing.discard(cid)
-        loop = asyncio.get_running_loop()
-        told: FetchProgress | None = None
-        gives_up_at = loop.time() + deadline_s
-        while True:
-            progress, changed = fetch.progress, fetch.changed
-            if told is None or progress.have_bytes > told.have_bytes:
-                gives_up_at = loop.time() + deadline_s
-            if progress.state == "done":
-                yield progress
-                return
-            if fetch.failure is not None:
-                raise fetch.failure
-            if progress != told:
-                told = progress
-                yield progress
-                continue
-            try:
-                async with asyncio.timeout_at(gives_up_at):
-                    await changed.wait()
-            except TimeoutError:
-                if not fetch.is_owed:
-                    raise _nothing_comes(progress, deadline_s) from None
-                # A block may take longer than the deadline; the peer that owes it has its own.
-                gives_up_at = loop.time() + 1.0
+        return self._waiting.fetch(cid, name, deadline_s, passing=passing)
 
     async def start_fetch(self, cid: str, *, name: str = "") -> bool:
         """As `fetch`, for those who do not wait for it. False if everything is here. Raises RemoteError."""
-        parsed = _canonical(cid)
-        if self._store.presence(cid).complete:
-            return False
-        self._passing.discard(cid)
-        await self._fetches.start(parsed, lambda old: self._root(old, cid, name))
-        self._passing.discard(cid)  # whoever began it meanwhile, it is to stay
-        return True
+        return await self._waiting.start(cid, name)
 
     async def pause_fetch(self, cid: str) -> bool:
         """Until `fetch`, `start_fetch` or `pin`, over restarts too. False if there is nothing to pause."""
-        self._passing.discard(cid)
+        self._waiting.is_to_stay(cid)
         return await self._fetches.pause(cid)
 
     def job_state(self, cid: str) -> FetchState | None:
@@ -399,9 +285,7 @@ class Content:
 
     async def end_passing(self, cid: str) -> None:
         """Nobody waits any more for what `fetch` began with `passing`."""
-        if cid in self._passing:
-            self._passing.discard(cid)
-            await self._fetches.cancel(cid)
+        await self._waiting.end_passing(cid)
 
     def attach(
         self,
@@ -471,36 +355,9 @@ class Content:
         """What each peer is sent of blocks at most, in bytes per second; 0 is no limit."""
         self._exchange.limit_peers(rate_bps)
 
-    def _kept(self, old: Root | None, cid: Cid, name: str, pinned: bool, owner: str = OWNER) -> Root:
-        root = self._root(old, str(cid), name)
-        return root.with_pin(Pin(owner)) if pinned and root.pin_of(owner) is None else root
-
-    def _root(self, old: Root | None, cid: str, name: str) -> Root:
-        if old is None:
-            return Root(cid, name, False, None, self._clock())
-        return replace(old, name=name or old.name)
-
-
-def _canonical(cid: str) -> Cid:
-    """Roots are known by their text, so there must be one text for each."""
-    parsed = Cid.parse(cid)
-    if str(parsed) != cid:
-        raise RemoteError("bad-cid", f"Write this CID as {parsed}.")
-    return parsed
-
 
 def _not_whole(root: Cid) -> Unavailable:
     return Unavailable(
         f"The file {root} is not whole here.",
         hint=f"Fetch the rest from teammates: meshconsole blobs get {root}",
-    )
-
-
-def _nothing_comes(progress: FetchProgress, deadline_s: float) -> Unavailable:
-    have, total = progress.have_bytes, progress.total_bytes
-    held = f"{have} of {total} bytes are here" if total else "nothing of it is here"
-    who = "no teammate in reach has it" if not progress.peers else "the teammates who have it stopped sending"
-    return Unavailable(
-        f"No block of {progress.cid} came for {deadline_s:.0f} s: {who}; {held}.",
-        hint="It is fetched in the background as soon as somebody can send it.",
     )

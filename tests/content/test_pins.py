@@ -102,7 +102,7 @@ async def test_no_owner_ever_loses_a_pin_to_another(world: World, seed: int) -> 
                     case _:
                         await content.pin(here, pin=Pin(BRIEF, expires_at=world.clock.now + 1))
                         world.clock.now += 2
-                        content._pins_changed.set()
+                        content._pins._changed.set()
 
         chance = random.Random(seed)
         lives = [life(owner, random.Random(chance.random())) for owner in (A, B, BLOSSOM + "c", "")]
