@@ -12,9 +12,9 @@ PROMPT_S = 0.002
 
 FEW = 8
 
-IN_A_ROW = 32
-"""So many prompt ones make a disk prompt. At one slow commit in ten that happens for one in thirty, at one in
-a hundred for two of three."""
+IN_A_ROW = 16
+"""So many prompt ones make a disk prompt. Where one commit in ten is slow, that lets the loop do one in five,
+where one in fifty is, seven of ten."""
 
 
 class Promptness:

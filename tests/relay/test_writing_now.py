@@ -61,7 +61,7 @@ def test_room_is_never_made_on_the_loop(database: Path) -> None:
     store = SqliteEventStore(database, KEY, TAG_KEY, quota=quota, log_bytes=0)
     store.add([unsigned()])
     quota.limit = 0
-    entry = as_entry(unsigned(content="more"))
+    entry = as_entry(unsigned(content="x" * 500_000))  # more than what is free in the file
     assert store.write_now([entry]) is None
     (written,) = store.write([entry])
     assert written.verdict.code == "restricted"
