@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -52,19 +51,18 @@ def group_of(asker: str) -> bytes:
     return b"\0for " + asker.encode()
 
 
-@dataclass(slots=True)
-class Open:
+class Open(msgspec.Struct):
     """A want that is not closed: this node's own where it has `groups`, and of `askers`. `told` are the
     peers that know of it, with the hops that they were told; `holders` those that have said they can give
     it, and through how many others."""
 
     cid: Cid
-    groups: set[bytes] = field(default_factory=set)
-    askers: dict[str, Asker] = field(default_factory=dict)
+    groups: set[bytes] = msgspec.field(default_factory=set)
+    askers: dict[str, Asker] = msgspec.field(default_factory=dict)
     owed_by: str | None = None
-    told: dict[str, int] = field(default_factory=dict)
-    lacking: set[str] = field(default_factory=set)
-    holders: dict[str, int] = field(default_factory=dict)
+    told: dict[str, int] = msgspec.field(default_factory=dict)
+    lacking: set[str] = msgspec.field(default_factory=set)
+    holders: dict[str, int] = msgspec.field(default_factory=dict)
     towards: frozenset[str] = frozenset()
     """Only these are asked until `widens_at`: it is known to be behind them."""
     widens_at: float | None = None
@@ -89,25 +87,24 @@ class Open:
         return min(hops, default=None)
 
 
-@dataclass(slots=True)
-class Peer:
+class Peer(msgspec.Struct):
     passes: bool = False
     """It is asked on behalf of others too."""
     may_hear: Callable[[bytes], bool] | None = None
     """Whether it may learn of wants of the group; None for a peer that may learn of all."""
-    owes: dict[bytes, float] = field(default_factory=dict)
+    owes: dict[bytes, float] = msgspec.field(default_factory=dict)
     """Multihash to the time of asking."""
     window: int = START_WINDOW
     patience_s: float = PATIENCE_S
     useful_at: float = 0.0
     benched_until: float | None = None
     is_doubtful: bool = False
-    remembered: OrderedDict[bytes, set[bytes]] = field(default_factory=OrderedDict)
+    remembered: OrderedDict[bytes, set[bytes]] = msgspec.field(default_factory=OrderedDict)
     """Groups of the wants it was told of and that it need not answer any more, by multihash."""
-    asked: Counter[bytes] = field(default_factory=Counter)
+    asked: Counter[bytes] = msgspec.field(default_factory=Counter)
     """How often it was asked for each block that has not come: as often it may send it."""
-    wants: list[Want] = field(default_factory=list)
-    cancels: list[Cid] = field(default_factory=list)
+    wants: list[Want] = msgspec.field(default_factory=list)
+    cancels: list[Cid] = msgspec.field(default_factory=list)
     is_new: bool = True
 
     @property

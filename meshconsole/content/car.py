@@ -12,9 +12,10 @@ section, and what it yields has been compared with its CID by nobody yet.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from struct import Struct
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.content.block import MAX_BLOCK_BYTES
 from meshconsole.content.cid import MAX_CID_BYTES, Cid
@@ -59,13 +60,12 @@ def encode_section(cid: Cid, block: bytes) -> bytes:
     return encode_varint(len(name) + len(block)) + name + block
 
 
-@dataclass(slots=True)
-class CarReader:
+class CarReader(msgspec.Struct):
     """`push` pieces, take (CID, bytes), `finish` at the end. Raises RemoteError("bad-car" | "oversize")."""
 
     roots: tuple[Cid, ...] | None = None
     """None until the header is complete."""
-    _held: bytearray = field(default_factory=bytearray)
+    _held: bytearray = msgspec.field(default_factory=bytearray)
     _version: int = 0
     _skip: int = 0
     """Bytes between the header of version 2 and the file of version 1."""

@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.content.bitswap import Message, Payload, decode_message, encode_message
 from meshconsole.content.block import Block
@@ -50,20 +51,19 @@ SMALL_MESSAGE_BYTES = 64 << 10
 """Larger ones are encoded and decoded in a thread."""
 
 
-@dataclass(slots=True, eq=False)
-class _Peer:
+class _Peer(msgspec.Struct, eq=False):
     name: str
     send: Callable[[bytes], Awaitable[None]]
     may_read: Callable[[str], bool]
     passes_on: Callable[[], bool]
     """Whether what it asks for is asked of others, too."""
-    serving: Serving = field(default_factory=Serving)
-    messages: deque[Message] = field(default_factory=deque)
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    serving: Serving = msgspec.field(default_factory=Serving)
+    messages: deque[Message] = msgspec.field(default_factory=deque)
+    wake: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     sender: asyncio.Task[None] | None = None
-    bucket: TokenBucket = field(default_factory=lambda: TokenBucket(0.0, 0.0))
+    bucket: TokenBucket = msgspec.field(default_factory=lambda: TokenBucket(0.0, 0.0))
     """What it may be sent of blocks, so that no peer takes it all."""
-    later: dict[bytes, Cid] = field(default_factory=dict)
+    later: dict[bytes, Cid] = msgspec.field(default_factory=dict)
     """What it wants through us and passed by while it had no room: looked up again when it has."""
 
 

@@ -7,7 +7,6 @@ profile give equal CIDs with every other writer of that profile.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -79,8 +78,7 @@ class _Child(msgspec.Struct, frozen=True):
     tsize: int
 
 
-@dataclass(slots=True)
-class Tree:
+class Tree(msgspec.Struct):
     """Grows from the left, one leaf at a time; keeps only links, at most `max_links` per level.
 
     After each `push`, call `fold` (it encodes and hashes, so off the event loop) while `is_full`.
@@ -89,7 +87,7 @@ class Tree:
 
     profile: Profile
     size: int = 0
-    _levels: list[list[_Child]] = field(default_factory=lambda: [[]])
+    _levels: list[list[_Child]] = msgspec.field(default_factory=lambda: [[]])
 
     def push(self, cid: Cid, size: int, block_bytes: int) -> None:
         """Appends the leaf `cid`, which holds `size` bytes of the file in `block_bytes` of block."""
@@ -151,12 +149,11 @@ def chunked(pieces: Iterable[bytes], chunk_bytes: int) -> Iterator[bytes]:
     yield from chunker.finish()
 
 
-@dataclass(slots=True)
-class Chunker:
+class Chunker(msgspec.Struct):
     """Cuts a stream into chunks of exactly `chunk_bytes`. Holds less than one chunk between calls."""
 
     chunk_bytes: int
-    _parts: list[bytes | memoryview] = field(default_factory=list)
+    _parts: list[bytes | memoryview] = msgspec.field(default_factory=list)
     _held: int = 0
     _cut: bool = False
 

@@ -16,7 +16,6 @@ Laws:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -49,27 +48,25 @@ class Reach(msgspec.Struct, frozen=True):
     hops: int | None
 
 
-@dataclass(slots=True)
-class _Asker:
-    said: dict[bytes, tuple[Cid, int | None]] = field(default_factory=dict)
+class _Asker(msgspec.Struct):
+    said: dict[bytes, tuple[Cid, int | None]] = msgspec.field(default_factory=dict)
     """What it was told last of each want, by multihash."""
-    direct: TokenBucket = field(default_factory=lambda: TokenBucket(DIRECT_PER_S, 2 * DIRECT_PER_S))
-    floods: TokenBucket = field(default_factory=lambda: TokenBucket(FLOODS_PER_S, FLOODS_AT_ONCE))
+    direct: TokenBucket = msgspec.field(default_factory=lambda: TokenBucket(DIRECT_PER_S, 2 * DIRECT_PER_S))
+    floods: TokenBucket = msgspec.field(default_factory=lambda: TokenBucket(FLOODS_PER_S, FLOODS_AT_ONCE))
 
 
 def _nobody(_: Cid) -> Collection[str]:
     return ()
 
 
-@dataclass(slots=True)
-class Passing:
+class Passing(msgspec.Struct):
     """`towards` names peers that hold a root, or are linked to who does."""
 
     wants: Wants
     towards: Callable[[Cid], Collection[str]] = _nobody
     passed: int = 0
     """Wants that were passed on so far."""
-    _askers: dict[str, _Asker] = field(default_factory=dict)
+    _askers: dict[str, _Asker] = msgspec.field(default_factory=dict)
 
     def attach(self, peer: str) -> None:
         self._askers[peer] = _Asker()

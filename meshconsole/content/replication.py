@@ -13,7 +13,6 @@ Laws:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -48,14 +47,13 @@ class Held(msgspec.Struct, frozen=True):
         return self.percent >= 100
 
 
-@dataclass(slots=True)
-class Site:
+class Site(msgspec.Struct):
     """`seen_at` is when it was last known to be there, in seconds; `gone`: it belongs no more."""
 
     name: str
     seen_at: float
     room_bytes: int = 0
-    held: dict[str, Held] = field(default_factory=dict)
+    held: dict[str, Held] = msgspec.field(default_factory=dict)
     gone: bool = False
 
 

@@ -14,7 +14,6 @@ Wants are known by multihash: the bytes are the same whatever the codec in the C
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -47,14 +46,13 @@ class Order(msgspec.Struct, frozen=True):
     afar: tuple[tuple[Cid, int], ...] = ()
 
 
-@dataclass(slots=True)
-class Serving:
-    _wants: dict[bytes, Want] = field(default_factory=dict)
-    _to_look_up: dict[bytes, Cid] = field(default_factory=dict)
-    _to_send: dict[bytes, tuple[Cid, int]] = field(default_factory=dict)
-    _haves: dict[Cid, None] = field(default_factory=dict)
-    _dont_haves: dict[Cid, None] = field(default_factory=dict)
-    _afar: dict[Cid, int] = field(default_factory=dict)
+class Serving(msgspec.Struct):
+    _wants: dict[bytes, Want] = msgspec.field(default_factory=dict)
+    _to_look_up: dict[bytes, Cid] = msgspec.field(default_factory=dict)
+    _to_send: dict[bytes, tuple[Cid, int]] = msgspec.field(default_factory=dict)
+    _haves: dict[Cid, None] = msgspec.field(default_factory=dict)
+    _dont_haves: dict[Cid, None] = msgspec.field(default_factory=dict)
+    _afar: dict[Cid, int] = msgspec.field(default_factory=dict)
     sent_blocks: int = 0
     sent_bytes: int = 0
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 
 class Quota(Protocol):
@@ -15,8 +16,7 @@ class Quota(Protocol):
     def release(self, count: int) -> None: ...
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(msgspec.Struct):
     """`bytes` holds what is reserved for blocks on their way; `set_aside_bytes` are altered blocks that are
     kept to be looked at: they take place on the disk, but no quota was asked for them.
     """

@@ -6,16 +6,15 @@ what passes by meanwhile is not kept for it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from meshconsole.content.wants import AT_ONCE
 
 
-@dataclass(slots=True)
-class Transit:
-    waiting: dict[str, set[bytes]] = field(default_factory=dict)
+class Transit(msgspec.Struct):
+    waiting: dict[str, set[bytes]] = msgspec.field(default_factory=dict)
     """By peer, what it is still to be sent."""
-    _data: dict[bytes, bytes] = field(default_factory=dict)
+    _data: dict[bytes, bytes] = msgspec.field(default_factory=dict)
 
     def put(self, multihash: bytes, data: bytes, peers: list[str]) -> None:
         if peers:

@@ -7,7 +7,6 @@ batch per frame. When a client does not keep up, the oldest events go and are co
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -40,16 +39,15 @@ SIGN_OF_LIFE_S = 10.0
 """A status is sent this often even if nothing changed, so that a hung node can be told from a calm one."""
 
 
-@dataclass(slots=True)
-class Outbox:
+class Outbox(msgspec.Struct):
     wanted: Subscribe | None = None
     limit_fps: float | None = None
     """The most that the node has the strength for, where that is less than what is wanted."""
-    _events: deque[EventView] = field(default_factory=deque)
+    _events: deque[EventView] = msgspec.field(default_factory=deque)
     _event_bytes: int = 0
     _dropped: int = 0
-    _blobs: dict[str, BlobView] = field(default_factory=dict)
-    _notices: deque[Notice] = field(default_factory=lambda: deque(maxlen=MAX_NOTICES))
+    _blobs: dict[str, BlobView] = msgspec.field(default_factory=dict)
+    _notices: deque[Notice] = msgspec.field(default_factory=lambda: deque(maxlen=MAX_NOTICES))
     _status_changed: bool = True
     _last_frame: float = float("-inf")
     _last_look: float = float("-inf")

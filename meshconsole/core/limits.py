@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 
-@dataclass(slots=True)
-class TokenBucket:
+class TokenBucket(msgspec.Struct):
     """A bucket that fills at `rate` units per second up to `burst`. A rate of 0 means unlimited.
 
     `take` may overdraw (a frame is never split); the debt is waited out by the next caller, so the
@@ -15,8 +14,8 @@ class TokenBucket:
 
     rate: float
     burst: float
-    level: float = field(default=-1.0)
-    updated: float = field(default=-1.0)
+    level: float = -1.0
+    updated: float = -1.0
 
     def delay(self, now: float) -> float:
         """Seconds until the next unit may be taken; 0.0 when it may be taken now."""

@@ -6,8 +6,9 @@ others wait until it is here, or until the first has taken ASKED_S: then the nex
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,11 +17,10 @@ ASKED_S = 2.0
 LIMIT = 16_384
 
 
-@dataclass(slots=True)
-class Asked:
+class Asked(msgspec.Struct):
     """Shared by all peers of a node. Forgetting costs a second copy, never an event."""
 
-    _until: dict[bytes, float] = field(default_factory=dict)
+    _until: dict[bytes, float] = msgspec.field(default_factory=dict)
 
     def claim(self, event_id: bytes, now: float) -> bool:
         """Whether to ask for it now: nobody else was asked, or that took too long."""

@@ -6,8 +6,9 @@ What stands here answers "why can't I see X". It is bounded: the newest MAX_ATTE
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 Source = Literal["mdns", "beacon", "cached", "invite", "peer", "gossip", "config", "dht"]
 """The rungs. "peer": said by the device itself on a link; "gossip": said by another one of the team."""
@@ -17,8 +18,7 @@ Outcome = Literal["", "trying", "linked", "failed", "stranger", "self"]
 MAX_ATTEMPTS = 512
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(msgspec.Struct):
     """One dial. Times are in seconds on the ladder's clock. `npub` is "" while nobody knows."""
 
     source: Source
@@ -30,10 +30,9 @@ class Attempt:
     took_s: float = 0.0
 
 
-@dataclass(slots=True)
-class Attempts:
-    _all: deque[Attempt] = field(default_factory=lambda: deque(maxlen=MAX_ATTEMPTS))
-    _open: dict[str, Attempt] = field(default_factory=dict)
+class Attempts(msgspec.Struct):
+    _all: deque[Attempt] = msgspec.field(default_factory=lambda: deque(maxlen=MAX_ATTEMPTS))
+    _open: dict[str, Attempt] = msgspec.field(default_factory=dict)
 
     def begin(self, source: Source, address: str, npub: str, now: float) -> None:
         attempt = Attempt(source, address, npub, now)

@@ -9,7 +9,8 @@ long, so that a link at the edge does not go to and fro. Times are seconds, rate
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+
+import msgspec
 
 from meshconsole.core.status import LINK_CLASSES, LinkClass
 
@@ -25,10 +26,9 @@ TRY_LAST_S = 900.0
 RELAPSE_S = 60.0
 
 
-@dataclass(slots=True)
-class Bandwidth:
+class Bandwidth(msgspec.Struct):
     carries: LinkClass = "full"
-    _rates: deque[float] = field(default_factory=lambda: deque(maxlen=3))
+    _rates: deque[float] = msgspec.field(default_factory=lambda: deque(maxlen=3))
     """Of the newest samples in which it was busy."""
     _at: float | None = None
     _sent: int = 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.mesh.datagrams.messages import HEARD
 from meshconsole.mesh.view import peer_status
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from meshconsole.mesh.roster import Membership
 
 
-@dataclass(slots=True)
-class Board:
+class Board(msgspec.Struct):
     """`now` is monotonic, `clock` seconds since the epoch."""
 
     npub: str

@@ -23,7 +23,6 @@ Times are seconds since the epoch, `now` seconds on a monotonic clock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -56,14 +55,13 @@ class Kept(msgspec.Struct, frozen=True):
     ahead_s: float
 
 
-@dataclass(slots=True)
-class TeamClock:
+class TeamClock(msgspec.Struct):
     """`wall` is the machine's clock, `machine` what is known of it, `now` monotonic."""
 
     wall: Callable[[], float]
     machine: Callable[[], ClockQuality]
     now: Callable[[], float]
-    _heard: dict[str, Heard] = field(default_factory=dict)
+    _heard: dict[str, Heard] = msgspec.field(default_factory=dict)
     _kept: Kept | None = None
     _sure: tuple[float, float] | None = None
     """A time that has passed, and when it was that or later."""

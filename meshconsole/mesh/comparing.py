@@ -18,7 +18,6 @@ Asks for the shell are in `asks`, messages for the peer in `outbox`. Times are s
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -67,14 +66,13 @@ class TakeStep(msgspec.Struct, frozen=True):
     data: bytes
 
 
-@dataclass(slots=True)
-class Comparing:
+class Comparing(msgspec.Struct):
     random: Random
     sealed: Callable[[], bool]
     """Whether the peer is sent sealed kinds only."""
-    asks: list[Gather | TakeStep] = field(default_factory=list)
-    outbox: list[Compare] = field(default_factory=list)
-    lacking: deque[bytes] = field(default_factory=deque)
+    asks: list[Gather | TakeStep] = msgspec.field(default_factory=list)
+    outbox: list[Compare] = msgspec.field(default_factory=list)
+    lacking: deque[bytes] = msgspec.field(default_factory=deque)
     """What the peer is known to lack and has not been offered yet."""
     due: float | None = None
     """When to begin, or, while one is under way, when to give it up."""
@@ -92,7 +90,7 @@ class Comparing:
     _busy: bool = False
     _again: bool = False
     """Doubt came while one was under way."""
-    _found: list[bytes] = field(default_factory=list)
+    _found: list[bytes] = msgspec.field(default_factory=list)
     _every: float = EVERY_S
 
     @property

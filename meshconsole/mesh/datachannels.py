@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from meshconsole.core.errors import MeshconsoleError, Unavailable
 from meshconsole.core.text import safe
@@ -49,8 +50,7 @@ REPEAT_SLOWER = 1.5
 NO_WAY = "No way for a data channel was found in time."
 
 
-@dataclass(slots=True)
-class _Trouble:
+class _Trouble(msgspec.Struct):
     failures: int = 0
     error: str = ""
     next_try: float = 0.0

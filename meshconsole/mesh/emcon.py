@@ -10,8 +10,9 @@ The level may change at any time; whoever sends asks here before each datagram, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from meshconsole.core.sections import EmconLevel
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 SILENCE = "This node keeps radio silence."
 
 
-@dataclass(slots=True)
-class Emcon:
+class Emcon(msgspec.Struct):
     level: EmconLevel = "open"
 
     @property

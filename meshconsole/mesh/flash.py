@@ -8,7 +8,7 @@ are in seconds, monotonic.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from meshconsole.mesh.datagrams.parts import in_turn
 
@@ -21,8 +21,7 @@ GIVEN_UP_S = 300.0
 MAX_NOTES = 64
 
 
-@dataclass(slots=True)
-class Flying:
+class Flying(msgspec.Struct):
     """One note under way. `missing` are those (npub) who have not acknowledged it; `held` which parts of it
     each has said it has."""
 
@@ -30,7 +29,7 @@ class Flying:
     missing: set[str]
     began: float
     next_at: float
-    held: dict[str, int] = field(default_factory=dict)
+    held: dict[str, int] = msgspec.field(default_factory=dict)
     _turn: int = 0
 
     def take(self, most: int) -> list[bytes]:
@@ -43,9 +42,8 @@ class Flying:
         return [self.parts[n] for n in chosen]
 
 
-@dataclass(slots=True)
-class Flash:
-    _flying: dict[bytes, Flying] = field(default_factory=dict)
+class Flash(msgspec.Struct):
+    _flying: dict[bytes, Flying] = msgspec.field(default_factory=dict)
 
     def begin(self, event_id: bytes, parts: tuple[bytes, ...], to: set[str], now: float) -> None:
         """Due at once. The oldest gives way when there are too many."""

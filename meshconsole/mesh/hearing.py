@@ -6,8 +6,9 @@ direction from a port that is closed. Times are in seconds, monotonic.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from meshconsole.mesh.datagrams.messages import Way
@@ -16,13 +17,12 @@ LATELY_S = 30.0
 MAX_PEERS = 256
 
 
-@dataclass(slots=True)
-class Heard:
+class Heard(msgspec.Struct):
     """`address` is where the newest datagram came from, which answers may be sent to."""
 
     address: str
     at: float
-    ways: dict[Way, float] = field(default_factory=dict)
+    ways: dict[Way, float] = msgspec.field(default_factory=dict)
     """When each way was open last."""
     hears_us_at: float | None = None
     """When it said last that it hears this node."""
@@ -30,9 +30,8 @@ class Heard:
     """Whom it said last that it hears: the beginnings of their keys, as in its beacon."""
 
 
-@dataclass(slots=True)
-class Hearing:
-    _peers: dict[str, Heard] = field(default_factory=dict)
+class Hearing(msgspec.Struct):
+    _peers: dict[str, Heard] = msgspec.field(default_factory=dict)
 
     def heard(
         self, npub: str, address: str, way: Way, now: float, *, hears_us: bool = False, hears: bytes = b""

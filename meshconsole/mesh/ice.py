@@ -11,8 +11,9 @@ import asyncio
 import contextlib
 import os
 import socket
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.core.errors import Unavailable
 from meshconsole.core.text import safe
@@ -33,8 +34,7 @@ DEFAULT_PORT = 3478
 DEFAULT_TLS_PORT = 5349
 
 
-@dataclass(slots=True)
-class Server:
+class Server(msgspec.Struct):
     """One server of the owner's, and what was found out. `address` is where its name led."""
 
     ice: IceServer

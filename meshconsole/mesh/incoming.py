@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from itertools import chain
 
+import msgspec
 
-@dataclass(slots=True)
-class Incoming:
+
+class Incoming(msgspec.Struct):
     number: int
     upto: int
     events: list[bytes]
@@ -16,10 +16,10 @@ class Incoming:
     """Id and size."""
     is_checked: bool
     """The store has said which of the offers it lacks."""
-    to_ask: deque[int] = field(default_factory=deque)
+    to_ask: deque[int] = msgspec.field(default_factory=deque)
     """Places among the offers, as all that follow."""
-    awaited: set[int] = field(default_factory=set)
-    elsewhere: set[int] = field(default_factory=set)
+    awaited: set[int] = msgspec.field(default_factory=set)
+    elsewhere: set[int] = msgspec.field(default_factory=set)
     """Asked of another peer just now."""
 
     @property

@@ -6,19 +6,19 @@ Forgetting is harmless: it costs an offer of 36 bytes, never an event and never 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-@dataclass(slots=True)
-class KnownIds:
+class KnownIds(msgspec.Struct):
     """Ids are 32 bytes."""
 
     limit: int = 4096
-    _ids: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
+    _ids: OrderedDict[bytes, None] = msgspec.field(default_factory=OrderedDict)
     """The first entry of a plain dictionary is found by stepping over all that were deleted before it."""
 
     def __contains__(self, event_id: bytes) -> bool:

@@ -17,8 +17,9 @@ Times are in seconds on one monotonic clock; the random numbers come from outsid
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.mesh.attempts import Attempts
 
@@ -47,8 +48,7 @@ _SHOWN = ("mdns", "beacon")
 """Rungs by which a device shows itself, now."""
 
 
-@dataclass(slots=True)
-class Candidate:
+class Candidate(msgspec.Struct):
     """One address. `npub` is who answered there last, or who said it is theirs; "" if nobody knows."""
 
     address: str
@@ -73,12 +73,11 @@ class Candidate:
     ever_worked: bool = False
 
 
-@dataclass(slots=True)
-class Ladder:
+class Ladder(msgspec.Struct):
     random: Random
-    attempts: Attempts = field(default_factory=Attempts)
-    _candidates: dict[str, Candidate] = field(default_factory=dict)
-    _linked: set[str] = field(default_factory=set)
+    attempts: Attempts = msgspec.field(default_factory=Attempts)
+    _candidates: dict[str, Candidate] = msgspec.field(default_factory=dict)
+    _linked: set[str] = msgspec.field(default_factory=set)
 
     def offer(
         self,

@@ -20,8 +20,9 @@ Times are in seconds, monotonic.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.core.precedence import Precedence
 from meshconsole.mesh.datagrams.pacing import Pace
@@ -43,8 +44,7 @@ GIVEN_UP_S = 120.0
 MAX_NOTES = 256
 
 
-@dataclass(slots=True)
-class _Note:
+class _Note(msgspec.Struct):
     parts: tuple[bytes, ...]
     began: float
     precedence: Precedence
@@ -63,12 +63,11 @@ class _Note:
         return [self.parts[n] for n in chosen]
 
 
-@dataclass(slots=True)
-class Late:
+class Late(msgspec.Struct):
     """One teammate's."""
 
-    pace: Pace = field(default_factory=Pace)
-    _notes: OrderedDict[bytes, _Note] = field(default_factory=OrderedDict)
+    pace: Pace = msgspec.field(default_factory=Pace)
+    _notes: OrderedDict[bytes, _Note] = msgspec.field(default_factory=OrderedDict)
     _link: object = None
     _standing: Standing | None = None
     _acked: int = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict, deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -46,8 +45,7 @@ class OwnAddress(Refused):
         super().__init__("blocked", "This address is this node's own.")
 
 
-@dataclass(slots=True)
-class PeerRecord:
+class PeerRecord(msgspec.Struct):
     """What is remembered of a peer while it has no link. Times are in seconds since the epoch."""
 
     last_heard: float | None = None
@@ -56,7 +54,7 @@ class PeerRecord:
     libp2p: bytes = b""
     last_reason: str = ""
     """Why its last link ended."""
-    dropped: deque[bytes] = field(default_factory=lambda: deque(maxlen=REMEMBERED_LINKS))
+    dropped: deque[bytes] = msgspec.field(default_factory=lambda: deque(maxlen=REMEMBERED_LINKS))
 
 
 class Self(msgspec.Struct, frozen=True):

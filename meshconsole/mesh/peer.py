@@ -11,8 +11,9 @@ latter again, by offer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.core.kinds import GIFT_WRAP, MEMBERSHIP_KINDS, TEAM_KINDS
 from meshconsole.core.precedence import Precedence
@@ -47,15 +48,14 @@ CIPHERTEXT_KINDS = TEAM_KINDS | {GIFT_WRAP}
 """All that a device of role "relay" is sent: a captured one must yield ciphertext."""
 
 
-@dataclass(slots=True)
-class PeerSync:
+class PeerSync(msgspec.Struct):
     """Both halves. The shell moves what is in the outboxes and answers what is in the asks."""
 
     serving: Serving
     taking: Taking
     known: KnownIds
     live_outbox: list[tuple[Precedence, Live]]
-    lived: KnownIds = field(default_factory=lambda: KnownIds(LIVED))
+    lived: KnownIds = msgspec.field(default_factory=lambda: KnownIds(LIVED))
     """What was sent beside the log lately."""
 
     @classmethod

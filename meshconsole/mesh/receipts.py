@@ -6,9 +6,10 @@ somebody has read it. That a neighbour has acknowledged the note while syncing c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from meshconsole.core.status import SentStatus
 from meshconsole.crypto.encoding import lp
@@ -37,8 +38,7 @@ def _digest(event_id: bytes, npub: bytes, word: str) -> bytes:
     return sha256(lp("mc/receipt/v1", event_id, npub, word)).digest()
 
 
-@dataclass(slots=True)
-class Sent:
+class Sent(msgspec.Struct):
     """One note of this device. Whoever has read it has it; whoever has it has been brought it."""
 
     id: bytes
@@ -46,10 +46,10 @@ class Sent:
     precedence: str
     to: frozenset[str]
     """The devices (npub) that read, when it was sent."""
-    carried: set[str] = field(default_factory=set)
+    carried: set[str] = msgspec.field(default_factory=set)
     """Neighbours that have it, those that only pass it on too."""
-    delivered: set[str] = field(default_factory=set)
-    read: set[str] = field(default_factory=set)
+    delivered: set[str] = msgspec.field(default_factory=set)
+    read: set[str] = msgspec.field(default_factory=set)
 
     def status(self) -> SentStatus:
         has = (self.carried | self.delivered | self.read) & self.to
@@ -74,11 +74,10 @@ class Sent:
         return "at hub" if self.carried else "queued"
 
 
-@dataclass(slots=True)
-class SentNotes:
+class SentNotes(msgspec.Struct):
     """The newest MAX_SENT."""
 
-    _notes: dict[bytes, Sent] = field(default_factory=dict)
+    _notes: dict[bytes, Sent] = msgspec.field(default_factory=dict)
 
     def add(self, note: Sent) -> None:
         self._notes[note.id] = note

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+
+import msgspec
 
 from meshconsole.core.event import decode_event
 from meshconsole.mesh.serving import Row
@@ -15,8 +16,7 @@ def row_of(raw: bytes) -> Row:
     return Row(0, bytes.fromhex(event.id), event.kind, raw)
 
 
-@dataclass(slots=True)
-class RecentRows:
+class RecentRows(msgspec.Struct):
     """Complete from behind `floor` on: every row of the log with a higher seq is here.
 
     `floor` starts as the head of the log when listening began.
@@ -25,7 +25,7 @@ class RecentRows:
     floor: int
     limit_rows: int = 2048
     limit_bytes: int = 2 * 1024 * 1024
-    _rows: deque[Row] = field(default_factory=deque)
+    _rows: deque[Row] = msgspec.field(default_factory=deque)
     _bytes: int = 0
 
     def add(self, row: Row) -> None:

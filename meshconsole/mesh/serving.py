@@ -26,7 +26,6 @@ Happenings are put into `asks` for the shell, messages for the peer into `outbox
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -95,8 +94,7 @@ class ReadIds(msgspec.Struct, frozen=True):
     ids: tuple[bytes, ...]
 
 
-@dataclass(slots=True)
-class _Flight:
+class _Flight(msgspec.Struct):
     number: int
     rows: list[Row]
     offered: list[Row]
@@ -105,8 +103,7 @@ class _Flight:
     """Offers of it that were needed."""
 
 
-@dataclass(slots=True)
-class Serving:
+class Serving(msgspec.Struct):
     log_id: str
     head: int
     """The newest seq of this node's log."""
@@ -114,11 +111,11 @@ class Serving:
     may_have: Callable[[int], bool]
     """Whether the peer may be sent events of a kind."""
     comparing: Comparing
-    asks: list[ReadControl | ReadRows | ReadIds] = field(default_factory=list)
-    outbox: list[Sync] = field(default_factory=list)
+    asks: list[ReadControl | ReadRows | ReadIds] = msgspec.field(default_factory=list)
+    outbox: list[Sync] = msgspec.field(default_factory=list)
     stream: int | None = None
     sent_events: int = 0
-    pushed: set[bytes] = field(default_factory=set)
+    pushed: set[bytes] = msgspec.field(default_factory=set)
     """What was sent in full and is not acknowledged."""
     is_poor: Callable[[], bool] = lambda: False
     carried: Callable[[bytes], bool] = lambda _event_id: False
@@ -131,9 +128,9 @@ class Serving:
     """Rows up to here have been read."""
     _said: int = 0
     """The newest `upto` the peer was told."""
-    _pending: deque[Row] = field(default_factory=deque)
-    _flights: deque[_Flight] = field(default_factory=deque)
-    _flying: set[bytes] = field(default_factory=set)
+    _pending: deque[Row] = msgspec.field(default_factory=deque)
+    _flights: deque[_Flight] = msgspec.field(default_factory=deque)
+    _flying: set[bytes] = msgspec.field(default_factory=set)
     _held: int = 0
     _reading: bool = False
     _jumping: bool = False

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from meshconsole.core.errors import MeshconsoleError, RemoteError
 from meshconsole.mesh.comparing import Gather, TakeStep
@@ -63,8 +64,7 @@ class Blocks(Protocol):
         """Ids of blocks that the peer has and this side lacked a moment ago; all that is known of it."""
 
 
-@dataclass(slots=True)
-class Surroundings:
+class Surroundings(msgspec.Struct):
     """What all sessions of a node share. `settled` are ids that went through the store lately,
     `asked` those that some peer was asked for."""
 

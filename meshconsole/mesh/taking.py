@@ -20,7 +20,6 @@ Asks for the shell are in `asks`, messages for the peer in `outbox`. Times are s
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -106,16 +105,17 @@ def claimed_id(raw: bytes) -> bytes | None:
     return bytes.fromhex(claimed) if claimed else None
 
 
-@dataclass(slots=True)
-class Taking:
+class Taking(msgspec.Struct):
     known: KnownIds
     """Ids the peer has; shared with the serving half."""
     settled: KnownIds
     """Ids that went through the store lately, whatever it said; shared by all peers."""
     asked: Asked
     """Shared by all peers."""
-    asks: list[FindMissing | Store | StoreLive | AnswerCompare | SaveCursor] = field(default_factory=list)
-    outbox: list[Sync] = field(default_factory=list)
+    asks: list[FindMissing | Store | StoreLive | AnswerCompare | SaveCursor] = msgspec.field(
+        default_factory=list
+    )
+    outbox: list[Sync] = msgspec.field(default_factory=list)
     log_id: str = ""
     cursor: int = 0
     head: int = 0
@@ -134,13 +134,13 @@ class Taking:
     _answering: bool = False
     _stream: int = 0
     _expected: int = 1
-    _queue: deque[Incoming] = field(default_factory=deque)
+    _queue: deque[Incoming] = msgspec.field(default_factory=deque)
     _held: int = 0
     _asked_bytes: int = 0
-    _elsewhere: dict[bytes, tuple[Incoming, int]] = field(default_factory=dict)
+    _elsewhere: dict[bytes, tuple[Incoming, int]] = msgspec.field(default_factory=dict)
     _look_at: float | None = None
     """When to ask for what another peer was asked for."""
-    _storing: list[Incoming] = field(default_factory=list)
+    _storing: list[Incoming] = msgspec.field(default_factory=list)
     _saving: bool = False
     _retry_at: float | None = None
     _retry_s: float = RETRY_FIRST_S

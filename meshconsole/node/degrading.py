@@ -9,7 +9,6 @@ Laws:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -78,13 +77,12 @@ class Change(msgspec.Struct, frozen=True):
     began: bool
 
 
-@dataclass(slots=True)
-class Degrading:
-    _over: dict[tuple[StepName, Pressure], float] = field(default_factory=dict)
+class Degrading(msgspec.Struct):
+    _over: dict[tuple[StepName, Pressure], float] = msgspec.field(default_factory=dict)
     """Since when a pressure is above the mark of a step that has not begun."""
-    _eased: dict[StepName, float] = field(default_factory=dict)
+    _eased: dict[StepName, float] = msgspec.field(default_factory=dict)
     """Since when nothing keeps a step that stands."""
-    _standing: dict[StepName, Degraded] = field(default_factory=dict)
+    _standing: dict[StepName, Degraded] = msgspec.field(default_factory=dict)
 
     def look(self, pressures: Mapping[Pressure, float], now: float) -> list[Change]:
         """What has changed. `now` is monotonic."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.content.layout import UNIXFS_V1_2025, UNIXFS_V1_SHA512
 from meshconsole.content.roots import OWNER, Pin
@@ -56,8 +57,7 @@ MAX_REPAIRS = 256
 """Damaged blocks of one file that are fetched again before giving up."""
 
 
-@dataclass(slots=True)
-class Known:
+class Known(msgspec.Struct):
     """One file as its manifest tells it, and how a fetch of it stands."""
 
     entry: FileEntry

@@ -12,8 +12,9 @@ import os
 import shutil
 import threading
 from collections import Counter, deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.core.errors import Refused
 from meshconsole.core.status import LimitsStatus, StorageStatus
@@ -49,8 +50,7 @@ GROWTH_SETTLED_S = 300.0
 """Growth is an average over up to an hour, and nothing is said of it before five minutes have passed."""
 
 
-@dataclass(slots=True)
-class Use:
+class Use(msgspec.Struct):
     """What the rooms say they use now."""
 
     events_bytes: int = 0

@@ -7,8 +7,9 @@ of the first and the last.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import msgspec
 
 PERIOD_S = 86_400.0
 MAX_KINDS = 16
@@ -17,8 +18,7 @@ MAX_KINDS = 16
 OTHER = "other"
 
 
-@dataclass(slots=True)
-class _Repeats:
+class _Repeats(msgspec.Struct):
     times: int = 0
     first: float = 0.0
     last: float = 0.0

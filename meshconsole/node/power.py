@@ -6,9 +6,10 @@ nothing, a Raspberry Pi its temperature alone; what is not told changes nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,8 +65,7 @@ def read_power(sys: Path = Path("/sys")) -> Power:
     )
 
 
-@dataclass(slots=True)
-class AutoMode:
+class AutoMode(msgspec.Struct):
     """`performance_mode = "auto"`. Pure; `now` is monotonic, in seconds.
 
     saver while the processor is hot or the battery low, full on mains where there is a battery as well (a

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.content.replication import Copies, Held, Site, Targets, copies_of, plan
 from meshconsole.content.roots import BLOSSOM, PINNING, TEAM, Pin
@@ -36,13 +37,12 @@ TOLD_PER_GRACE = 4
 """A node says that it is there so often in a grace period, where nothing changes."""
 
 
-@dataclass(slots=True)
-class _Told:
+class _Told(msgspec.Struct):
     """What one device said last, by part, and when."""
 
-    parts: dict[int, Part] = field(default_factory=dict)
-    stamps: dict[int, tuple[int, str]] = field(default_factory=dict)
-    held: dict[str, Held] = field(default_factory=dict)
+    parts: dict[int, Part] = msgspec.field(default_factory=dict)
+    stamps: dict[int, tuple[int, str]] = msgspec.field(default_factory=dict)
+    held: dict[str, Held] = msgspec.field(default_factory=dict)
     seen_at: float = 0.0
 
 

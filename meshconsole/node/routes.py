@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,9 +16,8 @@ LATELY_S = 900.0
 MAX_DEVICES = 1024
 
 
-@dataclass(slots=True)
-class Routes:
-    _newest: dict[str, tuple[str, float]] = field(default_factory=dict)
+class Routes(msgspec.Struct):
+    _newest: dict[str, tuple[str, float]] = msgspec.field(default_factory=dict)
 
     def saw(self, author: str, via: str, at: float) -> None:
         """`via` is as the relay has it: "link NPUB", "import", and so on. Times since the epoch."""

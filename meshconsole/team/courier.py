@@ -80,16 +80,15 @@ class Label(msgspec.Struct, frozen=True):
     part: int
 
 
-@dataclass(slots=True)
-class PartWriter:
+class PartWriter(msgspec.Struct):
     """Pure: `begin`, then `add` and `finish` give bytes to be written one behind the other."""
 
     me: Identity
     team: bytes
     readers: Sequence[KeyBundle]
     label: Label
-    _key: bytes = field(default_factory=lambda: os.urandom(32))
-    _frames: bytearray = field(default_factory=bytearray)
+    _key: bytes = msgspec.field(default_factory=lambda: os.urandom(32))
+    _frames: bytearray = msgspec.field(default_factory=bytearray)
     _boxes: int = 0
 
     def begin(self) -> bytes:

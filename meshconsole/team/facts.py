@@ -7,7 +7,6 @@ Sets of entries are held as integers, one bit for each entry; an entry's number 
 from __future__ import annotations
 
 from bisect import insort
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -118,8 +117,7 @@ class Backing(msgspec.Struct, frozen=True):
     """Withdrawals of the role."""
 
 
-@dataclass(slots=True)
-class Fact:
+class Fact(msgspec.Struct):
     """An admitted entry and what follows from its own past."""
 
     id: str

@@ -508,6 +508,8 @@ async def test_a_stream_that_moves_between_kinds_of_links_brings_each_event_once
         await alice.until_has(*sent)
         await bob.until_has(*sent)
         for node in (alice, bob):
+            # The store has them a moment before those who follow it are told.
+            await node.until(lambda node=node: len(node.stored) >= len(sent))  # type: ignore[misc]
             ids = [stored.event.id for stored in node.stored]
             assert len(ids) == len(set(ids)) == len(sent)
             assert node.is_linked(bob if node is alice else alice, "webrtc"), "it was never down"

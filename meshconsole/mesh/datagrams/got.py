@@ -7,9 +7,10 @@ lost, and a hundred notes cost a few words. It is signed: whoever is told takes 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.crypto.encoding import lp
 from meshconsole.crypto.schnorr import verify_signature
@@ -46,18 +47,16 @@ def _digest(npub: bytes, ids: bytes) -> bytes:
     return sha256(lp("mc/got/v1", npub, ids)).digest()
 
 
-@dataclass(slots=True)
-class _Debt:
-    ids: deque[bytes] = field(default_factory=lambda: deque(maxlen=MAX_GOT))
+class _Debt(msgspec.Struct):
+    ids: deque[bytes] = msgspec.field(default_factory=lambda: deque(maxlen=MAX_GOT))
     is_due: bool = False
     said_at: float = -EVERY_S
     owed_at: float = -SPARSE_S
     wait_s: float = EVERY_S
 
 
-@dataclass(slots=True)
-class Owed:
-    _debts: OrderedDict[str, _Debt] = field(default_factory=OrderedDict)
+class Owed(msgspec.Struct):
+    _debts: OrderedDict[str, _Debt] = msgspec.field(default_factory=OrderedDict)
 
     def owe(self, address: str, event_id: bytes, now: float) -> None:
         debt = self._debts.pop(address, None) or _Debt()

@@ -8,7 +8,7 @@ time that answers take (RFC 6298 §2) goes again. Times are in seconds, rates in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 FIRST = 24_000.0
 LEAST = 2_400.0
@@ -30,8 +30,7 @@ UNHEARD_S = 30.0
 """Without any answer for so long only LEAST is sent: perhaps nobody is there."""
 
 
-@dataclass(slots=True)
-class Pace:
+class Pace(msgspec.Struct):
     rate: float = FIRST
     _again_s: float | None = None
     """None before the first answer has come."""

@@ -8,7 +8,6 @@ repeated.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from hashlib import sha256
 
 import msgspec
@@ -52,19 +51,17 @@ def in_turn(count: int, held: int, turn: int, most: int) -> list[int]:
     return (lacked[start:] + lacked[:start])[:most]
 
 
-@dataclass(slots=True)
-class _Gathered:
+class _Gathered(msgspec.Struct):
     count: int
     since: float
-    pieces: dict[int, bytes] = field(default_factory=dict)
+    pieces: dict[int, bytes] = msgspec.field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class Gathering:
+class Gathering(msgspec.Struct):
     """What this device has of others' notes."""
 
-    _notes: OrderedDict[bytes, _Gathered] = field(default_factory=OrderedDict)
-    _done: OrderedDict[bytes, bytes] = field(default_factory=OrderedDict)
+    _notes: OrderedDict[bytes, _Gathered] = msgspec.field(default_factory=OrderedDict)
+    _done: OrderedDict[bytes, bytes] = msgspec.field(default_factory=OrderedDict)
     """Names of notes that were put together, and what the caller calls them."""
 
     def put(self, part: FlashPart, now: float) -> bytes | None:

@@ -13,8 +13,8 @@ from __future__ import annotations
 import hmac
 import os
 import struct
-from dataclasses import dataclass
 
+import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -31,8 +31,7 @@ MAX_PAYLOAD = MAX_DATAGRAM - OVERHEAD - _LENGTH.size
 _NONCE = bytes(12)
 
 
-@dataclass(slots=True)
-class Sealer:
+class Sealer(msgspec.Struct):
     """`keys`, the one to seal with first; none for a device that holds none."""
 
     keys: tuple[bytes, ...] = ()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,12 +21,11 @@ class AddressStore(Protocol):
     def save(self, addresses: dict[str, list[str]], /) -> None: ...
 
 
-@dataclass(slots=True)
-class AddressBook:
+class AddressBook(msgspec.Struct):
     """The newest PER_PEER addresses of the PEERS peers that were reached last. Pure."""
 
     is_dirty: bool = False
-    _known: dict[str, list[str]] = field(default_factory=dict)
+    _known: dict[str, list[str]] = msgspec.field(default_factory=dict)
 
     @classmethod
     def of(cls, known: Mapping[str, list[str]]) -> AddressBook:

@@ -6,8 +6,9 @@ find each other. What is told is a hint like every other one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from meshconsole.core.errors import Unavailable
 from meshconsole.mesh.endpoints import is_loopback, split_address
@@ -21,12 +22,11 @@ AGAIN_S = 60.0
 NOTHING = Told(())
 
 
-@dataclass(slots=True)
-class Telling:
+class Telling(msgspec.Struct):
     """What was told to one peer, and when."""
 
     said: Told = NOTHING
-    at: float = field(default=-AGAIN_S)
+    at: float = -AGAIN_S
     _made_of: Mapping[str, Sequence[str]] | None = None
 
     def due(

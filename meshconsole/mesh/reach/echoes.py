@@ -10,7 +10,6 @@ Bounded: a neighbour has ECHOES_PER_S, and what is remembered is forgotten after
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -63,14 +62,13 @@ def decode(payload: bytes) -> Message:
         raise RemoteError("bad-message", f"The peer sent a malformed echo: {safe(str(error), 120)}") from None
 
 
-@dataclass(slots=True)
-class Echoes:
+class Echoes(msgspec.Struct):
     """`me` is this device. What is returned is to be sent: (neighbour, message)."""
 
     me: str
-    _came_from: OrderedDict[bytes, str] = field(default_factory=OrderedDict)
+    _came_from: OrderedDict[bytes, str] = msgspec.field(default_factory=OrderedDict)
     """Of echoes that are on their way: who brought them first; this device itself for its own."""
-    _allowances: OrderedDict[str, TokenBucket] = field(default_factory=OrderedDict)
+    _allowances: OrderedDict[str, TokenBucket] = msgspec.field(default_factory=OrderedDict)
 
     def ask(self, echo_id: bytes, target: str, neighbours: Collection[str]) -> list[tuple[str, Message]]:
         self._remember(echo_id, self.me)
