@@ -211,13 +211,14 @@ def _confirm(home: Home) -> None:
 
 
 def _end_node(home: Home) -> None:
-    """Returns when no node holds the home. One that does not answer is killed: its keys are in memory."""
+    """Returns when no node holds the home. One that does not answer, or stays for all that, is killed: its
+    keys are in memory."""
     if not is_locked_by_a_node(home):
         return
+    answered = False
     with suppress(MeshconsoleError):
-        if runs(home):
-            ask(home, Panic())
-    if not _let_go(home):
+        answered = runs(home) and ask(home, Panic()).accepted
+    if not (answered and _let_go(home)):
         kill_node(home)
         _let_go(home)
 
