@@ -97,6 +97,18 @@ class TestContract:
         assert issubclass(used, aiortc.rtcsctptransport.RTCSctpTransport)
         assert used.__name__ == "GuardedSctp"
 
+    async def test_connections_share_one_certificate_and_one_context(self) -> None:
+        load_aiortc()
+        from aiortc.rtcdtlstransport import SRTP_PROFILES, RTCCertificate, RTCDtlsTransport
+        from OpenSSL import SSL
+
+        one, other = RTCCertificate.generateCertificate(), RTCCertificate.generateCertificate()
+        assert one is other
+        context = one._create_ssl_context(srtp_profiles=SRTP_PROFILES)
+        assert context is other._create_ssl_context(srtp_profiles=SRTP_PROFILES)
+        assert context.get_session_cache_mode() == SSL.SESS_CACHE_OFF
+        assert RTCDtlsTransport._setup_srtp is aiortc_made_fit._no_media
+
     def test_pyav_is_a_stub_that_cannot_be_used(self) -> None:
         load_aiortc()
         av = sys.modules["av"]
