@@ -41,6 +41,7 @@ FAR_LOOK_S = 1.0
 MAX_FAR = 4
 """Attempts without a link, at once."""
 MAX_ANSWERS = 16
+"""Under way at once; channels that are open do not count."""
 OFFER_S = 1.0
 """Between two offers of one peer that are answered: each costs a connection."""
 REPEAT_S = 1.0
@@ -89,6 +90,8 @@ class DataChannels:
         self._random = random
         self._answers: dict[bytes, asyncio.Future[Describe]] = {}
         self._answering: dict[str, asyncio.Task[None]] = {}
+        """Until the link has ended."""
+        self._connecting = 0
         self._offering: set[str] = set()
         self._offers = KnownIds(1024)
         """Attempts of others that were answered: a signal may come by two ways, or be played again."""
@@ -145,7 +148,7 @@ class DataChannels:
         elif message.kind == "offer":
             mark, now = message.attempt.ljust(32), self._now()
             is_hasty = now - self._offered.get(npub, -OFFER_S) < OFFER_S
-            if mark not in self._offers and not is_hasty and len(self._answering) < MAX_ANSWERS:
+            if mark not in self._offers and not is_hasty and self._connecting < MAX_ANSWERS:
                 self._offers.add(mark)
                 self._offered[npub] = now
                 self._spawn(f"answer {npub[:8]}", self._answer(npub, message))
@@ -250,7 +253,11 @@ class DataChannels:
         assert task is not None
         self._answering[npub] = task
         try:
-            pipe = await self._connect(npub, message)
+            self._connecting += 1
+            try:
+                pipe = await self._connect(npub, message)
+            finally:
+                self._connecting -= 1
             await self._carry(npub, pipe, False)
         except (MeshconsoleError, TimeoutError) as error:
             self._failed(npub, error)

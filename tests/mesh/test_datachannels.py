@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from meshconsole.mesh.links.description import IceServer
+    from meshconsole.mesh.links.pipe import Pipe
     from meshconsole.mesh.session import PeerSession
 
 PEER = "f" * 64
@@ -96,13 +97,31 @@ async def test_ten_thousand_offers_of_a_patient_peer_leave_little_behind() -> No
     assert not signals.channels._answering
 
 
-async def test_while_many_answers_are_under_way_there_is_no_further_one() -> None:
-    signals = Signals()
-    task = asyncio.create_task(asyncio.sleep(0))
-    signals.channels._answering = {str(number): task for number in range(MAX_ANSWERS)}
-    signals.channels.signal(PEER, Describe(os.urandom(8), "offer", "v=0"))
-    assert signals.spawned == 0
-    await task
+async def test_while_many_answers_are_under_way_there_is_no_further_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    signals, waits = Signals(), asyncio.Event()
+
+    async def connect(_npub: str, _message: Describe) -> Pipe:
+        await waits.wait()
+        return cast("Pipe", None)
+
+    monkeypatch.setattr(signals.channels, "_connect", connect)
+    monkeypatch.setattr(signals.channels, "_carry", lambda *_: asyncio.Event().wait())
+    offer = Describe(b"attempt1", "offer", "v=0")
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(signals.channels._answer(str(number), offer)) for number in range(MAX_ANSWERS)
+        ]
+        await asyncio.sleep(0)
+        signals.channels.signal(PEER, offer)
+        assert signals.spawned == 0
+        waits.set()
+        await asyncio.sleep(0)
+        signals.channels.signal(PEER, offer)
+        assert signals.spawned == 1, "channels that are open leave room for others"
+        for task in tasks:
+            task.cancel()
 
 
 async def test_answers_that_nobody_awaits_and_refusals_are_dropped() -> None:
