@@ -103,7 +103,7 @@ class Late(msgspec.Struct):
             return False
         if note.times:
             is_sure = note.times == 1 and len(note.parts) == 1
-            self.pace.heard(now - note.sent_at, now, is_sure=is_sure)
+            self.pace.heard(now - note.sent_at, now, sum(map(len, note.parts)), is_sure=is_sure)
         return True
 
     def holds(self, event_id: bytes, held: int, now: float) -> None:
@@ -188,12 +188,13 @@ class Late(msgspec.Struct):
         return max(first, self.pace.free_at)
 
     def _times(self, now: float) -> Iterator[tuple[bytes, float]]:
-        first_s, again_s = self._first_s(now), self.pace.again_s(2 * self._patience_s(), now)
+        first_s, otherwise_s = self._first_s(now), 2 * self._patience_s()
         for event_id, note in self._notes.items():
             if note.has_arrived:
                 continue
             if note.times:
-                again_at, lost_at = note.sent_at + again_s, self.pace.lost_at(note.sent_at)
+                again_at = note.sent_at + self.pace.again_s(note.times, otherwise_s, now)
+                lost_at = self.pace.lost_at(note.sent_at)
                 yield event_id, again_at if lost_at is None else min(lost_at, again_at)
             elif first_s is not None:
                 yield event_id, note.began + first_s

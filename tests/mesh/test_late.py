@@ -22,7 +22,15 @@ from meshconsole.mesh.datagrams.got import (
     short,
 )
 from meshconsole.mesh.datagrams.messages import GOT_ID, MAX_GOT, Got, decode_datagram
-from meshconsole.mesh.datagrams.pacing import FIXED_AGAIN_S, HEADERS, LEAST, MOST, UNHEARD_S, Pace
+from meshconsole.mesh.datagrams.pacing import (
+    FIXED_AGAIN_S,
+    HEADERS,
+    LEAST,
+    MOST,
+    MOST_AGAIN_S,
+    UNHEARD_S,
+    Pace,
+)
 from meshconsole.mesh.datagrams.sealing import SIZES, Sealer
 from meshconsole.mesh.late import (
     CARRIED_S,
@@ -167,7 +175,7 @@ def test_notes_are_bounded_repeated_and_given_up() -> None:
         times += [now for _ in alone.due(now)]
         now = max(now + 0.01, alone.next_timer(now) or 0.0)
     assert times[-1] < GIVEN_UP_S
-    assert times[1] - times[0] == pytest.approx(2 * LATE_S)
+    assert times[1] - times[0] == pytest.approx(MOST_AGAIN_S)
     assert times[-1] - times[-2] == pytest.approx(FIXED_AGAIN_S), "as a way that is dead for now"
 
 
@@ -219,12 +227,32 @@ def test_the_rate_grows_while_answers_are_quick_and_falls_when_they_queue() -> N
     for _ in range(9):
         pace.heard(1.0, now := now + 0.2)
     assert pace.rate > LEAST, "hardly anything was sent: what was slow was something else"
-    for _ in range(40):
+    high = pace.rate
+    for _ in range(12):
         while pace.may_send(now):
             pace.sent(1000, now)
-        now += 1.0
-        pace.heard(1.0, now)
+        now += 1.5
+        pace.heard(1.5, now, 10_000)
+        pace.heard(0.1, now)
+    assert 4_000 < pace.rate < high, "so much came through"
+    for _ in range(24):
+        while pace.may_send(now):
+            pace.sent(1000, now)
+        now += 1.5
+        pace.heard(1.5, now)
+        pace.heard(0.1, now)
     assert pace.rate == LEAST
+
+
+def test_what_a_way_was_like_is_forgotten() -> None:
+    pace = Pace()
+    pace.sent(1000, 0.0)
+    pace.heard(0.02, 0.02)
+    assert pace.again_s(1, 9.0, 0.02) < 0.1
+    assert pace.again_s(4, 9.0, 0.02) == pytest.approx(8 * pace.again_s(1, 9.0, 0.02))
+    pace.sent(1000, 60.0)
+    assert pace.again_s(1, 1.2, 60.0) == 1.2
+    assert pace.again_s(1, 1.2, 63.0) == FIXED_AGAIN_S, "nothing is answered"
 
 
 def test_where_nobody_answers_little_is_sent() -> None:
