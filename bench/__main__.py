@@ -27,6 +27,7 @@ GROUPS = (
     "libp2p",
     "trust",
     "mesh",
+    "hub",
     "busy",
     "sync",
 )

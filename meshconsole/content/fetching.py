@@ -1,6 +1,6 @@
 """Fetches: each brings everything below one root here, however long it takes and however often the node
 is restarted. A fetch is remembered as the `wanted` flag of its root until it is done, fails or is
-cancelled.
+cancelled. One that has failed because nothing more can be written goes on by itself when there is room.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from meshconsole.content.cid import Cid
 from meshconsole.content.happenings import FetchProgress, FetchState
 from meshconsole.content.roots import Presence, Root
 from meshconsole.content.walk import Walk, links_of
-from meshconsole.core.errors import CorruptData, MeshconsoleError, RemoteError, Unavailable
+from meshconsole.core.errors import CorruptData, MeshconsoleError, Refused, RemoteError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -30,6 +30,9 @@ OPEN_WANTS = 64
 
 CHECKED_AT_ONCE = 256
 COMMIT_S = 1.0
+ROOM_S = 10.0
+"""Between two looks whether there is room for what has failed without."""
+LEAST_ROOM_BYTES = 1 << 20
 REPORT_S = 0.25
 
 
@@ -305,7 +308,22 @@ class Fetches:
             fetch.failure = error
             fetch.finish()
             self._failed[fetch.text] = fetch.progress
-            await self._end(fetch.text)
+            if isinstance(error, Unavailable) or (isinstance(error, Refused) and error.code == "restricted"):
+                self._tasks.spawn(f"room for {fetch.text[-8:]}", self._wait_for_room(fetch))
+            else:
+                await self._end(fetch.text)
+
+    async def _wait_for_room(self, fetch: Fetch) -> None:
+        total = fetch.progress.total_bytes or 0
+        missing = max(LEAST_ROOM_BYTES, total - fetch.progress.have_bytes)
+        while True:
+            await asyncio.sleep(ROOM_S)
+            root = self._store.roots.get(fetch.text)
+            if fetch.text not in self._failed or root is None or root.paused:
+                return
+            if self._store.has_room(missing):
+                self._begin(fetch.cid)
+                return
 
     async def _end(self, cid: str) -> None:
         """The root is not wanted any more."""

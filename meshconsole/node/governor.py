@@ -45,6 +45,10 @@ RESERVE_FILES = 1000
 HEADROOM_BYTES = 4 * MEGABYTE
 """Kept back from the quota for the write-ahead log, which a checkpoint empties; at most an eighth of it."""
 
+NOTES_BYTES = 16 * MEGABYTE
+"""Kept back from blocks, so that files never leave no room for notes; at most a sixty-fourth of the quota.
+Of the disk twice as much, for write-ahead logs."""
+
 GROWTH_WINDOW_S = 3600.0
 GROWTH_SETTLED_S = 300.0
 """Growth is an average over up to an hour, and nothing is said of it before five minutes have passed."""
@@ -106,11 +110,12 @@ class Share:
     may have come before the write. A room that keeps an exact count itself says so.
     """
 
-    def __init__(self, quota: StorageQuota, *, on_disk: bool = True) -> None:
+    def __init__(self, quota: StorageQuota, *, on_disk: bool = True, for_notes: bool = True) -> None:
         """`on_disk` False: these bytes are on another disk than the home's, which says itself when it is
-        full."""
+        full. `for_notes` False: they leave NOTES_BYTES to those of the other share."""
         self._quota = quota
         self._on_disk = on_disk
+        self._for_notes = for_notes
         self._measured = 0
         self._before = 0
         self._since = 0
@@ -127,7 +132,7 @@ class Share:
     def reserve(self, count: int) -> None:
         """Before `count` bytes are written. Raises Refused("restricted", ...)."""
         with self._quota.lock:
-            self._quota.check(count, on_disk=self._on_disk)
+            self._quota.check(count, on_disk=self._on_disk, for_notes=self._for_notes)
             self._since += count
 
     def release(self, count: int) -> None:
@@ -170,7 +175,7 @@ class StorageQuota:
         self.limit_bytes = limit_bytes
         self.lock = threading.RLock()
         self.events = Share(self)
-        self.blocks = Share(self, on_disk=blocks_on_disk)
+        self.blocks = Share(self, on_disk=blocks_on_disk, for_notes=False)
         self._blocks_on_disk = blocks_on_disk
         self.other_bytes = 0
         """Of the audit log and the node's own: both are written whatever is left, and shorten themselves."""
@@ -184,10 +189,14 @@ class StorageQuota:
     def room(self) -> int:
         """Bytes of blocks that may still be written."""
         headroom = min(HEADROOM_BYTES, self.limit_bytes // 8)
-        room = self.limit_bytes - headroom - self.used_bytes
+        room = self.limit_bytes - headroom - self._notes_bytes - self.used_bytes
         if self._blocks_on_disk:
-            room = min(room, self.disk_free_bytes - DISK_RESERVE_BYTES)
+            room = min(room, self.disk_free_bytes - DISK_RESERVE_BYTES - 2 * NOTES_BYTES)
         return max(0, room)
+
+    @property
+    def _notes_bytes(self) -> int:
+        return min(NOTES_BYTES, self.limit_bytes // 64)
 
     def fullness(self) -> float:
         """What is used of what may be written, 1.0 for all."""
@@ -199,27 +208,32 @@ class StorageQuota:
         self.disk_free_bytes = self._disk_free(self._folder)
         self.disk_free_files = self._files_free(self._folder)
         with self.lock:
-            self.refusing = self._why_not(1) or ""
+            blocks = self._why_not(1, on_disk=self._blocks_on_disk, for_notes=False)
+            self.refusing = self._why_not(1) or blocks or ""
 
-    def check(self, count: int, *, on_disk: bool = True) -> None:
+    def check(self, count: int, *, on_disk: bool = True, for_notes: bool = True) -> None:
         """Raises Refused when `count` more bytes may not be written."""
-        reason = self._why_not(count, on_disk=on_disk)
+        reason = self._why_not(count, on_disk=on_disk, for_notes=for_notes)
         if reason is not None:
             self.look_at_disk()  # somebody may have made room since it was measured
-            reason = self._why_not(count, on_disk=on_disk)
+            reason = self._why_not(count, on_disk=on_disk, for_notes=for_notes)
         if reason is not None:
             self.refusing = reason
             raise Refused("restricted", reason)
 
-    def _why_not(self, count: int, *, on_disk: bool = True) -> str | None:
+    def _why_not(self, count: int, *, on_disk: bool = True, for_notes: bool = True) -> str | None:
         headroom = min(HEADROOM_BYTES, self.limit_bytes // 8)
-        if self.used_bytes + count > self.limit_bytes - headroom:
-            limit = self.limit_bytes // MEGABYTE
-            return f"storage quota of {limit} MB is full; raise limits.max_storage_mb or delete something"
+        kept_back = 0 if for_notes else self._notes_bytes
+        if self.used_bytes + count > self.limit_bytes - headroom - kept_back:
+            limit, but = self.limit_bytes // MEGABYTE, " but for notes" if kept_back else ""
+            return (
+                f"storage quota of {limit} MB is full{but}; raise limits.max_storage_mb or delete something"
+            )
         if not on_disk:
             return None
-        if self.disk_free_bytes - count < DISK_RESERVE_BYTES:
-            return f"the disk is full: {DISK_RESERVE_BYTES // MEGABYTE} MB must stay free; make room on it"
+        reserve = DISK_RESERVE_BYTES + (0 if for_notes else 2 * NOTES_BYTES)
+        if self.disk_free_bytes - count < reserve:
+            return f"the disk is full: {reserve // MEGABYTE} MB must stay free; make room on it"
         if self.disk_free_files is not None and self.disk_free_files < RESERVE_FILES:
             return "the disk has no room for more files (inodes); delete some on it"
         return None

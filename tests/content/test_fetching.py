@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.content import exchange
+from meshconsole.content import exchange, fetching
 from meshconsole.content.asking import PATIENCE_S
 from meshconsole.content.bitswap import Message, Payload, Want, decode_message, encode_message
 from meshconsole.content.block import Block
@@ -313,6 +313,25 @@ async def test_the_quota_ends_a_fetch_with_its_sentence(team: Team) -> None:
         await fetched(me, small.cid)  # what came of the other makes room
     assert await read_whole(me, small.cid) == b"small"
     assert me._fetches._running == {}
+
+
+async def test_what_found_no_room_goes_on_by_itself_when_there_is_some(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "ROOM_S", 0.01)
+    me, p = await team.start("me"), await team.start("p")
+    world = team.worlds["me"]
+    world.quota.limit = 3 * MIB
+    data = deterministic_bytes(8 * MIB, "big")
+    big = await p.add([data], "big")
+    async with wired(Wire(me, p)):
+        with pytest.raises(Refused):
+            await fetched(me, big.cid)
+        world.quota.limit = 20 * MIB
+        async with asyncio.timeout(30):
+            while world.heard_of(FetchProgress)[-1].state != "done":  # noqa: ASYNC110 - as it is told
+                await asyncio.sleep(0.01)
+    assert await read_whole(me, big.cid) == data
 
 
 async def test_trees_that_are_none_are_refused(team: Team) -> None:

@@ -162,6 +162,7 @@ class _Room:
         enough. How its link ended."""
         peer = self.peers[number]
         await peer.mesh.stop()
+        peer.happenings.clear()
         _host.set(peer.host)
         session = TlsSession(credentials(peer.name), server=False, accept=lambda _key: True)
         link = Link(
