@@ -29,6 +29,9 @@ class Reloading:
         self._asked = asyncio.Event()
         self.reread: Callable[[], Config] = lambda: load_config(node.home)
         """As the node was started: with the environment and the settings of then."""
+        self.begins: Callable[[], None] = lambda: None
+        self.ended: Callable[[str], None] = lambda _: None
+        """For who sent the signal, which tells them nothing else: how it went."""
 
     def ask(self) -> None:
         """Soon, and the outcome is a notice."""
@@ -46,27 +49,34 @@ class Reloading:
         while True:
             await self._asked.wait()
             self._asked.clear()
-            before = self._node.config
+            outcome = "The configuration was not read again."
+            self.begins()
             try:
-                await self.reload()
-            except ConfigError as error:
-                problems = "; ".join(map(str, error.problems))
-                self._tell(f"The configuration was not read again: {problems}", failed=True)
-            except Fatal as error:
-                self._tell(f"The configuration was not read again: {error.sentence}", failed=True)
-            else:
-                self._tell_changes(sorted(changed_keys(before, self._node.config)))
+                outcome = await self._reload_and_tell()
+            finally:
+                self.ended(outcome)
 
-    def _tell_changes(self, changed: list[str]) -> None:
+    async def _reload_and_tell(self) -> str:
+        before = self._node.config
+        try:
+            await self.reload()
+        except ConfigError as error:
+            problems = "; ".join(map(str, error.problems))
+            return self._tell(f"The configuration was not read again: {problems}", failed=True)
+        except Fatal as error:
+            return self._tell(f"The configuration was not read again: {error.sentence}", failed=True)
+        return self._tell_changes(sorted(changed_keys(before, self._node.config)))
+
+    def _tell_changes(self, changed: list[str]) -> str:
         if not changed:
-            self._tell("The configuration was read again: nothing has changed.")
-            return
+            return self._tell("The configuration was read again: nothing has changed.")
         self._node.record("config", keys=", ".join(changed), how="read again")
         waiting = [key for key in changed if key in self._node.applying.waiting]
         rest = f" At the next start: {', '.join(waiting)}." if waiting else ""
-        self._tell(f"The configuration was read again: {', '.join(changed)}.{rest}")
+        return self._tell(f"The configuration was read again: {', '.join(changed)}.{rest}")
 
-    def _tell(self, text: str, *, failed: bool = False) -> None:
+    def _tell(self, text: str, *, failed: bool = False) -> str:
         log.log(logging.ERROR if failed else logging.INFO, "%s", text)
         remedy = "Check it with: meshconsole config check" if failed else ""
         self._node.notice("warning" if failed else "info", text, remedy)
+        return text

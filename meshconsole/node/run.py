@@ -172,6 +172,8 @@ async def _serve_open(
 
     node = Node(home, config, unlocked, control)
     node.reloading.reread = start.reread
+    node.reloading.begins = lambda: start.manager.reloading(time.monotonic_ns())
+    node.reloading.ended = start.manager.ready
     if start.invite_file is not None:
         from meshconsole.node.first_boot import InviteFile
 

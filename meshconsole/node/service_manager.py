@@ -44,8 +44,10 @@ class ServiceManager:
     def ready(self, status: str) -> None:
         self._tell("READY=1", _status(status))
 
-    def status(self, status: str) -> None:
-        self._tell(_status(status))
+    def reloading(self, now_ns: int) -> None:
+        """It is ready again with `ready`, however that went. `now_ns` is of the monotonic clock, which
+        systemd asks for since 253 (sd_notify(3)); older ones ignore the line."""
+        self._tell("RELOADING=1", f"MONOTONIC_USEC={now_ns // 1000}")
 
     def stopping(self) -> None:
         self._tell("STOPPING=1")

@@ -42,8 +42,13 @@ def test_a_watchdog_that_is_meant_for_another_process_is_not_fed() -> None:
 
 
 def test_what_peers_chose_to_be_called_says_nothing_to_the_manager(heard: socket.socket) -> None:
-    ServiceManager(heard.getsockname()).status("linked to eve\nSTOPPING=1\x1b[2J")
-    assert heard.recv(1000).startswith(b"STATUS=linked to eve STOPPING=1")
+    ServiceManager(heard.getsockname()).ready("linked to eve\nSTOPPING=1\x1b[2J")
+    assert heard.recv(1000).startswith(b"READY=1\nSTATUS=linked to eve STOPPING=1")
+
+
+def test_it_is_told_of_a_reload_by_the_clock_that_it_asks_for(heard: socket.socket) -> None:
+    ServiceManager(heard.getsockname()).reloading(1_234_567_890)
+    assert heard.recv(1000) == b"RELOADING=1\nMONOTONIC_USEC=1234567"
 
 
 def test_without_a_service_manager_nothing_happens() -> None:
