@@ -167,6 +167,7 @@ class Hub:
         (self.folder / "sshd_config").write_text(
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {self.folder}/host\nUsePAM no\n"
             f"PidFile none\nAuthorizedKeysFile {keys}\nStrictModes no\nPasswordAuthentication no\n"
+            "Subsystem sftp internal-sftp\n"
             + ours.replace("/opt/meshconsole/current/deploy/ssh/hub", str(hub))
         )
         home = self.folder / "node"

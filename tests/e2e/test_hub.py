@@ -116,9 +116,27 @@ def test_a_member_brings_no_variable_that_the_program_heeds(hub: Hub) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_forwarding_and_subsystems_are_shut(hub: Hub) -> None:
+def test_forwarding_is_shut(hub: Hub) -> None:
     forwarded = hub.run("oskar", options=("-W", f"127.0.0.1:{hub.port}"))
     assert forwarded.returncode != 0
+    assert "administratively prohibited" in forwarded.stderr
+    listening = hub.run("oskar", "status", options=("-R", "0:127.0.0.1:1", "-o", "ExitOnForwardFailure=yes"))
+    assert listening.returncode != 0
+    assert "remote port forwarding failed" in listening.stderr
+    tunnel = hub.run("oskar", "status", options=("-w", "any", "-o", "ExitOnForwardFailure=yes"))
+    assert tunnel.returncode != 0
+
+
+def test_files_cross_by_none_of_ssh_s_own_ways(hub: Hub) -> None:
+    """The machine's sshd has its sftp switched on, as Debian's has: the set-up of the hub stands above it."""
+    subsystem = hub.run("oskar", "sftp", options=("-s",))
+    assert (subsystem.returncode, subsystem.stdout) == (
+        2,
+        "",
+    )  # sshd passes on no word of a subsystem's errors
+    old_protocol = hub.run("oskar", "scp", "-t", MARK)
+    assert "At this hub: attach" in old_protocol.stderr
+    assert not Path(MARK).exists()
 
 
 def test_a_stranger_is_no_user_of_the_hub(hub: Hub) -> None:
