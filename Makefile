@@ -15,7 +15,7 @@ COMPILE := .venv-lock/bin/uv --quiet pip compile --universal --generate-hashes -
 	--no-header --python-version 3.11 --override requirements/overrides.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run web test check bench demo pictures reference soak lab fuzz lock lock-check sbom wheels clean product dev
+.PHONY: help run web test check bench demo arm64 systemd pictures reference soak lab fuzz lock lock-check sbom wheels clean product dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ demo: dev ## two nodes on this machine found a team and exchange a note and a fi
 
 arm64: dev ## the demo on a real arm64 Debian, emulated (root, half an hour); DIR=folder keeps the Debian
 	@exec $(BIN)/python -m scripts.arm64 $(DIR)
+
+systemd: dev ## the system service under a real systemd (root, ten minutes), and docs/service.md; DIR=folder keeps the Debian
+	@exec $(BIN)/python -m scripts.systemd $(DIR) $(ARGS)
 
 pictures: dev ## draw docs/pictures again
 	@exec $(BIN)/python -m scripts.pictures $(ARGS)

@@ -10,7 +10,6 @@ folder that is named is kept, and the next run begins with the Debian in it.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
@@ -18,28 +17,14 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from scripts.debian import Impossible, copy_checkout, inside, make_debian, need
+
 SUITE = "bookworm"
 PROGRAMS = ("debootstrap", "qemu-aarch64-static", "unshare", "git")
-PACKAGES_HERE = "debootstrap qemu-user-static binfmt-support"
+PACKAGES_HERE = "debootstrap qemu-user-static binfmt-support git"
 PACKAGES = "python3,make,ca-certificates"
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
-CERTIFICATES = Path("etc/ssl/certs/ca-certificates.crt")
-READY = "meshconsole-debian-ready"
 PATIENCE = "30"
-PLACE = "opt/meshconsole"
-ENTER = """\
-set -e
-mount -t proc proc "$1/proc"
-mount --rbind /dev "$1/dev"
-mount -t tmpfs tmpfs "$1/tmp"
-mount -t tmpfs tmpfs "$1/run"
-exec chroot "$1" /bin/sh -c "cd /%s && $2"
-"""
-
-
-class Impossible(Exception):
-    """What this machine lacks, and how to get it."""
 
 
 def main() -> int:
@@ -47,13 +32,14 @@ def main() -> int:
     parser.add_argument("folder", nargs="?", type=Path, help="for the Debian; kept for the next run")
     folder: Path | None = parser.parse_args().folder
     try:
-        prepare_machine()
+        need(PROGRAMS, PACKAGES_HERE, "arm64")
+        emulate()
     except Impossible as reason:
         print(f"arm64: not run: {reason}", file=sys.stderr)
         return 2
     place = folder or Path(tempfile.mkdtemp(prefix="meshconsole-arm64-", dir="/var/tmp"))
     try:
-        make_debian(place)
+        make_debian(place, SUITE, PACKAGES, foreign="arm64")
         copy_checkout(place)
         for title, command in (
             ("machine", "uname -m && python3 --version"),
@@ -73,17 +59,8 @@ def main() -> int:
             shutil.rmtree(place, ignore_errors=True)
 
 
-def prepare_machine() -> None:
+def emulate() -> None:
     """Raises Impossible. Once told to, the kernel hands programs for ARM to qemu until it is restarted."""
-    if os.geteuid() != 0:
-        raise Impossible("it needs root, to enter another system: sudo make arm64")
-    missing = [
-        name for name in ("debootstrap", "qemu-aarch64-static", "unshare") if shutil.which(name) is None
-    ]
-    if missing:
-        raise Impossible(
-            f"{', '.join(missing)} missing: apt install debootstrap qemu-user-static binfmt-support"
-        )
     if not (BINFMT / "status").exists():
         subprocess.run(["mount", "-t", "binfmt_misc", "none", str(BINFMT)], check=False, capture_output=True)
     if not _emulates() and shutil.which("update-binfmts"):
@@ -103,43 +80,6 @@ def _emulates() -> bool:
     return told.startswith("enabled") and any(
         "F" in line for line in told.splitlines() if line.startswith("flags:")
     )
-
-
-def make_debian(place: Path) -> None:
-    if (place / READY).exists():
-        return
-    began = time.monotonic()
-    print(f"== Debian {SUITE} for arm64 into {place}", flush=True)
-    options = ["--arch=arm64", "--foreign", "--variant=minbase", f"--include={PACKAGES}", SUITE]
-    subprocess.run(["debootstrap", *options, str(place)], check=True, stdout=subprocess.DEVNULL)
-    second = ["chroot", str(place), "/debootstrap/debootstrap", "--second-stage"]
-    subprocess.run(second, check=True, stdout=subprocess.DEVNULL)
-    (place / READY).touch()
-    print(f"   {time.monotonic() - began:.0f} s", flush=True)
-
-
-def copy_checkout(place: Path) -> None:
-    """What is committed. The network is this machine's: its names, its certificates."""
-    target = place / PLACE
-    target.mkdir(parents=True, exist_ok=True)
-    with subprocess.Popen(["git", "-C", str(ROOT), "archive", "HEAD"], stdout=subprocess.PIPE) as archive:
-        subprocess.run(["tar", "-x", "-C", str(target)], stdin=archive.stdout, check=True)
-    for name in ("etc/resolv.conf", "etc/hosts", str(CERTIFICATES)):
-        shutil.copyfile(Path("/") / name, place / name)
-
-
-def inside(place: Path, command: str) -> int:
-    """Its mounts are in a namespace of their own and vanish with it."""
-    passed = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
-    environment = passed | {
-        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-        "HOME": "/root",
-        "LC_ALL": "C.UTF-8",
-        "PIP_CERT": f"/{CERTIFICATES}",
-        "SSL_CERT_FILE": f"/{CERTIFICATES}",
-    }
-    enter = ["unshare", "--mount", "sh", "-c", ENTER % PLACE, "enter", str(place), command]
-    return subprocess.run(enter, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -103,15 +103,18 @@ class Demo:
     def refuse_stranger(self) -> str:
         broken = [line for line in self.stranger.json("status")["discovery"] if "mdns: does not work" in line]
         if broken:  # an emulated processor's sockets, for one
-            self.stranger.kill()
-            return f"not tried, since it cannot find them: {broken[0]}"
-        self.stranger.wait("a refusal", lambda status: links_refused(status) > 0)
-        self.a.wait("a refusal", lambda status: links_refused(status) > 0)
+            how = f"asked by its address, since {broken[0]}"
+            asked = self.stranger.command("why", self.a.address, check=False).stdout
+            expect("other-team" in asked, f"the stranger was told: {asked}")
+        else:
+            how = "found by mDNS"
+            self.stranger.wait("a refusal", lambda status: links_refused(status) > 0)
+            self.a.wait("a refusal", lambda status: links_refused(status) > 0)
         names = {member["name"] for member in self.a.json("team", "members")}
         expect(names == {"alpha", "bravo"}, f"the team is {names}")
         expect(not paths(self.stranger.json("status")), "the stranger has a link")
         self.stranger.kill()
-        return "no link, no membership"
+        return f"no link, no membership; {how}"
 
     def note(self, sender: Machine, receiver: Machine) -> str:
         text = f"from {sender.name} {secrets.token_hex(4)}"
