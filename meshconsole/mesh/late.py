@@ -7,8 +7,9 @@ through by themselves. The laws:
 1. On a link that keeps up nothing is sent twice: the kernel says how far the other end's kernel has
    acknowledged (`Standing`), and only a note that is not acknowledged after a round trip and a little goes
    out once more, as a datagram, to that teammate alone.
-2. A link that stands still for STALLED_S is poor for POOR_S: there notes go as datagrams at once, and the log
-   (`carries`) holds them back for CARRIED_S, so that they are not sent by both ways.
+2. A link that stands still for STALLED_S, or that repeats much for a note, is poor for POOR_S: there notes go
+   as datagrams at once, and the log (`carries`) holds them back for CARRIED_S, so that they are not sent by
+   both ways.
 3. Where the system does not tell, or there is no link, a note is late after LATE_S.
 4. The more urgent and then the longest waiting goes first, at the pace that the way has shown (`Pace`),
    again and again until the teammate has confirmed it or for GIVEN_UP_S; of one in parts those that it lacks,
@@ -37,6 +38,8 @@ LATE_S = 1.5
 PATIENT_TIMES, PATIENT_S = 2.0, 0.03
 """Beyond the round trip: of what it varies by, and at the least, since acknowledgements may be delayed."""
 STALLED_S, STALLED_MOST_S = 0.6, 2.0
+LOSSY_S, LOSSY_PACKETS = 0.3, 3
+"""A note that is not acknowledged for so long, while so many packets were sent again."""
 POOR_S = 10.0
 CARRIED_S = 6.0
 PARTS_AT_ONCE = 4
@@ -50,8 +53,11 @@ class _Note(msgspec.Struct):
     precedence: Precedence
     handed_on: int | None = None
     """Bytes of the link up to its end; None while it is not known to be on the link."""
+    repeated: int = 0
+    """What the link had sent again by then."""
     has_arrived: bool = False
     """At the other end's kernel."""
+    handed_on_at: float = 0.0
     times: int = 0
     sent_at: float = 0.0
     held: int = 0
@@ -136,7 +142,11 @@ class Late(msgspec.Struct):
                 del self._notes[event_id]
             elif standing is not None and not note.has_arrived:
                 if note.handed_on is None and is_on_it(event_id):
-                    note.handed_on = standing.handed_on
+                    note.handed_on, note.repeated, note.handed_on_at = (
+                        standing.handed_on,
+                        standing.repeated,
+                        now,
+                    )
                 note.has_arrived = note.handed_on is not None and standing.acked >= note.handed_on
         self._judge(standing, now)
 
@@ -149,8 +159,15 @@ class Late(msgspec.Struct):
             self._acked, self._stands_since = standing.acked, None
         if standing.acked < standing.handed_on and self._stands_since is None:
             self._stands_since = now
-        if self._stands_since is not None and now - self._stands_since >= self._stalled_s(standing):
+        is_still = self._stands_since is not None and now - self._stands_since >= self._stalled_s(standing)
+        if is_still or any(self._is_lossy_for(note, standing, now) for note in self._notes.values()):
             self._poor_until = now + POOR_S
+
+    @staticmethod
+    def _is_lossy_for(note: _Note, standing: Standing, now: float) -> bool:
+        is_under_way = note.handed_on is not None and not note.has_arrived
+        has_waited = is_under_way and now - note.handed_on_at >= LOSSY_S
+        return has_waited and standing.repeated - note.repeated >= LOSSY_PACKETS
 
     @staticmethod
     def _stalled_s(standing: Standing) -> float:

@@ -141,6 +141,16 @@ def test_a_link_that_stands_still_is_poor_for_a_while_and_one_that_moves_is_not(
     assert not late.is_poor(now + POOR_S)
 
 
+def test_a_link_that_repeats_much_for_a_note_is_poor() -> None:
+    for repeated, is_poor in ((2, False), (3, True)):
+        late = Late()
+        late.add(ID, (b"note",), 0.0)
+        for tenth in range(4):
+            standing = Standing(1000 + tenth, tenth, RTT, VARIES, 7 + min(repeated, tenth))
+            late.look(LINK, standing, lambda _: True, tenth / 10)
+            assert late.is_poor(tenth / 10) == (is_poor and tenth == 3)
+
+
 def test_a_far_link_does_not_stand_still() -> None:
     late = Late()
     look(late, 0.0, 1000, 0, rtt_s=0.7)

@@ -14,8 +14,8 @@ import msgspec
 
 FIRST = 24_000.0
 LEAST = 2_400.0
-MOST = 64_000.0
-GROWTH, DECAY = 1.2, 0.75
+MOST = 40_000.0
+GROWTH, DECAY = 1.1, 0.75
 QUEUE_TIMES, QUEUE_S = 1.5, 0.3
 """Of the quickest answer, and beyond it: one that takes longer has waited in a queue."""
 HEADERS = 50
@@ -26,7 +26,7 @@ LEAST_AGAIN_S, MOST_AGAIN_S = 0.08, 2.5
 FIXED_AGAIN_S = 0.5
 """While nothing at all is answered: the way is dead for the moment, and this tells soonest when it is not."""
 REORDERED_S = 0.03
-LATELY_S = 2.0
+LATELY_S = 4.0
 """Ways change: the quickest answer, and the most that came through, are of this time and as much before."""
 KEPT = 0.75
 """Of what comes through: so much goes on whatever answers take."""

@@ -26,6 +26,8 @@ class Standing(NamedTuple):
     rtt_s: float
     varies_s: float
     """How far round trips are from `rtt_s`, on the average."""
+    repeated: int = 0
+    """Packets that were sent again since the beginning."""
 
 
 class Pipe(Protocol):

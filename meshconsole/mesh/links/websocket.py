@@ -39,8 +39,8 @@ _TCP_INFO: int | None = getattr(socket_module, "TCP_INFO", None)
 """Not everywhere."""
 _LAST_ACK_RECEIVED = struct.Struct("=56xI")
 """tcpi_last_ack_recv of struct tcp_info (linux/tcp.h), in milliseconds."""
-_PROGRESS = struct.Struct("=68xII44xQ")
-"""Of the same: tcpi_rtt and tcpi_rttvar, in microseconds, and tcpi_bytes_acked."""
+_PROGRESS = struct.Struct("=68xII24xI16xQ")
+"""Of the same: tcpi_rtt and tcpi_rttvar, in microseconds, tcpi_total_retrans and tcpi_bytes_acked."""
 _SIOCOUTQ = 0x5411
 """linux/sockios.h: bytes that were handed on and are not acknowledged."""
 Route = Literal["/mesh", "/join"]
@@ -98,9 +98,9 @@ class WebSocketPipe:
         told = self._tcp_info(_PROGRESS)
         if told is None:
             return None
-        rtt_us, varies_us, acked = told
+        rtt_us, varies_us, repeated, acked = told
         handed_on = acked + waiting + transport.get_write_buffer_size()
-        return Standing(handed_on, acked, rtt_us / 1e6, varies_us / 1e6)
+        return Standing(handed_on, acked, rtt_us / 1e6, varies_us / 1e6, repeated)
 
     def _tcp_info(self, what: struct.Struct) -> tuple[int, ...] | None:
         connected = self._connection.transport.get_extra_info("socket")
