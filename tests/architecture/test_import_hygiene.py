@@ -105,7 +105,10 @@ def test_the_rooms_that_a_start_loads_beside_it_are_all_that_it_needs() -> None:
         "run.load_rooms()\n"
         "before = set(sys.modules)\n"
         "import meshconsole.node.commands, meshconsole.node.locked, meshconsole.control.server\n"
-        "assert not set(sys.modules) - before, set(sys.modules) - before"
+        "assert not set(sys.modules) - before, set(sys.modules) - before\n"
+        "assert 'meshconsole.node.first_boot' not in before\n"
+        "from meshconsole.control import frames\n"
+        "assert not frames._command_decoder.cache_info().currsize, 'made before the first frame'"
     )
     loaded_after(code)
 
