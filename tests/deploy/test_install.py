@@ -20,12 +20,18 @@ mkdir -p "$STATE/node"
 : > "$STATE/node/keystore"
 """
 
+SET_UP = """\
+#!/bin/sh
+[ "$1" = -m ] && exit
+made=$(dirname "$1")/../.venv/bin
+mkdir -p "$made"
+cp "$0" "$made/python"
+"""
+
 
 def _first_boot(tmp_path: Path) -> subprocess.CompletedProcess[str]:
     command = tmp_path / "meshconsole"
-    command.write_text(
-        '#!/bin/sh\necho "$@" >> "$STATE/asked"\nmkdir -p "$STATE/node"; : > "$STATE/node/keystore"\n'
-    )
+    command.write_text(STAND_IN)
     command.chmod(0o755)
     environment = os.environ | {
         "STATE": str(tmp_path / "state"),
@@ -75,6 +81,37 @@ def test_a_dry_run_of_the_installation_touches_nothing(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "+ install -m 0644" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkout_that_only_root_may_read_becomes_a_release_that_the_node_may(tmp_path: Path) -> None:
+    """As after `umask 077` and `git clone`."""
+    checkout = tmp_path / "checkout"
+    for part in ("meshconsole", "themes", "scripts", "requirements", "docs"):
+        (checkout / part).mkdir(parents=True)
+        (checkout / part / "a.py").write_text("")
+    for name in ("README.md", "LICENSE", "CHANGELOG.md"):
+        (checkout / name).write_text("")
+    (checkout / "pyproject.toml").write_text('version = "1.2"\n')
+    shutil.copytree(ROOT / "deploy", checkout / "deploy")
+    for path in (checkout, *checkout.rglob("*")):
+        path.chmod(path.stat().st_mode & 0o700)
+    python = tmp_path / "python"
+    python.write_text(SET_UP)
+    python.chmod(0o755)
+    root = tmp_path / "root"
+    done = subprocess.run(
+        [str(checkout / "deploy" / "install")],
+        env=os.environ | {"ROOT": str(root), "PYTHON": str(python)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    (release,) = (root / "opt" / "meshconsole" / "releases").iterdir()
+    made = [release, *release.rglob("*")]
+    shut = [path for path in made if not path.stat().st_mode & (0o001 if path.is_dir() else 0o004)]
+    assert shut == []
+    assert os.access(release / "deploy" / "first-boot", os.X_OK)
 
 
 def _roll_back(root: Path) -> subprocess.CompletedProcess[str]:
