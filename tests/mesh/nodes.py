@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,10 @@ from meshconsole.team.invites import InviteBook
 from meshconsole.team.state import Team
 from tests.mesh.devices import credentials, identity, key_of
 from tests.mesh.link_pair import CountingMeter
+from tests.mesh.memory_pipe import memory_pipes
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection
     from pathlib import Path
 
     from meshconsole.core.errors import RemoteError
@@ -315,3 +317,33 @@ class TestNode:
                 self.membership.team.accept(happening.event)
             self.mesh.on_stored(happening)
             self.on_stored(happening)
+
+
+@asynccontextmanager
+async def two_linked(folder: Path) -> AsyncIterator[tuple[TestNode, TestNode]]:
+    """alice and bob, after alice has dialled."""
+    roster = SmallRoster.of("alice", "bob")
+    async with TestNode("alice", roster, folder) as alice, TestNode("bob", roster, folder) as bob:
+        alice.dial(bob)
+        await alice.until_linked(bob)
+        await bob.until_linked(alice)
+        yield alice, bob
+
+
+@asynccontextmanager
+async def data_channel(one: TestNode, other: TestNode) -> AsyncIterator[None]:
+    """A link of this kind between two nodes, through memory."""
+    pipes = memory_pipes()
+    carried = []
+    for (node, peer), pipe in zip(((one, other), (other, one)), pipes, strict=True):
+        pipe.path = "webrtc"
+        carrying = node.mesh._carry_channel(peer.npub, pipe, node is one)
+        carried.append(asyncio.create_task(carrying))
+    try:
+        await one.until_linked(other, "webrtc")
+        await other.until_linked(one, "webrtc")
+        yield
+    finally:
+        for task in carried:
+            task.cancel()
+        await asyncio.gather(*carried, return_exceptions=True)

@@ -25,7 +25,7 @@ from meshconsole.mesh.links import heartbeat
 from meshconsole.mesh.links import link as link_module
 from meshconsole.mesh.links.websocket import RTO_MAX_MS, TCP_RTO_MAX_MS, WebSocketPipe
 from tests.mesh.memory_pipe import memory_pipes
-from tests.mesh.nodes import RecordingBlocks, SmallRoster, TestNode
+from tests.mesh.nodes import RecordingBlocks, SmallRoster, TestNode, data_channel, two_linked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -357,11 +357,7 @@ async def test_a_silent_link_is_replaced_by_a_new_one_before_it_is_given_up(
     monkeypatch.setattr(heartbeat, "PING_S", 0.1)
     monkeypatch.setattr(heartbeat, "SUSPECT_S", 0.5)
     monkeypatch.setattr(tending, "LOOK_S", 0.05)
-    roster = SmallRoster.of("alice", "bob")
-    async with TestNode("alice", roster, tmp_path) as alice, TestNode("bob", roster, tmp_path) as bob:
-        alice.dial(bob)
-        await alice.until_linked(bob)
-        await bob.until_linked(alice)
+    async with two_linked(tmp_path) as (alice, bob):
         for node, other in ((alice, bob), (bob, alice)):
             (link,) = node.mesh._links.sessions[other.npub].links
             monkeypatch.setattr(link.pipe, "send", swallow)
@@ -449,46 +445,23 @@ async def test_a_link_that_falls_silent_gives_way_before_it_ends(
     monkeypatch.setattr(heartbeat, "PING_S", 0.1)
     monkeypatch.setattr(heartbeat, "SUSPECT_S", 0.5)
     monkeypatch.setattr(session_module, "CHECK_S", 0.05)
-    roster = SmallRoster.of("alice", "bob")
-    async with TestNode("alice", roster, tmp_path) as alice, TestNode("bob", roster, tmp_path) as bob:
-        alice.dial(bob)
-        await alice.until_linked(bob)
-        await bob.until_linked(alice)
-        spare_a, spare_b = memory_pipes()
-        spare_a.path = spare_b.path = "webrtc"
-        carried = [
-            asyncio.create_task(node.mesh._carry_channel(other.npub, pipe, dialled))
-            for node, other, pipe, dialled in ((alice, bob, spare_a, True), (bob, alice, spare_b, False))
-        ]
-        await alice.until_linked(bob, "webrtc")
-        await bob.until_linked(alice, "webrtc")
-        for node, other in ((alice, bob), (bob, alice)):
-            link = next(k for k in node.mesh._links.sessions[other.npub].links if k.pipe.path == "websocket")
-            monkeypatch.setattr(link.pipe, "send", swallow)
-        sent = await alice.publish("by the other way")
-        await bob.until_has(sent)
-        assert alice.is_linked(bob, "websocket"), "silent, and not given up yet"
-        assert bob.mesh.status()[0].state == "up"
-        await spare_a.close("")
-        await asyncio.wait(carried)
+    async with two_linked(tmp_path) as (alice, bob):
+        async with data_channel(alice, bob):
+            for node, other in ((alice, bob), (bob, alice)):
+                link = next(
+                    k for k in node.mesh._links.sessions[other.npub].links if k.pipe.path == "websocket"
+                )
+                monkeypatch.setattr(link.pipe, "send", swallow)
+            sent = await alice.publish("by the other way")
+            await bob.until_has(sent)
+            assert alice.is_linked(bob, "websocket"), "silent, and not given up yet"
+            assert bob.mesh.status()[0].state == "up"
         await bob.until(lambda: bob.mesh.status()[0].state in ("suspect", "down", "connecting"))
 
 
 async def test_a_stream_that_moves_between_kinds_of_links_brings_each_event_once(tmp_path: Path) -> None:
     """Down to the data channel when the websocket goes, up again when it is back, over and over."""
-    roster = SmallRoster.of("alice", "bob")
-    async with TestNode("alice", roster, tmp_path) as alice, TestNode("bob", roster, tmp_path) as bob:
-        alice.dial(bob)
-        await alice.until_linked(bob)
-        await bob.until_linked(alice)
-        spare_a, spare_b = memory_pipes()
-        spare_a.path = spare_b.path = "webrtc"
-        carried = [
-            asyncio.create_task(node.mesh._carry_channel(other.npub, pipe, dialled))
-            for node, other, pipe, dialled in ((alice, bob, spare_a, True), (bob, alice, spare_b, False))
-        ]
-        await alice.until_linked(bob, "webrtc")
-        await bob.until_linked(alice, "webrtc")
+    async with two_linked(tmp_path) as (alice, bob), data_channel(alice, bob):
         sent = []
         for turn in range(3):
             for number in range(30):
@@ -513,8 +486,6 @@ async def test_a_stream_that_moves_between_kinds_of_links_brings_each_event_once
             ids = [stored.event.id for stored in node.stored]
             assert len(ids) == len(set(ids)) == len(sent)
             assert node.is_linked(bob if node is alice else alice, "webrtc"), "it was never down"
-        await spare_a.close("")
-        await asyncio.wait(carried)
 
 
 async def swallow(_message: bytes) -> None:
@@ -528,24 +499,15 @@ async def test_of_a_peer_that_has_started_anew_nothing_old_is_believed(tmp_path:
         bob.dial(alice)
         await alice.until_linked(bob)
         await bob.until_linked(alice)
-        spare_a, spare_b = memory_pipes()
-        spare_a.path = spare_b.path = "webrtc"
-        carried = [
-            asyncio.create_task(node.mesh._carry_channel(other.npub, pipe, dialled))
-            for node, other, pipe, dialled in ((alice, bob, spare_a, True), (bob, alice, spare_b, False))
-        ]
-        await alice.until_linked(bob, "webrtc")
-        before = [await alice.publish(f"before {n}") for n in range(3)]
-        await bob.until_has(*before)
-        bob.mesh._links.nursery.cancel("dialling")  # the dead do not come back
-        (tmp_path / "restored").mkdir()
-        async with TestNode("bob", roster, tmp_path / "restored") as anew:
-            anew.dial(alice)
-            await anew.until_has(*before)
-            await alice.until(lambda: not alice.is_linked(bob, "webrtc"))
-        for task in carried:
-            task.cancel()
-        await asyncio.gather(*carried, return_exceptions=True)
+        async with data_channel(alice, bob):
+            before = [await alice.publish(f"before {n}") for n in range(3)]
+            await bob.until_has(*before)
+            bob.mesh._links.nursery.cancel("dialling")  # the dead do not come back
+            (tmp_path / "restored").mkdir()
+            async with TestNode("bob", roster, tmp_path / "restored") as anew:
+                anew.dial(alice)
+                await anew.until_has(*before)
+                await alice.until(lambda: not alice.is_linked(bob, "webrtc"))
 
 
 async def test_a_link_repeats_after_a_second_at_the_latest(tmp_path: Path) -> None:
@@ -555,11 +517,7 @@ async def test_a_link_repeats_after_a_second_at_the_latest(tmp_path: Path) -> No
             trial.setsockopt(socket.IPPROTO_TCP, TCP_RTO_MAX_MS, 1000)
         except OSError:
             pytest.skip("this kernel is older than Linux 6.15 and has no TCP_RTO_MAX_MS")
-    roster = SmallRoster.of("alice", "bob")
-    async with TestNode("alice", roster, tmp_path) as alice, TestNode("bob", roster, tmp_path) as bob:
-        alice.dial(bob)
-        await alice.until_linked(bob)
-        await bob.until_linked(alice)
+    async with two_linked(tmp_path) as (alice, bob):
         for node, other in ((alice, bob), (bob, alice)):
             (link,) = node.mesh._links.sessions[other.npub].links
             assert isinstance(link.pipe, WebSocketPipe)
