@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +15,9 @@ from meshconsole.crypto.openssl_provider import OpensslProvider
 from meshconsole.crypto.passphrase import KdfParams
 from meshconsole.crypto.provider import Provider, choose_provider
 from meshconsole.crypto.suites import MC1, MC2, Suite
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NO_LIBOQS = f"{NOT_FOUND} {HOW_TO_GET}"
 CHEAP = KdfParams(memory_kib=64, iterations=1, lanes=1)
@@ -70,3 +74,9 @@ def cheap_kdf(monkeypatch: pytest.MonkeyPatch) -> KdfParams:
     """Parameters far below the floor, and no floor: the derivation itself is tested elsewhere."""
     monkeypatch.setattr(passphrase, "SMALL", CHEAP)
     return CHEAP
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Of a keystore that is not there yet."""
+    return tmp_path / "keystore"

@@ -14,27 +14,13 @@ from meshconsole.core.errors import CorruptData, Fatal, LocalError, MeshconsoleE
 from meshconsole.crypto import keystore, passphrase
 from meshconsole.crypto.keystore import Keystore, device_secret_path
 from meshconsole.crypto.passphrase import SMALL, KdfParams
+from tests.crypto.keystores import DURESS, PASS, wrong_passphrase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("cheap_kdf")
-
-PASS = "correct horse"
-DURESS = "let me out"
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "keystore"
-
-
-def wrong_passphrase(path: Path, given: str | None) -> str:
-    with pytest.raises(Fatal) as caught:
-        Keystore.unlock(path, given)
-    assert caught.value.hint
-    return str(caught.value)
 
 
 def test_it_opens_with_its_passphrase(path: Path, cheap_kdf: KdfParams) -> None:

@@ -13,27 +13,13 @@ from meshconsole.core.errors import CorruptData, Fatal
 from meshconsole.crypto import keystore
 from meshconsole.crypto.keystore import Keystore
 from meshconsole.crypto.passphrase import CEILING, KdfParams
+from tests.crypto.keystores import DURESS, PASS, wrong_passphrase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("cheap_kdf")
-
-PASS = "correct horse"
-DURESS = "let me out"
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "keystore"
-
-
-def wrong_passphrase(path: Path, given: str | None) -> str:
-    with pytest.raises(Fatal) as caught:
-        Keystore.unlock(path, given)
-    assert caught.value.hint
-    return str(caught.value)
 
 
 def edited(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
