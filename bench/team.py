@@ -22,6 +22,7 @@ from meshconsole.core.home import Home
 from meshconsole.core.setup import FirstRun
 from meshconsole.crypto import keystore
 from meshconsole.crypto.passphrase import SMALL
+from meshconsole.mesh import datachannels
 from meshconsole.node.config_file import load_config
 from meshconsole.node.locked import LockedHome
 from meshconsole.node.node import Node
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 SETTINGS = ("node.listen=127.0.0.1:0", "discovery.mdns=false", "discovery.beacons=false")
 """They are told whom to dial, so that the node that is looked at hears no beacons of its own team."""
 HOUR_S = 3600
+datachannels.FAR_LOOK_S = HOUR_S
+"""They know no addresses of each other, as they would on a network of theirs, so each would make channels to
+the others by way of the node that is looked at: 190 in this one process, and all their signals in that."""
 
 
 def make_homes(folder: Path, count: int) -> list[Home]:
