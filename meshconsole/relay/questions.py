@@ -140,8 +140,14 @@ class Questions:
         mark, moment = self.hot.mark, self.newest.moment()
         memory = None if moment is None else Memory(self.newest, moment)
 
+        def read(connection: Connection, keys: Sequence[int]) -> list[bytes]:
+            found = bodies(connection, keys)
+            if len(found) < len(keys):
+                raise Unavailable("What was remembered has been removed meanwhile.")
+            return found
+
         def question(connection: Connection) -> Answer | None:
-            kept = partial(self.hot.raws, mark=mark, read=partial(bodies, connection))
+            kept = partial(self.hot.raws, mark=mark, read=partial(read, connection))
             reading = self.reader(connection, kept, memory)
             head = stored_head(connection) if memory is None else self.newest.head
             answer = self._stretched(reading, filters[0], cap, size, head) if only_stretch else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -145,6 +145,27 @@ def test_a_key_that_was_given_to_another_event_leads_to_that_one(sqlite_store: S
     answer = sqlite_store.answer_now(notes_only, 9, 1000)
     assert answer is not None
     assert ids(answer.raws) == [two.id]
+
+
+def test_what_is_removed_while_it_is_asked_for_is_left_to_a_thread(
+    sqlite_store: SqliteEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its key comes from memory, and the reader's snapshot begins with the event's bytes, which are gone."""
+    one, two = (unsigned(content=str(number)) for number in range(2))
+    sqlite_store.add([one, two])
+    wanted = [Filter(authors=frozenset({one.pubkey}), kinds=frozenset({1}))]
+    assert sqlite_store.answer_now(wanted, 9, 1000) is not None
+    monkeypatch.setattr(sqlite_store._asked.hot, "_young", {})
+    remembered = sqlite_store._newest.keys
+
+    def interrupted(*asked: Any) -> list[list[int] | None]:  # noqa: ANN401
+        keys = remembered(*asked)
+        sqlite_store.delete([Filter(ids=frozenset({one.id}))], dry_run=False)
+        return keys
+
+    monkeypatch.setattr(sqlite_store._newest, "keys", interrupted)
+    assert sqlite_store.answer_now(wanted, 9, 1000) is None
+    assert ids(sqlite_store.answer(wanted, 9, 1000).raws) == [two.id]
 
 
 # --- consistency -----------------------------------------------------------------------------------
