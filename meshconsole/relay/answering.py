@@ -40,6 +40,10 @@ AT_ONCE_S = 0.006
 """So much of each WINDOW_S the loop itself may spend on answers while events are to be taken in; the rest of
 the questions then go to threads."""
 
+TURN_S = 0.010
+"""The same of one turn of the loop, whether events wait or not: what came over other connections meanwhile
+it sees with the next turn."""
+
 
 class Answering:
     """`announced` is the newest event that was passed on live. `drained` waits until a session's
@@ -72,7 +76,7 @@ class Answering:
         # Counts look at all that matches, so they may take long: they wait for each other, nobody for them.
         self._counting = ThreadPoolExecutor(1, thread_name_prefix="relay-count")
         self._loop = asyncio.get_running_loop()
-        self._window = self._spent_s = 0.0
+        self._window = self._spent_s = self._turn_s = 0.0
 
     async def stop(self) -> None:
         for task in self._pages:
@@ -101,18 +105,25 @@ class Answering:
 
     def _at_once(self, filters: Sequence[Filter], cap: int) -> Answer | None:
         """Most questions are answered in less time than it takes to hand them to a thread and back, and two
-        threads at once cost a third more of the processor than one. While events are to be taken in, what
-        questions may take of the loop's time is bounded."""
+        threads at once cost a third more of the processor than one. What questions may take of the loop's
+        time is bounded while events are to be taken in; and in a turn, for many come in one piece."""
         if self._prompt is None:
             return None
         began = time.perf_counter()
         if began - self._window > WINDOW_S:
             self._window, self._spent_s = began, 0.0
-        elif self._spent_s > AT_ONCE_S and self._others_wait():
+        if self._turn_s > TURN_S or (self._spent_s > AT_ONCE_S and self._others_wait()):
             return None
+        if not self._turn_s:
+            self._loop.call_soon(self._end_turn)
         answer = self._prompt.answer_now(filters, cap, PAGE_BYTES)
-        self._spent_s += time.perf_counter() - began
+        spent = time.perf_counter() - began
+        self._spent_s += spent
+        self._turn_s += spent
         return answer
+
+    def _end_turn(self) -> None:
+        self._turn_s = 0.0
 
     def _first(self, subscription: Subscription, filters: Sequence[Filter], cap: int) -> Answer:
         """Runs in a thread. What was closed while it waited costs nothing: it is counted no more among

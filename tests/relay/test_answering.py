@@ -79,5 +79,18 @@ async def test_while_events_wait_the_loop_gives_a_part_of_its_time_to_answers(cl
         b.relay._running.clients_waiting -= 1
         for number in range(20):
             client.say("REQ", str(number), {"kinds": [1]})
-        await client.hear(20)
+            await client.hear()
         assert store.at_once == before + 21, "nobody else needs its time"
+
+
+async def test_what_comes_in_one_piece_does_not_keep_the_loop_from_others(clock: SimpleNamespace) -> None:
+    async with bench(store := Prompt(clock)) as b:
+        client = b.client()
+        for number in range(50):
+            client.say("REQ", str(number), {"kinds": [1]})
+            clock.now += answering.WINDOW_S  # no end of a turn
+        assert 0.009 <= store.at_once * 0.001 <= 0.012
+        await client.hear(50)
+        before = store.at_once
+        await client.stored("later", {"kinds": [1]})
+        assert store.at_once == before + 1
