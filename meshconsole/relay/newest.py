@@ -27,6 +27,9 @@ MAX_KEYS = 40_000
 MAX_AUTHORS = 8192
 """Authors whose kinds are remembered."""
 
+MAX_KINDS = 16
+"""Those of an author who has more are not."""
+
 
 class _Place:
     """An author's events of one kind: all keys from `floor` on, newest first."""
@@ -49,7 +52,7 @@ class Newest:
         self._kinds: dict[int, frozenset[int]] = {}
         self._places: dict[tuple[int, ...], _Place] = {}
         self._held = 0
-        """Keys and places, of which some may be gone."""
+        """Keys and places."""
 
     # --- By the writer -------------------------------------------------------------------------------
 
@@ -63,28 +66,37 @@ class Newest:
         kinds, places = self._kinds, self._places
         for key, author, kind in rows:
             known = kinds.get(author)
-            if known is not None and kind not in known:
-                kinds[author] = known | {kind}
-                places[author, kind] = _Place([], 0)  # there was none before
             place = places.get((author, kind))
+            if known is not None and kind not in known:
+                if len(known) < MAX_KINDS:
+                    kinds[author] = known | {kind}
+                else:
+                    del kinds[author]
+                if place is None:
+                    place = places[author, kind] = _Place([], 0)  # there was none before
+                    self._held += 1
             if place is not None and key >= place.floor:
                 place.keys.insert(bisect_left(place.keys, -key, key=neg), key)
+                self._held += 1
                 if len(place.keys) > 2 * DEPTH:
+                    self._held -= len(place.keys) - DEPTH
                     del place.keys[DEPTH:]
                     place.floor = place.keys[-1]
 
     def removed(self, places: Iterable[tuple[int, int]]) -> None:
         """Before their commit: authors and kinds of events that go."""
         for place in places:
-            self._places.pop(place, None)
+            known = self._places.pop(place, None)
+            if known is not None:
+                self._held -= 1 + len(known.keys)
 
     def end(self, head: int | None) -> None:
         """The commit is over, and the store has a new head; None if it was taken back."""
         with self._lock:
-            if head is None:
-                self._forget_places()
-            else:
+            if head is not None:
                 self.head = head
+            if head is None or self._held > MAX_KEYS:
+                self._forget_places()
             self._moment += 1
 
     # --- By those who read ---------------------------------------------------------------------------
@@ -106,7 +118,8 @@ class Newest:
             if self.is_still(moment) and len(found) <= MAX_AUTHORS:
                 if len(self._kinds) + len(found) > MAX_AUTHORS:
                     self._kinds.clear()
-                self._kinds.update(found)
+                few = {author: kinds for author, kinds in found.items() if len(kinds) <= MAX_KINDS}
+                self._kinds.update(few)
 
     def keys(
         self, standing: Iterable[tuple[tuple[int, ...], int]], far: int, count: int

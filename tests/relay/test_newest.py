@@ -86,12 +86,20 @@ class Store:
         )[: wanted.limit]
 
 
-@given(st.lists(steps, max_size=12), st.sampled_from([2, DEPTH]), st.sampled_from([6, 40_000]))
-def test_it_agrees_with_the_index(steps: list[tuple[str, object]], depth: int, most: int) -> None:
+@given(
+    st.lists(steps, max_size=12),
+    st.sampled_from([2, DEPTH]),
+    st.sampled_from([6, 40_000]),
+    st.sampled_from([1, 16]),
+)
+def test_it_agrees_with_the_index(
+    steps: list[tuple[str, object]], depth: int, most: int, most_kinds: int
+) -> None:
     store = Store()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "DEPTH", depth)
         patch.setattr(module, "MAX_KEYS", most)
+        patch.setattr(module, "MAX_KINDS", most_kinds)
         for what, given_ in steps:
             if isinstance(given_, int):
                 store.remove(given_)
@@ -102,7 +110,26 @@ def test_it_agrees_with_the_index(steps: list[tuple[str, object]], depth: int, m
             else:
                 assert isinstance(given_, list)
                 store.write(given_, undone=what == "take back")
+            newest = store.newest
+            assert newest._held == sum(1 + len(place.keys) for place in newest._places.values())
+            assert newest._held <= most + 12
+            assert all(len(kinds) <= most_kinds for kinds in newest._kinds.values())
     store.db.close()
+
+
+def test_what_is_written_makes_it_no_larger_than_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Authors that were asked about, who then write much of many kinds."""
+    monkeypatch.setattr(module, "MAX_KEYS", 100)
+    newest = Newest()
+    moment = newest.moment()
+    assert moment is not None
+    newest.learn_kinds({author: frozenset() for author in range(50)}, moment)
+    for kind in range(40):
+        newest.begin()
+        newest.added((1000 * kind + author, author, kind) for author in range(50))
+        newest.end(1)
+        assert sum(1 + len(place.keys) for place in newest._places.values()) <= 100
+    assert not newest._kinds, "they have too many"
 
 
 def test_what_is_known_is_not_looked_up_again() -> None:
