@@ -171,19 +171,29 @@ async def connect(address: str) -> Tcp:
 
 
 def on_own_network(hosts: Iterable[str]) -> bool:
-    """Whether one of them is on a network that this machine has an address of. May take a millisecond."""
+    """Whether one of them is on a network that this machine has an address of; an IPv6 address of the link
+    always is. May take a millisecond."""
     own = [
         ipaddress.ip_network(f"{ip.ip}/{ip.network_prefix}", strict=False)
         for adapter in ifaddr.get_adapters()
         for ip in adapter.ips
         if isinstance(ip.ip, str)
     ]
-    there = [ipaddress.ip_address(host) for host in filter(_is_v4, hosts)]
-    return any(address in network for address in there for network in own)
+    there = [address for address in map(_ip, hosts) if address is not None]
+    return any(_is_of_the_link(address) or any(address in network for network in own) for address in there)
+
+
+def _is_of_the_link(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return address.version == 6 and address.is_link_local
 
 
 def _is_v4(host: str) -> bool:
+    address = _ip(host)
+    return address is not None and address.version == 4
+
+
+def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(host).version == 4
+        return ipaddress.ip_address(host)
     except ValueError:
-        return False
+        return None

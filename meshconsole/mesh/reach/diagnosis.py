@@ -56,6 +56,8 @@ class AddressSeen:
     """Something of meshconsole there answered a question by UDP that went to this address only."""
     answers_all: bool = False
     """... one that went to everybody by multicast."""
+    is_marked: bool = False
+    """... with the team's mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +208,10 @@ def _port_blocked(seen: Seen) -> Diagnosis | None:
         return None
     if any(at.welcome == "member" for at in seen.addresses):
         return None
-    for at in _own(seen) or (seen.addresses if seen.is_last_missing else ()):
+    own = _own(seen)
+    # What is known of it may be an address (IPv6, of the link) at which no question by UDP is asked.
+    found = [a for a in seen.addresses if not a.is_its_own and (a.is_marked or not own)]
+    for at in (*own, *(found if seen.is_last_missing else ())):
         is_alive = at.answers_alone or at.answers_all
         if at.tcp != "open" and is_alive:
             how = "refuses" if at.tcp == "refused" else "does not let through"

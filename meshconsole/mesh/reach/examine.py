@@ -183,6 +183,7 @@ async def _try(
     host = split_address(address)[0]
     tcp = await connect(address)
     welcome: Welcome = await _knock(reach, address) if handshake and tcp == "open" else ""
+    advert = answers.to_all.get(host)
     return AddressSeen(
         safe(address, 80),
         tcp,
@@ -190,7 +191,8 @@ async def _try(
         is_its_own=is_its_own,
         on_own_network=await asyncio.to_thread(on_own_network, [host]),
         answers_alone=host in answers.to_one,
-        answers_all=host in answers.to_all,
+        answers_all=advert is not None,
+        is_marked=advert is not None and reach.rungs.is_ours(advert.id, advert.tag),
     )
 
 

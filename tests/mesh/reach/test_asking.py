@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from zeroconf import DNSOutgoing, DNSPointer, DNSService, DNSText  # type: ignore[attr-defined]
 
 from meshconsole.mesh.discovery.advertisement import SERVICE
-from meshconsole.mesh.reach.asking import Advert, connect, make_question, read_answer
+from meshconsole.mesh.reach.asking import Advert, connect, make_question, on_own_network, read_answer
 
 INSTANCE = "0123456789abcdef"
 NAME = f"{INSTANCE}.{SERVICE}"
@@ -50,3 +50,8 @@ async def test_tcp_is_open_or_refused() -> None:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         assert await connect(address) == "open"
     assert await connect(address) == "refused"
+
+
+def test_an_address_of_the_link_is_on_a_network_of_this_machine() -> None:
+    assert on_own_network(["fe80::1%lan"])
+    assert not on_own_network(["2001:db8::1", "203.0.113.9", "relay.example"])

@@ -38,6 +38,18 @@ PROOFS = [
             addresses=(AddressSeen(AT, "silent", is_its_own=False, answers_all=True),), is_last_missing=True
         ),
     ),
+    (
+        # Known by an address of the link (IPv6) only, at which nothing is asked by UDP.
+        "port-blocked",
+        seen(
+            addresses=(
+                AddressSeen("[fe80::1%lan]:7447", "silent"),
+                AddressSeen(AT, "silent", is_its_own=False, answers_all=True, is_marked=True),
+            ),
+            is_last_missing=True,
+            via=("hub",),
+        ),
+    ),
     ("revoked", seen(addresses=(AddressSeen(AT, "open", "refuses-us", is_its_own=False),))),
     (
         "dead-turn",
@@ -56,6 +68,17 @@ UNPROVEN = [
     # Off, or a firewall that drops everything: nothing of it is heard.
     seen(addresses=(SILENT,)),
     seen(addresses=(AddressSeen(AT, "unreachable"),)),
+    # Something of another team is near, or it may be another device of this one.
+    seen(
+        addresses=(SILENT, AddressSeen("10.0.0.9:7447", "silent", is_its_own=False, answers_all=True)),
+        is_last_missing=True,
+    ),
+    seen(
+        addresses=(
+            SILENT,
+            AddressSeen("10.0.0.9:7447", "silent", is_its_own=False, answers_all=True, is_marked=True),
+        ),
+    ),
     # The machine runs, meshconsole does not.
     seen(addresses=(AddressSeen(AT, "refused"),)),
     seen(),
