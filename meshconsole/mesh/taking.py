@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from meshconsole.core.errors import RemoteError
-from meshconsole.mesh.asked import ASKED_S, Asked
+from meshconsole.mesh.asked import ASKED_S, Asked, Progress
 from meshconsole.mesh.incoming import Incoming
 from meshconsole.mesh.messages import (
     OFFER,
@@ -140,6 +140,7 @@ class Taking(msgspec.Struct):
     _elsewhere: dict[bytes, tuple[Incoming, int]] = msgspec.field(default_factory=dict)
     _look_at: float | None = None
     """When to ask for what another peer was asked for."""
+    _progress: Progress = msgspec.field(default_factory=Progress)
     _storing: list[Incoming] = msgspec.field(default_factory=list)
     _saving: bool = False
     _retry_at: float | None = None
@@ -205,7 +206,8 @@ class Taking(msgspec.Struct):
             event_id = claimed_id(raw)
             if event_id is not None:
                 self.known.add(event_id)
-                self.asked.claim(event_id, now)  # whoever offers it as well need not be asked
+                # Whoever offers it as well need not be asked.
+                self.asked.claim(event_id, now, self._progress)
         offers: list[tuple[bytes, int]] = []
         for start in range(0, len(batch.offered), OFFER):
             event_id = batch.offered[start : start + 32]
@@ -253,6 +255,7 @@ class Taking(msgspec.Struct):
             else:
                 incoming.events.append(raw)
                 self._held += len(raw)
+                self._progress.at = now
         self._proceed(now)
 
     def compare(self, compare: Compare) -> None:
@@ -288,6 +291,7 @@ class Taking(msgspec.Struct):
             return
         self.judge(verdicts)
         self.trouble = ""
+        self._progress.at = now
         self._retry_s = RETRY_FIRST_S
         raws = (raw for incoming in self._storing for raw in incoming.events)
         for raw, verdict in zip(raws, verdicts, strict=True):
@@ -378,7 +382,7 @@ class Taking(msgspec.Struct):
                     continue
                 if event_id in self._elsewhere:
                     continue  # offered twice by this peer, and the first of them waits
-                if not self.asked.claim(event_id, now):
+                if not self.asked.claim(event_id, now, self._progress):
                     incoming.elsewhere.add(position)
                     self._elsewhere[event_id] = incoming, position
                     self._look_at = self._look_at or now + ASKED_S
