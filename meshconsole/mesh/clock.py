@@ -13,7 +13,8 @@ The laws:
    a clock of their own do not count at all.
 4. What peers have said holds when they are gone: the correction is kept, as long as nobody sets this clock.
    A machine whose clock nobody sets goes on from the time that this node was sure of last, restarts included
-   (`goes_on_from`): what has expired for it does not come back.
+   (`goes_on_from`): what has expired for it does not come back. That time may be wrong, told by one wrong
+   peer: ENOUGH_PEERS, or one whose clock follows NTP or a satellite, overrule it.
 5. New notes of one author never go back in time, and go a little ahead where they answer something that is
    dated ahead (a hybrid logical clock, of one second): an answer is shown after what it answers, unless
    clocks are MAX_AHEAD_S apart.
@@ -95,6 +96,8 @@ class TeamClock(msgspec.Struct):
         off = self._by_those_there(self.quality)
         if off is not None:
             self._kept = Kept(off, self.wall() - self.now())
+            if self._sure is not None and self._know_better():
+                self._sure = self.wall() + off, self.now()
 
     def known_of(self, peer: str) -> Heard | None:
         """None while it is not known any more."""
@@ -172,13 +175,17 @@ class TeamClock(msgspec.Struct):
             return 0.0 if abs(off - set_by_s) < WORTH_CORRECTING_S else off
         return off - set_by_s if quality == "none" else 0.0
 
+    def _know_better(self) -> bool:
+        """Whether peers are to be believed rather than what was sure before a restart."""
+        there = self._there()
+        return len(there) >= ENOUGH_PEERS or any(_rank(heard.quality) >= _rank("ntp") for heard in there)
+
     def _offsets(self) -> list[float]:
+        return [heard.offset_s for heard in self._there()]
+
+    def _there(self) -> list[Heard]:
         now = self.now()
-        return [
-            heard.offset_s
-            for heard in self._heard.values()
-            if now - heard.at < FRESH_S and heard.quality != "none"
-        ]
+        return [h for h in self._heard.values() if now - h.at < FRESH_S and h.quality != "none"]
 
 
 def _median(offsets: list[float]) -> float:

@@ -27,8 +27,9 @@ class Timekeeping:
             await self.save()
 
     async def save(self) -> None:
-        """Only what comes after what is saved. Raises MeshconsoleError."""
+        """Earlier than what is saved only where that is known to be wrong: the clock goes on from it
+        otherwise. Raises MeshconsoleError."""
         sure = self._clock.sure
-        if sure is not None and sure > self._saved:
+        if sure is not None and sure != self._saved:
             await asyncio.to_thread(self._state.put, NAME, sure)
             self._saved = sure

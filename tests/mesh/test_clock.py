@@ -191,6 +191,21 @@ def test_after_a_restart_in_1970_time_goes_on_from_what_was_sure() -> None:
     assert again.clock.effective == "net"
 
 
+@pytest.mark.parametrize(("count", "quality"), [(ENOUGH_PEERS, "device"), (1, "ntp")])
+def test_a_wrong_time_gone_on_from_is_overruled_by_those_who_know_better(
+    count: int, quality: ClockQuality
+) -> None:
+    world = World()
+    pi = world.add("pi", -TRUE)
+    pi.clock.goes_on_from(TRUE + YEAR)
+    for number in range(count):
+        world.add(f"peer{number}", 0.0, quality)
+    world.talk()
+    assert abs(pi.error_s) < 1.0
+    world.elapsed += FRESH_S + 1
+    assert abs(pi.error_s) < 1.0, "nor does it come back when they are gone"
+
+
 def test_a_clock_that_somebody_keeps_is_not_moved_by_what_was_sure() -> None:
     world = World()
     one = world.add("one")

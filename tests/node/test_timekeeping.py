@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 KEY = b"k" * 32
 TRUE = 1_800_000_000.0
+YEAR = 365 * 86_400.0
 
 
 def clock(wall: float, quality: ClockQuality) -> TeamClock:
@@ -23,14 +24,31 @@ def clock(wall: float, quality: ClockQuality) -> TeamClock:
 
 async def test_it_goes_on_from_the_latest_that_was_sure(tmp_path: Path) -> None:
     state = NodeState(tmp_path / "node.db", KEY)
-    await Timekeeping(state, clock(TRUE, "ntp")).save()
     await Timekeeping(state, clock(TRUE - 3600, "ntp")).save()
+    await Timekeeping(state, clock(TRUE, "ntp")).save()
     await Timekeeping(state, clock(TRUE + 3600, "device")).save()
     state.close()
     state = NodeState(tmp_path / "node.db", KEY)
     woken = clock(1000.0, "none")
     Timekeeping(state, woken)
     assert woken.time() == TRUE
+    state.close()
+
+
+async def test_a_wrong_time_that_was_saved_is_set_right(tmp_path: Path) -> None:
+    state = NodeState(tmp_path / "node.db", KEY)
+    await Timekeeping(state, clock(TRUE + YEAR, "ntp")).save()
+    woken = clock(1000.0, "none")
+    keeping = Timekeeping(state, woken)
+    woken.heard("one", TRUE - 1000.0, "device")
+    await keeping.save()
+    assert woken.time() == TRUE + YEAR, "one battery's word is not better"
+    for name in ("other", "third"):
+        woken.heard(name, TRUE - 1000.0, "device")
+    await keeping.save()
+    again = clock(1000.0, "none")
+    Timekeeping(state, again)
+    assert (woken.time(), again.time()) == (TRUE, TRUE)
     state.close()
 
 
