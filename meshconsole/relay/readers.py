@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections import deque
@@ -45,6 +46,8 @@ class _Reader:
         self.connection.execute("begin")
 
     def end(self) -> None:
+        # Or the rollback is broken off as well, and the log is not emptied as long as this transaction lasts.
+        self._until = self._at_last = math.inf
         with contextlib.suppress(*DatabaseErrors):  # what ended in an error has rolled back already
             self.connection.execute("rollback")
 
@@ -148,8 +151,8 @@ class PromptReader:
             reader = self._reader
             if reader is None:
                 reader = self._reader = _Reader(self._connect(), PROMPT_STEPS)
-            reader.begin(budget_s)
             try:
+                reader.begin(budget_s)  # which has begun the transaction even where it is broken off
                 return question(reader.connection)
             finally:
                 reader.end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -122,3 +123,29 @@ def test_a_prompt_reader_breaks_off_what_takes_long() -> None:
         reader.ask(lambda connection: connection.execute(LONG).fetchone(), 0.0)
     assert reader.ask(lambda connection: connection.execute("select 1").fetchone(), 5.0) == (1,)
     reader.close()
+
+
+@pytest.mark.parametrize("steps", range(1, 8))
+@pytest.mark.parametrize("budget_s", [-1.0, 10.0])
+def test_what_was_broken_off_leaves_no_transaction_behind(
+    monkeypatch: pytest.MonkeyPatch, steps: int, budget_s: float
+) -> None:
+    """Its end is a statement as well, and so is its beginning: each may be where the clock is looked at."""
+    monkeypatch.setattr(module, "PROMPT_STEPS", steps)
+    monkeypatch.setattr(module, "STEPS_BETWEEN_LOOKS", steps)
+    connection, others = in_memory(), in_memory()
+    reader, readers = PromptReader(lambda: connection), Readers(lambda: others)
+
+    def question(connection: Any) -> Any:  # noqa: ANN401
+        monkeypatch.setattr(reader._reader, "_until", -1.0)
+        return connection.execute("select 7").fetchone()
+
+    for _ in range(30):
+        with suppress(dbapi2.OperationalError):
+            reader.ask(question, budget_s)
+        assert not connection.in_transaction
+        with suppress(dbapi2.OperationalError), readers.reading(min(budget_s, 0.0)):
+            others.execute("select 7")
+        assert not others.in_transaction
+    reader.close()
+    readers.close()
