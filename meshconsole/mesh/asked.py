@@ -21,7 +21,7 @@ LIMIT = 16_384
 
 
 class Progress(msgspec.Struct):
-    """Of one peer: when something came of what it was asked for, or was stored, last."""
+    """Of one stream: when something came of what it was asked for, or was stored, last."""
 
     at: float = 0.0
 

@@ -162,6 +162,8 @@ class Taking(msgspec.Struct):
         self._answering = False
         for incoming in self._queue:
             self.asked.release(incoming.offers[place][0] for place in incoming.awaited)
+        self._progress = Progress()
+        self._keep_what_came()
         self._elsewhere.clear()
         self._look_at = None
         self._queue.clear()
@@ -171,6 +173,12 @@ class Taking(msgspec.Struct):
         self._retry_s = RETRY_FIRST_S
         self.trouble = ""
         self.outbox.clear()
+
+    def _keep_what_came(self) -> None:
+        """What is here in full is stored for itself, so that another stream need not bring it again."""
+        for incoming in self._queue:
+            if incoming.events and incoming not in self._storing:
+                self.asks.append(StoreLive(tuple(incoming.events)))
 
     @property
     def lag(self) -> int:

@@ -11,9 +11,10 @@ from meshconsole.core.errors import RemoteError
 from meshconsole.core.kinds import EPOCH_GRANT, ROSTER_ENTRY, TEAM_NOTE, TEXT_NOTE
 from meshconsole.core.precedence import Precedence
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
+from meshconsole.mesh.asked import Progress
 from meshconsole.mesh.messages import OFFER, Ack, Batch, Fill, Need, Want
 from meshconsole.mesh.serving import WINDOW_BYTES, Row
-from meshconsole.mesh.taking import FindMissing, Store
+from meshconsole.mesh.taking import FindMissing, Store, StoreLive
 from tests.mesh.sync_pair import MemoryStore, Pair, Side, id_of, make_event, make_pair, refuse_label
 
 if TYPE_CHECKING:
@@ -351,6 +352,19 @@ def test_a_peer_that_ignores_the_window_is_cut_off() -> None:
     flood = (Batch(1, number, number, 1000, (b"x" * 60_000,)) for number in range(1, 1000))
     with pytest.raises(RemoteError, match="window"):
         receive_all(side, flood)
+
+
+def test_what_came_before_its_stream_ended_is_stored_all_the_same() -> None:
+    side = started()
+    came, lacking = make_event("came"), make_event("lacking")
+    side.sync.receive(Batch(1, 1, 10, 10, offered=offer(came) + offer(lacking)), 0.0)
+    side.answer_one(0.0)
+    side.sync.receive(Fill(1, 1, ((0, came),)), 0.0)
+    side.sync.taking.start(side.sync.taking.log_id, 10, 0)  # over another link
+    side.collect()
+    assert list(side.asks) == [StoreLive((came,))]
+    assert side.asked.claim(id_of(lacking), 0.0, Progress())
+    assert not side.asked.claim(id_of(came), 0.0, Progress())
 
 
 def test_fills_that_were_not_asked_for_break_the_protocol() -> None:
