@@ -31,7 +31,9 @@ OPEN_WANTS = 64
 CHECKED_AT_ONCE = 256
 COMMIT_S = 1.0
 ROOM_S = 10.0
-"""Between two looks whether there is room for what has failed without."""
+"""Between two looks whether there is room for what has failed without: twice as long after each attempt that
+brought nothing, since what refuses may be something else than it says."""
+ROOM_LAST_S = 320.0
 LEAST_ROOM_BYTES = 1 << 20
 REPORT_S = 0.25
 
@@ -197,6 +199,10 @@ class Fetches:
         self._work: dict[str, asyncio.Task[None]] = {}
         self._failed: dict[str, FetchProgress] = {}
         """Fetches that could not go on, until they are started again or forgotten."""
+        self._stuck: dict[str, tuple[int, int]] = {}
+        """Of those, while room is waited for: the bytes that were here, and how often in a row no more."""
+        self._looking: set[str] = set()
+        """Those for which somebody looks for room."""
         store.on_lost = self._lost
         store.on_committed = self._committed
         exchange.on_block = self._take
@@ -304,26 +310,36 @@ class Fetches:
                 self._store.set_presence(fetch.text, fetch.presence)
                 await self._end(fetch.text)
             fetch.finish()
+            self._stuck.pop(fetch.text, None)
         except MeshconsoleError as error:
             fetch.failure = error
             fetch.finish()
             self._failed[fetch.text] = fetch.progress
             if isinstance(error, Unavailable) or (isinstance(error, Refused) and error.code == "restricted"):
-                self._tasks.spawn(f"room for {fetch.text[-8:]}", self._wait_for_room(fetch))
+                if fetch.text not in self._looking:
+                    self._looking.add(fetch.text)
+                    self._tasks.spawn(f"room for {fetch.text[-8:]}", self._wait_for_room(fetch))
             else:
                 await self._end(fetch.text)
 
     async def _wait_for_room(self, fetch: Fetch) -> None:
-        total = fetch.progress.total_bytes or 0
-        missing = max(LEAST_ROOM_BYTES, total - fetch.progress.have_bytes)
-        while True:
-            await asyncio.sleep(ROOM_S)
-            root = self._store.roots.get(fetch.text)
-            if fetch.text not in self._failed or root is None or root.paused:
-                return
-            if self._store.has_room(missing):
-                self._begin(fetch.cid)
-                return
+        text, have = fetch.text, fetch.progress.have_bytes
+        before, times = self._stuck.get(text, (have, 0))
+        self._stuck[text] = have, times + 1 if have <= before else 1
+        pause = min(ROOM_LAST_S, ROOM_S * 2.0 ** min(self._stuck[text][1] - 1, 10))
+        missing = max(LEAST_ROOM_BYTES, (fetch.progress.total_bytes or 0) - have)
+        try:
+            while True:
+                await asyncio.sleep(pause)
+                root = self._store.roots.get(text)
+                if text not in self._failed or root is None or root.paused:
+                    self._stuck.pop(text, None)
+                    return
+                if self._store.has_room(missing):
+                    self._begin(fetch.cid)
+                    return
+        finally:
+            self._looking.discard(text)
 
     async def _end(self, cid: str) -> None:
         """The root is not wanted any more."""

@@ -334,6 +334,36 @@ async def test_what_found_no_room_goes_on_by_itself_when_there_is_some(
     assert await read_whole(me, big.cid) == data
 
 
+async def test_what_seems_to_find_room_and_does_not_is_tried_less_and_less_often(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "ROOM_S", 0.002)
+    me, p = await team.start("me"), await team.start("p")
+    monkeypatch.setattr(me._store, "has_room", lambda _count: True)
+    team.worlds["me"].quota.limit = 1 * MIB
+    big = await p.add(deterministic(4 * MIB, "big"), "big")
+    began: list[float] = []
+    begin = me._fetches._begin
+
+    def counted(cid: Cid) -> fetching.Fetch:
+        began.append(asyncio.get_running_loop().time())
+        return begin(cid)
+
+    monkeypatch.setattr(me._fetches, "_begin", counted)
+    async with wired(Wire(me, p)), asyncio.timeout(30):
+        with pytest.raises(Refused):
+            await fetched(me, big.cid)
+        while len(began) < 7:  # noqa: ASYNC110 - by itself
+            await asyncio.sleep(0.001)
+        for _ in range(3):
+            me._fetches.resume()
+            while me._fetches._running:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.001)
+        looking = [task for task in asyncio.all_tasks() if task.get_name().startswith("room for")]
+    assert len(looking) == 1
+    assert began[6] - began[5] >= 0.002 * 2**4
+
+
 async def test_trees_that_are_none_are_refused(team: Team) -> None:
     me, p = await team.start("me"), await team.start("p")
     leaf = Block.of(0x0129, b"{}")
