@@ -7,11 +7,16 @@ written there. The kernel's superuser reads memory all the same, and swap is the
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import re
 import resource
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 PR_SET_DUMPABLE = 4
 """The option's number in linux/prctl.h."""
@@ -32,6 +37,10 @@ _UNWRITTEN = re.compile(
 
 SURPLUS_BYTES = 2 << 20
 """What is not worth letting go of."""
+LOOK_S = 1.0
+BUSY_LOOK_S = 16.0
+"""At most between two looks while what was let go of comes back each time: a node at work needs it, and each
+time it takes the loop's time to fetch it again."""
 
 
 def allow_many_files() -> None:
@@ -104,14 +113,33 @@ class Surplus:
         self._unwritten: set[tuple[str, str, str]] = set()
         self._needed = 0
 
-    def look(self) -> None:
-        """Gives back if more than SURPLUS_BYTES have come since it last did. Takes microseconds if not."""
+    async def keep_small(
+        self,
+        aside: Callable[[Callable[[], None]], Awaitable[None]] = asyncio.to_thread,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Looks now and from time to time. Never returns. What takes milliseconds is done `aside`, one at a
+        time: of it the loop waits only for what needs the interpreter."""
+        pause = LOOK_S
+        while True:
+            if self.has_come():
+                await aside(self.look)
+                pause = min(2 * pause, BUSY_LOOK_S)
+            else:
+                pause = LOOK_S
+            await sleep(pause)
+
+    def has_come(self) -> bool:
+        """Whether there are more than SURPLUS_BYTES since it last gave back. Takes microseconds."""
         held = _resident_bytes()
-        if held > self._needed + SURPLUS_BYTES:
-            self.give_back()
-            held = _resident_bytes()
-            self._needed = held
         self._needed = min(self._needed, held)
+        return held > self._needed + SURPLUS_BYTES
+
+    def look(self) -> None:
+        """Gives back if there is enough of it."""
+        if self.has_come():
+            self.give_back()
+            self._needed = _resident_bytes()
 
     def give_back(self) -> None:
         """To the system. The first time costs some milliseconds, after that about one."""

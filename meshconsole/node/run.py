@@ -39,9 +39,6 @@ log = logging.getLogger(__name__)
 
 SETTLED_S = 3.0
 """After the start: discovery has begun by then."""
-LOOK_S = 1.0
-"""A beacon, an hourly check: what is done once in a while touches pages of libraries that nothing needs until
-the next time."""
 SWITCH_INTERVAL_S = 0.001
 """Verification threads must not wait for the default 5 ms each time they need the interpreter."""
 
@@ -179,6 +176,7 @@ async def _serve_open(
 
         node.invite_file = InviteFile(start.invite_file, node.teamwork.join, node.teamwork.name)
     loop = asyncio.get_running_loop()
+    settling: list[asyncio.Task[None]] = []
 
     def stop(reason: str) -> None:
         start.manager.stopping()
@@ -190,7 +188,7 @@ async def _serve_open(
 
     def ready() -> None:
         served()
-        loop.call_later(SETTLED_S, _settle, loop)
+        settling.append(loop.create_task(_settle(), name="settling"))
         addresses = ", ".join(node.addresses)
         log.info("serving on %s", addresses)
         start.manager.ready(f"serving on {addresses}")
@@ -200,8 +198,12 @@ async def _serve_open(
         if start.on_ready is not None:
             start.on_ready()
 
-    async with _watched(start.manager, node.pulse):
-        await node.run(ready)
+    try:
+        async with _watched(start.manager, node.pulse):
+            await node.run(ready)
+    finally:
+        for task in settling:
+            task.cancel()  # a thread that is at it ends before the loop's threads are given up
     log.info("stopped")
     return 0
 
@@ -227,17 +229,14 @@ def stop_on_signals(stop: Callable[[str], None]) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
-def _settle(loop: asyncio.AbstractEventLoop) -> None:
-    """What lives now will live on; what the start used for a moment goes back to the system."""
+async def _settle() -> None:
+    """What lives after a while will live on; what the start used for a moment goes back to the system. So
+    does later what a beacon or an hourly check used: pages of libraries that nothing needs until the next."""
+    await asyncio.sleep(SETTLED_S)
     gc.unfreeze()
     gc.collect()
     gc.freeze()
-    _look_for_surplus(loop, Surplus())
-
-
-def _look_for_surplus(loop: asyncio.AbstractEventLoop, surplus: Surplus) -> None:
-    surplus.look()
-    loop.call_later(LOOK_S, _look_for_surplus, loop, surplus)
+    await Surplus().keep_small()
 
 
 def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:

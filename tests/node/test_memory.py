@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import signal
 import subprocess
 import sys
+import threading
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
@@ -136,6 +138,35 @@ def test_it_is_given_back_when_there_is_enough_of_it(monkeypatch: pytest.MonkeyP
     held[0] += SURPLUS_BYTES + 1
     surplus.look()
     assert given[2:] == [(20 << 20) + SURPLUS_BYTES + 1]
+
+
+async def test_what_comes_back_each_time_is_given_back_less_often_and_never_by_two_threads_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And never by the loop's own thread, which would serve nobody in that time."""
+    grows = [1] * 8 + [0] + [1] * 2
+    held, at_it, threads, pauses = [100 << 20], [0], list[int](), list[float]()
+
+    class Watched(Surplus):
+        def give_back(self) -> None:
+            at_it[0] += 1
+            assert at_it[0] == 1
+            threads.append(threading.get_ident())
+            held[0] -= 3 << 20
+            at_it[0] -= 1
+
+    async def sleep(pause: float) -> None:
+        pauses.append(pause)
+        if len(pauses) == len(grows):
+            raise asyncio.CancelledError
+        held[0] += grows[len(pauses)] * (3 << 20)
+
+    monkeypatch.setattr(memory, "_resident_bytes", lambda: held[0])
+    with pytest.raises(asyncio.CancelledError):
+        await Watched().keep_small(sleep=sleep)
+    assert pauses == [2, 4, 8, 16, 16, 16, 16, 16, 1, 2, 4]
+    assert len(threads) == 10
+    assert threading.get_ident() not in threads
 
 
 def test_what_a_service_manager_allows_is_found_in_the_group_and_those_above(tmp_path: Path) -> None:
