@@ -12,6 +12,7 @@ import contextlib
 import ipaddress
 import logging
 from collections import OrderedDict
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import MeshconsoleError, Unavailable
@@ -67,7 +68,9 @@ RECEIPTS_PER_S = 50.0
 CHECKS_PER_S = 200.0
 """Signatures of receipts: one costs a tenth of a millisecond."""
 NOTES_PER_S = 200.0
-"""As many of notes: what was refused is looked at again each time it comes."""
+"""As many of notes: what was refused is looked at again each time it comes. And so many short ones are made
+again, which costs a quarter of a millisecond each: whoever has heard them can play them again."""
+SHORTS = 1024
 
 
 class Flashing:
@@ -109,6 +112,8 @@ class Flashing:
         self._gathering = Gathering()
         self._in_parts: OrderedDict[bytes, bytes] = OrderedDict()
         """Notes of this device that went out in parts: name to event id."""
+        self._shorts: OrderedDict[bytes, bytes] = OrderedDict()
+        """Short notes of others that were made again: hash to event id."""
         self._passed = KnownIds(4096)
         self._taken = KnownIds(1024)
         """Notes that are being stored or are: id and signature, as the id does not cover that one."""
@@ -117,6 +122,7 @@ class Flashing:
         self._budget = TokenBucket(RECEIPTS_PER_S, 4 * RECEIPTS_PER_S)
         self._checks = TokenBucket(CHECKS_PER_S, 4 * CHECKS_PER_S)
         self._notes = TokenBucket(NOTES_PER_S, 4 * NOTES_PER_S)
+        self._lengthened = TokenBucket(NOTES_PER_S, 4 * NOTES_PER_S)
         self._more = asyncio.Event()
         nearby.on_flash = self.received
         nearby.on_short = self._short_received
@@ -177,9 +183,10 @@ class Flashing:
                     self._flash.acknowledged(event_id, npub)
 
     def _repeat(self) -> None:
-        if not self._nearby.may_seal:
-            return
-        for flying in self._flash.due(self._now()):
+        due = self._flash.due(
+            self._now()
+        )  # in silence, too: else what is due would be looked at all the time
+        for flying in due if self._nearby.may_seal else ():
             sessions = [self._links.sessions.get(npub) for npub in flying.missing]
             is_slow = any(session is not None and session.carries != "full" for session in sessions)
             for payload in flying.take(1 if is_slow else PARTS_AT_ONCE):
@@ -219,21 +226,36 @@ class Flashing:
         self._received(unpack_note(note), address, parts)
 
     def _short_received(self, short: ShortNote, address: str) -> None:
-        team = self._membership.team
-        event = team.lengthen_note(short.data) if team is not None else None
-        if event is not None:
-            self._received(event, address)
+        name, team = sha256(short.data).digest(), self._membership.team
+        known = self._shorts.get(name)
+        if team is None or (known is not None and self._says_again(known, address)):
+            return
+        if not self._lengthened.try_take(1, self._now()):
+            return
+        event = team.lengthen_note(short.data)
+        if event is None:
+            return
+        self._shorts[name] = bytes.fromhex(event.id)
+        if len(self._shorts) > SHORTS:
+            self._shorts.popitem(last=False)
+        self._received(event, address)
+
+    def _says_again(self, event_id: bytes, address: str) -> bool:
+        """Whether the note is here: then whoever sends it is told once more."""
+        given = self._given.get((event_id, "delivered"))
+        if given is not None:
+            self._send_receipt(given[0], address)
+        elif event_id in self._got:
+            self.helping.owe(address, event_id)
+        else:
+            return False
+        return True
 
     def _received(self, event: Event, address: str, parts: bytes = b"") -> None:
         event_id = bytes.fromhex(event.id)
         if event.pubkey == self._identity.npub or not self._belongs(event.pubkey):
             return
-        given = self._given.get((event_id, "delivered"))
-        if given is not None:
-            self._send_receipt(given[0], address)
-            return
-        if event_id in self._got:
-            self.helping.owe(address, event_id)
+        if self._says_again(event_id, address):
             return
         copy = event_id + bytes.fromhex(event.sig)
         if copy in self._taken:
@@ -249,11 +271,7 @@ class Flashing:
         now = self._now()
         event_id = self._gathering.known(part.name)
         if event_id is not None:
-            given = self._given.get((event_id, "delivered"))
-            if given is not None:
-                self._send_receipt(given[0], address)
-            elif event_id in self._got:
-                self.helping.owe(address, event_id)
+            self._says_again(event_id, address)
             return
         whole = self._gathering.put(part, now)
         note = decode_datagram(whole) if whole is not None else None

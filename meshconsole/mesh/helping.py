@@ -160,6 +160,8 @@ class Helping:
                     if self._words.try_take(1, now):
                         word = self._nearby.sealer.seal(encode(make_got(self._identity, ids)))
                         self._nearby.port.to(address, word)
+            else:
+                self._owed = Owed()  # in silence nothing is said, nor later: who sent them repeats them
             timer = self._owed.next_timer()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if timer is None else max(AT_ONCE_S / 4, timer - now)):

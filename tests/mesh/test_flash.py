@@ -373,6 +373,15 @@ async def test_a_note_on_a_link_that_stands_still_comes_beside_it_and_is_not_sen
         for_bob = alice.mesh.flashing.helping._late[B]
         assert await alice.mesh.flashing.helping._help(B, for_bob) is None
         assert for_bob._notes[bytes.fromhex(silenced.id)].times == 0
+        alice.mesh.flashing.helping.owe(bob.address, ID)
+        urgent = team.seal_note("urgent", NOW, "flash")
+        alice.mesh.flashing.sent(urgent)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert alice.mesh.flashing.helping._owed.next_timer() is None, "or it is looked at all the time"
+        timer = alice.mesh.flashing._flash.next_timer()
+        assert timer is not None
+        assert timer > alice.mesh._now()
 
 
 async def test_a_long_immediate_note_arrives_without_a_link_and_is_acknowledged(tmp_path: Path) -> None:
@@ -466,6 +475,36 @@ async def test_a_short_note_is_made_again_and_forged_or_senseless_ones_are_nothi
             hear(ShortNote(data), "127.0.0.1:9")
         await bob.until_has(event)
         assert [stored.event for stored in bob.stored if stored.event.kind == TEAM_NOTE] == [event]
+
+
+async def test_short_notes_that_are_played_again_are_not_made_again_and_floods_of_others_seldom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team, event = flash_event("the ford is deep")
+    roster = SmallRoster.of("alice", "bob")
+    roster.notes = team
+    short = team.shorten_note(event)
+    assert short is not None
+    made: list[bytes] = []
+
+    def lengthened(data: bytes) -> Event | None:
+        made.append(data)
+        return team.lengthen_note(data)
+
+    monkeypatch.setattr(roster, "lengthen_note", lengthened)
+    async with TestNode("bob", roster, tmp_path, beacons=True) as bob:
+        monkeypatch.setattr(bob.mesh.flashing, "_now", lambda: 0.0)
+        hear = bob.mesh._nearby.on_short
+        hear(ShortNote(short), "127.0.0.1:9")
+        await bob.until_has(event)
+        await bob.until(lambda: (bytes.fromhex(event.id), "delivered") in bob.mesh.flashing._given)
+        for _ in range(50):
+            hear(ShortNote(short), "127.0.0.1:9")
+        assert made == [short]
+        limit = int(4 * flashing.NOTES_PER_S)
+        for n in range(2 * limit):
+            hear(ShortNote(b"nonsense %d" % n), "127.0.0.1:9")
+        assert len(made) == limit
 
 
 @pytest.mark.parametrize("size", [20, 2_000])
