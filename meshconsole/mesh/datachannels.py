@@ -37,6 +37,13 @@ SETTLE_S = 1.0
 """A link that has just come up may be replaced by another at once; who has just lost one may be back."""
 FIRST_S = 5.0
 LAST_S = 300.0
+SLOWER = 2.0
+SLOWER_AFAR = 3.0
+"""Each attempt without a link is a few signals that others carry to the whole team."""
+CHANGED = bytes(8)
+"""The attempt in a refusal that is none: what failed before may work now."""
+CHANGED_S = 60.0
+"""Between two of those that count, of one peer."""
 FAR_LOOK_S = 1.0
 MAX_FAR = 4
 """Attempts without a link, at once."""
@@ -45,9 +52,9 @@ MAX_ANSWERS = 16
 OFFER_S = 1.0
 """Between two offers of one peer that are answered: each costs a connection."""
 REPEAT_S = 1.0
-"""A signal from afar is lost where the peer has no path yet: an offer is said again, each time half as long
-again after the last. Who has heard it does not answer twice."""
-REPEAT_SLOWER = 1.5
+"""A signal from afar is lost where the peer has no path yet: an offer is said again, each time after
+twice as long. Who has heard it does not answer twice."""
+REPEAT_SLOWER = 2.0
 NO_WAY = "No way for a data channel was found in time."
 
 
@@ -97,6 +104,8 @@ class DataChannels:
         """Attempts of others that were answered: a signal may come by two ways, or be played again."""
         self._offered: dict[str, float] = {}
         self._trouble: dict[str, _Trouble] = {}
+        self._changed: dict[str, float] = {}
+        """When a peer last said, or was told, that what failed before may work now."""
 
     def error(self, npub: str) -> str:
         """Why there is no data channel to a peer, as far as is known."""
@@ -137,9 +146,28 @@ class DataChannels:
                 if now - since[npub] >= SETTLE_S and self._wait(npub) <= 0:
                     self._spawn(f"channel {npub[:8]}", self._attempt(npub))
 
-    def network_changed(self) -> None:
-        """What failed before may work now."""
+    def network_changed(self, afar: Iterable[str] = ()) -> None:
+        """What failed before may work now. Those `afar` that offer are told so."""
         self._trouble.clear()
+        for npub in afar:
+            self._tell_changed(npub)
+
+    def try_soon(self, npub: str) -> None:
+        """Somebody asks for that peer."""
+        self._trouble.pop(npub, None)
+        self._tell_changed(npub)
+
+    def _tell_changed(self, npub: str) -> None:
+        is_afar = npub < self._npub and self._session(npub) is None
+        if self.enabled and is_afar and self._may_change(npub):
+            self._send_far(npub, Describe(CHANGED, "refuse", "Try again: something has changed here."))
+
+    def _may_change(self, npub: str) -> bool:
+        now = self._now()
+        is_new = now - self._changed.get(npub, -CHANGED_S) >= CHANGED_S
+        if is_new:
+            self._changed[npub] = now
+        return is_new
 
     def signal(self, npub: str, message: Describe) -> None:
         """A signal from a peer, over its link or from afar."""
@@ -152,6 +180,9 @@ class DataChannels:
                 self._offers.add(mark)
                 self._offered[npub] = now
                 self._spawn(f"answer {npub[:8]}", self._answer(npub, message))
+        elif message.attempt == CHANGED:
+            if self._may_change(npub):
+                self._trouble.pop(npub, None)
         else:
             waiting = self._answers.get(message.attempt)
             if waiting is not None and not waiting.done():
@@ -181,8 +212,10 @@ class DataChannels:
         trouble = self._trouble.setdefault(npub, _Trouble())
         trouble.failures += 1
         trouble.error = error.sentence if isinstance(error, MeshconsoleError) else NO_WAY
-        pause = min(LAST_S, FIRST_S * 2.0 ** min(trouble.failures - 1, 10))
-        trouble.next_try = self._now() + pause * (0.75 + 0.5 * self._random.random())
+        is_afar = self._session(npub) is None
+        slower, least, spread = (SLOWER_AFAR, 1.0, 1.0) if is_afar else (SLOWER, 0.75, 0.5)
+        pause = min(LAST_S, FIRST_S * slower ** min(trouble.failures - 1, 10))
+        trouble.next_try = self._now() + pause * (least + spread * self._random.random())
         log.info("no data channel to %s: %s", npub[:8], trouble.error)
 
     def _wait(self, npub: str) -> float:

@@ -72,6 +72,8 @@ class IceServers:
         self._soon = asyncio.Event()
         self._asked = asyncio.Event()
         """Each has answered, or had the time to, once."""
+        self.more_live: Callable[[], None] = lambda: None
+        """Called when one answers that did not before."""
 
     async def soon_live(self) -> tuple[IceServer, ...]:
         """Those that answer. Right after the start their first answers are waited for, a moment: without them
@@ -109,7 +111,10 @@ class IceServers:
     async def run(self) -> None:
         while True:
             self._soon.clear()
+            before = {server.url for server in self.live()}
             await self.ask()
+            if not before.issuperset(server.url for server in self.live()):
+                self.more_live()
             pause = ASK_S if all(server.is_alive for server in self.servers) else ASK_DEAD_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):

@@ -251,6 +251,8 @@ class Parts:
             now=self._now,
         )
         self._around.on_echo = self.reach.receive
+        self.reach.on_asked = self._channels.try_soon
+        self._ice.more_live = lambda: self._channels.network_changed(self._wanted_afar())
 
         self._uplinks = Uplinking(
             identity,
@@ -313,7 +315,10 @@ class Parts:
         self._nearby.network_changed()
         self.flashing.network_changed()
         self._ice.refresh()
-        self._channels.network_changed()
+        self._channels.network_changed(self._wanted_afar())
+
+    def _wanted_afar(self) -> list[str]:
+        return list(filter(self._tending.wants_afar, self._afar.members()))
 
     def _missing(self) -> list[str]:
         """Teammates without a link."""

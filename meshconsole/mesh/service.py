@@ -79,7 +79,7 @@ class Mesh(Parts):
             nursery.keep("late notes", self.flashing.helping.run)
             nursery.keep("answers to late notes", self.flashing.helping.answer)
             nursery.keep("STUN and TURN servers", self._ice.run)
-            nursery.spawn("data channels from afar", self._channels.keep_far(self._afar.members))
+            nursery.spawn("data channels from afar", self._channels.keep_far(self._wanted_afar))
             self._rungs.start(nursery)
             self._nearby.start(nursery, self._port)
             self._uplinks.apply()

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from meshconsole.mesh.discovery.gossip import Telling
-from meshconsole.mesh.topology import FULL_MESH, NEIGHBOURS, SURPLUS, surplus, wanted
+from meshconsole.mesh.topology import FULL_MESH, NEIGHBOURS, SURPLUS, around, surplus, wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,6 +41,7 @@ class Tending:
         self._roster = roster
         self._roles: dict[str, str] = {}
         self._wanted: frozenset[str] | None = None
+        self._around: frozenset[str] | None = None
         self._links = links
         self._ladder = ladder
         self._beyond = beyond
@@ -55,6 +56,10 @@ class Tending:
     def wants(self, npub: str) -> bool:
         """Whether the mesh needs a link to that device."""
         return self._wanted is None or npub in self._wanted
+
+    def wants_afar(self, npub: str) -> bool:
+        """Whether a data channel to that device is worth an offer through others."""
+        return self._around is None or npub in self._around or not self._links.sessions
 
     async def run(self) -> None:
         while True:
@@ -73,6 +78,7 @@ class Tending:
         roster, sessions = self._roster(), self._links.sessions
         roles = {d.npub: d.role for d in roster.members() if not d.removed} if roster is not None else {}
         self._roles = roles
+        self._around = around(self._npub, roles)
         if len(roles) <= FULL_MESH:
             self._wanted = None
             return

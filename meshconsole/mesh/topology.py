@@ -12,6 +12,8 @@ roster. The laws:
    each linked to its next RELAY_LINKS devices, and each device to its next NEIGHBOURS relays.
 5. Nobody is cut off for being too many unless this side dialled it or there are twice as many as it keeps;
    and only who has others to hold on to: a device behind a NAT may reach the hub and nobody else.
+6. Who reaches others through somebody offers data channels only to those that it would want if nobody were
+   away, and that want it: where none can be, all would try all for ever.
 """
 
 from __future__ import annotations
@@ -50,6 +52,21 @@ def wanted(me: str, roles: Mapping[str, str], is_away: Callable[[str], bool]) ->
             distance //= 2
         found |= _next(relays, me, NEIGHBOURS, is_away)
     return frozenset(found - {me})
+
+
+def around(me: str, roles: Mapping[str, str]) -> frozenset[str] | None:
+    """Those that it wants when nobody is away, and on the ring those that want it; None stands for everybody.
+    However many are away, there are no more."""
+    mine = wanted(me, roles, lambda _: False)
+    if mine is None or roles[me] == SEALED_ROLE:
+        return mine
+    ring = sorted(npub for npub, role in roles.items() if role != SEALED_ROLE)
+    place, distance = bisect_left(ring, me), len(ring) // 2
+    steps = set(range(1, NEIGHBOURS + 1))
+    while distance > NEIGHBOURS:
+        steps.add(distance)
+        distance //= 2
+    return mine | {ring[(place - step) % len(ring)] for step in steps} - {me}
 
 
 def surplus(

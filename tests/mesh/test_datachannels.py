@@ -12,7 +12,7 @@ import pytest
 from meshconsole.core.errors import RemoteError
 from meshconsole.core.verdict import ACCEPTED
 from meshconsole.mesh import datachannels
-from meshconsole.mesh.datachannels import MAX_ANSWERS, DataChannels
+from meshconsole.mesh.datachannels import CHANGED, CHANGED_S, MAX_ANSWERS, DataChannels
 from meshconsole.mesh.links.webrtc import DataChannelAnswer, DataChannelOffer
 from meshconsole.mesh.messages import Describe
 from tests.mesh.link_pair import Clock
@@ -34,12 +34,12 @@ NUMBERS = (0, 1, -1, 99_999, 2**31, 2**64)
 class Signals:
     """Data channels without a mesh: what is spawned is counted and not run."""
 
-    def __init__(self) -> None:
+    def __init__(self, me: str = "0" * 64) -> None:
         self.clock = Clock()
         self.spawned = 0
         self.sent: list[Describe] = []
         self.channels = DataChannels(
-            "0" * 64,
+            me,
             self._no_servers,
             enabled=True,
             session=self._no_session,
@@ -77,6 +77,60 @@ async def test_an_offer_from_afar_is_said_again_until_it_is_heard(monkeypatch: p
     answer.set_result(Describe(b"attempt1", "answer", "v=1"))
     assert (await asking).kind == "answer"
     assert set(signals.sent) == {offer}
+
+
+def attempts(signals: Signals, seconds: int) -> int:
+    """Each of which fails, without a link."""
+    count, clock = 0, signals.clock
+    for _ in range(seconds):
+        clock.now += 1.0
+        if signals.channels._wait(PEER) <= 0:
+            count += 1
+            signals.channels._failed(PEER, TimeoutError())
+    return count
+
+
+def test_what_fails_without_a_link_is_tried_less_and_less() -> None:
+    signals = Signals()
+    assert 3 <= attempts(signals, 240) <= 4
+    attempts(signals, 3600)
+    assert 5 <= attempts(signals, 3600) <= 12, "each five to ten minutes"
+
+
+@pytest.mark.parametrize("tell", ["network", "person", "peer"])
+def test_it_is_tried_at_once_when_something_has_changed(tell: str) -> None:
+    signals = Signals()
+    attempts(signals, 3600)
+    for expected in (True, tell != "peer"):
+        signals.channels._failed(PEER, TimeoutError())
+        match tell:
+            case "network":
+                signals.channels.network_changed()
+            case "person":
+                signals.channels.try_soon(PEER)
+            case _:
+                signals.channels.signal(PEER, Describe(CHANGED, "refuse", ""))
+        assert (signals.channels._wait(PEER) <= 0) == expected, "a peer may say so once a minute"
+
+
+def test_a_refusal_that_comes_late_changes_nothing() -> None:
+    signals = Signals()
+    attempts(signals, 3600)
+    signals.channels._failed(PEER, TimeoutError())
+    before = signals.channels._wait(PEER)
+    signals.channels.signal(PEER, Describe(os.urandom(8), "refuse", ""))
+    assert signals.channels._wait(PEER) == before > 60
+
+
+def test_who_does_not_offer_tells_who_does_once_a_minute() -> None:
+    signals, lower = Signals("8" * 64), "0" * 64
+    for _ in range(3):
+        signals.channels.network_changed([lower, PEER])
+        signals.channels.try_soon(lower)
+    assert [message.attempt for message in signals.sent] == [CHANGED]
+    signals.clock.now += CHANGED_S
+    signals.channels.try_soon(lower)
+    assert len(signals.sent) == 2
 
 
 async def test_ten_thousand_offers_at_once_are_answered_once() -> None:

@@ -60,6 +60,15 @@ class Desk:
         return set(DEVICES[1:]) - (+self.links).keys()
 
 
+def test_a_device_far_away_is_worth_an_offer_if_the_mesh_wants_it_or_there_is_no_link_at_all() -> None:
+    desk = Desk()
+    desk.let_go(1)
+    wants = set(filter(desk.tending.wants_afar, DEVICES[1:]))
+    assert 4 <= len(wants) <= KEPT_LINKS
+    desk.sessions.clear()
+    assert all(map(desk.tending.wants_afar, DEVICES))
+
+
 def test_who_has_not_said_that_there_are_others_is_kept() -> None:
     desk = Desk()
     assert desk.let_go() == set()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshconsole.mesh.topology import FULL_MESH, KEPT_LINKS, surplus, wanted
+from meshconsole.mesh.topology import FULL_MESH, KEPT_LINKS, around, surplus, wanted
 from tests.mesh.sync_net import Net
 from tests.mesh.sync_pair import make_event
 
@@ -50,6 +50,19 @@ def degree(links: set[tuple[str, str]], name: str) -> int:
 
 def test_a_small_team_is_a_full_mesh() -> None:
     assert wanted(key("d0"), team(FULL_MESH), lambda _: False) is None
+
+
+@pytest.mark.parametrize("count", [13, 20, 21, 60])
+def test_data_channels_are_offered_to_few_and_the_same_on_both_sides(count: int) -> None:
+    roles = team(count)
+    assert around(key("d0"), team(FULL_MESH)) is None
+    for me in roles:
+        near = around(me, roles) or frozenset()
+        assert len(near) <= KEPT_LINKS
+        mine = wanted(me, roles, lambda _: False) or frozenset()
+        theirs = {npub for npub in roles if me in (wanted(npub, roles, lambda _: False) or ())}
+        assert near == mine | theirs
+    assert edges(team(count)) == {(min(a, b), max(a, b)) for a in roles for b in around(a, roles) or ()}
 
 
 @given(st.integers(13, 80), st.integers(0, 6), st.randoms(use_true_random=False))

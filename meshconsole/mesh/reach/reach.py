@@ -73,6 +73,8 @@ class Reach:
         self.clock = clock
         self.now = now
         self._echoes = Echoes(me)
+        self.on_asked: Callable[[str], None] = lambda _npub: None
+        """A person asks about that device: what is tried now and then may be tried now."""
         self._awaited: dict[bytes, asyncio.Future[Echoed]] = {}
 
     # What people ask.
@@ -80,6 +82,7 @@ class Reach:
     async def ping(self, who: str) -> Pong:
         """Raises Unavailable if no echo comes back, Fatal if there is no such device."""
         device = self.device(who)
+        self.on_asked(device.npub)
         heard = await self.echo(device.npub)
         link = heard.link
         return Pong(
@@ -112,6 +115,8 @@ class Reach:
         from meshconsole.mesh.reach.diagnosis import diagnose
         from meshconsole.mesh.reach.examine import examine
 
+        for device in self.find(who):
+            self.on_asked(device.npub)
         return diagnose(await examine(self, who))
 
     async def netcheck(self) -> tuple[Finding, ...]:
