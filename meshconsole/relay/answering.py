@@ -116,7 +116,11 @@ class Answering:
             return None
         if not self._turn_s:
             self._loop.call_soon(self._end_turn)
-        answer = self._prompt.answer_now(filters, cap, PAGE_BYTES)
+        answer = None
+        try:
+            answer = self._prompt.answer_now(filters, cap, PAGE_BYTES)
+        except Exception:  # a thread tells the client what it is, or answers
+            log.exception("answering at once failed")
         spent = time.perf_counter() - began
         self._spent_s += spent
         self._turn_s += spent

@@ -32,3 +32,7 @@ class Promptness:
             self._in_a_row += 1
         elif events <= FEW:
             self._in_a_row = 0
+
+    def failed(self) -> None:
+        """A disk that is about to break takes seconds for a commit that fails."""
+        self._in_a_row = 0

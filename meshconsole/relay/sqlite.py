@@ -268,6 +268,7 @@ class SqliteEventStore(AskedHalf):
             written = self._commit(batch)
         except MeshconsoleError:
             self._room.release(reserved)
+            self._disk.failed()
             raise
         self._disk.committed(len(batch), time.perf_counter() - began)
         return written

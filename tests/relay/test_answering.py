@@ -31,6 +31,8 @@ class Prompt(MemoryEventStore):
 
     def answer_now(self, filters: Sequence[Filter], cap: int, size: int) -> Answer | None:
         assert threading.current_thread() is threading.main_thread()
+        if filters[0].kinds == frozenset({13}):
+            raise RuntimeError("out of luck")
         if filters[0].kinds != frozenset({1}):
             return None
         self.at_once += 1
@@ -58,6 +60,17 @@ async def test_what_has_no_answer_at_once_gets_it_from_a_thread(clock: SimpleNam
         assert await client.stored("short", {"kinds": [1]}) == [event.id]
         assert await client.stored("long", {"authors": [event.pubkey]}) == [event.id]
         assert (store.at_once, store.in_threads) == (1, 1)
+
+
+async def test_a_fault_on_the_loop_costs_nobody_an_answer(
+    clock: SimpleNamespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bench(store := Prompt(clock)) as b:
+        event = signed(kind=13)
+        await b.relay.publish(event)
+        assert await b.client().stored("s", {"kinds": [13]}) == [event.id]
+        assert store.in_threads == 1
+    assert "out of luck" in caplog.text
 
 
 async def test_while_events_wait_the_loop_gives_a_part_of_its_time_to_answers(clock: SimpleNamespace) -> None:

@@ -21,3 +21,11 @@ def test_a_large_batch_that_took_its_time_says_nothing_of_the_disk() -> None:
         disk.committed(1, 0.0)
     disk.committed(FEW + 1, PROMPT_S * 20)
     assert disk.is_prompt
+
+
+def test_a_disk_that_failed_is_not_prompt() -> None:
+    disk = Promptness()
+    for _ in range(IN_A_ROW):
+        disk.committed(1, 0.0)
+    disk.failed()
+    assert not disk.is_prompt

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE
+from meshconsole.crypto.database import SqlcipherError
 from meshconsole.relay import promptness
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.sqlite import SqliteEventStore
 from meshconsole.relay.store import as_entry
 from meshconsole.relay.upkeep import Upkeep
+from meshconsole.relay.writing import Writing
 from tests.relay.making import KEY, NOW, TAG_KEY, signed, unsigned
 from tests.relay.memory import MemoryEventStore, ids
 from tests.relay.test_pipeline import Gated, bench, until_written
@@ -53,6 +55,26 @@ def test_it_waits_for_no_other_writer_and_no_checkpoint(
         with lock:
             assert sqlite_store.write_now([entry]) is None
     assert sqlite_store.write_now([entry]) == [(ACCEPTED, 2)]
+
+
+@pytest.mark.usefixtures("prompt_disk")
+def test_after_a_failure_the_loop_waits_for_no_commit(
+    sqlite_store: SqliteEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would take as long as a disk that breaks takes to say so."""
+    sqlite_store.add([unsigned()])
+    entry = as_entry(unsigned(content="more"))
+
+    def fail(*_: object) -> None:
+        raise SqlcipherError("disk I/O error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Writing, "run", fail)
+        failed = sqlite_store.write_now([entry])
+        assert failed is not None
+        assert failed[0].verdict.code == "error"
+    assert sqlite_store.write_now([entry]) is None
+    assert sqlite_store.write([entry]) == [(ACCEPTED, 2)]
 
 
 @pytest.mark.usefixtures("prompt_disk")
