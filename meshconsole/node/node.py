@@ -263,7 +263,7 @@ class Node:
             self.audit_keeping.tell_links()
             self.record("stop", reason=self._stop_reason)
             await self.vouching.make()
-            await self.timekeeping.save()
+            await self.timekeeping.end()
 
     async def _start_rooms(self, stack: AsyncExitStack, audit: Places) -> None:
         await self.relay.start()

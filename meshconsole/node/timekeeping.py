@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
+
+from meshconsole.core.errors import MeshconsoleError
 
 if TYPE_CHECKING:
     from meshconsole.mesh.clock import TeamClock
     from meshconsole.node.state import NodeState
+
+log = logging.getLogger(__name__)
 
 EVERY_S = 600.0
 NAME = "time"
@@ -33,3 +38,10 @@ class Timekeeping:
         if sure is not None and sure != self._saved:
             await asyncio.to_thread(self._state.put, NAME, sure)
             self._saved = sure
+
+    async def end(self) -> None:
+        """A full disk must not make a failure of a stop in good order."""
+        try:
+            await self.save()
+        except MeshconsoleError as error:
+            log.warning("the time was not saved: %s", error)

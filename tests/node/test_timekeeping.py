@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from meshconsole.core.errors import Fatal
 from meshconsole.mesh.clock import TeamClock
 from meshconsole.node.state import NodeState
 from meshconsole.node.timekeeping import Timekeeping
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from meshconsole.core.status import ClockQuality
 
@@ -49,6 +52,19 @@ async def test_a_wrong_time_that_was_saved_is_set_right(tmp_path: Path) -> None:
     again = clock(1000.0, "none")
     Timekeeping(state, again)
     assert (woken.time(), again.time()) == (TRUE, TRUE)
+    state.close()
+
+
+async def test_a_full_disk_makes_no_failure_of_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def put(*_: object) -> None:
+        raise Fatal("The disk is full.")
+
+    state = NodeState(tmp_path / "node.db", KEY)
+    monkeypatch.setattr(state, "put", put)
+    await Timekeeping(state, clock(TRUE, "ntp")).end()
+    assert "The disk is full." in caplog.text
     state.close()
 
 
