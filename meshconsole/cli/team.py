@@ -84,7 +84,9 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
     inviting.add_argument("--no-qr", action="store_true", help="the text only")
     inviting.set_defaults(run=invite)
 
-    joining = actions.add_parser("join", help="join a team with an invite")
+    joining = actions.add_parser(
+        "join", help="join a team with an invite; takes up to 90 s where devices are slow"
+    )
     joining.add_argument(
         "invite", nargs="?", default="-", help="the invite's text; - or nothing reads it from input"
     )

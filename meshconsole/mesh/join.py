@@ -14,6 +14,7 @@ connection is one attempt, ATTEMPT_S long, with every message bounded.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import defaultdict
 from typing import TYPE_CHECKING, Annotated
@@ -34,6 +35,7 @@ from meshconsole.mesh.links.secure import SecurePipe
 from meshconsole.mesh.links.websocket import dial
 from meshconsole.mesh.messages import MALFORMED
 from meshconsole.mesh.roster import live_device
+from meshconsole.mesh.trying import tried
 from meshconsole.team.invites import proof
 
 if TYPE_CHECKING:
@@ -49,7 +51,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ATTEMPT_S = 10.0
+ATTEMPT_S = 30.0
+"""For a connection, and for what is said on it: a slow device takes ten for the handshakes alone."""
+JOIN_S = 90.0
 FAREWELL_S = 0.5
 EXPORTER_LABEL = b"EXPORTER-meshconsole-join"
 MAX_BUNDLE = 32 * 1024
@@ -57,7 +61,7 @@ MAX_EVENT = 256 * 1024
 MAX_WELCOME = 16 * 1024 * 1024
 MAX_EVENTS = 50_000
 BATCH_BYTES = 256 * 1024
-MAX_AT_ONCE = 4
+MAX_AT_ONCE = 8
 EXPECTS_NOBODY = "This device has no invite out."
 PROPOSED = "proposed"
 """The code of a refusal that another admin may end."""
@@ -294,9 +298,9 @@ async def join(
     meter: Meter,
     admit: Callable[[str, str], Verdict],
     now: int,
-    connect: Callable[[str], Awaitable[Pipe]] = lambda address: dial(address, "/join"),
+    connect: Callable[[str], Awaitable[Pipe]] = lambda address: dial(address, "/join", within_s=ATTEMPT_S),
 ) -> list[Event]:
-    """B's side: asks at each address of the invite in turn. Returns the team's control events.
+    """B's side: asks at the addresses of the invite, for JOIN_S at most. Returns the team's control events.
 
     They are as the other device sent them: `Team.load` judges them. Raises Refused with the other
     device's own sentence; Unavailable, naming each address and what came of it, if none lets in.
@@ -305,13 +309,16 @@ async def join(
         raise Refused("invalid", "The invite names no address.", hint="Ask for one made with --address.")
     bundle_event = await asyncio.to_thread(identity.bundle_event, now)
     troubles: list[str] = []
-    for address in invite.addresses:
+
+    async def reach(address: str) -> Pipe:
         verdict = admit("join", address.rpartition(":")[0])
         if not verdict.accepted:
             raise Refused(verdict.code, verdict.sentence)
+        return await connect(address)
+
+    async def ask(address: str, attempt: asyncio.Task[Pipe]) -> list[Event] | None:
         try:
-            pipe = await connect(address)
-            talk = _Conversation(pipe, credentials, meter, server=False)
+            talk = _Conversation(attempt.result(), credentials, meter, server=False)
             try:
                 async with asyncio.timeout(ATTEMPT_S):
                     return await _ask(talk, invite, name, identity, bundle_event)
@@ -324,6 +331,16 @@ async def join(
             if isinstance(error, RemoteError) and error.code == "not-post-quantum":
                 sentence = f"{sentence} {_other_suite(identity.suite)}"
             troubles.append(sentence if address in sentence else f"{address}: {sentence}")
+        return None
+
+    try:
+        async with asyncio.timeout(JOIN_S), contextlib.aclosing(tried(invite.addresses, reach)) as found:
+            async for address, attempt in found:
+                events = await ask(address, attempt)
+                if events is not None:
+                    return events
+    except TimeoutError:
+        troubles.append(f"This device gave up after {JOIN_S:.0f} s.")
     raise Unavailable(
         "No address of the invite let this device in.\n" + "\n".join(f"  {line}" for line in troubles),
         hint="Check that the inviting device is on, in the same network, and that its invite is still open.",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from meshconsole.core.event import decode_event, encode_event
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
 from meshconsole.crypto.provider import default_provider
 from meshconsole.mesh import join as join_module
+from meshconsole.mesh import trying
 from meshconsole.mesh.happenings import JoinAnswered
 from meshconsole.mesh.join import Ask, Introduce, _Conversation, decode_word, join
 from meshconsole.mesh.links.frames import HEADER, Channel
@@ -23,13 +26,15 @@ from meshconsole.team.invites import proof
 from meshconsole.team.state import Team
 from tests.mesh.devices import credentials, identity
 from tests.mesh.link_pair import CountingMeter
+from tests.mesh.memory_pipe import memory_pipes
 from tests.mesh.nodes import TestNode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from meshconsole.core.event import Event
+    from meshconsole.mesh.links.pipe import Pipe
     from meshconsole.team.invites import AdmittedRole, Invite
 
 
@@ -54,7 +59,12 @@ def invite(node: TestNode, *, lifetime_s: int = 600, role: AdmittedRole = "membe
     return made
 
 
-async def ask(made: Invite, name: str = "bob", device: str = "bob") -> list[Event]:
+async def ask(
+    made: Invite,
+    name: str = "bob",
+    device: str = "bob",
+    connect: Callable[[str], Awaitable[Pipe]] = lambda address: dial(address, "/join"),
+) -> list[Event]:
     return await join(
         made,
         name,
@@ -63,6 +73,7 @@ async def ask(made: Invite, name: str = "bob", device: str = "bob") -> list[Even
         meter=CountingMeter(),
         admit=lambda _kind, _remote: ACCEPTED,
         now=now(),
+        connect=connect,
     )
 
 
@@ -257,6 +268,73 @@ async def test_who_says_nothing_is_sent_away(alice: TestNode, monkeypatch: pytes
     assert isinstance(answer, join_module.Sorry)
     assert "took more than" in answer.sentence
     await talk.end()
+
+
+def invite_to(node: TestNode, *addresses: str) -> Invite:
+    made = invite(node)
+    return msgspec.structs.replace(made, addresses=addresses)
+
+
+async def test_an_address_that_is_dead_does_not_hold_up_the_one_that_lives(
+    alice: TestNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trying, "HEAD_START_S", 0.0)
+    ended: list[str] = []
+
+    async def connect(address: str) -> Pipe:
+        if address == alice.address:
+            return await dial(address, "/join")
+        try:
+            return await asyncio.Future()
+        finally:
+            ended.append(address)
+
+    assert await ask(invite_to(alice, "192.0.2.1:1", alice.address, "192.0.2.2:1"), connect=connect)
+    assert ended[0] == "192.0.2.1:1"
+
+
+async def test_a_slow_address_is_waited_for_while_others_fail(
+    alice: TestNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trying, "HEAD_START_S", 0.0)
+    failed = asyncio.Event()
+
+    async def connect(address: str) -> Pipe:
+        if address != alice.address:
+            failed.set()
+            raise Unavailable("Nobody there.")
+        await failed.wait()
+        return await dial(address, "/join")
+
+    assert await ask(invite_to(alice, alice.address, "192.0.2.1:1"), connect=connect)
+
+
+async def test_what_connected_too_late_is_closed(alice: TestNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trying, "HEAD_START_S", 0.0)
+    pipes = [memory_pipes()[0] for _ in range(2)]
+
+    both = asyncio.Event()
+
+    async def connect(address: str) -> Pipe:
+        if address == "1":
+            both.set()
+        await both.wait()
+        return pipes[int(address)]
+
+    async with contextlib.aclosing(trying.tried(("0", "1"), connect)) as found:
+        await anext(found)
+        await asyncio.sleep(0)
+    assert sum(pipe.ended is not None for pipe in pipes) == 1
+
+
+async def test_joining_ends_and_says_when(alice: TestNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(join_module, "JOIN_S", 0.0)
+
+    async def connect(_address: str) -> Pipe:
+        return await asyncio.Future()
+
+    with pytest.raises(Unavailable, match="gave up after 0 s"):
+        await ask(invite(alice), connect=connect)
 
 
 async def test_one_host_cannot_try_without_end(alice: TestNode) -> None:
