@@ -44,6 +44,11 @@ TURN_S = 0.010
 """The same of one turn of the loop, whether events wait or not: what came over other connections meanwhile
 it sees with the next turn."""
 
+SLOW_S = 0.050
+RESPITE = 20
+"""An answer on the loop that took so long waited for the disk, page after page: for so many times as long all
+questions go to threads."""
+
 
 class Answering:
     """`announced` is the newest event that was passed on live. `drained` waits until a session's
@@ -76,7 +81,7 @@ class Answering:
         # Counts look at all that matches, so they may take long: they wait for each other, nobody for them.
         self._counting = ThreadPoolExecutor(1, thread_name_prefix="relay-count")
         self._loop = asyncio.get_running_loop()
-        self._window = self._spent_s = self._turn_s = 0.0
+        self._window = self._spent_s = self._turn_s = self._respite_until = 0.0
 
     async def stop(self) -> None:
         for task in self._pages:
@@ -110,6 +115,8 @@ class Answering:
         if self._prompt is None:
             return None
         began = time.perf_counter()
+        if began < self._respite_until:
+            return None
         if began - self._window > WINDOW_S:
             self._window, self._spent_s = began, 0.0
         if self._turn_s > TURN_S or (self._spent_s > AT_ONCE_S and self._others_wait()):
@@ -124,6 +131,8 @@ class Answering:
         spent = time.perf_counter() - began
         self._spent_s += spent
         self._turn_s += spent
+        if spent > SLOW_S:
+            self._respite_until = began + spent * RESPITE
         return answer
 
     def _end_turn(self) -> None:

@@ -28,6 +28,7 @@ class Prompt(MemoryEventStore):
         self.clock = clock
         self.at_once = 0
         self.in_threads = 0
+        self.takes_s = 0.001
 
     def answer_now(self, filters: Sequence[Filter], cap: int, size: int) -> Answer | None:
         assert threading.current_thread() is threading.main_thread()
@@ -36,7 +37,7 @@ class Prompt(MemoryEventStore):
         if filters[0].kinds != frozenset({1}):
             return None
         self.at_once += 1
-        self.clock.now += 0.001
+        self.clock.now += self.takes_s
         return super().answer(filters, cap, size)
 
     def answer(self, filters: Sequence[Filter], cap: int, size: int) -> Answer:
@@ -107,3 +108,17 @@ async def test_what_comes_in_one_piece_does_not_keep_the_loop_from_others(clock:
         before = store.at_once
         await client.stored("later", {"kinds": [1]})
         assert store.at_once == before + 1
+
+
+async def test_while_the_disk_is_slow_questions_go_to_threads(clock: SimpleNamespace) -> None:
+    async with bench(store := Prompt(clock)) as b:
+        client = b.client()
+        store.takes_s = 0.5
+        await client.stored("slow", {"kinds": [1]})
+        store.takes_s = 0.001
+        clock.now += 0.4 * answering.RESPITE
+        await client.stored("meanwhile", {"kinds": [1]})
+        assert (store.at_once, store.in_threads) == (1, 1)
+        clock.now += 0.1 * answering.RESPITE
+        await client.stored("later", {"kinds": [1]})
+        assert (store.at_once, store.in_threads) == (2, 1)
