@@ -46,6 +46,8 @@ EVERY_S = 600.0
 BUSY_S = 30.0
 ANSWER_S = 30.0
 """A relay that has said nothing about a negotiation for so long does not know what it is."""
+SLOWEST = 8_000.0
+"""Bytes per second, at the least: an event that takes longer than ANSWER_S by such a way is waited for."""
 _JITTER = 0.25
 _LIVE, _SYNC = "live", "sync"
 
@@ -148,6 +150,11 @@ class Conversation:
         event_id, raw = next(iter(self._unanswered.items()))
         return event_id, len(raw)
 
+    @property
+    def _patience_s(self) -> float:
+        under_way = self.large_under_way
+        return max(ANSWER_S, under_way[1] / SLOWEST) if under_way is not None else ANSWER_S
+
     def offer(self, event_id: str, raw: bytes, now: float) -> None:
         """An event that is wanted there was stored here."""
         if bytes.fromhex(event_id) in self._seen:
@@ -186,7 +193,7 @@ class Conversation:
         if self._paused_until and (self._fresh or self._have or self._large):
             timers.append(self._paused_until)
         if self._large_since is not None:
-            timers.append(self._large_since + ANSWER_S)
+            timers.append(self._large_since + self._patience_s)
         return min(timers, default=None)
 
     def handle_timer(self, now: float) -> None:
@@ -195,7 +202,7 @@ class Conversation:
                 self._is_not_spoken(now)
             else:
                 self._negotiate(now)
-        if self._large_since is not None and now >= self._large_since + ANSWER_S:
+        if self._large_since is not None and now >= self._large_since + self._patience_s:
             event_id, _ = self._unanswered.popitem()
             self._answered_large()
             self._refuse(event_id, "It does not answer to an event that is so large.")

@@ -45,6 +45,8 @@ MAX_MESSAGE = MAX_EVENT_BYTES + 64 * 1024
 MAX_ASKS = 256
 ENDS_TWICE = 2
 """Connections in a row that end while the relay was to take the same large event: it takes none so large."""
+TOO_LARGE_S = 3600.0
+"""After that long it is tried again: connections also end for other reasons."""
 TRUST_AFTER = 64
 """So many events that are not what they claim, and more than good ones, end a connection."""
 
@@ -79,6 +81,7 @@ class Uplink:
         self._worked = asyncio.Event()
         self._forged = 0
         self._too_large = MAX_MESSAGE
+        self._too_large_since = 0.0
         self._ended_by: tuple[str, int] = ("", 0)
         """A large event, and how often in a row the connection ended while it had no answer."""
 
@@ -148,7 +151,7 @@ class Uplink:
         self._error = ""
         self._since = around.clock()
         self._forged = 0
-        self._talk = talk = Conversation(self._wanted(), self._prove, around.random, self._too_large)
+        self._talk = talk = Conversation(self._wanted(), self._prove, around.random, self._limit())
         talk.start(around.now())
         try:
             async with asyncio.TaskGroup() as group:
@@ -166,6 +169,11 @@ class Uplink:
             connection.transport.abort()
             self._learn_size(talk.large_under_way)
 
+    def _limit(self) -> int:
+        if self._around.now() - self._too_large_since >= TOO_LARGE_S:
+            self._too_large = MAX_MESSAGE
+        return self._too_large
+
     def _learn_size(self, under_way: tuple[str, int] | None) -> None:
         """The connection has ended. Not every relay says first how much it takes (NIP-11), and one in between
         may take less."""
@@ -177,6 +185,7 @@ class Uplink:
         self._ended_by = event_id, times + 1 if event_id == last else 1
         if self._ended_by[1] >= ENDS_TWICE:
             self._too_large, self._ended_by = size, ("", 0)
+            self._too_large_since = self._around.now()
             self._failures = 0  # the relay is well
 
     async def _read(self, connection: ClientConnection, talk: Conversation) -> None:

@@ -16,6 +16,7 @@ from meshconsole.core.kinds import CARRIED_KINDS, TEAM_NOTE
 from meshconsole.mesh.uplinks.conversation import (
     ANSWER_S,
     BUSY_S,
+    SLOWEST,
     WINDOW,
     Collect,
     Conversation,
@@ -40,8 +41,8 @@ def note(number: int) -> Event:
     return signed("alice", kind=TEAM_NOTE, content=f"note {number}", created_at=1_700_000_000 + number)
 
 
-def large_note(number: int) -> Event:
-    content = f"large {number} " + "x" * 140_000
+def large_note(number: int, size: int = 140_000) -> Event:
+    content = f"large {number} " + "x" * size
     return signed("alice", kind=TEAM_NOTE, content=content, created_at=1_700_000_000 + number)
 
 
@@ -247,6 +248,19 @@ def test_a_large_event_goes_last_and_alone() -> None:
     talk.machine.handle_timer(NOW + ANSWER_S)
     assert (talk.machine.lag, talk.machine.sent, talk.machine.refused) == ((0, 0), 3, 1)
     assert large_under_way(talk) is None
+
+
+def test_a_large_event_has_the_time_that_a_slow_way_needs() -> None:
+    talk = Talk([large_note(1, 400_000)])
+    negotiate_and_hold(talk)
+    assert len(sent(talk)) == 1
+    talk.machine.handle_timer(NOW + ANSWER_S)
+    assert talk.machine.refused == 0
+    due = talk.machine.next_timer()
+    assert due is not None
+    assert due > NOW + 400_000 / SLOWEST
+    talk.machine.handle_timer(due)
+    assert talk.machine.refused == 1
 
 
 def test_what_is_known_to_be_too_large_is_not_sent_and_said() -> None:

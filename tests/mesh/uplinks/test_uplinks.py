@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,21 @@ async def test_a_relay_that_ends_the_connection_at_large_events_gets_the_others(
         assert alice.mesh.uplinks()[0].note == "It takes no event of 140 kB."
         held = hub.relay.store.known([event.id for event in (large, *small)])
         assert held == {event.id for event in small}
+
+
+async def test_what_size_a_relay_does_not_take_is_found_out_anew_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with TestNode("alice", SmallRoster.of("alice"), tmp_path) as alice:
+        alice.mesh.set_uplinks(("ws://127.0.0.1:9",))
+        ((line, _),) = alice.mesh._uplinks._running.values()
+        now = 100.0
+        monkeypatch.setattr(line, "_around", replace(line._around, now=lambda: now))
+        for _ in range(uplink.ENDS_TWICE):
+            line._learn_size(("e" * 64, 140_000))
+        assert line._limit() == 140_000
+        now += uplink.TOO_LARGE_S
+        assert line._limit() == uplink.MAX_MESSAGE
 
 
 async def _pass_on(address: str, connection: ServerConnection) -> None:
