@@ -146,9 +146,11 @@ def _found_now(
 ) -> list[str]:
     """Nodes that nobody linked stands behind, those with the team's mark first: the device may be one of
     them. Without the mark it may still be, after a change of the team's key that this node missed."""
-    sessions = reach.links.sessions.values()
-    taken = {link.address.rpartition(":")[0] for session in sessions for link in session.links}
-    taken |= {*own_hosts, *_hosts(known)}
+    taken = {*own_hosts, *_hosts(known)}
+    for session in reach.links.sessions.values():
+        for link in session.links:
+            # A link by IPv6 says nothing of where its device answers by IPv4: that it has said itself.
+            taken |= {link.address.rpartition(":")[0], *_hosts(filter(_is_address, link.hello.listen))}
     free = [(host, advert) for host, advert in answers.to_all.items() if host not in taken]
     free.sort(key=lambda found: not reach.rungs.is_ours(found[1].id, found[1].tag))
     return [join_address(host, advert.port) for host, advert in free][:MAX_ADDRESSES]
