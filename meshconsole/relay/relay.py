@@ -1,4 +1,8 @@
-"""The relay as a service: sessions, the pipeline of events, stored queries and live delivery."""
+"""The relay as a service: its parts are put together here, for the rooms that publish, ask and connect.
+
+What clients send is handed on in `receiving.py`; the way of an event is `pipeline.py`, and what follows from
+its end `outcomes.py`; questions are answered in `answering.py`, live delivery is `delivering.py`.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +12,25 @@ import secrets
 import time
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
-
-import msgspec
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from meshconsole.core.errors import MeshconsoleError
-from meshconsole.core.event import Event, is_ephemeral
-from meshconsole.core.kinds import CONTROL_KINDS
+from meshconsole.core.event import Event
 from meshconsole.core.sections import PerformanceMode, RelaySection
 from meshconsole.core.status import RelayStatus
-from meshconsole.core.verdict import ACCEPTED
 from meshconsole.relay.answering import Answering
 from meshconsole.relay.delivering import Delivering
-from meshconsole.relay.event import claimed_id, readable_id
-from meshconsole.relay.happening import Closed, Counting, Offered, Opened, TurnedAway, Widened
+from meshconsole.relay.event import claimed_id
 from meshconsole.relay.lists import Lists
 from meshconsole.relay.memory import OFFERED
 from meshconsole.relay.names import names_this_relay
 from meshconsole.relay.negotiating import Negotiating
-from meshconsole.relay.pace import Pace
+from meshconsole.relay.outcomes import Outcomes, RefusedEvent, Stored
 from meshconsole.relay.pipeline import Offer, Pipeline
 from meshconsole.relay.policy import Access, Client, House, is_stranger
+from meshconsole.relay.receiving import Receiving, Takers
 from meshconsole.relay.session import Session
-from meshconsole.relay.shared import VIA_SHARED, SharedStore
+from meshconsole.relay.shared import SharedStore
 from meshconsole.relay.store import EmbeddedStore, Removed
 from meshconsole.relay.threads import LoopThreads
 from meshconsole.relay.traffic import Traffic, slowest
@@ -44,7 +44,10 @@ if TYPE_CHECKING:
     from meshconsole.relay.filter import Filter
     from meshconsole.relay.guests import Guest
     from meshconsole.relay.memory import Caches
+    from meshconsole.relay.receiving import Port
     from meshconsole.relay.store import EventStore, EvictionClass, FeedRow
+
+__all__ = ["PRESSED", "RefusedEvent", "Relay", "Stored"]
 
 log = logging.getLogger(__name__)
 
@@ -54,38 +57,6 @@ T = TypeVar("T")
 PURGE_EVERY_S = 300.0
 PRESSED = 64
 """Events of plain clients that wait, from which on others should hold back."""
-
-
-class Stored(msgspec.Struct, frozen=True):
-    """An event was taken in, after its durable commit. `seq` is 0 for ephemeral ones, which are not
-    kept. `received_at` is in seconds since the epoch; `raw` is the event as it is stored and sent."""
-
-    event: Event
-    seq: int
-    via: str
-    received_at: float
-    raw: bytes
-
-
-class RefusedEvent(msgspec.Struct, frozen=True):
-    """An event was turned away. `event` is None when it could not even be read."""
-
-    event: Event | None
-    id: str
-    via: str
-    received_at: float
-    size: int
-    verdict: Verdict
-
-
-class Port(Protocol):
-    """The connection under a session."""
-
-    def wake(self) -> None:
-        """The session has something to send."""
-
-    async def drained(self) -> None:
-        """Returns when the connection can take more."""
 
 
 class Relay:
@@ -119,18 +90,15 @@ class Relay:
             self.house.is_device = is_device
         if by_role is not None:
             self.house.by_role = by_role
-        self._emit = emit
         self._clock = clock
         self._local = Client(self.house, trusted=True, own=True)
         self._linked = Client(self.house, trusted=True)
         self.turn_end = TurnEnd()
         """Where connections wait to be written to."""
-        self._ports: dict[Session, Port] = {}
-        self._announced = 0
-        """The newest event that was passed on."""
         self.traffic = Traffic()
         self._live = Delivering(self.turn_end, self.traffic)
-        self._pace = Pace(self.config)
+        self._outcomes = Outcomes(store, self._live, self.traffic, self.refusals, emit, clock)
+        self._receiving = Receiving(self.config, self._live, self.traffic, self._outcomes)
         self._pipeline: Pipeline | None = None
         self._reading: LoopThreads | None = None
         self._answering: Answering | None = None
@@ -140,22 +108,28 @@ class Relay:
         self._shared: SharedStore | None = None
 
     async def start(self) -> None:
-        self._announced = self.store.head_seq
+        self._outcomes.announced = self.store.head_seq
         self._pipeline = Pipeline(
-            self.store, self._happened, self._clock, self._paced, self._heard, self._mode
+            self.store,
+            self._outcomes.happened,
+            self._clock,
+            self._receiving.judge_pace,
+            self._outcomes.heard,
+            self._mode,
         )
         self._reading = LoopThreads(2, "relay-read")
         self._answering = Answering(
             self.store,
             self._reading,
             config=lambda: self.config,
-            announced=lambda: self._announced,
-            drained=self._drained,
+            announced=lambda: self._outcomes.announced,
+            drained=self._receiving.drained,
             closed=self._live.remove,
             others_wait=lambda: self._running.clients_waiting > 0,
             traffic=self.traffic,
         )
-        self._negotiating = Negotiating(self.store, lambda: self._ports.keys(), lambda: self.config)
+        self._negotiating = Negotiating(self.store, self._receiving.ports.keys, lambda: self.config)
+        self._receiving.takers = Takers(self._pipeline, self._answering, self._negotiating)
         self._purging = asyncio.create_task(self._purge(), name="relay-purge")
         if isinstance(self.store, SharedStore):
             loop = asyncio.get_running_loop()
@@ -223,9 +197,7 @@ class Relay:
     def apply(self, config: RelaySection) -> None:
         """New limits, for open sessions too."""
         self.config = self.house.config = config
-        self._pace.apply(config)
-        for session in self._ports:
-            session.apply(config)
+        self._receiving.apply(config)
 
     def status(
         self,
@@ -237,10 +209,10 @@ class Relay:
         """`addresses` are where it can be reached, if the caller knows better than its server, which
         knows of handshakes under way and slow clients."""
         traffic = self.traffic
-        clients = [session.client for session in self._ports]
+        clients = [session.client for session in self._receiving.ports]
         counts = traffic.counts(client.use for client in clients)
         public = self.access.public()
-        opened = [open_ for session in self._ports for open_ in session.subscriptions.values()]
+        opened = [open_ for session in self._receiving.ports for open_ in session.subscriptions.values()]
         return RelayStatus(
             enabled=self.config.enable,
             address=", ".join(addresses) or self.address,
@@ -268,7 +240,7 @@ class Relay:
 
     def sample(self, now: float) -> None:
         """Every few seconds, for the rates. `now` is monotonic."""
-        self.traffic.sample(now, (session.client.use for session in self._ports))
+        self.traffic.sample(now, (session.client.use for session in self._receiving.ports))
 
     async def publish(self, raw: bytes | Event, *, via: str = "local", trusted: bool = False) -> Verdict:
         """Verified, judged, durably stored and delivered live when this returns an accepting verdict.
@@ -345,108 +317,15 @@ class Relay:
         client = Client(self.house, trusted=trusted, network=network, guest=guest)
         challenge = secrets.token_hex(16)
         session = Session(client, self.config, challenge, port.wake, is_own_url, self.refusals)
-        self._ports[session] = port
+        self._receiving.connected(session, port)
         return session
 
     def receive(self, session: Session, message: bytes, via: str = "client") -> None:
         """One text message from the session's client."""
-        for happening in session.receive(message, time.monotonic()):
-            if isinstance(happening, Offered):
-                self._offer(session, happening, via)
-            elif isinstance(happening, TurnedAway):
-                claimed, size, verdict = happening
-                self.refusals["EVENT", verdict.code] += 1
-                self.traffic.refuse(verdict, session.client.use)
-                self._emit(RefusedEvent(None, claimed, via, self._clock(), size, verdict))
-            elif isinstance(happening, Opened):
-                self._requested(session)
-                self._live.add(happening.subscription)
-                self._asked.open(happening.subscription, self._announced)
-            elif isinstance(happening, Widened):
-                self._live.add(happening.subscription)
-            elif isinstance(happening, Counting):
-                self._requested(session)
-                self._asked.count(happening)
-            elif isinstance(happening, Closed):
-                self._live.remove(happening.subscription)
-            elif self._negotiating is not None:
-                self._requested(session)
-                self._negotiating.answer(happening)
-        if session.declined:
-            for verdict in session.declined:
-                self.traffic.refuse(verdict, session.client.use)
-            session.declined.clear()
-
-    def _requested(self, session: Session) -> None:
-        self.traffic.requests += 1
-        session.client.use.requests += 1
+        self._receiving.receive(session, message, via)
 
     def disconnect(self, session: Session) -> None:
-        del self._ports[session]
-        client = session.client
-        self.traffic.ended(client.network, client.npubs, client.use)
-        for subscription in session.end():
-            self._live.remove(subscription)
-
-    def _offer(self, session: Session, offered: Offered, via: str) -> None:
-        data, claimed = offered
-        client = session.client
-        if self._pace.is_set and not client.trusted:
-            verdict = self._pace.offer(client.npubs, time.monotonic())
-            if not verdict.accepted:
-                identifier = claimed or readable_id(data)
-                session.answer(identifier, len(data), verdict)
-                self.refusals["EVENT", verdict.code] += 1
-                self.traffic.refuse(verdict, client.use)
-                self._emit(RefusedEvent(None, identifier or "", via, self._clock(), len(data), verdict))
-                return
-
-        def answer(verdict: Verdict) -> None:
-            session.answer(claimed or readable_id(data), len(data), verdict)
-
-        limit = self.config.max_event_bytes
-        self._running.offer(Offer(data, claimed, client, via, answer, limit))
-
-    def _happened(self, offer: Offer, verdict: Verdict, seq: int) -> int:
-        """An event reached its end in the pipeline: pass it on, and tell the node. Returns the bytes that
-        each of those who want it is sent."""
-        now = self._clock()
-        if offer.read is None or not verdict.accepted:
-            event = offer.data if isinstance(offer.data, Event) else None
-            size = len(offer.data) if isinstance(offer.data, bytes) else 0
-            if offer.read is not None:
-                event, size = offer.read.event, len(offer.read.raw)
-            self.refusals["EVENT", verdict.code] += 1
-            if not verdict.accepted:
-                self.traffic.refuse(verdict, offer.client.use)
-            self._emit(RefusedEvent(event, offer.claimed, offer.via, now, size, verdict))
-            return 0
-        event, raw, _ = offer.read
-        self.traffic.stored(event.kind, event.pubkey, len(raw))
-        offer.client.use.events += 1
-        if self._shared is not None and is_ephemeral(event.kind):
-            self._shared.pass_on(raw)
-        wanted = self._taken_in(event, raw, seq, offer.via)
-        return len(raw) if wanted else 0
-
-    def _heard(self, event: Event, row: FeedRow) -> int:
-        """Another process on the same store took it in. Returns bytes as `_happened` does."""
-        return len(row.raw) if self._taken_in(event, row.raw, row.seq, VIA_SHARED) else 0
-
-    def _taken_in(self, event: Event, raw: bytes, seq: int, via: str) -> bool:
-        """True when anybody here wanted it."""
-        wanted = self._live.pass_on(event, raw, seq)
-        self._announced = max(self._announced, seq)
-        self._emit(Stored(event, seq, via, self._clock(), raw))
-        if event.kind in CONTROL_KINDS:
-            self._live.ask_again()  # it may have changed who belongs to the team
-        return wanted
-
-    def _paced(self, event: Event, client: Client) -> Verdict:
-        """Is this kind of event coming too fast from this client?"""
-        if client.trusted or not self._pace.is_set:
-            return ACCEPTED
-        return self._pace.kind(event.kind, client.npubs, client.network, time.monotonic())
+        self._receiving.disconnected(session)
 
     def _names_us(self, url: str) -> bool:
         return names_this_relay(url, self.ports, self.config.urls)
@@ -460,19 +339,6 @@ class Relay:
                 purged = 0
             if not purged:
                 await asyncio.sleep(PURGE_EVERY_S)
-
-    async def _drained(self, session: Session) -> bool:
-        """Waits until the connection can take more; False when it is gone."""
-        port = self._ports.get(session)
-        if port is not None:
-            await port.drained()
-        return session in self._ports
-
-    @property
-    def _asked(self) -> Answering:
-        if self._answering is None:
-            raise MeshconsoleError("The relay was not started.")
-        return self._answering
 
     @property
     def _running(self) -> Pipeline:

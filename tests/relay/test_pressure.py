@@ -45,7 +45,7 @@ async def test_a_client_that_does_not_read_is_not_read_either() -> None:
             client.protocol.send_text(json.dumps(["REQ", str(number), {}]).encode())
         client.transport.write(b"".join(client.protocol.data_to_send()))
         await hear(client)
-        (session,) = d.relay._ports
+        (session,) = d.relay._receiving.ports
         opened = len(session.subscriptions)
         ends = events = most = 0
         while ends < asked:

@@ -349,7 +349,8 @@ async def test_paging_ends_with_its_connection(monkeypatch: pytest.MonkeyPatch) 
         await client.hear()
         b.relay.disconnect(client.session)
         client.moving.set()
-        await asyncio.gather(*b.relay._asked._pages)
+        assert b.relay._answering is not None
+        await asyncio.gather(*b.relay._answering._pages)
         assert client.heard.empty()
 
 

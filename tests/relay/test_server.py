@@ -236,7 +236,7 @@ async def test_messages_are_compressed_where_the_owner_and_the_client_want_it() 
                 assert (await hear(reader))[0] == "EOSE"
             assert client.protocol.extensions
             assert not plain.protocol.extensions
-            use, other = (session.client.use for session in d.relay._ports)
+            use, other = (session.client.use for session in d.relay._receiving.ports)
             assert use.bytes_out * 5 < other.bytes_out
             assert use.bytes_in < len(event_message(events[0]))
         d.relay.apply(RelaySection(rate_limits=False))
