@@ -59,7 +59,8 @@ def test_a_full_quota_does_not_keep_the_team_from_changing(tmp_path: Path) -> No
 
     store = SqliteEventStore(tmp_path / "full.db", os.urandom(32), os.urandom(32), quota=Full(), log_bytes=0)
     try:
-        assert [v.accepted for v in store.add([signed(ROSTER_ENTRY)])] == [True]
-        assert [v.accepted for v in store.add([signed(1)])] == [False]
+        large = ("t", "x" * 8192)  # more than fits into the page that a new database has left over
+        assert [v.accepted for v in store.add([signed(ROSTER_ENTRY, large)])] == [True]
+        assert [v.accepted for v in store.add([signed(1, large)])] == [False]
     finally:
         store.close()
