@@ -13,12 +13,12 @@ from meshconsole.core.event import decode_event
 from meshconsole.relay.filter import matches, parse_filter
 from tests.relay.dumb import dumb_matches, dumb_stored
 from tests.relay.making import NOW, Clock, npub, raw, signed
-from tests.relay.test_relay import bench
+from tests.relay.relay_bench import bench
 
 if TYPE_CHECKING:
     from meshconsole.core.event import Event
     from tests.relay.conftest import MakeStore
-    from tests.relay.test_relay import FakeClient
+    from tests.relay.relay_bench import FakeClient
 
 AUTHORS = ("alice", "bob", "one-time")
 KINDS = (1, 7, 1059, 20001, 21059)

@@ -11,7 +11,7 @@ import pytest
 from meshconsole.relay import answering
 from tests.relay.making import Clock, signed
 from tests.relay.memory import MemoryEventStore
-from tests.relay.test_relay import bench
+from tests.relay.relay_bench import bench
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,8 @@ import pytest
 
 from meshconsole.relay.filter import parse_filter
 from tests.relay.making import NOW, raw, signed
+from tests.relay.relay_bench import bench as relay_bench
 from tests.relay.session_bench import HEX, Bench
-from tests.relay.test_relay import bench as relay_bench
 
 GOOD = raw(signed())
 ID = signed().id

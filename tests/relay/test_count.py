@@ -17,8 +17,8 @@ from meshconsole.relay.relay import Relay
 from meshconsole.relay.verbs.count import register_offset
 from tests.relay.making import NOW, Clock, Members, Public, fake_npub, npub, signed, unsigned
 from tests.relay.memory import MemoryEventStore, ids
+from tests.relay.relay_bench import bench as relay_bench
 from tests.relay.session_bench import HEX, Bench
-from tests.relay.test_relay import bench as relay_bench
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,11 +14,11 @@ import pytest
 from meshconsole.relay.items import ItemVector
 from meshconsole.relay.negentropy import Initiator
 from tests.relay.making import NOW, Clock, Members, npub, raw, signed
-from tests.relay.test_relay import bench
+from tests.relay.relay_bench import bench
 
 if TYPE_CHECKING:
     from tests.relay.conftest import MakeStore
-    from tests.relay.test_relay import Bench, FakeClient
+    from tests.relay.relay_bench import Bench, FakeClient
 
 EVENTS = {
     "note": signed("alice", 1, (("p", npub("bob")),), "word"),
