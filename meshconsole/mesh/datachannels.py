@@ -148,6 +148,9 @@ class DataChannels:
 
     def network_changed(self, afar: Iterable[str] = ()) -> None:
         """What failed before may work now. Those `afar` that offer are told so."""
+        from meshconsole.mesh.links import aiortc_made_fit  # not aiortc itself
+
+        aiortc_made_fit.network_changed()
         self._trouble.clear()
         for npub in afar:
             self._tell_changed(npub)

@@ -108,6 +108,10 @@ class TestContract:
         assert context is other._create_ssl_context(srtp_profiles=SRTP_PROFILES)
         assert context.get_session_cache_mode() == SSL.SESS_CACHE_OFF
         assert RTCDtlsTransport._setup_srtp is aiortc_made_fit._no_media
+        aiortc_made_fit.network_changed()
+        elsewhere = RTCCertificate.generateCertificate()
+        assert elsewhere is RTCCertificate.generateCertificate()
+        assert elsewhere.getFingerprints() != one.getFingerprints(), "whoever listens here knows nobody again"
 
     def test_pyav_is_a_stub_that_cannot_be_used(self) -> None:
         load_aiortc()

@@ -12,7 +12,8 @@ parts is made here, checked to exist before it is made, and held by a contract t
 - A peer that sends one endless message is cut off; aiortc would collect it in memory.
 - While others wait for the interpreter, packets are handled for a share of the time only (`courtesy.py`).
 - All connections of a day show one certificate and share one TLS context, and none makes keys for media: a
-  connection takes 119 kB instead of 168. Who the peer is shows inside, in the link's own TLS.
+  connection takes 119 kB instead of 168. Who the peer is shows inside, in the link's own TLS. As DTLS shows
+  a certificate to whoever listens, there is a new one in each network.
 - Loopback addresses are candidates when the machine has no others, or when the peer is on it.
 
 And whoever makes a connection gives it `iceServers`: the default asks a public server and waits 5 s for it.
@@ -116,6 +117,15 @@ def _ask_consent_again(ice: ModuleType) -> None:
     protocol.request = request
 
 
+class _Networks:
+    count = 0
+
+
+def network_changed() -> None:
+    """Connections that are made from now on show another certificate."""
+    _Networks.count += 1
+
+
 def _share_certificate(dtls: ModuleType) -> None:
     certificate = _part(dtls, "RTCCertificate")
     generate: Callable[[], Any] = _part(certificate, "generateCertificate")
@@ -123,7 +133,7 @@ def _share_certificate(dtls: ModuleType) -> None:
     ssl = _part(dtls, "SSL")
 
     @lru_cache(maxsize=1)
-    def of_day(_day: int) -> Any:  # noqa: ANN401 - aiortc's own
+    def of(_day: int, _network: int) -> Any:  # noqa: ANN401 - aiortc's own
         return generate()
 
     @lru_cache(maxsize=1)
@@ -133,7 +143,9 @@ def _share_certificate(dtls: ModuleType) -> None:
         context.set_mode(ssl.MODE_RELEASE_BUFFERS)
         return context
 
-    certificate.generateCertificate = staticmethod(lambda: of_day(int(time.monotonic() // DAY_S)))
+    certificate.generateCertificate = staticmethod(
+        lambda: of(int(time.monotonic() // DAY_S), _Networks.count)
+    )
     certificate._create_ssl_context = lambda self, srtp_profiles: context_of(self, tuple(srtp_profiles))
 
 
