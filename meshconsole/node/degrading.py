@@ -53,6 +53,12 @@ STEPS: tuple[Step, ...] = (
 )
 """In the order in which they are given up."""
 
+
+def mark(name: StepName, pressure: Pressure) -> float:
+    """From which pressure on the step holds."""
+    return next(step.marks[pressure] for step in STEPS if step.name == name)
+
+
 CAUSES: dict[Pressure, str] = {
     "storage": "limits.max_storage_mb or the disk is nearly full",
     "memory": "the memory that it may use is nearly used",

@@ -20,7 +20,7 @@ from meshconsole.core.errors import Refused
 from meshconsole.core.status import LimitsStatus, StorageStatus
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
 from meshconsole.node.bandwidth import Bandwidth
-from meshconsole.node.degrading import Degrading
+from meshconsole.node.degrading import Degrading, mark
 from meshconsole.node.memory import allowed_bytes
 from meshconsole.relay.places import client_places
 
@@ -290,7 +290,7 @@ class Governor:
         if self._use().connections >= open_to_kind:
             return self.refuse("restricted", f"all {open_to_kind} connections are in use; try again later")
         self._memory_bytes = self._process.memory_bytes()  # many may come between two samples
-        if kind == "client" and (self.is_over_memory or "clients-refused" in self.degrading):
+        if kind == "client" and (self._is_short_of_memory or "clients-refused" in self.degrading):
             return self.refuse("restricted", "this node is short of memory; try again later")
         if "links-refused" in self.degrading and self.is_over_memory:
             return self.refuse("restricted", "this node is short of memory and takes no new links")
@@ -338,11 +338,20 @@ class Governor:
     def is_near_memory(self) -> bool:
         return self._memory_bytes > NEAR * self.memory_limit_bytes > 0
 
-    def _pressures(self) -> dict[Pressure, float]:
+    @property
+    def _is_short_of_memory(self) -> bool:
+        """Too short for one more client, by what was measured last."""
+        return self._memory_pressure >= mark("clients-refused", "memory")
+
+    @property
+    def _memory_pressure(self) -> float:
         memory = self.memory_limit_bytes
+        return self._memory_bytes / memory if memory else 0.0
+
+    def _pressures(self) -> dict[Pressure, float]:
         return {
             "storage": 1.0 if self.quota.refusing else self.quota.fullness(),
-            "memory": self._memory_bytes / memory if memory else 0.0,
+            "memory": self._memory_pressure,
             "processor": self._cpu_percent / 100,
             "connections": self._use().connections / max(1, self._limits.max_connections),
         }
@@ -357,8 +366,8 @@ class Governor:
             degraded.append(f"refusing writes: {self.quota.refusing}")
         if self.is_out_of_places and "links-refused" not in names:
             degraded.append("refusing connections: all are in use")
-        if self.is_over_memory and "clients-refused" not in names:
-            degraded.append("refusing clients: memory limit reached")
+        if self._is_short_of_memory and "clients-refused" not in names:
+            degraded.append("refusing clients: memory limit nearly reached")
         storage = self.storage_status()
         return LimitsStatus(
             connections=self._use().connections,

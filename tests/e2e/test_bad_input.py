@@ -199,11 +199,11 @@ def test_a_name_that_would_lie_on_a_terminal(machine: Callable[[str], Machine], 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 60 MB."""
+    """A disk of 120 MB: some 70 stay free for notes and their logs before files find no room."""
     place = tmp_path / "disk"
     place.mkdir()
     mount = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", str(place)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=120m", "tmpfs", str(place)], capture_output=True, check=False
     )
     if mount.returncode:
         pytest.skip("needs a file system of its own; run the tests as root")

@@ -178,6 +178,16 @@ def test_links_are_let_in_when_memory_is_short(tmp_path: Path) -> None:
     assert governor.admit("mesh", "192.0.2.1").accepted
 
 
+def test_no_client_is_let_in_from_the_mark_on_though_nothing_was_sampled_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    governor = Governor(Config(limits=LimitsSection(max_memory_mb=100)), tmp_path, Use)
+    for memory_bytes, is_let_in in ((89 * MEGABYTE, True), (91 * MEGABYTE, False)):
+        monkeypatch.setattr(governor._process, "memory_bytes", lambda now=memory_bytes: now)
+        assert governor.admit("client", "192.0.2.1").accepted is is_let_in
+    assert governor.limits_status({}).degraded == ("refusing clients: memory limit nearly reached",)
+
+
 def test_growth_is_told_when_there_is_something_to_tell(tmp_path: Path) -> None:
     use = Use()
     governor = Governor(Config(), tmp_path, lambda: use)

@@ -39,7 +39,7 @@ class SmallNode:
         self.published: list[Event] = []
         self.relay = None
         self.identity = Identity(bytes([1]) * 32, MC1, default_provider())
-        self.clock = SimpleNamespace(stamp=lambda: NOW)
+        self.clock = SimpleNamespace(stamp=lambda: NOW, time=lambda: float(NOW))
         self.recent = SimpleNamespace(newest=lambda _limit: ())
         self.measuring = SimpleNamespace(count_connections=lambda: None)
         self.governor = SimpleNamespace(bandwidth=CountingMeter(), admit=lambda _kind, _remote: ACCEPTED)
