@@ -30,7 +30,9 @@ class Mirrored:
         self.clock = Clock()
         self.members: dict[str, str] | None = {npub("alice"): "admin", npub("bob"): "member"}
         self.store = MemoryEventStore(self.clock)
-        self.relay = Relay(self.store, access=Public(), emit=lambda _: None, clock=self.clock)
+        self.heard = asyncio.Event()
+        """Something was stored, or refused, since it was cleared."""
+        self.relay = Relay(self.store, access=Public(), emit=lambda _: self.heard.set(), clock=self.clock)
         self.mirror = RosterMirror(self.relay, SECRET, lambda: self.members, self.clock)
 
     async def told(self, *wanted: int) -> list[Event]:
@@ -110,10 +112,9 @@ async def test_what_failed_is_told_by_the_next_start(
         patch.setattr(mirrored.store, "query", broken)
         with pytest.raises(Fatal):
             await mirrored.mirror.follow()
-    told = asyncio.Event()
-    monkeypatch.setattr(mirrored.relay, "_emit", lambda _: told.set())
+    mirrored.heard.clear()
     following = asyncio.create_task(mirrored.mirror.follow())
-    await told.wait()
+    await mirrored.heard.wait()
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
     assert [event.tag("p") for event in await mirrored.told(kinds.MEMBER_ADDED)] == [npub("carol")]
