@@ -1,6 +1,5 @@
 """Notes that a link does not bring in time go as datagrams too, to that teammate alone (`late.py` says
-which);
-and what comes that way is answered.
+which); and what comes that way is answered.
 
 Notes of flash and immediate precedence have a way of their own (`flashing.py`), which comes first: these here
 go at the pace that the way has shown.

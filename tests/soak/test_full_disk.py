@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from scripts.machine import Machine
+from tests.soak.teamed import teamed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,15 +39,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def pair(tmp_path: Path, disk: Path) -> Iterator[tuple[Machine, Machine]]:
-    alpha, bravo = Machine(tmp_path, "alpha"), Machine(disk, "bravo")
-    alpha.command("init", "--yes", "--name", "alpha", "--team", "Falcon")
-    bravo.command("init", "--yes", "--name", "bravo")
-    alpha.start()
-    bravo.start()
-    bravo.command("team", "join", alpha.json("team", "invite", "--address", alpha.address)["text"])
-    yield alpha, bravo
-    alpha.kill()
-    bravo.kill()
+    yield from teamed(Machine(tmp_path, "alpha"), Machine(disk, "bravo"))
 
 
 def test_notes_go_on_and_the_file_comes_when_there_is_room(

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from scripts.machine import Machine
+from tests.soak.teamed import teamed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,15 +32,7 @@ GROWTH_BYTES = 40_000_000
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[Machine, Machine]]:
-    alpha, bravo = Machine(tmp_path, "alpha"), Machine(tmp_path, "bravo")
-    alpha.command("init", "--yes", "--name", "alpha", "--team", "Falcon")
-    bravo.command("init", "--yes", "--name", "bravo")
-    alpha.start()
-    bravo.start()
-    bravo.command("team", "join", alpha.json("team", "invite", "--address", alpha.address)["text"])
-    yield alpha, bravo
-    alpha.kill()
-    bravo.kill()
+    yield from teamed(Machine(tmp_path, "alpha"), Machine(tmp_path, "bravo"))
 
 
 def linked(status: dict[str, list[dict[str, object]]]) -> bool:
