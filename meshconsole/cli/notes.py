@@ -14,17 +14,22 @@ from meshconsole.control.messages import CountsData, EventsData, SendNote
 from meshconsole.control.relay import Export, Import, ImportLines
 from meshconsole.control.team import SendDirect, SendPlain
 from meshconsole.core.errors import Fatal, Refused
+from meshconsole.core.lines import LONGEST_LINE, TOO_LONG, Lines
 from meshconsole.core.precedence import PrecedenceName
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from typing import BinaryIO
 
     from meshconsole.core.home import Home
 
 MAX_NOTE_BYTES = 65_536
+PIECE_BYTES = 128 << 10
 BATCH_LINES = 1000
-MAX_LINE_BYTES = 1 << 20
+BATCH_BYTES = LONGEST_LINE
+LINE_OVERHEAD = 8
+"""What a message takes for each line at most."""
 
 
 def configure(command: str, parser: argparse.ArgumentParser) -> None:
@@ -115,7 +120,7 @@ def import_events(parsed: argparse.Namespace) -> int:
         file = Path(parsed.file).absolute()
         if not file.is_file():
             raise Fatal(f"{parsed.file} is not a file.")
-        refused = _new_file(parsed.refused) if parsed.refused else ""
+        refused = str(Path(parsed.refused).absolute()) if parsed.refused else ""
         reply = ask(home, Import(str(file), not parsed.again, refused))
         if reply.verdict.sentence and not parsed.json:
             say(reply.verdict.sentence)
@@ -126,24 +131,31 @@ def import_events(parsed: argparse.Namespace) -> int:
 def _import_input(home: Home) -> dict[str, int]:
     """In batches, because only this process can read its own input."""
     total: dict[str, int] = {}
-    for batch in _batches():
+    lines = Lines()
+    for batch in _batches(_read(lines, sys.stdin.buffer)):
         for word, count in ask_for(home, ImportLines(batch), CountsData).counts.items():
             total[word] = total.get(word, 0) + count
-    return total
+    return total | ({TOO_LONG: lines.too_long} if lines.too_long else {})
 
 
-def _batches() -> Iterator[tuple[bytes, ...]]:
-    lines: list[bytes] = []
-    while line := sys.stdin.buffer.readline(MAX_LINE_BYTES + 1):
-        if len(line) > MAX_LINE_BYTES:
-            raise Fatal(f"A line has more than {MAX_LINE_BYTES >> 20} MiB: this is not a file of events.")
-        if line.strip():
-            lines.append(line.strip())
-        if len(lines) == BATCH_LINES:
-            yield tuple(lines)
-            lines = []
-    if lines:
-        yield tuple(lines)
+def _batches(lines: Iterable[bytes]) -> Iterator[tuple[bytes, ...]]:
+    """As many as one message to the node holds."""
+    batch: list[bytes] = []
+    size = 0
+    for line in lines:
+        if batch and (size + len(line) > BATCH_BYTES or len(batch) == BATCH_LINES):
+            yield tuple(batch)
+            batch, size = [], 0
+        batch.append(line)
+        size += len(line) + LINE_OVERHEAD
+    if batch:
+        yield tuple(batch)
+
+
+def _read(lines: Lines, source: BinaryIO) -> Iterator[bytes]:
+    while piece := source.read(PIECE_BYTES):
+        yield from lines.feed(piece)
+    yield from lines.close()
 
 
 def export(parsed: argparse.Namespace) -> int:

@@ -12,8 +12,10 @@ import msgspec
 
 from meshconsole.control.messages import ClientFrame, Command, ServerFrame
 from meshconsole.core.errors import LocalError, RemoteError
+from meshconsole.core.lines import LONGEST_LINE
 
-MAX_CLIENT_FRAME = 1 << 20
+MAX_CLIENT_FRAME = LONGEST_LINE + 4096
+"""One event of a file fits, however large."""
 MAX_SERVER_FRAME = 16 << 20
 HEADER = 4
 

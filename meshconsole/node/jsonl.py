@@ -17,10 +17,11 @@ import msgspec
 
 from meshconsole.core.errors import Fatal
 from meshconsole.core.kinds import MEMBERSHIP_KINDS
+from meshconsole.core.lines import TOO_LONG, Lines
 from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     from meshconsole.control.server import Report
@@ -29,12 +30,23 @@ if TYPE_CHECKING:
     from meshconsole.relay.relay import Relay
 
 BATCH = 200
-MAX_LINE_BYTES = 1 << 20
+PIECE_BYTES = 128 << 10
+"""So much of a file is read at once."""
 PAGE = 500
 REFUSED = "refused"
 MAX_REASONS = 20
-REMEMBER_EVERY = 20
-"""Batches or pages between two notes of how far it has come."""
+REMEMBER_EVERY = 40
+"""Pieces or pages between two notes of how far it has come."""
+
+
+class _Done(msgspec.Struct, frozen=True, array_like=True):
+    """How far the file of this size and time of change was imported, and what its refused lines are in."""
+
+    size: int = 0
+    changed: int = 0
+    offset: int = 0
+    refused: str = ""
+    refused_bytes: int = 0
 
 
 class Progress:
@@ -45,19 +57,52 @@ class Progress:
         self._name = f"import {path}"
         self._path = path
 
-    def load(self) -> int:
-        size, changed, offset = self._state.get(self._name, tuple[int, int, int], (0, 0, 0))
-        return offset if (size, changed) == self._file() else 0
+    def load(self) -> _Done:
+        done = self._state.get(self._name, _Done, _Done())
+        return done if (done.size, done.changed) == self._file() else _Done()
 
-    def save(self, offset: int) -> None:
-        self._state.put(self._name, (*self._file(), offset))
+    def save(self, offset: int, side: _Side) -> None:
+        self._state.put(self._name, _Done(*self._file(), offset, side.name, side.keep()))
 
-    def done(self) -> None:
-        self._state.put(self._name, (0, 0, 0))
+    def forget(self) -> None:
+        self._state.put(self._name, _Done())
 
     def _file(self) -> tuple[int, int]:
         found = os.stat(self._path)
         return found.st_size, found.st_mtime_ns
+
+
+class _Side:
+    """Where refused lines are written, if anywhere."""
+
+    def __init__(self, path: Path | None, done: _Done) -> None:
+        """A new file, or the one that was begun, without what was written to it after the last note.
+        Raises OSError."""
+        self.name = "" if path is None else str(path)
+        self._file: BinaryIO | None = None
+        if path is None:
+            return
+        if done.refused == self.name and path.exists() and path.stat().st_size >= done.refused_bytes:
+            self._file = path.open("r+b")
+            self._file.seek(done.refused_bytes)
+            self._file.truncate()
+        else:
+            self._file = path.open("xb")
+
+    def write(self, line: bytes) -> None:
+        if self._file is not None:
+            self._file.write(line + b"\n")
+
+    def keep(self) -> int:
+        """All that was written is durable from now on. How much that is."""
+        if self._file is None:
+            return 0
+        _flush(self._file)
+        return self._file.tell()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -74,29 +119,42 @@ async def import_events(
     relay: Relay, path: Path, report: Report, progress: Progress | None = None, refused: Path | None = None
 ) -> tuple[dict[str, int], int]:
     """Counts by what became of each line, and the byte that it went on from. Lines that are refused are
-    also written to `refused`, a new file. Raises Fatal when a file cannot be read or written."""
+    also written to `refused`, a new file, or the one of the same import that was broken off; those that are
+    too long are not. Raises Fatal when a file cannot be read or written."""
     counts: Counter[str] = Counter()
+    lines = Lines()
     try:
         with ExitStack() as stack:
-            side = stack.enter_context(refused.open("xb")) if refused is not None else None
-            total = await asyncio.to_thread(os.path.getsize, path)
-            begun = done = progress.load() if progress is not None else 0
-            for number, (batch, size) in enumerate(_batches(stack.enter_context(path.open("rb")), begun)):
-                counts.update(await _take(relay, batch, side))
-                done += size
-                report(min(done, total), total, "importing")
+            done = await asyncio.to_thread(progress.load) if progress is not None else _Done()
+            side = await asyncio.to_thread(_Side, refused, done)
+            stack.callback(side.close)
+            file = stack.enter_context(await asyncio.to_thread(path.open, "rb"))
+            total = await asyncio.to_thread(file.seek, 0, os.SEEK_END)
+            await asyncio.to_thread(file.seek, done.offset)
+            read, number = done.offset, 0
+            while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
+                read += len(piece)
+                counts.update(await _take(relay, lines.feed(piece), side))
+                report(min(read, total), total, "importing")
                 if progress is not None and number % REMEMBER_EVERY == 0:
-                    await asyncio.to_thread(progress.save, done)
+                    await asyncio.to_thread(progress.save, read - lines.pending, side)
+                number += 1
+            counts.update(await _take(relay, lines.close(), side))
+            await asyncio.to_thread(side.keep)
+    except FileExistsError as error:
+        raise Fatal(
+            f"{safe(str(error.filename))} exists already.", hint="Choose another name, or remove it first."
+        ) from error
     except OSError as error:
         name = safe(str(error.filename or path))
         raise Fatal(f"Cannot use {name}: {error.strerror}.") from error
     if progress is not None:
-        await asyncio.to_thread(progress.done)
-    return _in_order(counts), begun
+        await asyncio.to_thread(progress.forget)
+    return _in_order(counts + Counter({TOO_LONG: lines.too_long})), done.offset
 
 
 async def import_lines(relay: Relay, lines: Iterable[bytes]) -> dict[str, int]:
-    return _in_order(await _take(relay, [line for line in lines if line.strip()], None))
+    return _in_order(await _take(relay, [line.strip() for line in lines if line.strip()], None))
 
 
 async def export_events(
@@ -157,36 +215,22 @@ def _flush(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-async def _take(relay: Relay, lines: list[bytes], side: BinaryIO | None) -> Counter[str]:
+async def _take(relay: Relay, lines: list[bytes], side: _Side | None) -> Counter[str]:
+    """`lines` have no blanks around them."""
     counts: Counter[str] = Counter()
-    verdicts = await relay.publish_many([line.strip() for line in lines], via="import", own=True)
-    for line, verdict in zip(lines, verdicts, strict=True):
-        if not verdict.accepted:
-            counts[f"{REFUSED}: {verdict.message}"] += 1
-            if side is not None:
-                side.write(line.strip() + b"\n")
-        elif verdict.code == "duplicate":
-            counts["already here"] += 1
-        else:
-            counts["new"] += 1
+    for start in range(0, len(lines), BATCH):
+        batch = lines[start : start + BATCH]
+        verdicts = await relay.publish_many(batch, via="import", own=True)
+        for line, verdict in zip(batch, verdicts, strict=True):
+            if not verdict.accepted:
+                counts[f"{REFUSED}: {verdict.message}"] += 1
+                if side is not None:
+                    side.write(line)
+            elif verdict.code == "duplicate":
+                counts["already here"] += 1
+            else:
+                counts["new"] += 1
     return counts
-
-
-def _batches(file: BinaryIO, begin: int) -> Iterator[tuple[list[bytes], int]]:
-    """Lines in batches, with the bytes they take; one that is too long is cut, and then refused like any
-    malformed one."""
-    file.seek(begin)
-    batch: list[bytes] = []
-    size = 0
-    while line := file.readline(MAX_LINE_BYTES):
-        size += len(line)
-        if line.strip():
-            batch.append(line)
-        if len(batch) >= BATCH:
-            yield batch, size
-            batch, size = [], 0
-    if batch:
-        yield batch, size
 
 
 def _in_order(counts: Counter[str]) -> dict[str, int]:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from meshconsole.core import lines
 from meshconsole.core.errors import Fatal
 from meshconsole.core.kinds import MEMBER_ADDED, MEMBERS, ROLE
+from meshconsole.core.lines import TOO_LONG
 from meshconsole.core.sections import RelaySection
 from meshconsole.node import jsonl
 from meshconsole.node.jsonl import Progress, export_events, import_events
@@ -59,6 +62,7 @@ def state(tmp_path: Path) -> NodeState:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jsonl, "BATCH", 2)
+    monkeypatch.setattr(jsonl, "PIECE_BYTES", 700)
     monkeypatch.setattr(jsonl, "PAGE", 3)
     monkeypatch.setattr(jsonl, "REMEMBER_EVERY", 1)
 
@@ -168,6 +172,46 @@ async def test_refused_lines_are_counted_by_reason_and_kept_aside(tmp_path: Path
         assert aside.read_bytes().splitlines() == [b"not json", forged]
         with pytest.raises(Fatal, match="refused"):
             await import_events(relay, path, Report(), refused=aside)
+
+
+async def test_an_import_goes_on_with_its_file_of_refused_lines(tmp_path: Path, state: NodeState) -> None:
+    path, aside = tmp_path / "events.jsonl", tmp_path / "refused.jsonl"
+    bad = [b"not json %d" % number for number in range(12)]
+    path.write_bytes(b"\n".join(line for pair in zip(LINES, bad, strict=True) for line in pair) + b"\n")
+    async with a_relay() as relay:
+        with pytest.raises(Broken):
+            await import_events(relay, path, Report(breaks_at=3000), Progress(state, path), aside)
+        aside.write_bytes(aside.read_bytes() + b"written, but not noted")
+        _, begun = await import_events(relay, path, Report(), Progress(state, path), aside)
+        assert begun > 0
+        assert aside.read_bytes().splitlines() == bad
+        assert relay.store.count() == 12
+        with pytest.raises(Fatal, match="exists already"):
+            await import_events(relay, path, Report(), Progress(state, path), aside)
+
+
+async def test_nothing_that_a_file_holds_stops_the_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blank lines for ever, and lines that never end: in pieces, between which others go on."""
+    monkeypatch.setattr(lines, "LONGEST_LINE", 1000)
+    path = tmp_path / "strange.jsonl"
+    path.write_bytes(b"\n" * 5000 + b"x" * 20_000 + b"\n" + LINES[0])
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async with a_relay() as relay:
+        busy = asyncio.create_task(others())
+        report = Report()
+        counts, _ = await import_events(relay, path, report)
+        busy.cancel()
+    assert counts == {"new": 1, "already here": 0, TOO_LONG: 1}
+    assert turns > len(report.seen) == 37
 
 
 async def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
