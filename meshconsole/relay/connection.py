@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from websockets.asyncio.server import ServerConnection
@@ -37,6 +38,13 @@ MAX_EARLY = 256
 
 LINGER_S = 1.0
 """How long last words may take to be read."""
+
+TURN_S = 0.002
+"""So long the messages of one connection may take in a turn of the loop; those that came with them follow in
+the next ones. A piece of what was received may hold 40,000 pings, and others wait for it."""
+
+PIECE_BYTES = 4096
+"""So much at a time is given to the library for another room's route, which takes what it gets in one go."""
 
 MAX_REASON = 123
 """Bytes of a close frame's reason (RFC 6455 section 5.5)."""
@@ -73,10 +81,12 @@ class ClientConnection(ServerConnection):
         self._port: ClientPort | None = None
         """Set by `attach`."""
         self._before_port: list[bytes] = []
-        self._fragments: list[bytes] = []
+        self._fragments = bytearray()
         self._rest = bytearray()
         self._hasty = False
         self._held = False
+        self._gives_way = False
+        """It is held because others have their turn of the loop first."""
 
     @property
     def remote_address(self) -> Any:  # noqa: ANN401 - the library's
@@ -176,22 +186,20 @@ class ClientConnection(ServerConnection):
             if not data:
                 return
             self._opening = None
-        if not self.is_client or self.protocol.state is not State.OPEN:
+        if self.protocol.state is not State.OPEN:
             super().data_received(data)
+            return
+        if not self.is_client:
+            self._pass_on(data)
             return
         port = self._port
         if port is not None:
             port.received(len(data))
-            port.hearing = True
-        try:
-            if self._rest:
-                self._rest += data
-                self._feed(self._rest)
-            else:
-                self._feed(data)
-        finally:
-            if port is not None:
-                port.heard()
+        if self._rest:
+            self._rest += data
+            self._hear(self._rest)
+        else:
+            self._hear(data)
 
     def process_event(self, event: Request | Response | Frame) -> None:
         """Frames that took the long way."""
@@ -199,9 +207,9 @@ class ClientConnection(ServerConnection):
             self._hasty = self._hasty or (isinstance(event, Frame) and self.response is None)
             super().process_event(event)
             return
-        self._fragments.append(bytes(event.data))
+        self._fragments += event.data
         if event.fin:
-            message = b"".join(self._fragments)
+            message = bytes(self._fragments)
             self._fragments.clear()
             self._take(message)
 
@@ -219,7 +227,7 @@ class ClientConnection(ServerConnection):
 
     def go_on(self) -> None:
         """Takes up reading again where `_feed` or the port stopped it."""
-        if not self._held or self.transport.is_closing():
+        if not self._held or self._gives_way or self.transport.is_closing():
             return
         self._held = False
         self._feed(self._rest)
@@ -232,12 +240,59 @@ class ClientConnection(ServerConnection):
             self._held = True
             self.transport.pause_reading()
 
+    def _have_turn(self) -> None:
+        """The others had theirs."""
+        self._gives_way = False
+        if not self._held or self.transport.is_closing():
+            return
+        self._held = False
+        if self.is_client:
+            self._hear(self._rest)
+        else:
+            rest, self._rest = bytes(self._rest), bytearray()
+            self._pass_on(rest)
+        if not self._held and not self.recv_messages.paused:
+            self.transport.resume_reading()
+
+    def _give_way(self) -> None:
+        self.hold()
+        self._gives_way = True
+        self.loop.call_soon(self._have_turn)
+
+    def _pass_on(self, data: bytes) -> None:
+        """To the library, whose routes it is for."""
+        if self._gives_way:  # the library itself has taken up reading again
+            self._rest += data
+            return
+        until = perf_counter() + TURN_S
+        for start in range(0, len(data), PIECE_BYTES):
+            if start and perf_counter() > until:
+                self._rest = bytearray(data[start:])
+                self._give_way()
+                return
+            super().data_received(data[start : start + PIECE_BYTES])
+
+    def _hear(self, data: bytes | bytearray) -> None:
+        """What this piece brings is answered in one write where it can be answered at once."""
+        port = self._port
+        if port is not None:
+            port.hearing = True
+        try:
+            self._feed(data)
+        finally:
+            if port is not None:
+                port.heard()
+
     def _feed(self, data: bytes | bytearray) -> None:
         protocol = self.protocol
         start, limit = 0, protocol.max_message_size or len(data)
+        until = perf_counter() + TURN_S
         while start < len(data):
             if self._held or self._must_wait():
                 self.hold()
+                break
+            if start and perf_counter() > until:
+                self._give_way()
                 break
             frame = next_frame(data, start, limit)
             if frame is NEED_MORE:
@@ -254,6 +309,8 @@ class ClientConnection(ServerConnection):
                 if start < len(data):
                     super().data_received(bytes(data[start:]))
                 start = len(data)
+            elif self.transport.is_closing():
+                start = len(data)  # each answer to somebody who has gone would be a line in the log
         # What is left stays where it is: copying a large frame for each piece of it would be quadratic.
         if data is not self._rest or start:
             self._rest = bytearray(data[start:])

@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 import pytest
 from websockets.asyncio.connection import Connection
+from websockets.asyncio.messages import Assembler
 from websockets.asyncio.server import ServerConnection
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
@@ -65,6 +66,10 @@ def test_the_protocol_tells_its_limits_and_its_place(protocol: ServerProtocol) -
     assert protocol.current_size is None
     assert not protocol.reader.buffer
     assert protocol.extensions == []
+
+
+async def test_what_waits_to_be_received_tells_whether_reading_is_paused() -> None:
+    assert Assembler(high=1).paused is False
 
 
 def test_an_open_fragmented_message_shows(protocol: ServerProtocol) -> None:
