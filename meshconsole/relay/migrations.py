@@ -69,10 +69,7 @@ def tags_by_kind(db: Database) -> None:
 @migrations()
 def words(db: Database) -> None:
     """What is there already is indexed afterwards, in steps, like everything new."""
-    db.execute(
-        "create virtual table words using fts5 (content, content = '', contentless_delete = 1,"
-        " detail = none, tokenize = 'unicode61 remove_diacritics 2')"
-    )
+    _create_words(db)
     db.table("relay_state").insert({"name": "indexed_seq", "value": "0"})
 
 
@@ -81,6 +78,26 @@ def kinds_by_seq(db: Database) -> None:
     """Who follows the log, or searches, learns an event's kind from the index, and needs no row of it."""
     db.table("events").create_index(["seq", "kind"], unique=True)
     db.execute("drop index idx_events_seq")
+
+
+@migrations()
+def words_by_length(db: Database) -> None:
+    """The index is made anew, in steps and in pauses: its rows tell how long each text is, so that a search
+    need not look that up, and its pieces fit a page."""
+    state = db.table("relay_state")
+    if state.get("indexed_seq")["value"] != "0":
+        db.execute("drop table words")
+        _create_words(db)
+        state.update("indexed_seq", {"value": "0"})
+    # A piece of FTS5's default size is longer than an encrypted page has room for, and takes two.
+    db.execute("insert into words (words, rank) values ('pgsz', 3900)")
+
+
+def _create_words(db: Database) -> None:
+    db.execute(
+        "create virtual table words using fts5 (content, content = '', contentless_delete = 1,"
+        " detail = none, tokenize = 'unicode61 remove_diacritics 2')"
+    )
 
 
 def _create(db: Database, name: str, columns: dict[str, Any], *, pk: str) -> Table:

@@ -17,7 +17,7 @@ from meshconsole.core.event import decode_event
 from meshconsole.core.kinds import GATED_KINDS
 from meshconsole.relay.filter import Filter, matches
 from meshconsole.relay.keys import KeyedHash, key_range, short_id
-from meshconsole.relay.searching import SEARCHABLE, match_expression
+from meshconsole.relay.searching import LENGTH_BITS, SEARCHABLE, match_expression
 from meshconsole.relay.walks import (
     EVERYTHING,
     FEW_KINDS,
@@ -109,9 +109,9 @@ class Reading:
             return self.keys(wanted, limit)
         if limit <= 0 or wanted.impossible:
             return []
-        found = self._search(wanted, EVERYTHING, "e.key, bm25(words) as score")
+        found = self._search(wanted, EVERYTHING, f"e.key, words.rowid & {(1 << LENGTH_BITS) - 1} as length")
         newest = f"{found} order by words.rowid desc limit +?"
-        sql = f"select key from ({newest}) order by score, key desc limit +?"
+        sql = f"select key from ({newest}) order by length, key desc limit +?"
         return self._first_column(sql, (match_expression(wanted.terms), CANDIDATES, limit))
 
     def keys(self, wanted: Filter, limit: int, span: Span = EVERYTHING) -> list[int]:
@@ -203,7 +203,7 @@ class Reading:
         for letter, values in wanted.tags:
             more += self._has_tag(letter, values, "e")
         # A cross join keeps the order of the tables: the words lead.
-        tables = "words cross join events e on e.seq = words.rowid"
+        tables = f"words cross join events e on e.seq = words.rowid >> {LENGTH_BITS}"
         return f"select {columns} from {tables} where words match ?{more}"
 
     def _conditions(self, wanted: Filter, table: str) -> str:

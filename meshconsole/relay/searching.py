@@ -5,6 +5,7 @@ at others have nothing to find in them; leaving them out also keeps a search fro
 
 A search finds the events whose content has a word that begins with each of its words. Words are what
 SQLite's tokenizer makes of a text: runs of letters and digits, in whatever case, without diacritics.
+Those come first of whose text the words are the most, and of equals the newest.
 """
 
 from __future__ import annotations
@@ -33,6 +34,13 @@ MAX_WORDS = 16
 PREFIX_CHARACTERS = 3
 """Shorter words are looked for as they are: too many others begin with them."""
 
+LENGTH_BITS = 3
+"""The index numbers its rows by place in the log, and tells in these last bits of the number how long the
+text is: the shorter the text, the more of it are the words that it is found by."""
+
+_SHORTEST = 5
+"""Texts with fewer binary digits in their length are not told apart."""
+
 _words = re.compile(r"[^\W_]+").findall
 
 
@@ -50,6 +58,12 @@ def fits(kind: int, content: str, terms: Sequence[str]) -> bool:
         word in held or (len(word) >= PREFIX_CHARACTERS and any(other.startswith(word) for other in held))
         for word in map(_plain, search_words(terms))
     )
+
+
+def index_row(seq: int, content: str) -> int:
+    """Where the index has the event with this place in the log."""
+    length = max(0, len(content).bit_length() - _SHORTEST)
+    return seq << LENGTH_BITS | min(length, (1 << LENGTH_BITS) - 1)
 
 
 def _plain(text: str) -> str:

@@ -30,7 +30,7 @@ from meshconsole.relay.keys import (
 from meshconsole.relay.known import known_ids
 from meshconsole.relay.many import in_lists, insert_rows, json_lists
 from meshconsole.relay.retention import is_versioned
-from meshconsole.relay.searching import SEARCHABLE
+from meshconsole.relay.searching import SEARCHABLE, index_row
 from meshconsole.relay.store import Entry, Removed, Written
 from meshconsole.relay.walks import numbers
 
@@ -139,18 +139,20 @@ class Writing:
             self._newest.removed((author, kind) for _, _, kind, author, _ in rows)
             tags: list[tuple[int, int, int]] = []
             addresses: list[tuple[int, int]] = []
-            for key, _, kind, _, raw in rows:
+            words: list[tuple[int]] = []
+            for key, seq, kind, _, raw in rows:
                 event = decode_event(raw)
                 tags += ((self._hashes.tag(*tag), kind, key) for tag in indexed_tags(event))
                 if is_versioned(kind):
                     addresses.append((self._hashes.address(address(event)), key))
+                if kind in SEARCHABLE:
+                    words.append((index_row(seq, event.content),))
                 self._present.discard(event.id)
                 self._refused.append((short_id(event.id), self._now))
                 size += len(raw)
             many = self._db.executemany
             many("delete from tags where hash = ? and kind = ? and key = ?", tags)
             many("delete from addresses where hash = ? and key = ?", addresses)
-            words = [(seq,) for _, seq, kind, _, _ in rows if kind in SEARCHABLE]
             many("delete from words where rowid = ?", words)
             for table in ("events", "bodies", "expirations"):
                 self._db.execute(f"delete from {table} where key in ({listed})")
@@ -200,7 +202,10 @@ class Writing:
             (after_seq, count),
         ).fetchall()
         texts = [(seq, _content(raw).content) for seq, kind, raw in rows if kind in SEARCHABLE]
-        self._db.executemany("insert into words (rowid, content) values (?, ?)", texts)
+        self._db.executemany(
+            "insert into words (rowid, content) values (?, ?)",
+            [(index_row(seq, content), content) for seq, content in texts],
+        )
         reached = int(rows[-1][0]) if len(rows) == count else self.head
         self._db.execute("update relay_state set value = ? where name = 'indexed_seq'", (str(reached),))
         return reached

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 
+LEAST_ROOM = 300_000
+"""The log of a new store has 235 kB until it is emptied; with less, all depends on when that is."""
+
 
 class Acknowledged:
     """What a writer printed: regular events, and the newest version of each address."""
@@ -172,7 +175,7 @@ def test_acknowledged_events_survive_a_disk_that_is_full_at_any_byte(tmp_path: P
     for round_ in range(6):
         database = tmp_path / f"{round_}.db"
         acknowledged = Acknowledged()
-        with writer("storing_writer", database, round_, random.randrange(150_000, 2_000_000)) as process:
+        with writer("storing_writer", database, round_, random.randrange(LEAST_ROOM, 2_000_000)) as process:
             read_rest(process, acknowledged)
             assert process.wait() == 0
         assert acknowledged.ids

@@ -10,13 +10,14 @@ from sqlite_utils import Database
 
 from meshconsole.core.errors import Fatal
 from meshconsole.crypto.database import open_database
-from meshconsole.relay import schema
+from meshconsole.relay import schema, sqlite, upkeep
 from meshconsole.relay.event import address, expiration, indexed_tags
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.keys import KeyedHash, row_key, short_id
 from meshconsole.relay.migrations import migrations
 from meshconsole.relay.retention import is_versioned
 from meshconsole.relay.sqlite import SqliteEventStore
+from meshconsole.relay.store import Answer
 from tests.relay.held import ALL, deletion, held
 from tests.relay.making import KEY, NOW, TAG_KEY, Clock, fake_npub, raw, unsigned
 from tests.relay.test_sqlite import ORPHANS
@@ -33,6 +34,12 @@ MIGRATIONS = [migration.name for migration in migrations._migrations]
 def test_every_migration_is_named() -> None:
     """So that a store opens without loading any."""
     assert tuple(MIGRATIONS) == schema.MIGRATIONS
+
+
+@pytest.fixture
+def never_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is indexed but what a search waits for."""
+    monkeypatch.setattr(upkeep, "PAUSE_S", 3600.0)
 
 
 def first_version(path: Path, events: Sequence[Event]) -> None:
@@ -92,6 +99,36 @@ def test_a_database_of_the_first_version_is_brought_up_to_date(
     again = SqliteEventStore(database, KEY, TAG_KEY, clock=clock)
     assert len(again.query(ALL, 9)) == 5
     again.close()
+
+
+@pytest.mark.usefixtures("never_a_pause")
+def test_words_indexed_by_an_earlier_version_are_indexed_anew(
+    database: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = unsigned(content="the northern bridge " + "and so on " * 90)
+    short = unsigned(content="north", created_at=NOW + 1)
+    gone = unsigned(content="northern lights", created_at=NOW + 2)
+    events = [long, unsigned(kind=7, content="north"), short, gone]
+    first_version(database, events)
+    db = Database(open_database(database, KEY))
+    migrations.apply(db, stop_before="words_by_length")
+    for seq, event in enumerate(events, 1):
+        if event.kind == 1:
+            db.execute("insert into words (rowid, content) values (?, ?)", (seq, event.content))
+    db.execute("update relay_state set value = '4' where name = 'indexed_seq'")
+    db.conn.close()
+
+    north = [Filter(search="north")]
+    monkeypatch.setattr(sqlite, "STEP", 2)
+    monkeypatch.setattr(sqlite, "CATCH_UP_S", -1.0)
+    store = SqliteEventStore(database, KEY, TAG_KEY, clock=clock)
+    assert store.answer(north, 9, 9999) == Answer([], [], 4, complete=False), "it says what it has not seen"
+    assert store._index_step(True)
+    store.add([deletion(("e", gone.id))])
+    assert store.answer(north, 9, 9999) == Answer([raw(long)], [], 5, complete=False)
+    monkeypatch.setattr(sqlite, "CATCH_UP_S", 60.0)
+    assert store.answer(north, 9, 9999) == Answer([raw(short), raw(long)], [], 5, complete=True)
+    store.close()
 
 
 def test_what_is_brought_up_to_date_is_copied_before(database: Path, clock: Clock) -> None:
