@@ -65,7 +65,7 @@ def _fill(store: SqliteEventStore, count: int) -> list[Figure]:
     store.write(entries)
     began = time.process_time()
     store.query([Filter(search="nothing")], 1)
-    while store._indexed < store.head_seq:
+    while store._words.indexed < store.head_seq:
         store._index_step(True)
     indexing = time.process_time() - began
     last = spent[-max(1, len(spent) // 10) :]

@@ -12,7 +12,7 @@ expirations  events that end (NIP-40); few, so that queries may look here each t
 authors      public keys as small integers
 words        full-text index of what can be searched (searching.py), by seq and length; contents are not
              kept twice
-relay_state  log_id, head_seq, and indexed_seq: up to where `words` has come
+relay_state  log_id, head_seq; indexed_seq and merged_seq: up to where `words` has come, and was merged
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ from meshconsole.relay.store import (
 )
 from meshconsole.relay.sweeping import sized
 from meshconsole.relay.upkeep import MUCH, Upkeep
+from meshconsole.relay.words import Words
 from meshconsole.relay.writing import KeyTaken, Writing
 
 if TYPE_CHECKING:
@@ -61,9 +62,6 @@ PURGE_AT_ONCE = 500
 
 MAX_REFUSED = 500_000
 """Refused ids that are remembered: about 12 MB."""
-
-MAX_UNINDEXED = 50_000
-"""More events than these do not wait for a pause to be indexed."""
 
 CATCH_UP_S = 1.0
 """A search waits so long for what was not indexed yet."""
@@ -122,7 +120,7 @@ class SqliteEventStore(AskedHalf):
             self.log_id: str = state["log_id"]
             self._newest.head = int(state["head_seq"])
             self._count = int(self._writer.execute("select count(*) from events").fetchone()[0])
-            self._indexed = int(state["indexed_seq"])
+            self._words = Words(self._writer, state, partial(self._transaction, is_upkeep=True))
             self._next_expiry = self._earliest_expiry()
         except DatabaseErrors as error:
             self._writer.close()
@@ -348,7 +346,7 @@ class SqliteEventStore(AskedHalf):
         if not any(wanted.terms for wanted in filters):
             return True
         until = time.monotonic() + CATCH_UP_S
-        while self._indexed < self._newest.head:
+        while self._words.indexed < self._newest.head:
             if time.monotonic() > until:
                 return False
             self._index_step(True)
@@ -357,13 +355,7 @@ class SqliteEventStore(AskedHalf):
     def _index_step(self, pause: bool) -> bool:
         """False when nothing is left to do for now."""
         with self._write_lock:
-            left = self._newest.head - self._indexed
-            if left <= 0 or not (pause or left > MAX_UNINDEXED):
-                return False
-            with self._transaction(is_upkeep=True) as writing:
-                reached = writing.index(self._indexed, STEP)
-            self._indexed = reached
-            return True
+            return self._words.step(self._newest.head, self._count, pause=pause)
 
     def _empty_log(self) -> None:
         """Not beside a checkpoint of the upkeep: SQLite waits for no other one and leaves the log alone."""

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from meshconsole.core.event import decode_event, is_ephemeral
 from meshconsole.core.kinds import DELETION, GATED_KINDS
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict
@@ -194,22 +192,6 @@ class Writing:
         self._db.execute(f"delete from refused where short_id in ({oldest})", (until, count))
         return int(self._db.execute("select changes()").fetchone()[0])
 
-    def index(self, after_seq: int, count: int) -> int:
-        """Makes the next `count` events after `after_seq` searchable. Returns up to which seq."""
-        rows = self._db.execute(
-            "select e.seq, e.kind, b.raw from events e join bodies b on b.key = e.key"
-            " where e.seq > ? order by e.seq limit +?",
-            (after_seq, count),
-        ).fetchall()
-        texts = [(seq, _content(raw).content) for seq, kind, raw in rows if kind in SEARCHABLE]
-        self._db.executemany(
-            "insert into words (rowid, content) values (?, ?)",
-            [(index_row(seq, content), content) for seq, content in texts],
-        )
-        reached = int(rows[-1][0]) if len(rows) == count else self.head
-        self._db.execute("update relay_state set value = ? where name = 'indexed_seq'", (str(reached),))
-        return reached
-
     def _add(self, entry: Entry) -> Verdict:
         event = entry.event
         if is_ephemeral(event.kind):
@@ -381,10 +363,3 @@ class Writing:
     def _occupied(self, keys: Sequence[int]) -> set[int]:
         sql = "select e.key from json_each(?) k cross join events e on e.key = k.value"
         return {row[0] for part in json_lists(keys) for row in self._db.execute(sql, (part,))}
-
-
-class _Content(msgspec.Struct, gc=False):
-    content: str
-
-
-_content = msgspec.json.Decoder(_Content).decode

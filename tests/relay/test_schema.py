@@ -10,7 +10,7 @@ from sqlite_utils import Database
 
 from meshconsole.core.errors import Fatal
 from meshconsole.crypto.database import open_database
-from meshconsole.relay import schema, sqlite, upkeep
+from meshconsole.relay import schema, sqlite, upkeep, words
 from meshconsole.relay.event import address, expiration, indexed_tags
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.keys import KeyedHash, row_key, short_id
@@ -119,7 +119,7 @@ def test_words_indexed_by_an_earlier_version_are_indexed_anew(
     db.conn.close()
 
     north = [Filter(search="north")]
-    monkeypatch.setattr(sqlite, "STEP", 2)
+    monkeypatch.setattr(words, "STEP", 2)
     monkeypatch.setattr(sqlite, "CATCH_UP_S", -1.0)
     store = SqliteEventStore(database, KEY, TAG_KEY, clock=clock)
     assert store.answer(north, 9, 9999) == Answer([], [], 4, complete=False), "it says what it has not seen"

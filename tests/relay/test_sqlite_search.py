@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshconsole.relay import reading
+import pytest
+
+from meshconsole.relay import reading, upkeep, words
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.searching import LENGTH_BITS, index_row
+from meshconsole.relay.sqlite import SqliteEventStore
 from meshconsole.relay.walks import EVERYTHING
 from tests.relay.held import deletion
-from tests.relay.making import NOW, unsigned
+from tests.relay.making import KEY, NOW, TAG_KEY, Clock, unsigned
 from tests.relay.memory import ids
 from tests.relay.test_sqlite import notes
 
 if TYPE_CHECKING:
-    import pytest
-
-    from meshconsole.relay.sqlite import SqliteEventStore
+    from collections.abc import Iterator
+    from pathlib import Path
 
 BRIDGE = [Filter(search="bridge")]
 
@@ -59,6 +61,56 @@ def test_a_piece_of_the_index_fits_a_page(sqlite_store: SqliteEventStore) -> Non
     ).fetchone()
     assert largest < 3970
     assert pieces > 1
+
+
+@pytest.fixture
+def patient_store(
+    database: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SqliteEventStore]:
+    """Nothing is indexed or merged but what a test does."""
+    monkeypatch.setattr(upkeep, "PAUSE_S", 3600.0)
+    monkeypatch.setattr(words, "STEP", 20)
+    monkeypatch.setattr(words, "FEW_NEW", 100)
+    store = SqliteEventStore(database, KEY, TAG_KEY, clock=clock)
+    yield store
+    store.close()
+
+
+def pieces(store: SqliteEventStore) -> int:
+    return int(store._writer.execute("select count(distinct segid) from words_idx").fetchone()[0])
+
+
+def test_many_new_pieces_become_one_in_a_pause(
+    patient_store: SqliteEventStore, database: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(words, "MERGED_PAGES", 1)
+    events = notes(400, "".join(f" bridge{n:x}" for n in range(50)))
+    patient_store.add(events)
+    while patient_store._words.indexed < 400:
+        assert patient_store._index_step(True)
+    assert pieces(patient_store) > 3
+    assert not patient_store._index_step(False), "no pause"
+    assert patient_store._index_step(True)
+    assert pieces(patient_store) > 1, "a few pages at a time"
+    patient_store.add([deletion(("e", events[7].id)), unsigned(content="a bridge")])
+    while patient_store._index_step(True):
+        pass
+    assert pieces(patient_store) == 2, "what came meanwhile is one of its own"
+    assert len(patient_store.query(BRIDGE, 999)) == 400
+
+    patient_store.add(notes(99, "bridge", 1000))
+    while patient_store._index_step(True):
+        pass
+    assert pieces(patient_store) > 1, "too few are new"
+    patient_store.close()
+    again = SqliteEventStore(database, KEY, TAG_KEY, clock=clock)
+    assert not again._index_step(True), "they still are"
+    again.add(notes(60, "bridge", 2000))
+    while again._index_step(True):
+        pass
+    assert pieces(again) == 1
+    assert len(again.query(BRIDGE, 999)) == 559
+    again.close()
 
 
 def test_a_search_seeks_each_event_it_finds_in_one_index(sqlite_store: SqliteEventStore) -> None:

@@ -1,0 +1,106 @@
+"""The index of words follows the log, and is merged into one piece now and then.
+
+It grows by pieces, and a search asks each of them. FTS5 merges four of about one size whenever there are
+so many, which leaves ten to sixteen of a million events: a seventh of what a search costs. So where a
+quarter of all events is new since the last time, all pieces become one, a few pages with each step in a
+pause. In the long run that writes the index five times more often than once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from meshconsole.relay.questions import STEP
+from meshconsole.relay.searching import SEARCHABLE, index_row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+
+    from meshconsole.relay.dbapi import Connection
+
+MAX_UNINDEXED = 50_000
+"""More events than these do not wait for a pause to be indexed."""
+
+MERGED_PART = 4
+FEW_NEW = 10 * STEP
+"""Fewer events than these are never merged for their own sake."""
+
+MERGED_PAGES = 64
+"""So much of the index is written in one transaction."""
+
+
+class Words:
+    """Used by whoever holds the store's lock for writing. `transaction` begins one on `connection`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        state: Mapping[str, str],
+        transaction: Callable[[], AbstractContextManager[object]],
+    ) -> None:
+        self.indexed = int(state["indexed_seq"])
+        """Up to where in the log events can be found."""
+        self._db = connection
+        self._merged = int(state.get("merged_seq", "0"))
+        self._is_merging = False
+        self._transaction = transaction
+
+    def step(self, head: int, held: int, *, pause: bool) -> bool:
+        """A little of what is to be done, with so many events held. False when nothing is left for now."""
+        left = head - self.indexed
+        if left <= 0:
+            return pause and self._merge_step(held)
+        if not (pause or left > MAX_UNINDEXED):
+            return False
+        with self._transaction():
+            reached = self._index(head)
+            self._db.execute("update relay_state set value = ? where name = 'indexed_seq'", (str(reached),))
+        self.indexed = reached
+        return True
+
+    def _index(self, head: int) -> int:
+        """Makes the next events searchable. Returns up to which place in the log."""
+        rows = self._db.execute(
+            "select e.seq, e.kind, b.raw from events e join bodies b on b.key = e.key"
+            " where e.seq > ? order by e.seq limit +?",
+            (self.indexed, STEP),
+        ).fetchall()
+        texts = [(seq, _content(raw).content) for seq, kind, raw in rows if kind in SEARCHABLE]
+        self._db.executemany(
+            "insert into words (rowid, content) values (?, ?)",
+            [(index_row(seq, content), content) for seq, content in texts],
+        )
+        return int(rows[-1][0]) if len(rows) == STEP else head
+
+    def _merge_step(self, held: int) -> bool:
+        if not self._is_merging and self.indexed - self._merged <= max(FEW_NEW, held // MERGED_PART):
+            return False
+        with self._transaction():
+            is_more = self._merge()
+            if not is_more:
+                row = ("merged_seq", str(self.indexed))
+                self._db.execute("insert or replace into relay_state (name, value) values (?, ?)", row)
+        self._is_merging = is_more
+        if not is_more:
+            self._merged = self.indexed
+        return is_more
+
+    def _merge(self) -> bool:
+        """False when nothing was left to merge."""
+        changes = "select total_changes()"
+        (before,) = self._db.execute(changes).fetchone()
+        # https://sqlite.org/fts5.html#the_merge_command: what is negative begins with all pieces there are.
+        pages = MERGED_PAGES if self._is_merging else -MERGED_PAGES
+        self._db.execute("insert into words (words, rank) values ('merge', ?)", (pages,))
+        (after,) = self._db.execute(changes).fetchone()
+        return int(after - before) >= 2
+
+
+class _Content(msgspec.Struct, gc=False):
+    content: str
+
+
+_content = msgspec.json.Decoder(_Content).decode
