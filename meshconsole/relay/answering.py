@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from meshconsole.core.errors import MeshconsoleError, Refused, Unavailable
 from meshconsole.core.verdict import Verdict, refuse
 from meshconsole.relay.counting import Counted, count_stored
+from meshconsole.relay.policy import may_ask
 from meshconsole.relay.store import Answer, PromptStore, first_page
 
 if TYPE_CHECKING:
@@ -161,6 +162,11 @@ class Answering:
         try:
             while keys and not subscription.closed:
                 if not await self._drained(subscription.session):
+                    return
+                verdict = may_ask(subscription.session.client)
+                if not verdict.accepted:  # the client may have been removed while it read
+                    self._closed(subscription)
+                    subscription.session.fail(subscription, verdict)
                     return
                 raws, taken = await self._readers.run(
                     partial(first_page, self._store.fetch, keys, PAGE_BYTES)

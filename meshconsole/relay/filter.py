@@ -122,7 +122,7 @@ def parse_filter(fields: object) -> Filter:
         elif len(name) == 2 and name[0] == "#" and name[1].isascii() and name[1].isalpha():
             tags.append((name[1], _texts(name, value, hexadecimal=name in ("#e", "#p"))))
         else:
-            raise Refused("unsupported", f"filters here cannot have {_shown(name)}")
+            raise Refused("unsupported", f"filters here have no such field: {_shown(name)}")
     return msgspec.convert({**known, "tags": tuple(tags)}, Filter)
 
 

@@ -163,10 +163,10 @@ def enough_work(event: Event, client: Client, now: float) -> Verdict:
         return ACCEPTED
     done = difficulty(event.id)
     if done < needed:
-        return refuse("pow", f"difficulty {done} is less than {needed}")
+        return refuse("pow", f"too little work: difficulty {done} is less than {needed}")
     target = committed_target(event)
     if target is not None and target < needed:
-        return refuse("pow", f"the event commits to a difficulty of {target}, less than {needed}")
+        return refuse("pow", f"too little work: it commits to a difficulty of {target}, less than {needed}")
     return ACCEPTED
 
 
@@ -176,7 +176,9 @@ def not_from_the_future(event: Event, client: Client, now: float) -> Verdict:
     if not ahead or event.created_at <= now + ahead:
         return ACCEPTED
     early = event.created_at - int(now)
-    return refuse("invalid", f"created_at is {early} s ahead of this relay's clock; {ahead} s are allowed")
+    return refuse(
+        "invalid", f"created_at is too far ahead of this relay's clock: {early} s; {ahead} s are allowed"
+    )
 
 
 class Rules:

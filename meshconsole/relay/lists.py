@@ -97,7 +97,7 @@ class Lists(msgspec.Struct, frozen=True):
 
     def judge_kind(self, kind: int) -> Verdict:
         if kind in self.disallowed_kinds or (self.allowed_kinds and kind not in self.allowed_kinds):
-            return refuse("blocked", f"events of kind {kind} are not taken here")
+            return refuse("blocked", f"this kind of event is not taken here: {kind}")
         return ACCEPTED
 
 

@@ -260,7 +260,7 @@ def read_ranges(message: bytes) -> Iterator[Range]:
             listed, place = read_varint(message, place)
             count = listed * ID_BYTES
         else:
-            raise _bad(f"a range has the unknown mode {mode}")
+            raise _bad(f"a range has an unknown mode: {mode}")
         if count > size - place:
             raise _bad("a range announces more bytes than there are")
         yield Range(upper, mode, message[place : place + count])

@@ -28,6 +28,11 @@ class KindRate(NamedTuple):
     last: int
     per_minute: int
 
+    @property
+    def kinds(self) -> str:
+        """In words."""
+        return f"kind {self.first}" if self.first == self.last else f"kinds {self.first} to {self.last}"
+
 
 class Pace:
     """`now` is monotonic, in seconds; `source` is the network of a client that has not logged in."""
@@ -61,7 +66,7 @@ class Pace:
             if rate.first <= kind <= rate.last:
                 names = [(name, number) for name in npubs or (source,)]
                 if not self._take(names, rate.per_minute, now):
-                    sentence = f"at most {rate.per_minute} events of kind {kind} a minute from one client"
+                    sentence = f"at most {rate.per_minute} events of {rate.kinds} a minute from one client"
                     return refuse("rate-limited", sentence)
         return ACCEPTED
 

@@ -62,11 +62,16 @@ class Receiving:
         self.takers: Takers | None = None
 
     def apply(self, config: RelaySection) -> None:
-        """New limits, for open sessions too."""
+        """New limits, or another team: for open sessions, and what they have open, too."""
         self._config = config
         self._pace.apply(config)
         for session in self.ports:
             session.apply(config)
+            for subscription in session.recheck():
+                if subscription.closed:
+                    self._live.remove(subscription)
+                else:
+                    self._live.add(subscription)
 
     def connected(self, session: Session, port: Port) -> None:
         self.ports[session] = port
@@ -109,10 +114,6 @@ class Receiving:
             else:
                 self._requested(session)
                 self.takers.negotiating.answer(happening)
-        if session.declined:
-            for verdict in session.declined:
-                self._traffic.refuse(verdict, session.client.use)
-            session.declined.clear()
 
     def _requested(self, session: Session) -> None:
         self._traffic.requests += 1

@@ -195,7 +195,7 @@ class Relay:
         return self._pipeline is not None and self._pipeline.clients_waiting >= PRESSED
 
     def apply(self, config: RelaySection) -> None:
-        """New limits, for open sessions too."""
+        """New limits, or another team: for open sessions too."""
         self.config = self.house.config = config
         self._receiving.apply(config)
 
@@ -316,7 +316,8 @@ class Relay:
         """
         client = Client(self.house, trusted=trusted, network=network, guest=guest)
         challenge = secrets.token_hex(16)
-        session = Session(client, self.config, challenge, port.wake, is_own_url, self.refusals)
+        count = partial(self.traffic.refuse, client=client.use)
+        session = Session(client, self.config, challenge, port.wake, is_own_url, self.refusals, count)
         self._receiving.connected(session, port)
         return session
 

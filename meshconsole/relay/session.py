@@ -19,16 +19,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from meshconsole.core.errors import Refused
 from meshconsole.core.limits import TokenBucket
 from meshconsole.core.verdict import Verdict, refuse
 from meshconsole.relay import messages
 from meshconsole.relay.frames import Batch, one_by_one
+from meshconsole.relay.policy import judge_filters, narrowed
 from meshconsole.relay.verbs import VERBS, broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from meshconsole.core.errors import Refused
     from meshconsole.core.sections import RelaySection
     from meshconsole.relay.happening import Happening, Negotiation, Subscription
     from meshconsole.relay.policy import Client
@@ -52,7 +53,8 @@ BURST_S = 4
 class Session:
     """`challenge` is fresh and unguessable; `wake` is called when the outbox stops being empty.
 
-    `is_own_url` says whether a relay URL in a login means this relay. `refusals` counts by verb and code.
+    `is_own_url` says whether a relay URL in a login means this relay. `refusals` counts by verb and code;
+    `count` hears of everything that is refused here. Events count where they end (`outcomes.py`).
     """
 
     def __init__(
@@ -63,20 +65,20 @@ class Session:
         wake: Callable[[], None],
         is_own_url: Callable[[str], bool],
         refusals: Counter[tuple[str, str]] | None = None,
+        count: Callable[[Verdict], None] = lambda _verdict: None,
     ) -> None:
         self.client = client
         self.config = config
         self.is_own_url = is_own_url
         self.subscriptions: dict[str, Subscription] = {}
         self.refusals = Counter() if refusals is None else refusals
+        self._count = count
         self.negotiations: dict[str, Negotiation] = {}
         self.offered = 0
         self.offered_bytes = 0
         """Events that wait for their OK."""
         self.counting = 0
         """Counts under way."""
-        self.declined: list[Verdict] = []
-        """Questions that were refused: the shell counts and forgets them."""
         self.events = TokenBucket(0, 0)
         self.requests = TokenBucket(0, 0)
         self._challenge = challenge
@@ -97,6 +99,24 @@ class Session:
         self.events.set_rate(rate, rate * BURST_S)
         self.requests.set_rate(rate, rate * BURST_S)
 
+    def recheck(self) -> list[Subscription]:
+        """What is open is judged and narrowed by the rules of now. Returns what was ended, or is shown more
+        or less than before."""
+        changed: list[Subscription] = []
+        for subscription in list(self.subscriptions.values()):
+            verdict = judge_filters(subscription.filters, self.client)
+            filters = tuple(narrowed(wanted, self.client) for wanted in subscription.filters)
+            if not verdict.accepted:
+                self.fail(subscription, verdict)
+            elif filters == subscription.filters:
+                continue
+            subscription.filters = filters
+            changed.append(subscription)
+        for negotiation in list(self.negotiations.values()):
+            if narrowed(negotiation.wanted, self.client) != negotiation.wanted:
+                self.fail_negotiation(negotiation, Refused("closed", "what you may see here has changed"))
+        return changed
+
     # --- What comes from the client ------------------------------------------------------------------
 
     def receive(self, message: bytes, now: float) -> list[Happening]:
@@ -111,7 +131,7 @@ class Session:
         take = VERBS.get(verb)
         if take is None:
             shown = msgspec.json.encode(verb[:32]).decode()
-            return broken.take(self, message, refuse("unsupported", f"{shown} is not known here"))
+            return broken.take(self, message, refuse("unsupported", f"this verb is not known here: {shown}"))
         return take(self, parts, now)
 
     @property
@@ -189,7 +209,7 @@ class Session:
         if subscription.closed:
             return
         self.forget(subscription)
-        self.refusals["live", verdict.code] += 1
+        self.refused("live", verdict)
         self.send(messages.closed(subscription.id, verdict.message))
 
     def counted(self, query_id: str, count: int, *, approximate: bool, registers: bytes = b"") -> None:
@@ -268,20 +288,26 @@ class Session:
             self._challenge_once()
         self.send(messages.notice(verdict.message) if event_id is None else messages.ok(event_id, verdict))
 
+    def refused(self, verb: str, verdict: Verdict) -> None:
+        """Before it is said: it counts, and where a login would help the client is given its challenge."""
+        self.refusals[verb, verdict.code] += 1
+        self._count(verdict)
+        if verdict.code == "auth-required":
+            self._challenge_once()
+
+    def complain(self, verb: str, verdict: Verdict) -> None:
+        """The NOTICE for what belongs to nothing that an answer could name."""
+        self.refused(verb, verdict)
+        self.send(messages.notice(verdict.message))
+
     def refuse(self, verb: str, identifier: str, refused: Refused) -> None:
         """The CLOSED for a question that is not answered."""
-        self.refusals[verb, refused.code] += 1
-        if refused.code == "auth-required":
-            self._challenge_once()
-        self.declined.append(_verdict(refused))
+        self.refused(verb, _verdict(refused))
         self.send(messages.closed(identifier, f"{refused.code}: {refused.sentence}"))
 
     def refuse_negotiation(self, identifier: str, refused: Refused, *more: int) -> None:
         """The NEG-ERR: the negotiation is not, or no longer, open."""
-        self.refusals["NEG", refused.code] += 1
-        if refused.code == "auth-required":
-            self._challenge_once()
-        self.declined.append(_verdict(refused))
+        self.refused("NEG", _verdict(refused))
         self.send(messages.neg_err(identifier, f"{refused.code}: {refused.sentence}", *more))
 
     def forget(self, subscription: Subscription) -> None:

@@ -72,7 +72,7 @@ def test_what_makes_the_team_cannot_be_listed_away() -> None:
 def test_kinds() -> None:
     only_notes = acts.allow_kind(Lists(), 1)
     assert only_notes.judge_kind(1).accepted
-    assert only_notes.judge_kind(7).message == "blocked: events of kind 7 are not taken here"
+    assert only_notes.judge_kind(7).message == "blocked: this kind of event is not taken here: 7"
     without = acts.disallow_kind(Lists(), 7)
     assert without.judge_kind(1).accepted
     assert not without.judge_kind(7).accepted

@@ -50,7 +50,7 @@ def test_what_is_no_message_gets_a_notice(message: bytes) -> None:
 def test_unknown_verbs_get_a_notice() -> None:
     bench = Bench()
     assert bench.tell("NEG-WHAT", "x") == []
-    assert bench.said() == [["NOTICE", 'unsupported: "NEG-WHAT" is not known here']]
+    assert bench.said() == [["NOTICE", 'unsupported: this verb is not known here: "NEG-WHAT"']]
 
 
 @given(st.binary(max_size=80) | st.text(max_size=80).map(str.encode))

@@ -81,4 +81,7 @@ def test_too_little_work_is_refused(bits: int, target: str | None, code: str) ->
 
 def test_a_refusal_tells_how_much_is_needed() -> None:
     client = Client(House(Public(), RelaySection(min_pow_difficulty=6)))
-    assert judge_event(mined(2, None), client, NOW).message == "pow: difficulty 2 is less than 6"
+    assert (
+        judge_event(mined(2, None), client, NOW).message
+        == "pow: too little work: difficulty 2 is less than 6"
+    )

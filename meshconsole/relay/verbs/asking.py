@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from meshconsole.core.errors import Refused
-from meshconsole.relay import messages
+from meshconsole.core.verdict import refuse
 from meshconsole.relay.filter import parse_filter
 from meshconsole.relay.policy import judge_filters, may_ask, narrowed
 
@@ -28,17 +28,15 @@ def read_id(session: Session, verb: str, parts: list[msgspec.Raw]) -> str | None
     try:
         identifier = msgspec.json.decode(parts[1], type=str)
     except (msgspec.MsgspecError, UnicodeDecodeError, IndexError):
-        session.send(messages.notice(f"invalid: {verb} needs a subscription id"))
+        session.complain(verb, refuse("invalid", f"{verb} needs a subscription id"))
         return None
     if 1 <= len(identifier) <= MAX_SUBSCRIPTION_ID:
         return identifier
+    bounds = Refused("invalid", f"a subscription id has 1 to {MAX_SUBSCRIPTION_ID} characters")
     if verb != "CLOSE" and len(identifier) <= 4 * MAX_SUBSCRIPTION_ID:
-        text = f"invalid: a subscription id has 1 to {MAX_SUBSCRIPTION_ID} characters"
-        session.send(messages.closed(identifier, text))
+        session.refuse(verb, identifier, bounds)
     else:
-        session.send(
-            messages.notice(f"invalid: {verb} with a subscription id of {len(identifier)} characters")
-        )
+        session.complain(verb, refuse("invalid", bounds.sentence))
     return None
 
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import Refused
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
-from meshconsole.relay import messages
 from meshconsole.relay.event import readable_id
 from meshconsole.relay.happening import Happening, Widened
 from meshconsole.relay.login import proven_key
@@ -23,13 +22,13 @@ MAX_KEYS = 16
 
 def take(session: Session, parts: list[msgspec.Raw], now: float) -> list[Happening]:
     if len(parts) != 2:
-        session.send(messages.notice("invalid: AUTH takes exactly one event"))
+        session.complain("AUTH", refuse("invalid", "AUTH takes exactly one event"))
         return []
     data = bytes(parts[1])
     known = len(session.client.npubs)
     verdict = _prove(session, data, now)
     if not verdict.accepted:
-        session.refusals["AUTH", verdict.code] += 1
+        session.refused("AUTH", verdict)
     session.say(readable_id(data), verdict)
     return _widen(session) if len(session.client.npubs) > known else []
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from meshconsole.core.errors import Refused
 from meshconsole.core.verdict import Verdict, refuse
-from meshconsole.relay import messages
 from meshconsole.relay.event import claimed_id
 from meshconsole.relay.happening import Happening, TurnedAway
 from meshconsole.relay.verbs.asking import MAX_SUBSCRIPTION_ID
@@ -30,12 +30,12 @@ def take(session: Session, message: bytes, verdict: Verdict) -> list[Happening]:
     if verb == b"EVENT" and (identifier := claimed_id(message)):
         session.say(identifier, verdict)
         return [TurnedAway(identifier, len(message), verdict)]
-    session.refusals[verb.decode() if verb in _KNOWN else "message", verdict.code] += 1
+    known = verb.decode() if verb in _KNOWN else "message"
     subscription = _text(named)
     if verb in (b"REQ", b"COUNT") and 0 < len(subscription) <= MAX_SUBSCRIPTION_ID:
-        session.send(messages.closed(subscription, verdict.message))
+        session.refuse(known, subscription, Refused(verdict.code, verdict.sentence))
     else:
-        session.send(messages.notice(verdict.message))
+        session.complain(known, verdict)
     return []
 
 

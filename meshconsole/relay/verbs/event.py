@@ -10,7 +10,6 @@ import re
 from typing import TYPE_CHECKING
 
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
-from meshconsole.relay import messages
 from meshconsole.relay.event import claimed_id, readable_id
 from meshconsole.relay.happening import Happening, Offered, TurnedAway
 from meshconsole.relay.policy import may_offer
@@ -25,7 +24,7 @@ NOT_ONE = refuse("invalid", "EVENT takes exactly one event")
 
 def take(session: Session, parts: list[msgspec.Raw], now: float) -> list[Happening]:
     if len(parts) < 2:
-        session.send(messages.notice("invalid: EVENT takes exactly one event"))
+        session.complain("EVENT", NOT_ONE)
         return []
     data = bytes(parts[1])
     verdict = _may_offer(session, data, now) if len(parts) == 2 else NOT_ONE

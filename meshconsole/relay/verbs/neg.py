@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from meshconsole.core.errors import Refused
-from meshconsole.relay import messages
+from meshconsole.core.verdict import refuse
 from meshconsole.relay.happening import Happening, Negotiated, Negotiation
 from meshconsole.relay.policy import may_ask
 from meshconsole.relay.verbs.asking import MAX_SUBSCRIPTION_ID, ask
@@ -100,7 +100,7 @@ def _read_id(session: Session, verb: str, parts: list[msgspec.Raw]) -> str | Non
         identifier = ""
     if 1 <= len(identifier) <= MAX_SUBSCRIPTION_ID:
         return identifier
-    session.send(messages.notice(f"invalid: {verb} needs an id of 1 to {MAX_SUBSCRIPTION_ID} characters"))
+    session.complain("NEG", refuse("invalid", f"{verb} needs an id of 1 to {MAX_SUBSCRIPTION_ID} characters"))
     return None
 
 
