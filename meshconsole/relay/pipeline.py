@@ -86,7 +86,8 @@ class _Batch:
 class Pipeline:
     """`happened(offer, verdict, seq)` is called after the answer, for everything but duplicates, and says
     how many bytes are sent on because of it; `heard` is the same for what other processes took in.
-    `paced` has the last word on what the policies let through."""
+    `paced` has the last word on what the policies let through. `answered` sends answers at once: called where
+    nobody but one waits for one."""
 
     def __init__(
         self,
@@ -95,6 +96,7 @@ class Pipeline:
         clock: Callable[[], float],
         paced: Callable[[Event, Client], Verdict] = lambda _event, _client: ACCEPTED,
         heard: Callable[[Event, FeedRow], int] = lambda event, row: 0,
+        answered: Callable[[], None] = lambda: None,
         mode: PerformanceMode = "balanced",
     ) -> None:
         self._store = store
@@ -102,6 +104,7 @@ class Pipeline:
         self._paced = paced
         self._happened = happened
         self._heard = heard
+        self._answered = answered
         self._clock = clock
         self._inbox: list[Offer] = []
         self._ticking = False
@@ -328,6 +331,8 @@ class Pipeline:
         if verdict.accepted and offer.claimed and offer.read is not None:
             self._remember(offer.read.event)
         offer.answer(verdict)
+        if self._open_offers == 1:
+            self._answered()
         if verdict is DUPLICATE:
             self._look_for = LOOK_FOR
         elif verdict.code != DUPLICATE.code:

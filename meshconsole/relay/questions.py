@@ -65,8 +65,10 @@ FEED_BYTES = 4 << 20
 
 
 class Questions:
-    """`open_` gives a connection with so many KiB for pages. `catch_up` makes searchable what filters look
-    for, as far as there is time for it; `is_expiring` says whether any event may have expired by then."""
+    """`open_` gives a connection with so many KiB for pages. `settle` waits until the tables hold all that
+    was acknowledged; `settle_now` says whether they do, and waits for nobody. `catch_up` makes searchable
+    what filters look for, as far as there is time for it; `is_expiring` says whether any event may have
+    expired by then."""
 
     def __init__(
         self,
@@ -77,6 +79,8 @@ class Questions:
         newest: Newest,
         *,
         open_: Callable[[int], Connection],
+        settle: Callable[[], None],
+        settle_now: Callable[[], bool],
         catch_up: Callable[[Sequence[Filter]], bool],
         is_expiring: Callable[[int], bool],
         now: Callable[[], int],
@@ -85,6 +89,8 @@ class Questions:
         self._hashes = hashes
         self._authors = authors
         self._caches = caches
+        self._settle = settle
+        self._settle_now = settle_now
         self._catch_up = catch_up
         self._is_expiring = is_expiring
         self._now = now
@@ -134,7 +140,7 @@ class Questions:
             return answered(selection, partial(read, connection), size)
 
     def answer_now(self, filters: Sequence[Filter], cap: int, size: int) -> Answer | None:
-        if any(wanted.search for wanted in filters):
+        if any(wanted.search for wanted in filters) or not self._settle_now():
             return None
         only_stretch = len(filters) == 1 and is_stretch(filters[0])
         mark, moment = self.hot.mark, self.newest.moment()
@@ -274,6 +280,7 @@ class Questions:
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection in one read transaction with a time budget."""
+        self._settle()
         try:
             with self.readers.reading(QUERY_BUDGET_S) as connection:
                 yield connection

@@ -115,6 +115,7 @@ class Relay:
             self._clock,
             self._receiving.judge_pace,
             self._outcomes.heard,
+            self.turn_end.run_now,
             self._mode,
         )
         self._reading = LoopThreads(2, "relay-read")

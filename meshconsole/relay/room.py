@@ -48,6 +48,7 @@ class Room:
     ) -> None:
         self._database = database
         self._path = path
+        self.journal = path.with_name(f"{path.name}.journal")
         self._has_quota = quota is not None
         self._quota = quota or NoQuota()
         self.log_bytes = log_bytes
@@ -133,8 +134,8 @@ class Room:
         self._quota.release(count)
 
     def taken_bytes(self) -> int:
-        """By the files, the log included."""
-        return sum(map(self.file_bytes, ("", "-wal", "-shm")))
+        """By the files, log and journal included."""
+        return sum(map(self.file_bytes, ("", "-wal", "-shm", ".journal")))
 
     def file_bytes(self, suffix: str) -> int:
         try:

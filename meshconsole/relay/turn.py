@@ -23,6 +23,15 @@ class TurnEnd:
             asyncio.get_running_loop().call_soon(self._run)
         self._due.append(what)
 
+    def run_now(self) -> None:
+        """Does what is due without waiting for the end of the turn: where somebody waits for one answer. A
+        fault is reported to the loop, as it would be there."""
+        try:
+            self._run()
+        except Exception as error:
+            fault = {"message": "what was due at the end of a turn failed", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(fault)
+
     def _run(self) -> None:
         due, self._due = self._due, []
         remaining = iter(due)

@@ -1,8 +1,10 @@
-"""What a store does beside its writers: emptying the log into the database, indexing what is new.
+"""What a store does beside its writers: settling what is ahead of the tables, emptying the log into the
+database, indexing what is new.
 
-One thread. The log is emptied while much is being written (a passive checkpoint waits for nobody), so
-that a commit does not have to; where little comes it waits for a pause, because a commit that meets it
-waits for the disk twice. Indexing waits for a pause as well, because nobody asks for it yet.
+One thread. What is ahead is settled when there is enough of it, or in a pause. The log is emptied while
+much is being written (a passive checkpoint waits for nobody), so that a commit does not have to; where
+little comes it waits for a pause, because a commit that meets it waits for the disk twice. Indexing waits
+for a pause as well, because nobody asks for it yet.
 """
 
 from __future__ import annotations
@@ -26,13 +28,18 @@ MUCH = 256
 
 
 class Upkeep:
-    """`checkpoint` empties the log as far as it can. `index` does one step, and says whether more is to
-    be done now: its argument is whether there is a pause."""
+    """`settle` brings into the tables what is ahead of them. `checkpoint` empties the log as far as it can.
+    `index` does one step, and says whether more is to be done now: its argument is whether there is a
+    pause."""
 
-    def __init__(self, checkpoint: Callable[[], None], index: Callable[[bool], bool]) -> None:
+    def __init__(
+        self, settle: Callable[[], None], checkpoint: Callable[[], None], index: Callable[[bool], bool]
+    ) -> None:
+        self._settle = settle
         self._checkpoint = checkpoint
         self._index = index
         self._written = threading.Event()
+        self._hurry = threading.Event()
         self._pending = 0
         """Events that were written since the log was emptied, about."""
         self._stopping = threading.Event()
@@ -43,8 +50,15 @@ class Upkeep:
         self._pending += events
         self._written.set()
 
+    def took_ahead(self, *, enough: bool) -> None:
+        """Something is to be settled; at once, if it is enough."""
+        if enough:
+            self._hurry.set()
+        self._written.set()
+
     def stop(self) -> None:
         self._stopping.set()
+        self._hurry.set()
         self._written.set()
         self._thread.join()
 
@@ -64,7 +78,12 @@ class Upkeep:
     def _tend(self) -> None:
         if self._pending >= MUCH:
             self._empty_log()
-        self._stopping.wait(PAUSE_S)
+        hurried = self._hurry.wait(PAUSE_S)
+        self._hurry.clear()
+        self._settle()
+        if hurried:
+            self._written.set()  # no pause yet: there is more to do in the next one
+            return
         has_indexed = False
         while not self._stopping.is_set() and self._index(not self._written.is_set()):
             has_indexed = True

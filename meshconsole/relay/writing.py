@@ -33,7 +33,7 @@ from meshconsole.relay.store import Entry, Removed, Written
 from meshconsole.relay.walks import numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Sequence, Set
 
     from meshconsole.core.event import Event
     from meshconsole.relay.authors import Authors
@@ -50,8 +50,8 @@ class KeyTaken(Exception):
 
 
 class Writing:
-    """Use once, inside BEGIN IMMEDIATE; then read `head`, `added`, `removed`, `gone`, `expires` and
-    `new_authors`."""
+    """Use once, inside BEGIN IMMEDIATE; then read `head`, `added`, `removed`, `gone`, `expires`,
+    `any_deletions` and `new_authors`. `any_deletions` says whether anything was ever forbidden."""
 
     def __init__(
         self,
@@ -60,8 +60,11 @@ class Writing:
         authors: Authors,
         newest: Newest,
         now: int,
+        *,
+        any_deletions: bool,
     ) -> None:
         self._newest = newest
+        self.any_deletions = any_deletions
         self.head = newest.head
         self.added = 0
         self.removed = 0
@@ -75,7 +78,6 @@ class Writing:
         self._authors = authors
         self._now = now
         self._first = newest.head
-        self._any_deletions = False
         self._deleted_until: dict[int, int] = {}
         """Of what the batch asks about: up to which time something is deleted."""
         self._present: set[str] = set()
@@ -113,6 +115,23 @@ class Writing:
                 self._refused.append((short_id(entry.event.id), self._now))
         self.finish()
         return written
+
+    def foresee(self, batch: Sequence[Entry], ahead: Set[str]) -> list[Verdict] | None:
+        """What `run` will say of plain events, after others with the ids `ahead`, without writing anything.
+        None where it will refuse one for good, which is to be remembered."""
+        self._present = known_ids(self._db, [entry.event.id for entry in batch])
+        self._look_up_deletions(batch)
+        verdicts: list[Verdict] = []
+        for entry in batch:
+            event = entry.event
+            if event.id in self._present or event.id in ahead:
+                verdicts.append(DUPLICATE)
+                continue
+            if self.any_deletions and (self._is_deleted(event) or self._has_vanished(event)):
+                return None
+            verdicts.append(ACCEPTED)
+            self._present.add(event.id)
+        return verdicts
 
     def finish(self) -> None:
         """Writes what was gathered. `run` does it itself; after `remove` it must be called."""
@@ -162,7 +181,7 @@ class Writing:
 
     def forbid(self, hashed: int, until: int) -> None:
         """Remembers a deletion, so that what it covers is refused whenever it comes."""
-        self._any_deletions = True
+        self.any_deletions = True
         self._deleted_until[hashed] = max(until, self._deleted_until.get(hashed, -1))
         self._db.execute(
             "insert into deletions (hash, until) values (?, ?)"
@@ -199,7 +218,7 @@ class Writing:
         expires = expiration(event)
         if expires is not None and expires <= self._now:
             return retention.EXPIRED
-        if self._any_deletions:
+        if self.any_deletions:
             if self._is_deleted(event):
                 return retention.DELETED
             if self._has_vanished(event):
@@ -284,8 +303,7 @@ class Writing:
         return True
 
     def _look_up_deletions(self, batch: Sequence[Entry]) -> None:
-        self._any_deletions = bool(self._db.execute("select exists (select 1 from deletions)").fetchone()[0])
-        if self._any_deletions:
+        if self.any_deletions:
             hashes = {hashed for entry in batch for hashed in self._deleting(entry.event)}
             for listed in in_lists(list(hashes)):
                 self._deleted_until.update(

@@ -61,7 +61,16 @@ class Bench:
         self.happened: list[tuple[Offer, Verdict, int]] = []
         self.order: list[int] = []
         """The seq of all that was told, here and from elsewhere."""
-        self.pipeline = Pipeline(store, self._happened, Clock(), heard=self._heard, mode=mode)
+        self.sent = list[int]()
+        """Where answers were sent at once: how many events had been told before."""
+        self.pipeline = Pipeline(
+            store,
+            self._happened,
+            Clock(),
+            heard=self._heard,
+            answered=lambda: self.sent.append(len(self.happened)),
+            mode=mode,
+        )
         self.client = Client(House(Public()))
 
     def _happened(self, *what: *tuple[Offer, Verdict, int]) -> None:
@@ -108,6 +117,16 @@ def forged(event: Event) -> Event:
 async def until_written(store: Gated) -> None:
     """The writer thread stands in `write`."""
     await asyncio.to_thread(store.entered.acquire)
+
+
+async def test_an_answer_that_only_one_waits_for_is_sent_before_others_hear_of_the_event() -> None:
+    async with bench() as b:
+        await b.offer(signed())
+        assert b.sent == [0]
+        await b.offer(b"{}")
+        assert b.sent == [0, 1]
+        await b.offer_all([signed(content=str(number)) for number in range(3)])
+        assert len(b.sent) == 3, "but for the last of several the turn's end is soon enough"
 
 
 async def test_a_genuine_event_is_stored() -> None:

@@ -77,6 +77,7 @@ def test_caches_change_while_it_is_read_and_written(sqlite_store: SqliteEventSto
     for number, caches in enumerate(CACHES.values()):
         sqlite_store.add(notes(5, start=5 * number))
         sqlite_store.set_caches(caches)
+        sqlite_store.feed(0, 1)  # they are in the tables then
         answer = sqlite_store.answer_now(ALL, 100, 1 << 20)
         assert answer is not None
         assert len(answer.raws) == 5 * number + 5
@@ -137,6 +138,7 @@ def test_ids_that_share_their_first_64_bits_are_told_apart(sqlite_store: SqliteE
 def test_a_key_that_was_given_to_another_event_leads_to_that_one(sqlite_store: SqliteEventStore) -> None:
     one, two = (with_id(unsigned(content=str(n)), f"{'ab' * 4}{n:056x}") for n in range(2))
     sqlite_store.add([one])
+    sqlite_store.feed(0, 1)  # it is in the tables then
     notes_only = [Filter(kinds=frozenset({1}))]
     answer = sqlite_store.answer_now(notes_only, 9, 1000)
     assert answer is not None
@@ -153,6 +155,7 @@ def test_what_is_removed_while_it_is_asked_for_is_left_to_a_thread(
     """Its key comes from memory, and the reader's snapshot begins with the event's bytes, which are gone."""
     one, two = (unsigned(content=str(number)) for number in range(2))
     sqlite_store.add([one, two])
+    sqlite_store.feed(0, 1)  # they are in the tables then
     wanted = [Filter(authors=frozenset({one.pubkey}), kinds=frozenset({1}))]
     assert sqlite_store.answer_now(wanted, 9, 1000) is not None
     monkeypatch.setattr(sqlite_store._asked.hot, "_young", {})

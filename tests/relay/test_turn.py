@@ -43,3 +43,20 @@ async def test_a_fault_is_reported_and_keeps_nobody_from_his_turn() -> None:
     await asyncio.sleep(0)
     assert done == ["before", "after"]
     assert [type(fault) for fault in faults] == [IndexError]
+
+
+async def test_what_cannot_wait_is_done_at_once_and_once_only() -> None:
+    faults: list[BaseException] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context["exception"]))
+    end, done = TurnEnd(), list[str]()
+    end.do(lambda: done.append("now"))
+    end.do(lambda: [][0])
+    end.do(lambda: done.append("after the fault"))
+    end.run_now()
+    assert done == ["now"]
+    assert len(faults) == 1
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert done == ["now", "after the fault"]
+    end.run_now()
+    assert done == ["now", "after the fault"]

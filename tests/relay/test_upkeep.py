@@ -6,7 +6,12 @@ import threading
 
 import pytest
 
+from meshconsole.relay import upkeep as upkeep_module
 from meshconsole.relay.upkeep import MUCH, Upkeep
+
+
+def nothing() -> None:
+    return None
 
 
 def test_a_fault_does_not_end_the_upkeep(caplog: pytest.LogCaptureFixture) -> None:
@@ -16,7 +21,7 @@ def test_a_fault_does_not_end_the_upkeep(caplog: pytest.LogCaptureFixture) -> No
         called.release()
         raise ZeroDivisionError("bug")
 
-    upkeep = Upkeep(broken, lambda pause: False)
+    upkeep = Upkeep(nothing, broken, lambda pause: False)
     upkeep.wrote(MUCH)
     assert called.acquire(timeout=10)
     upkeep.wrote(MUCH)
@@ -51,7 +56,7 @@ def test_indexing_goes_on_until_it_is_done_and_then_the_log_is_emptied(
         done.append("index")
         return left[0] > 0
 
-    upkeep = Upkeep(checkpoint, index)
+    upkeep = Upkeep(nothing, checkpoint, index)
     upkeep.wrote(events)
     assert ended.wait(10)
     upkeep.stop()
@@ -72,8 +77,30 @@ def test_a_log_that_holds_little_is_left_alone_while_more_comes() -> None:
             upkeep.wrote(1)
         return False
 
-    upkeep = Upkeep(checkpoint, index)
+    upkeep = Upkeep(nothing, checkpoint, index)
     upkeep.wrote(1)
     assert ended.wait(10)
     upkeep.stop()
     assert done == ["pause", "pause", "pause", "checkpoint"]
+
+
+def test_what_is_ahead_is_settled_in_a_pause_or_at_once_when_it_is_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settled = threading.Semaphore(0)
+    indexed = threading.Event()
+
+    def index(pause: bool) -> bool:
+        indexed.set()
+        return False
+
+    upkeep = Upkeep(settled.release, nothing, index)
+    upkeep.took_ahead(enough=False)
+    assert settled.acquire(timeout=10)
+    assert indexed.wait(10)
+    indexed.clear()
+    monkeypatch.setattr(upkeep_module, "PAUSE_S", 1e6)
+    upkeep.took_ahead(enough=True)
+    assert settled.acquire(timeout=10)
+    assert not indexed.is_set(), "that is no pause"
+    upkeep.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +22,8 @@ from tests.relay.test_pipeline import Gated, bench, until_written
 from tests.relay.test_sqlite import Limited
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from meshconsole.relay.store import Entry, Written
@@ -51,8 +53,8 @@ def test_it_waits_for_no_other_writer_and_no_checkpoint(
 ) -> None:
     sqlite_store.add([unsigned()])
     entry = as_entry(unsigned(content="more"))
-    for lock in (sqlite_store._write_lock, sqlite_store._checkpointing):
-        with lock:
+    for lock in (sqlite_store._committing.lock, sqlite_store._committing.checkpointing):
+        with held_elsewhere(lock):
             assert sqlite_store.write_now([entry]) is None
     assert sqlite_store.write_now([entry]) == [(ACCEPTED, 2)]
 
@@ -63,7 +65,7 @@ def test_after_a_failure_the_loop_waits_for_no_commit(
 ) -> None:
     """Each would take as long as a disk that breaks takes to say so."""
     sqlite_store.add([unsigned()])
-    entry = as_entry(unsigned(content="more"))
+    entry = as_entry(unsigned(kind=0))  # which the tables must have at once
 
     def fail(*_: object) -> None:
         raise SqlcipherError("disk I/O error")
@@ -88,6 +90,25 @@ def test_room_is_never_made_on_the_loop(database: Path) -> None:
     (written,) = store.write([entry])
     assert written.verdict.code == "restricted"
     store.close()
+
+
+@contextmanager
+def held_elsewhere(lock: AbstractContextManager[object]) -> Iterator[None]:
+    taken, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            taken.set()
+            release.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert taken.wait(10)
+    try:
+        yield
+    finally:
+        release.set()
+        thread.join()
 
 
 class Prompt(Gated):

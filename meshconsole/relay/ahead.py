@@ -1,0 +1,111 @@
+"""Events that are durable in the journal and acknowledged, but not in the tables yet.
+
+What comes alone would pay for a whole commit: nine pages that are encrypted, authenticated and written
+twice. Instead it is one block of the journal, and the tables get it together with what comes after it, or
+before anybody reads them: nobody can tell the difference (decision 43).
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from meshconsole.core.errors import MeshconsoleError
+from meshconsole.core.event import decode_event, is_ephemeral
+from meshconsole.core.kinds import DELETION
+from meshconsole.core.verdict import ACCEPTED, Verdict
+from meshconsole.relay.event import expiration
+from meshconsole.relay.retention import is_versioned
+from meshconsole.relay.store import Entry, Written
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from meshconsole.relay.journal import Journal
+
+log = logging.getLogger(__name__)
+
+FEW = 8
+FEW_BYTES = 32 * 1024
+"""More than these are worth a commit of their own."""
+
+ENOUGH = 32
+"""So many do not wait for a pause: whoever reads next has to wait for their commit."""
+
+_SEQ_LEN = 8
+
+
+class Ahead:
+    """Used by whoever holds the store's lock on writing; `len` by anybody."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.entries: list[Entry] = []
+        """In the order in which they go into the tables, one seq after the other."""
+        self.ids: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def recover(self, head: int) -> None:
+        """What was acknowledged by a process that ended before the tables had it: they get it before anything
+        is taken. Raises an error of ours where the journal cannot be read."""
+        for record in self._journal.read():
+            first = int.from_bytes(record[:_SEQ_LEN], "big")
+            for seq, raw in enumerate(record[_SEQ_LEN:].split(b"\n"), first):
+                if seq > head:
+                    self._add(Entry(decode_event(raw), raw))
+        try:
+            self._journal.make()
+        except MeshconsoleError as error:
+            log.warning("each event is committed by itself: %s", error)
+        if not self.entries:
+            self._journal.begin_anew()
+
+    def take(self, batch: Sequence[Entry], verdicts: Sequence[Verdict], head: int) -> list[Written] | None:
+        """Makes those durable that are to be accepted. `head` is that of the tables. None where the journal
+        does not do it: then nothing was taken."""
+        fresh = [entry for entry, verdict in zip(batch, verdicts, strict=True) if verdict is ACCEPTED]
+        seq = head + len(self.entries)
+        if fresh:
+            record = (seq + 1).to_bytes(_SEQ_LEN, "big") + b"\n".join(entry.raw for entry in fresh)
+            if not self._journal.has_room(len(record)):
+                return None
+            try:
+                self._journal.append(record)
+            except MeshconsoleError as error:
+                log.warning("the journal takes nothing for now: %s", error)
+                return None
+        written = []
+        for entry, verdict in zip(batch, verdicts, strict=True):
+            if verdict is ACCEPTED:
+                seq += 1
+                self._add(entry)
+            written.append(Written(verdict, seq if verdict is ACCEPTED else 0))
+        return written
+
+    def settled(self) -> None:
+        """The tables have them all, durably."""
+        self.entries, self.ids = [], set()
+        self._journal.begin_anew()
+
+    def close(self) -> None:
+        self._journal.close()
+
+    def _add(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        self.ids.add(entry.event.id)
+
+
+def may_wait(batch: Sequence[Entry]) -> bool:
+    """Few events that are kept until somebody else removes them, and remove nothing themselves."""
+    if len(batch) > FEW or sum(len(entry.raw) for entry in batch) > FEW_BYTES:
+        return False
+    return all(map(_is_plain, batch))
+
+
+def _is_plain(entry: Entry) -> bool:
+    kind = entry.event.kind
+    if entry.vanish or kind == DELETION or is_ephemeral(kind) or is_versioned(kind):
+        return False
+    return expiration(entry.event) is None
