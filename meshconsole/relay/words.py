@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 
     from meshconsole.relay.dbapi import Connection
 
-MAX_UNINDEXED = 50_000
-"""More events than these do not wait for a pause to be indexed."""
+MAX_UNINDEXED = 100_000
+"""More events than these do not wait for a pause to be indexed, and whoever writes waits for that. So many
+are what a search can wait for on a fast machine."""
+
+MANY = 10 * STEP
+LARGE_STEP = 4 * STEP
+"""So much is indexed in one transaction where MANY wait: each has a commit of its own."""
 
 MERGED_PART = 4
 FEW_NEW = 10 * STEP
@@ -56,24 +61,24 @@ class Words:
         if not (pause or left > MAX_UNINDEXED):
             return False
         with self._transaction():
-            reached = self._index(head)
+            reached = self._index(head, LARGE_STEP if left > MANY else STEP)
             self._db.execute("update relay_state set value = ? where name = 'indexed_seq'", (str(reached),))
         self.indexed = reached
         return True
 
-    def _index(self, head: int) -> int:
+    def _index(self, head: int, count: int) -> int:
         """Makes the next events searchable. Returns up to which place in the log."""
         rows = self._db.execute(
             "select e.seq, e.kind, b.raw from events e join bodies b on b.key = e.key"
             " where e.seq > ? order by e.seq limit +?",
-            (self.indexed, STEP),
+            (self.indexed, count),
         ).fetchall()
         texts = [(seq, _content(raw).content) for seq, kind, raw in rows if kind in SEARCHABLE]
         self._db.executemany(
             "insert into words (rowid, content) values (?, ?)",
             [(index_row(seq, content), content) for seq, content in texts],
         )
-        return int(rows[-1][0]) if len(rows) == STEP else head
+        return int(rows[-1][0]) if len(rows) == count else head
 
     def _merge_step(self, held: int) -> bool:
         if not self._is_merging and self.indexed - self._merged <= max(FEW_NEW, held // MERGED_PART):

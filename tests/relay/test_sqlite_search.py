@@ -80,6 +80,28 @@ def pieces(store: SqliteEventStore) -> int:
     return int(store._writer.execute("select count(distinct segid) from words_idx").fetchone()[0])
 
 
+def test_a_backlog_waits_for_a_pause_until_it_is_long(
+    patient_store: SqliteEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(words, "MAX_UNINDEXED", 30)
+    monkeypatch.setattr(words, "MANY", 20)
+    monkeypatch.setattr(words, "LARGE_STEP", 15)
+    monkeypatch.setattr(words, "STEP", 5)
+    patient_store.add(notes(30, "bridge"))
+    assert not patient_store._index_step(False)
+    assert patient_store._words.indexed == 0
+    patient_store.add(notes(10, "bridge", 1000))
+    assert patient_store._index_step(False), "it is too long"
+    assert patient_store._words.indexed == 15, "much at once"
+    assert not patient_store._index_step(False), "it is not any more"
+    reached = []
+    while patient_store._words.indexed < 40:
+        assert patient_store._index_step(True)
+        reached.append(patient_store._words.indexed)
+    assert reached == [30, 35, 40]
+    assert len(patient_store.query(BRIDGE, 999)) == 40
+
+
 def test_many_new_pieces_become_one_in_a_pause(
     patient_store: SqliteEventStore, database: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
