@@ -29,13 +29,17 @@ FEW = 20_000
 LATENCIES = 300
 LIVE_PER_SECOND = 20
 LIVE_EVENTS = 100
-SETTLE_S = 3.0
+SETTLE_S = 5.0
+REST_S = 9.0
+"""After the load: by then what only that needed is given back, and a process for signatures has ended."""
 UNITS = {
     "start to first EOSE": "ms",
-    "RSS idle": "MB",
-    "USS idle": "MB",
-    "RSS loaded": "MB",
-    "USS loaded": "MB",
+    **{
+        f"{size} {moment}{whose}": "MB"
+        for moment in ("idle", "loaded", "rested")
+        for size in ("RSS", "USS")
+        for whose in ("", ", first process", ", those below it")
+    },
     "ingest": "events/s",
     "CPU per event": "us",
     "ingest beside 500 idle": "events/s",
@@ -84,13 +88,13 @@ def ingest(plan: Plan, server: Server, number: int) -> Metrics:
     plan.held.setdefault(server.name, []).append(seed)
     time.sleep(1)
     loaded = server.memory()
+    time.sleep(REST_S)
     return {
-        "RSS idle": idle.rss,
-        "USS idle": idle.uss,
+        **idle.metrics("idle"),
         "ingest": len(frames) / seconds,
         **metrics,
-        "RSS loaded": loaded.rss,
-        "USS loaded": loaded.uss,
+        **loaded.metrics("loaded"),
+        **server.memory().metrics("rested"),
     }
 
 

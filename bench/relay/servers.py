@@ -33,8 +33,24 @@ _POLL_S = 0.002
 
 
 class Memory(NamedTuple):
+    """In MB."""
+
     rss: float
     uss: float
+    rss_below: float
+    """Of the processes below the relay's, which the figures before hold too."""
+    uss_below: float
+
+    def metrics(self, moment: str) -> dict[str, float]:
+        """With what the first process alone holds, where there are others below it."""
+        found = {f"RSS {moment}": self.rss, f"USS {moment}": self.uss}
+        if self.rss_below:
+            found |= {
+                f"RSS {moment}, first process": self.rss - self.rss_below,
+                f"RSS {moment}, those below it": self.rss_below,
+                f"USS {moment}, those below it": self.uss_below,
+            }
+        return found
 
 
 class Server:
@@ -62,9 +78,10 @@ class Server:
 
     def memory(self) -> Memory:
         if self.pid is None:
-            return Memory(float("nan"), float("nan"))
+            return Memory(*4 * [float("nan")])
         held = [process.memory_full_info() for process in self._tree()]
-        return Memory(sum(each.rss for each in held) / 1e6, sum(each.uss for each in held) / 1e6)
+        rss, uss = [each.rss / 1e6 for each in held], [each.uss / 1e6 for each in held]
+        return Memory(sum(rss), sum(uss), sum(rss[1:]), sum(uss[1:]))
 
     def _tree(self) -> list[psutil.Process]:
         process = psutil.Process(self.pid)

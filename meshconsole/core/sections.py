@@ -220,7 +220,7 @@ class LimitsSection(Section, frozen=True):
     """Above it no more clients are let in; 0 is no limit but the one that the system sets (a service's
     MemoryHigh and MemoryMax, a container's limit), nine tenths of which hold in any case."""
     performance_mode: PerformanceChoice = "balanced"
-    """saver: everything else on this machine goes first. balanced: a process of 20 MB checks signatures
+    """saver: everything else on this machine goes first. balanced: a process of 10 MB checks signatures
     while many events come. full: one for each core but one, always. auto: saver while the processor is hot
     (from 80 °C) or the battery is low (from 20 %), full for a laptop on mains, else balanced."""
     max_connections_per_ip: Natural = 16

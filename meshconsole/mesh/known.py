@@ -38,6 +38,9 @@ class KnownIds(msgspec.Struct):
     def discard(self, event_id: bytes) -> None:
         self._ids.pop(event_id, None)
 
+    def clear(self) -> None:
+        self._ids.clear()
+
     def update(self, event_ids: Iterable[bytes]) -> None:
         for event_id in event_ids:
             self.add(event_id)

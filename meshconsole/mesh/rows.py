@@ -44,6 +44,12 @@ class RecentRows(msgspec.Struct):
             self._bytes -= len(oldest.raw)
             self.floor = oldest.seq
 
+    def skip(self, seq: int) -> None:
+        """A row that is not kept, nor those before it."""
+        self.floor = max(self.floor, seq)
+        self._rows.clear()
+        self._bytes = 0
+
     def read(self, after: int, limit: int) -> list[Row] | None:
         """Rows behind `after`, oldest first; None if only the store can tell."""
         if after < self.floor:

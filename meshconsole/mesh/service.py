@@ -163,6 +163,11 @@ class Mesh(Parts):
     def on_stored(self, stored: Stored) -> None:
         """An event was taken in here, from whomever: passes it on to the peers that lack it."""
         event = stored.event
+        sessions = self._links.sessions.values()
+        if stored.seq and not sessions:
+            self._uplinks.stored(stored)
+            self._around.nobody_follows(stored.seq)
+            return
         is_local = (
             not is_from_a_link(stored.via)
             and not is_from_an_uplink(stored.via)
@@ -172,7 +177,6 @@ class Mesh(Parts):
         # What is urgent goes at once beside the log, which then need not push it as well.
         push = is_local and precedence > Precedence.PRIORITY
         row = Row(stored.seq, bytes.fromhex(event.id), event.kind, stored.raw, push, precedence)
-        sessions = self._links.sessions.values()
         if stored.seq:
             self._uplinks.stored(stored)
             self._around.settled.add(row.id)

@@ -82,6 +82,12 @@ class Surroundings(msgspec.Struct):
     on_echo: Callable[[PeerSession, Link, bytes], None] = lambda _session, _link, _echo: None
     """Gets what comes on the channel for echoes."""
 
+    def nobody_follows(self, seq: int) -> None:
+        """An event that came while there is no session: those to come find it in the store, and memory is
+        not taken for them."""
+        self.rows.skip(seq)
+        self.settled.clear()
+
 
 def via_name(npub: str) -> str:
     """How the relay knows which link an event came over."""

@@ -14,7 +14,6 @@ from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.verdict import DUPLICATE
 from meshconsole.relay.checking import check
 from meshconsole.relay.threads import LoopThreads
-from meshconsole.relay.verifier import Question
 from meshconsole.relay.verifiers import REST_S, Verifiers
 
 if TYPE_CHECKING:
@@ -81,10 +80,6 @@ class Checkers:
             self._resting = self._loop.call_later(REST_S, self._rest)
 
 
-def check_one(offer: Offer) -> ReadEvent | Verdict:
-    return check(offer.data, offer.claimed, offer.max_bytes)
-
-
 def _check(
     store: EventStore | None, verifiers: Verifiers | None, offers: Sequence[Offer]
 ) -> list[ReadEvent | Verdict]:
@@ -94,22 +89,9 @@ def _check(
         # If it cannot be read, the write that follows will say what is wrong with it.
         with contextlib.suppress(MeshconsoleError):
             known = store.known([offer.claimed for offer in offers if offer.claimed])
-    if verifiers is None:
-        return [DUPLICATE if offer.claimed in known else check_one(offer) for offer in offers]
-    questions = [
-        Question(offer.data, offer.claimed, offer.max_bytes)
-        for offer in offers
-        if isinstance(offer.data, bytes) and offer.claimed not in known
-    ]
-    checked = iter(verifiers.check(questions) if questions else ())
-    return [
-        DUPLICATE
-        if offer.claimed in known
-        else next(checked)
-        if isinstance(offer.data, bytes)
-        else check_one(offer)
-        for offer in offers
-    ]
+    asked = [offer for offer in offers if offer.claimed not in known] if known else offers
+    checked = iter(verifiers.check(asked) if verifiers is not None else map(check, asked))
+    return [DUPLICATE if offer.claimed in known else next(checked) for offer in offers]
 
 
 def _rest_failed(error: BaseException) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from meshconsole.core.errors import Refused
 from meshconsole.core.verdict import Verdict, refuse
@@ -16,12 +16,35 @@ MISLEADING = refuse("invalid", "the event holds an id that is not its own")
 FORGED = refuse("invalid", "the signature is not the author's")
 
 
-def check(data: bytes | Event, claimed: str, max_bytes: int) -> ReadEvent | Verdict:
-    """`claimed` is the id by which the offer goes, "" if it claims none that can be read."""
+class Question(Protocol):
+    """An event as it was offered. `claimed` is the id by which it goes, "" if it claims none that can be
+    read."""
+
+    @property
+    def data(self) -> bytes | Event: ...
+
+    @property
+    def claimed(self) -> str: ...
+
+    @property
+    def max_bytes(self) -> int: ...
+
+
+def check(question: Question) -> ReadEvent | Verdict:
+    read = check_form(question)
+    return read if isinstance(read, Verdict) or has_valid_signature(read) else FORGED
+
+
+def check_form(question: Question) -> ReadEvent | Verdict:
+    """Everything but the signature."""
+    data = question.data
     try:
-        read = read_event(data, max_bytes) if isinstance(data, bytes) else check_event(data, max_bytes)
+        if isinstance(data, bytes):
+            read = read_event(data, question.max_bytes)
+        else:
+            read = check_event(data, question.max_bytes)
     except Refused as refused:
         return refuse("invalid", refused.sentence)
-    if claimed not in ("", read.event.id):
+    if question.claimed not in ("", read.event.id):
         return MISLEADING  # what waits for the claimed id must not be told of another event
-    return read if has_valid_signature(read) else FORGED
+    return read

@@ -45,7 +45,9 @@ def read_event(data: bytes, max_bytes: int = MAX_EVENT_BYTES) -> ReadEvent:
         event = _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Refused("invalid", f"the event does not have the form of NIP-01: {_reason(error)}") from None
-    return check_event(event, max_bytes)
+    read = check_event(event, max_bytes)
+    # Mostly it came in its one spelling: then that is kept, and not twice.
+    return ReadEvent(event, data, read.digest) if read.raw == data else read
 
 
 def check_event(event: Event, max_bytes: int = MAX_EVENT_BYTES) -> ReadEvent:

@@ -24,7 +24,8 @@ from meshconsole.core.event import decode_event, is_addressable, is_ephemeral, i
 from meshconsole.core.kinds import DELETION, VANISH
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict, refuse
 from meshconsole.relay import vanishing
-from meshconsole.relay.checkers import Checkers, check_one
+from meshconsole.relay.checkers import Checkers
+from meshconsole.relay.checking import check
 from meshconsole.relay.event import MAX_EVENT_BYTES, ReadEvent, expiration
 from meshconsole.relay.judging import judge_event, vanishes_here
 from meshconsole.relay.policy import may_offer
@@ -176,7 +177,7 @@ class Pipeline:
         if not fresh:
             return
         if not self._batches and _is_little(fresh):
-            self._leave_check(_Batch(fresh, [check_one(offer) for offer in fresh]))
+            self._leave_check(_Batch(fresh, [check(offer) for offer in fresh]))
             return
         for offers in _chunks(fresh):
             batch = _Batch(offers)

@@ -32,6 +32,15 @@ def test_rows_out_of_order_make_it_forget_rather_than_lie() -> None:
     assert recent.read(5, 100) == [row(6)]
 
 
+def test_what_nobody_follows_is_left_to_the_store() -> None:
+    recent = RecentRows(floor=0)
+    recent.add(row(1))
+    recent.skip(2)
+    recent.add(row(3))
+    assert recent.read(1, 100) is None
+    assert recent.read(2, 100) == [row(3)]
+
+
 @given(st.lists(st.integers(1, 5), max_size=60), st.integers(0, 100), st.integers(1, 20))
 def test_an_answer_is_what_the_log_would_say(gaps: list[int], after: int, limit: int) -> None:
     recent, log, seq = RecentRows(floor=0, limit_rows=16, limit_bytes=400), [], 0

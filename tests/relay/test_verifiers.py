@@ -7,22 +7,31 @@ import select
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import pytest
 
+from meshconsole.core.event import event_id
 from meshconsole.core.verdict import Verdict
 from meshconsole.relay.checking import FORGED, MISLEADING, check
 from meshconsole.relay.event import ReadEvent
-from meshconsole.relay.verifier import Question
-from meshconsole.relay.verifiers import MANY, REST_S, Verifiers
+from meshconsole.relay.verifiers import MANY, MANY_ASKED, REST_S, Verifiers
 from tests.relay.making import raw, signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from meshconsole.core.event import Event
+
 LIMIT = 100_000
+
+
+class Question(NamedTuple):
+    data: bytes | Event
+    claimed: str
+    max_bytes: int = LIMIT
 
 
 @pytest.fixture(scope="module")
@@ -35,32 +44,46 @@ def verifiers() -> Iterator[Verifiers]:
 def questions() -> list[Question]:
     event, other = signed(content="é 😀 \x7f"), signed(content="other")
     forged = msgspec.structs.replace(event, sig=other.sig)
+    empty = msgspec.structs.replace(event, sig="0" * 128)
+    nobody = event_id("f" * 64, event.created_at, 1, (), "").hex()  # x of no point on the curve
+    no_key = msgspec.structs.replace(event, id=nobody, pubkey="f" * 64, tags=(), content="")
     return [
-        Question(raw(event), event.id, LIMIT),
-        Question(raw(forged), event.id, LIMIT),
-        Question(raw(other), event.id, LIMIT),
-        Question(raw(event).replace(b",", b" , "), "", LIMIT),
+        Question(raw(event), event.id),
+        Question(raw(forged), event.id),
+        Question(raw(other), event.id),
+        Question(raw(event).replace(b",", b" , "), ""),
+        Question(other, other.id),
+        Question(raw(empty), event.id),
+        Question(raw(no_key), no_key.id),
         Question(raw(event), event.id, 100),
-        Question(b"{}", "", LIMIT),
-        Question(b"\xff", "", LIMIT),
+        Question(b"{}", ""),
+        Question(b"\xff", ""),
     ]
 
 
 def test_they_say_what_a_check_here_says(verifiers: Verifiers) -> None:
     asked = questions()
     found = verifiers.check(asked)
-    here = [check(each.data, each.claimed, each.max_bytes) for each in asked]
-    assert [part[:2] if isinstance(part, ReadEvent) else part for part in found] == [
-        part[:2] if isinstance(part, ReadEvent) else part for part in here
-    ]
-    assert [type(part) for part in found[:4]] == [ReadEvent, Verdict, Verdict, ReadEvent]
-    assert found[1:3] == [FORGED, MISLEADING]
+    assert found == [check(each) for each in asked]
+    assert [type(part) for part in found[:5]] == [ReadEvent, Verdict, Verdict, ReadEvent, ReadEvent]
+    assert [found[1], found[2], found[5], found[6]] == [FORGED, MISLEADING, FORGED, FORGED]
+    assert verifiers.check([]) == []
 
 
 def test_large_batches_pass(verifiers: Verifiers) -> None:
-    event = signed(content="x" * 50_000)
-    found = verifiers.check([Question(raw(event), event.id, LIMIT)] * 60)
-    assert all(isinstance(part, ReadEvent) and part.raw == raw(event) for part in found)
+    event = signed(content="x" * 5_000)
+    asked = [Question(raw(event), event.id), *questions()] * (MANY_ASKED // 4)
+    assert verifiers.check(asked) == [check(each) for each in asked[:11]] * (MANY_ASKED // 4)
+
+
+def test_they_are_small(verifiers: Verifiers) -> None:
+    process = verifiers._idle.get()
+    verifiers._idle.put(process)
+    assert process is not None
+    assert isinstance(verifiers.check(questions())[0], ReadEvent)
+    status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    held = next(int(line.split()[1]) for line in status if line.startswith("RssAnon:"))
+    assert held < 6 * 1024, "kB; it was 3 MB, and 9 with what reads and hashes events"
 
 
 def test_one_that_dies_is_replaced_and_its_batch_checked_here(caplog: pytest.LogCaptureFixture) -> None:
@@ -69,14 +92,13 @@ def test_one_that_dies_is_replaced_and_its_batch_checked_here(caplog: pytest.Log
     assert process is not None
     os.kill(process.pid, signal.SIGKILL)
     verifiers._idle.put(process)
-    asked = questions()
-    assert [type(part) for part in verifiers.check(asked)[:2]] == [ReadEvent, Verdict]
+    assert [type(part) for part in verifiers.check(questions())[:2]] == [ReadEvent, Verdict]
     assert "is replaced" in caplog.text
     another = verifiers._idle.get()
     assert another is not None
     assert another.pid != process.pid
     verifiers._idle.put(another)
-    assert [type(part) for part in verifiers.check(asked)[:2]] == [ReadEvent, Verdict]
+    assert [type(part) for part in verifiers.check(questions())[:2]] == [ReadEvent, Verdict]
     verifiers.stop()
 
 
@@ -101,8 +123,7 @@ def test_one_that_does_not_last_comes_with_much_and_goes_with_nothing() -> None:
     few, many = questions(), questions() * MANY
     assert len(verifiers.check(few)) == len(few)
     assert process() is None
-    found = verifiers.check(many)
-    assert [type(part) for part in found] == [type(part) for part in verifiers.check(many)]
+    assert verifiers.check(many) == verifiers.check(many)
     started = verifiers._idle.get()
     assert started is not None
     poll = select.poll()
