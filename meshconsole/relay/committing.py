@@ -20,7 +20,7 @@ from meshconsole.relay.upkeep import MUCH
 from meshconsole.relay.writing import KeyTaken, Writing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence, Set
     from pathlib import Path
 
     from meshconsole.relay.authors import Authors
@@ -80,6 +80,10 @@ class Committing:
     @property
     def head_seq(self) -> int:
         return self._newest.head + len(self._ahead)
+
+    @property
+    def ids_ahead(self) -> Set[str]:
+        return self._ahead.ids
 
     @property
     def count(self) -> int:

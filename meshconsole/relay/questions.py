@@ -34,7 +34,7 @@ from meshconsole.relay.sweeping import sized
 from meshconsole.relay.walks import Memory, Span, beyond
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence, Set
     from pathlib import Path
 
     from meshconsole.relay.authors import Authors
@@ -66,7 +66,8 @@ FEED_BYTES = 4 << 20
 
 class Questions:
     """`open_` gives a connection with so many KiB for pages. `settle` waits until the tables hold all that
-    was acknowledged; `settle_now` says whether they do, and waits for nobody. `catch_up` makes searchable
+    was acknowledged; `settle_now` says whether they do, and waits for nobody; `ahead` are the ids of those
+    that they do not hold yet. `catch_up` makes searchable
     what filters look for, as far as there is time for it; `is_expiring` says whether any event may have
     expired by then."""
 
@@ -81,6 +82,7 @@ class Questions:
         open_: Callable[[int], Connection],
         settle: Callable[[], None],
         settle_now: Callable[[], bool],
+        ahead: Callable[[], Set[str]],
         catch_up: Callable[[Sequence[Filter]], bool],
         is_expiring: Callable[[int], bool],
         now: Callable[[], int],
@@ -91,6 +93,7 @@ class Questions:
         self._caches = caches
         self._settle = settle
         self._settle_now = settle_now
+        self._ahead = ahead
         self._catch_up = catch_up
         self._is_expiring = is_expiring
         self._now = now
@@ -114,16 +117,17 @@ class Questions:
         self._stretches.close()
 
     def known(self, ids: Collection[str]) -> set[str]:
+        found = self._those_ahead(ids)
         asked = list(ids)
-        found: set[str] = set()
         for start in range(0, len(asked), PIECE):
-            with self.reading() as connection:
+            with self.reading(settled=False) as connection:
                 found |= known_ids(connection, asked[start : start + PIECE])
         return found
 
     def settled(self, ids: Collection[str]) -> set[str]:
-        with self.reading() as connection:
-            return settled_ids(connection, ids)
+        found = self._those_ahead(ids)
+        with self.reading(settled=False) as connection:
+            return found | settled_ids(connection, ids)
 
     def select(self, filters: Sequence[Filter], cap: int) -> Selection:
         caught_up = self._catch_up(filters)
@@ -251,6 +255,11 @@ class Questions:
             return Selection(list(dict.fromkeys(chain(*found))), head, complete)
         return Selection(sorted(set(chain(*found)), reverse=True), head, complete)
 
+    def _those_ahead(self, ids: Collection[str]) -> set[str]:
+        """To be asked for before the tables are: they hold what is not ahead any more."""
+        ahead = self._ahead()
+        return {event_id for event_id in ids if event_id in ahead} if ahead else set()
+
     def reader(
         self,
         connection: Connection,
@@ -278,9 +287,11 @@ class Questions:
             span = beyond(keys[-1], span)
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A connection in one read transaction with a time budget."""
-        self._settle()
+    def reading(self, *, settled: bool = True) -> Iterator[Connection]:
+        """A connection in one read transaction with a time budget; of tables that hold all there is, unless
+        the caller does without."""
+        if settled:
+            self._settle()
         try:
             with self.readers.reading(QUERY_BUDGET_S) as connection:
                 yield connection

@@ -99,6 +99,7 @@ class SqliteEventStore(AskedHalf):
             open_=partial(self._open, readonly=True),
             settle=lambda: self._committing.settle(),
             settle_now=lambda: self._committing.settle_now(),
+            ahead=lambda: self._committing.ids_ahead,
             catch_up=self._catch_up,
             is_expiring=lambda now: self._committing.is_expiring(now),
             now=lambda: int(clock()),

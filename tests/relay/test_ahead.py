@@ -90,6 +90,15 @@ def test_every_question_finds_it(store: SqliteEventStore, question: str) -> None
     store.close()
 
 
+def test_whether_it_is_known_is_told_without_a_commit(store: SqliteEventStore) -> None:
+    one, two = notes(2)
+    store.add([one])
+    assert store.known([two.id, one.id]) == {one.id}
+    assert store.settled([two.id, one.id]) == {one.id}
+    assert in_tables(store) == 0
+    store.close()
+
+
 def test_the_loop_is_answered_where_the_disk_is_prompt_and_a_thread_elsewhere(
     store: SqliteEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
