@@ -106,6 +106,7 @@ RELOADABLE = frozenset(
         "edge.refused_cids",
         "relay.rate_limits",
         "relay.events_per_second",
+        "relay.max_event_bytes",
         "relay.max_subscriptions",
         "relay.max_filters",
         "relay.max_limit",

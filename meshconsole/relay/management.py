@@ -139,4 +139,5 @@ _QUESTIONS: dict[str, Callable[[Lists], object]] = {
 
 _ROSTER = frozenset({"createrole", "editrole", "deleterole", "assignrole", "unassignrole"})
 
-METHODS = sorted([*_ACTS, *_QUESTIONS, "listeventsneedingmoderation", "supportedmethods"])
+METHODS = sorted([*_ACTS, *_QUESTIONS, "listeventsneedingmoderation"])
+"""All but the one that asks for them (NIP-86)."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from meshconsole import __version__
+from meshconsole.core.event import Event, encode_event
 from meshconsole.relay.event import MAX_TAGS
 from meshconsole.relay.session import max_message_bytes
 from meshconsole.relay.verbs.asking import MAX_SUBSCRIPTION_ID
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from meshconsole.core.sections import RelaySection
 
 ALWAYS = (1, 9, 11, 17, 40, 42, 45, 59, 62, 65, 67, 70, 77)
+_KEY = "0" * 64
+SMALLEST_EVENT = len(encode_event(Event(_KEY, _KEY, 1_000_000_000, 1, (), "", _KEY + _KEY)))
+"""So much of an event is no content."""
+
 MEDIA_TYPE = "application/nostr+json"
 CORS = (
     ("Access-Control-Allow-Origin", "*"),
@@ -31,7 +36,7 @@ class Face(NamedTuple):
     """What the relay shows of itself; what is "" is left out.
 
     `npub` is the administrative contact, `own_npub` the relay's own key (NIP-43), both 64 hex digits.
-    `is_managed`: NIP-86 is answered.
+    `is_managed`: NIP-86 is answered. `only_kinds`: no other kinds of events are taken.
     """
 
     name: str
@@ -40,6 +45,7 @@ class Face(NamedTuple):
     npub: str = ""
     own_npub: str = ""
     is_managed: bool = False
+    only_kinds: bool = False
 
 
 def document(config: RelaySection, face: Face, *, public: bool) -> bytes:
@@ -57,10 +63,11 @@ def document(config: RelaySection, face: Face, *, public: bool) -> bytes:
             "default_limit": config.max_limit,
             "max_subid_length": MAX_SUBSCRIPTION_ID,
             "max_event_tags": MAX_TAGS,
+            "max_content_length": config.max_event_bytes - SMALLEST_EVENT,
             "min_pow_difficulty": config.min_pow_difficulty,
             "auth_required": not public,
             "payment_required": False,
-            "restricted_writes": not public or config.min_pow_difficulty > 0,
+            "restricted_writes": not public or config.min_pow_difficulty > 0 or face.only_kinds,
             **({"created_at_upper_limit": config.max_future_s} if config.max_future_s else {}),
         },
     }

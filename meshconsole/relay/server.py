@@ -94,12 +94,12 @@ class RelayServer:
         self._is_managed = manage is not None
         self._desk = PostDesk(manage, self._is_own_url, self._is_relay)
         self.gate = Gatekeeper(relay, limits or LimitsSection(), admit, clock)
+        self._servers: list[Server] = []
         self._extensions: list[ServerExtensionFactory] = []
         """The library looks at it at each handshake."""
         self.apply(limits or LimitsSection())
         self._framing = Framing()
         self._tls = tls
-        self._servers: list[Server] = []
         self.addresses: tuple[str, ...] = ()
         """ "host:port" of each listening socket."""
         self.tls_addresses: tuple[str, ...] = ()
@@ -136,12 +136,12 @@ class RelayServer:
             **where,
             ssl=tls,
             ssl_handshake_timeout=None if tls is None else TLS_HANDSHAKE_S,
-            process_request=self._before_upgrade,
+            process_request=self._answer,
             create_connection=self._connection,  # type: ignore[arg-type] # a maker does as well
             ping_interval=None,  # the gatekeeper does it, without a task for each
             extensions=self._extensions,
             compression=None,  # the owner's choice, made by `_extensions`
-            max_size=2 * max_message_bytes(self._relay.config),
+            max_size=self._max_frame,
             write_limit=2 * WRITE_BYTES,
             close_timeout=1,  # a client that does not answer must not hold up the stop
             open_timeout=None,  # the gatekeeper keeps the time
@@ -155,9 +155,21 @@ class RelayServer:
         return [connection for server in self._servers for connection in server.connections]
 
     def _connection(self, *arguments: object, **named: object) -> ClientConnection:
-        return ClientConnection(
+        made = ClientConnection(
             *arguments, gate=self.gate, opening=Opening(self._desk), framing=self._framing, **named
         )
+        made.protocol.max_message_size = self._max_frame
+        return made
+
+    @property
+    def _max_frame(self) -> int:
+        """What is a little too long gets an answer before it is too long for the library."""
+        return 2 * max_message_bytes(self._relay.config)
+
+    def _fit_frames(self) -> None:
+        """To what events may be by now."""
+        for connection in self._connections():
+            connection.protocol.max_message_size = self._max_frame
 
     async def stop(self) -> None:
         if not self._servers:
@@ -196,6 +208,7 @@ class RelayServer:
         self.gate.apply(limits)
         self.gate.trusted = networks(self._relay.config.trusted_proxies)
         self._extensions[:] = [DEFLATE] if self._relay.config.compression == "on" else []
+        self._fit_frames()
 
     def status(self, addresses: Sequence[str]) -> RelayStatus:
         """The relay's own, with what only its door knows."""
@@ -208,7 +221,9 @@ class RelayServer:
                 connection.expel(sentence)
 
     def recheck(self) -> None:
-        """Addresses may have been blocked, keys have lost their rights: such clients are let go."""
+        """Addresses may have been blocked, keys have lost their rights: such clients are let go. The team's
+        rules may be others."""
+        self._fit_frames()
         self.gate.expel_former()
         lists = self._relay.house.lists()
         for connection in self._connections():
@@ -222,6 +237,12 @@ class RelayServer:
         """Open WebSockets of every kind."""
         return sum(len(server.connections) for server in self._servers)
 
+    def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
+        response = self._before_upgrade(connection, request)
+        if response is not None and request.method == "HEAD":
+            response.body = b""  # RFC 9110 section 9.3.2
+        return response
+
     def _before_upgrade(self, connection: ServerConnection, request: Request) -> Response | None:
         passed = self._passed_on(connection, request)
         if not passed.accepted:
@@ -230,6 +251,8 @@ class RelayServer:
         path = _path(request.path)
         if path not in self._routes and not self._is_relay(path):
             return _response(HTTPStatus.NOT_FOUND, "text/plain", b"The relay is at the path / here.\n")
+        if request.method not in ("GET", "HEAD"):
+            return _response(HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", b"Ask by GET or POST.\n")
         if request.headers.get("Upgrade", "").lower() != "websocket":
             return self._plain_http(request)
         kind = self._kind(request)
@@ -266,7 +289,13 @@ class RelayServer:
         house = self._relay.house
         lists = house.lists()
         return nip11.Face(
-            lists.name or self._name, lists.description, lists.icon, self._npub, house.npub, self._is_managed
+            lists.name or self._name,
+            lists.description,
+            lists.icon,
+            self._npub,
+            house.npub,
+            self._is_managed,
+            bool(lists.allowed_kinds),
         )
 
     def _is_relay(self, path: str) -> bool:

@@ -46,6 +46,10 @@ BATCH_BYTES = 64 * 1024
 ID = slice(7, 71)
 """Where canonical events have their id."""
 
+QUESTION_BYTES = 131_072
+"""A question may be so long however small events must be: a filter with 1,900 keys, or a reconciliation in
+frames of 60 kB."""
+
 BURST_S = 4
 """How many seconds' worth of the allowed rate may come at once."""
 
@@ -332,8 +336,9 @@ def _verdict(refused: Refused) -> Verdict:
 
 
 def max_message_bytes(config: RelaySection) -> int:
-    """The longest message that is acted upon: the largest event with the brackets of EVENT."""
-    return config.max_event_bytes + len(b'["EVENT",]')
+    """The longest message that is acted upon: the largest event with the brackets of EVENT. Questions and
+    reconciliations do not get shorter with the events that are taken."""
+    return max(config.max_event_bytes, QUESTION_BYTES) + len(b'["EVENT",]')
 
 
 _parts = msgspec.json.Decoder(list[msgspec.Raw]).decode

@@ -51,6 +51,30 @@ async def test_nip_11_tells_limits_as_they_are_now() -> None:
         assert json.loads(body)["limitation"]["max_limit"] == 7
 
 
+async def test_a_head_is_answered_without_a_body() -> None:
+    async with door() as d:
+        accept = "Accept: application/nostr+json"
+        _, _, document = await http(d.address, "GET / HTTP/1.1", accept)
+        status, headers, body = await http(d.address, "HEAD / HTTP/1.1", accept)
+        assert status == "HTTP/1.1 200 OK"
+        assert int(headers["content-length"]) == len(document)
+        assert body == b""
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
+async def test_other_methods_are_none_of_the_relays(method: str) -> None:
+    async with door() as d:
+        status, _, _ = await http(d.address, f"{method} / HTTP/1.1", "Content-Length: 0")
+        assert status == "HTTP/1.1 405 Method Not Allowed"
+
+
+async def test_nip_11_tells_when_only_some_kinds_are_taken() -> None:
+    async with door() as d:
+        d.relay.house.lists = lambda: Lists(allowed_kinds=frozenset({1}))
+        _, _, body = await http(d.address, "GET / HTTP/1.1", "Accept: application/nostr+json")
+        assert json.loads(body)["limitation"]["restricted_writes"] is True
+
+
 async def test_browsers_may_ask_first() -> None:
     async with door() as d:
         status, headers, _ = await http(d.address, "OPTIONS / HTTP/1.1", "Origin: https://client.example")

@@ -81,6 +81,7 @@ def test_supported_methods_are_those_that_work() -> None:
         except Refused as refused:
             assert refused.code == "invalid", method  # noqa: PT017 - it lacks its params
     assert "createrole" not in METHODS
+    assert "supportedmethods" not in METHODS, "all the other ones (NIP-86)"
 
 
 def test_reported_events_wait_until_somebody_judged_them() -> None:

@@ -5,9 +5,12 @@ import json
 import pytest
 
 from meshconsole import __version__
+from meshconsole.core.errors import Refused
 from meshconsole.core.sections import RelaySection
 from meshconsole.relay import nip11
+from meshconsole.relay.event import read_event
 from meshconsole.relay.nip11 import Face
+from tests.relay.making import raw, signed
 
 
 def test_it_tells_only_true_limits() -> None:
@@ -18,7 +21,8 @@ def test_it_tells_only_true_limits() -> None:
     assert told["version"] == __version__
     assert told["supported_nips"] == [1, 9, 11, 17, 40, 42, 45, 50, 59, 62, 65, 67, 70, 77]
     assert told["limitation"] == {
-        "max_message_length": 2048 + len('["EVENT",]'),
+        "max_message_length": 131_072 + len('["EVENT",]'),
+        "max_content_length": 2048 - 342,
         "max_subscriptions": 3,
         "max_filters": 4,
         "max_limit": 5,
@@ -46,6 +50,24 @@ def test_work_and_time_limits_are_told() -> None:
     assert told["min_pow_difficulty"] == 8
     assert told["created_at_upper_limit"] == 900
     assert told["restricted_writes"] is True
+
+
+def test_a_message_may_be_as_long_as_the_largest_event() -> None:
+    told = json.loads(nip11.document(RelaySection(max_event_bytes=1 << 20), Face("pi"), public=True))
+    assert told["limitation"]["max_message_length"] == (1 << 20) + len('["EVENT",]')
+
+
+def test_the_longest_content_fits_into_the_largest_event_and_no_more_does() -> None:
+    told = json.loads(nip11.document(RelaySection(max_event_bytes=2048), Face("pi"), public=True))
+    longest = told["limitation"]["max_content_length"]
+    assert read_event(raw(signed(content="x" * longest)), 2048)
+    with pytest.raises(Refused, match="larger than 2048"):
+        read_event(raw(signed(content="x" * (longest + 1))), 2048)
+
+
+def test_a_relay_that_takes_some_kinds_only_says_that_writing_is_restricted() -> None:
+    told = json.loads(nip11.document(RelaySection(), Face("pi", only_kinds=True), public=True))
+    assert told["limitation"]["restricted_writes"] is True
 
 
 def test_a_public_relay_asks_for_nothing() -> None:

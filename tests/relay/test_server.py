@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import TYPE_CHECKING
 
 import pytest
 from websockets.asyncio.client import connect
@@ -13,6 +14,9 @@ from websockets.frames import Frame, Opcode
 from meshconsole.core.sections import LimitsSection, RelaySection
 from tests.relay.door import door, hear, say
 from tests.relay.making import Members, event_message, npub, raw, signed
+
+if TYPE_CHECKING:
+    from websockets.asyncio.server import ServerConnection
 
 
 async def test_publish_ask_and_follow() -> None:
@@ -219,6 +223,38 @@ async def test_messages_beyond_the_told_length_but_not_by_far_are_answered() -> 
             False,
             "invalid: the event is larger than 1024 bytes",
         ]
+
+
+async def test_small_events_leave_questions_and_other_rooms_their_length() -> None:
+    """Links of the team send frames of 16 KiB; and to follow 20 people takes more than 1024 bytes."""
+
+    async def echo(connection: ServerConnection) -> None:
+        async for message in connection:
+            await connection.send(message)
+
+    config = RelaySection(max_event_bytes=1024, rate_limits=False)
+    async with door(config=config, routes={"/mesh": echo}) as d:
+        async with d.connect("/mesh") as link:
+            await link.send(bytes(16_384))
+            assert await link.recv() == bytes(16_384)
+        async with d.connect() as client:
+            await say(client, "REQ", "s", {"authors": [f"{n:064x}" for n in range(1900)]})
+            assert await hear(client) == ["EOSE", "s", ["finish"]]
+
+
+async def test_how_large_events_may_be_changes_for_open_connections() -> None:
+    async with door() as d, d.connect() as client:
+        event = signed(content="x" * 600_000)
+        d.relay.apply(RelaySection(max_event_bytes=1 << 20, rate_limits=False))
+        d.server.apply(LimitsSection())
+        await client.send(event_message(event).decode())
+        assert await hear(client) == ["OK", event.id, True, ""]
+        d.relay.apply(RelaySection(max_event_bytes=2048))
+        d.server.recheck()
+        await client.send(event_message(signed(content="x" * 3000)).decode())
+        assert (await hear(client))[3] == "invalid: the event is larger than 2048 bytes"
+        (connection,) = d.server._connections()
+        assert connection.protocol.max_message_size == 2 * (131_072 + 10)
 
 
 async def test_messages_are_compressed_where_the_owner_and_the_client_want_it() -> None:
