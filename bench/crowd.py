@@ -67,8 +67,8 @@ async def serve(path: Path, events_per_s: int) -> None:
 
 def show_rows(path: Path) -> int:
     """The console with the longest list that it is promised to scroll in."""
+    from meshconsole.console.desk import Desk
     from meshconsole.console.run import ConsoleOptions, run_console
-    from meshconsole.console.screens.desk import Desk
 
     began = Desk.began
 

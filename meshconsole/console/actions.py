@@ -1,6 +1,6 @@
 """Everything a person can do at the desk, once: keys, palette, help and `:` are views of this. Pure.
 
-What an action does is in `verbs.py` under the same id.
+What an action does is in `verbs/` under the same id.
 """
 
 from __future__ import annotations

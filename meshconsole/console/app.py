@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from textual import events
 
+from meshconsole.console.desk import Desk
 from meshconsole.console.dropped import looks_like_a_path, path_of
 from meshconsole.console.keymap import Keymap
 from meshconsole.console.model import Model
 from meshconsole.console.place import go_back, place_of
-from meshconsole.console.screens.desk import Desk
 from meshconsole.console.screens.locked import Locked
 from meshconsole.console.session import Session
 from meshconsole.console.shell import Shell
+from meshconsole.console.verbs import ACTS
 from meshconsole.console.verbs.files import ask_to_add
 from meshconsole.console.work import start
 from meshconsole.core.errors import MeshconsoleError
@@ -63,7 +64,7 @@ class Console(Shell):
         super().__init__(profile, theme=theme, folders=folders)
         self.session = Session(socket_path, self, fps=profile.fps, read_only=read_only, no_paths=no_paths)
         self.keymap = keymap or Keymap()
-        self.desk = Desk(Model(), profile, self.session, clock, self.keymap)
+        self.desk = Desk(Model(), profile, self.session, clock, self.keymap, ACTS)
         self._lock_after_s = lock_after_s
         self._idle_clock = idle_clock
         self._touched = idle_clock()
@@ -101,7 +102,7 @@ class Console(Shell):
             self.lock()
 
     def lock(self) -> bool:
-        """False where no passphrase of this user's opens it again: there would be no way back."""
+        """Not where no passphrase of this user's opens it again: there would be no way back."""
         status = self.desk.model.status
         if status is None or not status.has_passphrase or self.session.right != "owner":
             return False

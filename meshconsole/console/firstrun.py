@@ -14,7 +14,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import Screen
 
-from meshconsole.console.screens.dialog import MOVES, Prose
+from meshconsole.console.screens.dialog import MOVES
 from meshconsole.console.screens.pages import (
     Answers,
     FormPage,
@@ -33,6 +33,7 @@ from meshconsole.console.shell import Shell
 from meshconsole.console.widgets.entry import Entry
 from meshconsole.console.widgets.keybar import KeyBar
 from meshconsole.console.widgets.lines import Lines
+from meshconsole.console.widgets.prose import Prose
 from meshconsole.console.work import start
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from meshconsole.control.desk import KeepDesk
 from meshconsole.core.status import BlobView, EventView, MemberStatus, PeerStatus
 
 if TYPE_CHECKING:
-    from meshconsole.console.screens.desk import Desk
+    from meshconsole.console.desk import Desk
 
 MOST = 256
 

@@ -24,6 +24,7 @@ from meshconsole.console.keyqueue import KeyQueue
 from meshconsole.console.lifeline import lifeline
 from meshconsole.console.profile import too_small
 from meshconsole.console.themes import COLOURS, DEFAULT_THEME, load_themes, shipped_folder
+from meshconsole.console.toosmall import TooSmall
 from meshconsole.core.text import safe_lines
 
 if TYPE_CHECKING:
@@ -125,6 +126,10 @@ class Shell(App[None]):
         if self.loop is not None and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(lambda: self.exit(return_code=code))
 
+    def lock(self) -> bool:
+        """Hides everything until the passphrase is given. False where that cannot be."""
+        return False
+
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Key) and not event.is_forwarded:
             await self.keys.put(event)
@@ -135,8 +140,6 @@ class Shell(App[None]):
         self.loop = asyncio.get_running_loop()
 
     def on_resize(self, event: events.Resize) -> None:
-        from meshconsole.console.screens.toosmall import TooSmall
-
         sentence = too_small(event.size.width, event.size.height)
         covering = isinstance(self.screen, TooSmall)
         if sentence and not covering:

@@ -32,7 +32,7 @@ from meshconsole.core.status import (
 from tests.console.scripted import NOW, ScriptedNode, an_event, npub_of
 
 if TYPE_CHECKING:
-    from meshconsole.console.screens.desk import Desk
+    from meshconsole.console.desk import Desk
 
 ATTACK = (
     "\x1b]52;c;SGVsbG8=\x07\x1b[2J\x9b31m\x90q\x9c\u202egnp\u2066\x00\x7f\r\n[@click=app.quit]XX[/][bold]"

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 
-from meshconsole.console.screens.dialog import MOVES, Dialog, Prose
+from meshconsole.console.screens.dialog import MOVES, Dialog
 from meshconsole.console.urgent import ROLL_TONES, ROLL_WORDS, roll_rows, roll_summary
 from meshconsole.console.widgets.lines import Column, Lines
+from meshconsole.console.widgets.prose import Prose
 from meshconsole.console.words import ago_in_words
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from meshconsole.console.screens.desk import Desk
+    from meshconsole.console.desk import Desk
     from meshconsole.core.status import RollState
 
 Row = tuple[str, "RollState", str]

@@ -11,11 +11,11 @@ from textual.content import Content
 from textual.screen import ModalScreen
 
 from meshconsole.console.actions import BY_ID
-from meshconsole.console.ink import Line, Span, wrap
+from meshconsole.console.ink import Span, wrap
 from meshconsole.console.shell import Shell
 from meshconsole.console.widgets.entry import Entry
 from meshconsole.console.widgets.lines import Column, Lines
-from meshconsole.console.widgets.sheet import Sheet
+from meshconsole.console.widgets.prose import Prose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,27 +120,6 @@ class Dialog(ModalScreen[Answer]):
     def action_edge(self, end: int) -> None:
         for lines in self.query(Lines):
             (lines.to_end if end else lines.to_start)()
-
-
-class Prose(Sheet):
-    """Sentences, wrapped to the width they get; as high as they need."""
-
-    DEFAULT_CSS = "Prose { height: auto; }"
-
-    def __init__(self, sentences: Sequence[str], *, title: str = "") -> None:
-        super().__init__(title=title)
-        self.sentences = list(sentences)
-
-    def say(self, sentences: Sequence[str]) -> None:
-        self.sentences = list(sentences)
-        self.update()
-        self.refresh(layout=True)
-
-    def compose_lines(self, width: int, height: int) -> list[Line]:
-        return [[(line, "")] for sentence in self.sentences for line in wrap(sentence, max(1, width))]
-
-    def get_content_height(self, container: object, viewport: object, width: int) -> int:
-        return len(self.compose_lines(width, 0))
 
 
 @dataclass(frozen=True, slots=True)

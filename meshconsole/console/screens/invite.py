@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.strip import Strip
 from textual.widget import Widget
 
-from meshconsole.console.screens.dialog import Prose
+from meshconsole.console.widgets.prose import Prose
 from meshconsole.console.words import moment_in_words
 from meshconsole.core.text import safe
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from meshconsole.console.screens.dialog import Dialog, Prose
+from meshconsole.console.screens.dialog import Dialog
 from meshconsole.console.widgets.entry import Entry
+from meshconsole.console.widgets.prose import Prose
 from meshconsole.console.work import start
 from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.text import safe

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Literal
 from textual.containers import Vertical
 
 from meshconsole.console.choices import CAPABILITIES, FIRST_RUN, Setting, in_words, next_value, value_of
-from meshconsole.console.screens.dialog import Ask, Choice, Prose
+from meshconsole.console.screens.dialog import Ask, Choice
 from meshconsole.console.widgets.entry import Entry
 from meshconsole.console.widgets.form import Form
 from meshconsole.console.widgets.lines import Column, Lines
+from meshconsole.console.widgets.prose import Prose
 from meshconsole.core.config import Config, ConfigError, to_values, with_values
 from meshconsole.core.setup import OPT_INS, FirstRun
 from meshconsole.core.text import safe

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import Binding, BindingType
 
 from meshconsole.console.choices import ALL, Setting, in_words, next_value
-from meshconsole.console.screens.dialog import MOVES, Ask, Dialog, Prose
+from meshconsole.console.screens.dialog import MOVES, Ask, Dialog
 from meshconsole.console.widgets.form import Form
+from meshconsole.console.widgets.prose import Prose
 from meshconsole.console.work import start
 from meshconsole.control.messages import ConfigData, SetConfig, Subscribe
 from meshconsole.core.errors import MeshconsoleError
@@ -18,7 +19,7 @@ from meshconsole.core.text import safe
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from meshconsole.console.screens.desk import Desk
+    from meshconsole.console.desk import Desk
 
 
 class Settings(Dialog[None]):

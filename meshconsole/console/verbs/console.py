@@ -11,6 +11,7 @@ from meshconsole.console.screens.help import Help
 from meshconsole.console.screens.palette import Palette
 from meshconsole.console.screens.settings import Settings
 from meshconsole.console.screens.themepicker import ThemePicker
+from meshconsole.console.shell import Shell
 from meshconsole.console.verbs.registry import attempt, verb
 from meshconsole.console.widgets.entryline import Question
 from meshconsole.control.messages import ConfigData, GetConfig, Panic, SetConfig, Stop
@@ -18,7 +19,7 @@ from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
-    from meshconsole.console.screens.desk import Desk
+    from meshconsole.console.desk import Desk
 
 DESTROY = "destroy"
 ASKED = "Destroy this home?"
@@ -61,8 +62,6 @@ async def settings(desk: Desk, _: str) -> None:
 
 @verb("app.theme")
 async def theme(desk: Desk, name: str) -> None:
-    from meshconsole.console.shell import Shell
-
     app = desk.app
     assert isinstance(app, Shell)
     names = sorted(app.themes)
@@ -111,10 +110,8 @@ def reconnect(desk: Desk, _: str) -> None:
 
 @verb("app.lock")
 def lock(desk: Desk, _: str) -> None:
-    from meshconsole.console.app import Console
-
     app = desk.app
-    assert isinstance(app, Console)
+    assert isinstance(app, Shell)
     if desk.model.status is None:
         desk.say("There is nothing to hide yet: the node has not told anything.", "warn")
     elif not app.lock():

@@ -20,7 +20,7 @@ from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.text import REPLACEMENT, safe
 
 if TYPE_CHECKING:
-    from meshconsole.console.screens.desk import Desk
+    from meshconsole.console.desk import Desk
     from meshconsole.control.messages import Progress
     from meshconsole.core.status import BlobView
 

@@ -11,7 +11,7 @@ from meshconsole.control.guests import AdmitGuest, RefuseGuest, RemoveGuest
 from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
-    from meshconsole.console.screens.desk import Desk
+    from meshconsole.console.desk import Desk
     from meshconsole.core.status import GuestStatus
 
 

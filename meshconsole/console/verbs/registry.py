@@ -9,7 +9,7 @@ from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
-    from meshconsole.console.screens.desk import Desk
+    from meshconsole.console.desk import Desk
     from meshconsole.control.messages import Command, Reply
 
 Verb = Callable[["Desk", str], Awaitable[None] | None]

@@ -13,7 +13,7 @@ from meshconsole.control.team import AnswerRoll, CallRoll
 from meshconsole.core.status import RollAnswer
 
 if TYPE_CHECKING:
-    from meshconsole.console.screens.desk import Desk
+    from meshconsole.console.desk import Desk
 
 
 @verb("roll.call")

@@ -29,7 +29,7 @@ from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
-    from meshconsole.console.screens.desk import Desk
+    from meshconsole.console.desk import Desk
     from meshconsole.core.status import MemberStatus
 
 ROLE_HELP = {

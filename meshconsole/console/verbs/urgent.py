@@ -17,7 +17,7 @@ from meshconsole.core.status import EventView
 from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
-    from meshconsole.console.screens.desk import Desk
+    from meshconsole.console.desk import Desk
     from meshconsole.core.precedence import PrecedenceName
 
 PRECEDENCES: tuple[PrecedenceName, ...] = ("routine", "priority", "immediate", "flash")

@@ -28,7 +28,7 @@ from meshconsole.core.text import safe
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from meshconsole.console.screens.desk import Desk
+    from meshconsole.console.desk import Desk
     from meshconsole.console.widgets.lines import Lines
 
 

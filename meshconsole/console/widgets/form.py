@@ -8,8 +8,8 @@ from textual.containers import Vertical
 
 from meshconsole.console.choices import Setting, in_words, value_of
 from meshconsole.console.ink import hidden
-from meshconsole.console.screens.dialog import Prose
 from meshconsole.console.widgets.lines import Column, Lines
+from meshconsole.console.widgets.prose import Prose
 from meshconsole.core.text import safe
 
 if TYPE_CHECKING:

@@ -1,8 +1,12 @@
-"""The desk: status line, panes, notice line, entry line, keys. It shows; `verbs.py` does."""
+"""The desk: status line, panes, notice line, entry line, keys.
+
+It shows. What a person does at it is handed to it (`Acts`): `verbs/` names the desk, never the other way.
+"""
 
 from __future__ import annotations
 
 import inspect
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +31,7 @@ from meshconsole.console.panes.peers import Peers
 from meshconsole.console.panes.storage import Storage
 from meshconsole.console.panes.team import Team
 from meshconsole.console.shell import Shell
-from meshconsole.console.urgent import emcon_banner, flash_banner, roll_banner
-from meshconsole.console.verbs import VERBS, open_row, unlock
-from meshconsole.console.widgets.banner import Banner
+from meshconsole.console.widgets.banners import Banners
 from meshconsole.console.widgets.entryline import EntryLine, Question
 from meshconsole.console.widgets.keybar import KeyBar
 from meshconsole.console.widgets.lines import Lines
@@ -42,7 +44,7 @@ from meshconsole.control.messages import BlobsPush, EventsPush, Notice, NoticesP
 from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from textual import events
     from textual.app import ComposeResult
@@ -63,6 +65,16 @@ WIDE, HIGH = 120, 30
 SILENCE_CHECK_S = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class Acts:
+    """What can be done at a desk."""
+
+    verbs: Mapping[str, Callable[[Desk, str], Awaitable[None] | None]]
+    """Of each action, by its id. The argument is what followed the command, "" for a key."""
+    open_row: Callable[[Desk, object], None]
+    unlock: Callable[[Desk], Coroutine[Any, Any, None]]
+
+
 class Desk(Screen[None]):
     AUTO_FOCUS = "#events"
 
@@ -73,9 +85,11 @@ class Desk(Screen[None]):
         session: Session,
         clock: Callable[[], float],
         keymap: Keymap,
+        acts: Acts,
     ) -> None:
         super().__init__()
         self.keymap = keymap
+        self._acts = acts
         # Textual has public bindings of classes and of the app only; these are this desk's own, and go
         # before those that it has of its class, such as Tab.
         for action in keymap.actions:
@@ -87,15 +101,10 @@ class Desk(Screen[None]):
         self.session = session
         self.clock = clock
         self.current: PaneName = "events"
-        self._rung: frozenset[str] = frozenset()
-        """The flash notes and the roll call that the bell was rung for."""
         self.single: PaneName | None = None
         """The one pane that is shown, None for the dashboard."""
         self.status_line = StatusLine(profile)
-        self.emcon = Banner(id="emcon", most=2)
-        self.flash = Banner(id="flash")
-        self.roll = Banner(id="roll", most=2)
-        self.banner = Banner(id="banner")
+        self.banners = Banners()
         self.tabs = Sheet(id="tabs")
         self.peers = Peers(profile)
         self.events = Events(profile)
@@ -112,10 +121,7 @@ class Desk(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield self.status_line
-        yield self.emcon
-        yield self.flash
-        yield self.roll
-        yield self.banner
+        yield from self.banners
         yield self.tabs
         # The order in which the grid takes them.
         with Container(id="panes"):
@@ -134,7 +140,7 @@ class Desk(Screen[None]):
 
     def on_mount(self) -> None:
         self.entry_line.display = False
-        for banner in (self.emcon, self.flash, self.roll, self.banner):
+        for banner in self.banners:
             banner.display = False
         self.set_interval(SILENCE_CHECK_S, self._check_silence)
         self.lay_out()
@@ -174,7 +180,7 @@ class Desk(Screen[None]):
             self.pane(name).display = name in shown
         self.query_one("#panes").set_class(single is not None, "-single")
         self.tabs.display = tiny
-        for banner in (self.emcon, self.flash, self.roll, self.banner):
+        for banner in self.banners:
             banner.lay_out()
         self._show_tabs()
         self._show_keys()
@@ -254,7 +260,7 @@ class Desk(Screen[None]):
         elif action.changes and self.session.read_only:
             self.say(f"{action.title}: not from here, this console is read-only.", "warn")
         else:
-            act = VERBS[action_id]
+            act = self._acts.verbs[action_id]
             if inspect.iscoroutinefunction(act):
                 start(self, partial(act, self, argument), action_id)
             else:
@@ -276,7 +282,7 @@ class Desk(Screen[None]):
             question.change(event.value)
 
     def on_lines_chosen(self, event: Lines.Chosen) -> None:
-        open_row(self, event.row)
+        self._acts.open_row(self, event.row)
 
     # What the session tells (session.Listener).
 
@@ -289,7 +295,7 @@ class Desk(Screen[None]):
         if state == "attached" and was in ("lost", "silent"):
             self.say("The node is back.", "good")
         elif state == "locked" and was != "locked":
-            start(self, partial(unlock, self), "unlock", exclusive=True)
+            start(self, partial(self._acts.unlock, self), "unlock", exclusive=True)
 
     def remembered(self, tracks: tuple[Track, ...]) -> None:
         self.model.take_history(tracks)
@@ -331,54 +337,21 @@ class Desk(Screen[None]):
             self.link_changed("silent", "The node is there, but has not said anything for a while.")
 
     def _show_urgent(self) -> None:
-        """Above everything, on every screen and at every size; the bell for what is new."""
-        status = self.model.status
-        if status is None:
+        """On every screen; the bell for what is new."""
+        if self.model.status is None:
             return
-        key = self.keymap.key
         may_act = not self.session.read_only
-        self.emcon.say(emcon_banner(status), f"{key('node.emcon')} changes it." if may_act else "")
-        self.flash.say(
-            flash_banner(status),
-            f"{key('note.acknowledge')} acknowledges it." if may_act else "",
-            private="A FLASH note has come.",
-        )
-        call = status.roll_call
-        owed = call is not None and call.owed
-        answers = f"{key('roll.ok')} ok, {key('roll.help')} need help, {key('roll.out')} out."
-        self.roll.say(
-            roll_banner(status),
-            answers if owed and may_act else f"{key('roll.board')} shows all.",
-            private="A ROLL CALL waits." if owed else "ROLL CALL: somebody needs help.",
-        )
-        ringing = frozenset(note.id for note in status.unread)
-        if call is not None and self.roll.words:
-            ringing |= {call.id}
-        if ringing - self._rung:
+        if self.banners.show_urgent(self.model.status, self.keymap, may_act=may_act):
             self.app.bell()
-        self._rung = ringing
         app = self.app
         assert isinstance(app, Shell)
-        app.raise_alarm("FLASH note: Esc, then read" if status.unread else "Roll call: Esc" if owed else "")
+        app.raise_alarm(self.banners.alarm)
 
     def _show_link(self) -> None:
-        """Whether what is shown is now or was then. Never one for the other."""
-        model = self.model
-        attached = not model.stale
-        first = model.status is None
-        since = "" if first else f" What you see is from {clock_in_words(model.heard)}."
-        again = self.keymap.key("app.reconnect")
-        words = {
-            "connecting": "Looking for the node.",
-            "locked": f"{model.reason}",
-            "silent": f"{model.reason}{since}",
-            "lost": f"{model.reason.rstrip('.')}.{since} Trying again; {again} tries now.",
-            "attached": "",
-        }[model.link]
-        self.banner.say("" if attached else words)
-        self.query_one("#panes").set_class(not attached, "-stale")
+        self.banners.show_link(self.model, self.keymap)
+        self.query_one("#panes").set_class(self.model.stale, "-stale")
         self.refresh_all()
-        self.files.show(model, self.clock())
+        self.files.show(self.model, self.clock())
 
     def _show_tabs(self) -> None:
         first = self.current in PANES[:5]
