@@ -18,7 +18,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from bench.figures import Figure, percentiles, ratio
 from meshconsole.crypto.identity import Identity
-from meshconsole.crypto.provider import default_provider
+from meshconsole.crypto.providers import default_provider
 from meshconsole.crypto.suites import MC1
 from meshconsole.crypto.tls import LinkCredentials, TlsSession
 from meshconsole.mesh.links.frames import PIPE_MESSAGE, Channel, Frame, Precedence

@@ -23,7 +23,7 @@ from bench.figures import Figure, percentiles, ratio
 from meshconsole.crypto.hybrid import verify_control
 from meshconsole.crypto.identity import Identity
 from meshconsole.crypto.keystore import Keystore
-from meshconsole.crypto.provider import choose_provider
+from meshconsole.crypto.providers import choose_provider
 from meshconsole.crypto.schnorr import sign_event
 from meshconsole.crypto.suites import SUITES
 from meshconsole.crypto.tls import LinkCredentials, TlsSession

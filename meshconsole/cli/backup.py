@@ -84,7 +84,7 @@ def seed(parsed: argparse.Namespace) -> None:
 
 def nsec(parsed: argparse.Namespace) -> None:
     from meshconsole.crypto.identity import Identity
-    from meshconsole.crypto.provider import default_provider
+    from meshconsole.crypto.providers import default_provider
     from meshconsole.crypto.schnorr import nsec_to_bech32
     from meshconsole.crypto.suites import suite_by_id
 

@@ -85,7 +85,7 @@ def _python(_: Home) -> Iterator[Finding]:
 
 def _post_quantum(home: Home) -> Iterator[Finding]:
     """Which library computes ML-KEM and ML-DSA, which version, and why the other one does not."""
-    from meshconsole.crypto.provider import chosen_report, provider_reports
+    from meshconsole.crypto.providers import chosen_report, provider_reports
 
     setting = _config(home).crypto.provider
     reports = provider_reports()

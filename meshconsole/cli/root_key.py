@@ -19,7 +19,7 @@ from meshconsole.core.errors import Fatal, Refused
 from meshconsole.core.event import decode_event, encode_event
 from meshconsole.crypto import bech32
 from meshconsole.crypto.identity import SEED_LEN, Identity
-from meshconsole.crypto.provider import default_provider
+from meshconsole.crypto.providers import default_provider
 from meshconsole.crypto.suites import MC1
 from meshconsole.team.entries import read_entry
 from meshconsole.team.rules import read_policy

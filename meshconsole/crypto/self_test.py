@@ -13,14 +13,15 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from meshconsole.core.errors import Fatal, MeshconsoleError
 from meshconsole.crypto.known_answers import CONTEXT, MESSAGE
-from meshconsole.crypto.provider import choose_provider
+from meshconsole.crypto.providers import choose_provider
 from meshconsole.crypto.sealing import unseal
 from meshconsole.crypto.tls import LinkCredentials, TlsSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from meshconsole.crypto.provider import Provider, ProviderSetting
+    from meshconsole.crypto.provider import Provider
+    from meshconsole.crypto.providers import ProviderSetting
     from meshconsole.crypto.suites import Suite
 
 _ARGON2_TAG = "0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659"

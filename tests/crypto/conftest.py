@@ -13,11 +13,13 @@ from meshconsole.crypto.liboqs_loader import HOW_TO_GET, NOT_FOUND, find_library
 from meshconsole.crypto.liboqs_provider import LiboqsProvider
 from meshconsole.crypto.openssl_provider import OpensslProvider
 from meshconsole.crypto.passphrase import KdfParams
-from meshconsole.crypto.provider import Provider, choose_provider
+from meshconsole.crypto.providers import choose_provider
 from meshconsole.crypto.suites import MC1, MC2, Suite
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from meshconsole.crypto.provider import Provider
 
 NO_LIBOQS = f"{NOT_FOUND} {HOW_TO_GET}"
 CHEAP = KdfParams(memory_kib=64, iterations=1, lanes=1)

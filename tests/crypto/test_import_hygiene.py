@@ -38,7 +38,7 @@ IMPORTS_ALL = WATCH + dedent(
 
 REPORTS = WATCH + dedent(
     """
-    from meshconsole.crypto.provider import choose_provider, provider_reports
+    from meshconsole.crypto.providers import choose_provider, provider_reports
     choose_provider("auto")
     assert len(provider_reports()) == 2
     assert not seen, seen

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from meshconsole.core.errors import Fatal, Unavailable
-from meshconsole.crypto import liboqs_provider, provider
+from meshconsole.crypto import liboqs_provider, providers
 from meshconsole.crypto.known_answers import check_provider
 from meshconsole.crypto.openssl_provider import OpensslProvider
-from meshconsole.crypto.provider import (
-    Provider,
+from meshconsole.crypto.providers import (
     ProviderReport,
     choose_provider,
     chosen_report,
@@ -22,16 +21,17 @@ from meshconsole.crypto.provider import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from meshconsole.crypto.provider import Provider
     from meshconsole.crypto.suites import Suite
 
 
 @pytest.fixture(autouse=True)
 def forget_choices() -> Iterator[None]:
-    provider._openssl.cache_clear()
-    provider._liboqs.cache_clear()
+    providers._openssl.cache_clear()
+    providers._liboqs.cache_clear()
     yield
-    provider._openssl.cache_clear()
-    provider._liboqs.cache_clear()
+    providers._openssl.cache_clear()
+    providers._liboqs.cache_clear()
 
 
 def test_a_sound_provider_passes(provider: Provider) -> None:
@@ -105,7 +105,7 @@ def test_openssl_is_chosen_by_name() -> None:
 
 
 def test_a_broken_openssl_stops_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider, "_OPENSSL", SaysYes())
+    monkeypatch.setattr(providers, "_OPENSSL", SaysYes())
     with pytest.raises(Fatal, match="self-test") as caught:
         choose_provider("openssl")
     assert caught.value.hint
@@ -158,8 +158,8 @@ def test_openssl_is_tested_even_where_liboqs_is_chosen(
     monkeypatch: pytest.MonkeyPatch, liboqs: Provider
 ) -> None:
     """Links and the first half of X-Wing are OpenSSL's in any case."""
-    monkeypatch.setattr(provider, "_OPENSSL", SaysYes())
-    provider._openssl.cache_clear()
+    monkeypatch.setattr(providers, "_OPENSSL", SaysYes())
+    providers._openssl.cache_clear()
     with pytest.raises(Fatal, match="self-test"):
         choose_provider("auto")
 

@@ -181,7 +181,7 @@ LOADS_QUIETLY = dedent(
     started = []
     watched = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect")
     sys.addaudithook(lambda name, args: started.append((name, args)) if name in watched else None)
-    from meshconsole.crypto.provider import choose_provider
+    from meshconsole.crypto.providers import choose_provider
     provider = choose_provider("liboqs")
     assert provider.name == "liboqs"
     assert not started, started

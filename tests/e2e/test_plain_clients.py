@@ -16,7 +16,7 @@ from websockets.exceptions import InvalidStatus
 from meshconsole.core import kinds
 from meshconsole.core.event import encode_event
 from meshconsole.core.home import Home
-from meshconsole.crypto.provider import choose_provider
+from meshconsole.crypto.providers import choose_provider
 from meshconsole.crypto.schnorr import public_key, sign_event
 from meshconsole.node.opening import open_keystore
 from meshconsole.node.setup import make_identity

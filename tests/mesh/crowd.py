@@ -28,7 +28,7 @@ import websockets.asyncio.client as websockets_client
 from meshconsole.core.event import Event, canonical, encode_event
 from meshconsole.core.kinds import TEXT_NOTE
 from meshconsole.core.precedence import Precedence
-from meshconsole.crypto.provider import default_provider
+from meshconsole.crypto.providers import default_provider
 from meshconsole.crypto.tls import TlsSession
 from meshconsole.mesh.links.frames import Channel
 from meshconsole.mesh.links.link import Link

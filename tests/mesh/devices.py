@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from meshconsole.crypto.identity import Identity
-from meshconsole.crypto.provider import default_provider
+from meshconsole.crypto.providers import default_provider
 from meshconsole.crypto.suites import MC1, MC2, Suite
 from meshconsole.crypto.tls import LinkCredentials
 

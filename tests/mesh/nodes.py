@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from meshconsole.core.config import Config, build_config
 from meshconsole.core.verdict import ACCEPTED, Verdict
 from meshconsole.crypto.bundle import open_bundle
-from meshconsole.crypto.provider import default_provider
+from meshconsole.crypto.providers import default_provider
 from meshconsole.mesh.happenings import LinkDown, LinkUp
 from meshconsole.mesh.service import Mesh
 from meshconsole.relay.relay import Relay, Stored

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from meshconsole.core.event import Event
 from meshconsole.core.kinds import TEAM_NOTE
 from meshconsole.core.verdict import Verdict, refuse
-from meshconsole.crypto.provider import default_provider
+from meshconsole.crypto.providers import default_provider
 from meshconsole.mesh import flashing, late
 from meshconsole.mesh.datagrams.messages import (
     MAX_PARTS,

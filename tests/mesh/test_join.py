@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from meshconsole.core.errors import MeshconsoleError, Refused, RemoteError, Unavailable
 from meshconsole.core.event import decode_event, encode_event
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
-from meshconsole.crypto.provider import default_provider
+from meshconsole.crypto.providers import default_provider
 from meshconsole.mesh import join as join_module
 from meshconsole.mesh import trying
 from meshconsole.mesh.happenings import JoinAnswered

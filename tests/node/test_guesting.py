@@ -15,7 +15,7 @@ from meshconsole.core.errors import Refused
 from meshconsole.core.status import GuestStatus
 from meshconsole.core.verdict import ACCEPTED
 from meshconsole.crypto.identity import Identity
-from meshconsole.crypto.provider import default_provider
+from meshconsole.crypto.providers import default_provider
 from meshconsole.crypto.suites import MC1
 from meshconsole.mesh.guests.book import Admitted
 from meshconsole.node.guesting import GUESTS, Guesting

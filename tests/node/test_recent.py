@@ -12,7 +12,7 @@ from meshconsole.core.errors import Refused
 from meshconsole.core.kinds import GIFT_WRAP
 from meshconsole.core.verdict import ACCEPTED, refuse
 from meshconsole.crypto.identity import Identity
-from meshconsole.crypto.provider import default_provider
+from meshconsole.crypto.providers import default_provider
 from meshconsole.crypto.schnorr import sign_event
 from meshconsole.crypto.suites import MC1
 from meshconsole.node.recent import MAX_UNOPENED_WRAPS, OTHERS_CAPACITY, STRANGERS_TEXT, RecentEvents

@@ -6,7 +6,7 @@ from meshconsole.core.kinds import TEAM_NOTE
 from meshconsole.core.status import EventView, MemberStatus, RollStatus, RollWord
 from meshconsole.core.verdict import ACCEPTED
 from meshconsole.crypto.identity import Identity
-from meshconsole.crypto.provider import default_provider
+from meshconsole.crypto.providers import default_provider
 from meshconsole.crypto.suites import MC1
 from meshconsole.node.recent import RecentEvents
 from meshconsole.node.rollcalls import roll_call

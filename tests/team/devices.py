@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from meshconsole.core.kinds import EPOCH_GRANT, KEY_BUNDLE, ROSTER_ENTRY
 from meshconsole.crypto.identity import Identity
-from meshconsole.crypto.provider import default_provider
+from meshconsole.crypto.providers import default_provider
 from meshconsole.crypto.suites import MC1
 from meshconsole.team.state import Team
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from meshconsole.core.errors import Refused
 from meshconsole.core.kinds import ROLL_CALL, TEAM_NOTE
 from meshconsole.crypto.identity import Identity
-from meshconsole.crypto.provider import default_provider
+from meshconsole.crypto.providers import default_provider
 from meshconsole.crypto.suites import MC1
 from meshconsole.team.rollcall import ANSWERS, MAX_TEXT, Answer, Ask, Roll, read_roll
 from meshconsole.team.state import Team

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from meshconsole.core.kinds import ROLL_CALL, TEXT_NOTE
-from meshconsole.crypto.provider import default_provider
+from meshconsole.crypto.providers import default_provider
 from meshconsole.crypto.schnorr import verify_event
 from meshconsole.mesh.datagrams.packing import pack_short
 from meshconsole.mesh.datagrams.sealing import OVERHEAD, SIZES

@@ -12,7 +12,7 @@ from meshconsole.core.errors import Refused
 from meshconsole.core.event import Event, event_id
 from meshconsole.core.kinds import EPOCH_GRANT, ROSTER_ENTRY
 from meshconsole.crypto.identity import Identity
-from meshconsole.crypto.provider import default_provider
+from meshconsole.crypto.providers import default_provider
 from meshconsole.crypto.schnorr import sign_event, verify_event
 from meshconsole.crypto.suites import HYBRID_TAG, MC1, MC2, Suite
 from meshconsole.team.entries import make_entry
