@@ -13,10 +13,9 @@ from meshconsole.core import kinds
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from meshconsole.core.event import Event, Tags
-    from meshconsole.relay.filter import Filter
     from meshconsole.relay.policy import Client
 
 MAX_LISTED = 4000
@@ -82,7 +81,7 @@ def change_events(before: Mapping[str, str], after: Mapping[str, str]) -> list[T
     return [Template(kind, (("-",), ("p", npub))) for kind, npub in (*added, *removed)]
 
 
-# --- Rules for what clients send and ask -------------------------------------------------------------
+# --- Rules for what clients send ---------------------------------------------------------------------
 
 
 def only_this_relay_tells_of_members(event: Event, client: Client, now: float) -> Verdict:
@@ -111,11 +110,3 @@ def nobody_leaves_by_an_event(event: Event, client: Client, now: float) -> Verdi
     return refuse(
         "restricted", "ask an admin: whoever belongs is removed in the team's roster, on a device of theirs"
     )
-
-
-def no_invites_by_request(filters: Sequence[Filter], client: Client) -> Verdict:
-    """Invites are made by people, and shown to the person they are for."""
-    wanted = [asked.kinds for asked in filters]
-    if wanted and all(asked is not None and asked == {kinds.RELAY_INVITE} for asked in wanted):
-        return refuse("restricted", "invites to this team are made on an admin's own device")
-    return ACCEPTED

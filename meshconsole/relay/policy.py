@@ -27,7 +27,6 @@ from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
 from meshconsole.relay.frequent import Use
 from meshconsole.relay.guests import judge_guest, judge_question, within_the_room
 from meshconsole.relay.lists import Lists
-from meshconsole.relay.membership import no_invites_by_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -179,6 +178,14 @@ def wraps_are_for_their_readers(filters: Sequence[Filter], client: Client) -> Ve
     named = [values for wanted in filters for letter, values in wanted.tags if letter == "p"]
     if len(named) == len(filters) and not any(values & {*client.npubs} for values in named):
         return refuse("restricted", "wraps are shown only to those they are addressed to")
+    return ACCEPTED
+
+
+def no_invites_by_request(filters: Sequence[Filter], client: Client) -> Verdict:
+    """NIP-43: invites are made by people here, and shown to the person they are for."""
+    wanted = [asked.kinds for asked in filters]
+    if wanted and all(asked is not None and asked == {kinds.RELAY_INVITE} for asked in wanted):
+        return refuse("restricted", "invites to this team are made on an admin's own device")
     return ACCEPTED
 
 
