@@ -1,4 +1,4 @@
-"""What the node answers about the way to other devices."""
+"""What the node answers about the way to other devices. What finds causes is loaded by the first who asks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,12 @@ async def answer_about_reach(node: Node, command: ReachCommand) -> m.Reply:
         case TracePeer(who=who):
             return m.done(data=HopsData(await reach.trace(who)))
         case WhyPeer(who=who):
-            return m.done(data=DiagnosisData(await reach.why(who)))
+            from meshconsole.mesh.reach.diagnosis import diagnose
+            from meshconsole.mesh.reach.examine import examine
+
+            return m.done(data=DiagnosisData(diagnose(await examine(reach, who))))
         case Netcheck():
+            from meshconsole.mesh.reach.netcheck import netcheck
+
             standing = (as_finding(item) for item in node.look_at_health(node.mesh.status()))
-            return m.done(data=FindingsData((*await reach.netcheck(), *node.guesting.findings(), *standing)))
+            return m.done(data=FindingsData((*await netcheck(reach), *node.guesting.findings(), *standing)))

@@ -36,7 +36,10 @@ SAID = "(said the peer)"
 
 
 async def examine(reach: Reach, who: str) -> Seen:
-    """Nothing here fails: what does not work is what is to be seen. Raises Fatal if `who` is not clear."""
+    """Takes up to ten seconds. Nothing here fails: what does not work is what is to be seen. Raises Fatal if
+    `who` is not clear."""
+    for asked in reach.find(who):
+        reach.on_asked(asked.npub)
     device = reach.device(who) if reach.find(who) else None
     if device is not None and device.removed:
         return Seen(safe(device.name, 64), device.npub, is_member=True, was_removed=True)

@@ -1,4 +1,8 @@
-"""Echoes sent and awaited, and the questions that people ask: how far is it, which way, and why not."""
+"""Echoes sent and awaited, and two questions that people ask: how far is it, and which way.
+
+Why not, and what is wrong here, are asked of it by `examine.py` and `netcheck.py`: nothing of them is needed
+until somebody does.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from meshconsole.core.config import Config
-    from meshconsole.core.reachability import Diagnosis, Finding
     from meshconsole.mesh.discovery.rungs import Rungs
     from meshconsole.mesh.emcon import Emcon
     from meshconsole.mesh.hearing import Hearing
@@ -108,21 +111,6 @@ class Reach:
                 continue
             hops.append(Hop(npub, self.name(npub), round(rtt * 1000, 2)))
         return (*hops, Hop(device.npub, self.name(device.npub), round(heard.rtt_s * 1000, 2)))
-
-    async def why(self, who: str) -> Diagnosis:
-        """Takes up to ten seconds: whatever can be tried is tried."""
-        # Only here: nothing of it is needed until somebody asks.
-        from meshconsole.mesh.reach.diagnosis import diagnose
-        from meshconsole.mesh.reach.examine import examine
-
-        for device in self.find(who):
-            self.on_asked(device.npub)
-        return diagnose(await examine(self, who))
-
-    async def netcheck(self) -> tuple[Finding, ...]:
-        from meshconsole.mesh.reach.netcheck import netcheck
-
-        return await netcheck(self)
 
     # Devices.
 
