@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from meshconsole.mesh.links.pipe import Meters, Pipe
     from meshconsole.mesh.nursery import Nursery
     from meshconsole.mesh.roster import Device, Roster
-    from meshconsole.mesh.syncing import Surroundings
+    from meshconsole.mesh.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +82,7 @@ class Links:
         emit: Callable[[MeshHappening], None],
         clock: Callable[[], float],
         on_signal: Callable[[PeerSession, Signal], None],
+        on_echo: Callable[[PeerSession, Link, bytes], None],
         keep_beside: Callable[[PeerSession], Awaitable[None]],
         on_linked: Callable[[str, Link], None],
         on_unlinked: Callable[[str], None],
@@ -94,6 +95,7 @@ class Links:
         self._emit = emit
         self._clock = clock
         self._on_signal = on_signal
+        self._on_echo = on_echo
         self._keep_beside = keep_beside
         self._on_linked = on_linked
         self._on_unlinked = on_unlinked
@@ -265,6 +267,7 @@ class Links:
                 device.role,
                 self._around,
                 self._on_signal,
+                self._on_echo,
                 asks_stock=self._me.npub < device.npub,
             )
             self.sessions[device.npub] = session

@@ -32,7 +32,7 @@ from meshconsole.mesh.network import NetworkWatch
 from meshconsole.mesh.reach.reach import Reach
 from meshconsole.mesh.rows import RecentRows
 from meshconsole.mesh.snapshots import Snapshots
-from meshconsole.mesh.syncing import Surroundings
+from meshconsole.mesh.surroundings import Surroundings
 from meshconsole.mesh.tending import Tending
 from meshconsole.mesh.uplinking import Uplinking
 
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from meshconsole.mesh.nursery import Nursery
     from meshconsole.mesh.roster import Membership
     from meshconsole.mesh.session import PeerSession
-    from meshconsole.mesh.syncing import Blocks, Cursors
+    from meshconsole.mesh.surroundings import Blocks, Cursors
     from meshconsole.relay.relay import Relay
 
 
@@ -162,6 +162,7 @@ class Parts:
             emit=emit,
             clock=clock,
             on_signal=self._signal,
+            on_echo=lambda session, link, echo: self.reach.receive(session, link, echo),
             keep_beside=self._channels.keep,
             on_linked=self._linked,
             on_unlinked=self._unlinked,
@@ -250,7 +251,6 @@ class Parts:
             clock=clock,
             now=self._now,
         )
-        self._around.on_echo = self.reach.receive
         self.reach.on_asked = self._channels.try_soon
         self._ice.more_live = lambda: self._channels.network_changed(self._wanted_afar())
 

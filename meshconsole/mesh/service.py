@@ -23,7 +23,7 @@ from meshconsole.mesh.nursery import Nursery
 from meshconsole.mesh.parts import Parts
 from meshconsole.mesh.rows import RecentRows
 from meshconsole.mesh.serving import Row
-from meshconsole.mesh.syncing import is_from_a_link, via_name
+from meshconsole.mesh.surroundings import is_from_a_link, via_name
 from meshconsole.mesh.uplinks.via import is_from_an_uplink
 from meshconsole.relay.shared import VIA_SHARED
 

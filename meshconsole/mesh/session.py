@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from meshconsole.core.status import ClockQuality, LinkClass
     from meshconsole.mesh.links.link import Link
     from meshconsole.mesh.serving import Row
-    from meshconsole.mesh.syncing import Surroundings
+    from meshconsole.mesh.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ MAX_BLOCKS_BYTES = 2 * 1024 * 1024
 
 
 class PeerSession:
-    """`role` is the peer's; `on_signal` gets what comes on the signals channel."""
+    """`role` is the peer's; `on_signal` and `on_echo` get what comes on those channels."""
 
     def __init__(
         self,
@@ -61,6 +61,7 @@ class PeerSession:
         role: str,
         around: Surroundings,
         on_signal: Callable[[PeerSession, Signal], None],
+        on_echo: Callable[[PeerSession, Link, bytes], None],
         *,
         asks_stock: bool = False,
     ) -> None:
@@ -72,6 +73,7 @@ class PeerSession:
         """Set whenever a link has come or gone; for whoever waits for that."""
         self._around = around
         self._on_signal = on_signal
+        self._on_echo = on_echo
         self._syncing = Syncing(npub, lambda: self.role, around, self._post, self._broken)
         self.sync = self._syncing.machine
         self._serve_link: Link | None = None
@@ -214,7 +216,7 @@ class PeerSession:
             case Channel.SIGNALS:
                 self._on_signal(self, decode_signal(frame.payload))
             case Channel.ECHOES:
-                self._around.on_echo(self, link, frame.payload)
+                self._on_echo(self, link, frame.payload)
             case Channel.CONTROL:
                 raise RemoteError("bad-frame", "A control frame reached the sync machine.")
 

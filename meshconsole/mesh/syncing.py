@@ -7,95 +7,25 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-import msgspec
-
 from meshconsole.core.errors import MeshconsoleError, RemoteError
 from meshconsole.mesh.comparing import Gather, TakeStep
 from meshconsole.mesh.peer import Ask, PeerSync
 from meshconsole.mesh.rows import row_of
 from meshconsole.mesh.serving import ReadControl, ReadIds, ReadRows, Row
+from meshconsole.mesh.surroundings import via_name
 from meshconsole.mesh.taking import AnswerCompare, FindMissing, SaveCursor, Store, StoreLive
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.negentropy import Responder
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
-    from random import Random
+    from collections.abc import Awaitable, Callable
 
-    from meshconsole.mesh.asked import Asked
-    from meshconsole.mesh.clock import TeamClock
-    from meshconsole.mesh.control_rows import ControlRows
-    from meshconsole.mesh.known import KnownIds
-    from meshconsole.mesh.links.link import Link
-    from meshconsole.mesh.rows import RecentRows
-    from meshconsole.mesh.session import PeerSession
-    from meshconsole.mesh.snapshots import Snapshots
-    from meshconsole.relay.relay import Relay
+    from meshconsole.mesh.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 5.0
 MAX_ASKS = 16
-
-
-class Cursors(Protocol):
-    """How far into each peer's log this node has come. Both may block; `put` is durable on return."""
-
-    def get(self, peer: str, log_id: str, /) -> int: ...
-
-    def put(self, peer: str, log_id: str, seq: int, /) -> None: ...
-
-
-class Blocks(Protocol):
-    """The content room, as far as it speaks with peers. `may_read(cid)` says what the peer may have."""
-
-    def attach(
-        self, peer: str, send: Callable[[bytes], Awaitable[None]], may_read: Callable[[str], bool], /
-    ) -> None: ...
-
-    def detach(self, peer: str, /) -> None: ...
-
-    async def receive(self, peer: str, message: bytes, /) -> None: ...
-
-    async def stock(self, peer: str, /) -> Collection[bytes] | None:
-        """Ids of the blocks that are here, 32 bytes each; None if they are too many, or not for the peer."""
-
-    def stocked(self, peer: str, ids: frozenset[bytes], /) -> None:
-        """Ids of blocks that the peer has and this side lacked a moment ago; all that is known of it."""
-
-
-class Surroundings(msgspec.Struct):
-    """What all sessions of a node share. `settled` are ids that went through the store lately,
-    `asked` those that some peer was asked for."""
-
-    relay: Relay
-    content: Blocks | None
-    cursors: Cursors
-    rows: RecentRows
-    settled: KnownIds
-    asked: Asked
-    snapshots: Snapshots
-    control: ControlRows
-    now: Callable[[], float]
-    random: Random
-    clock: TeamClock
-    on_echo: Callable[[PeerSession, Link, bytes], None] = lambda _session, _link, _echo: None
-    """Gets what comes on the channel for echoes."""
-
-    def nobody_follows(self, seq: int) -> None:
-        """An event that came while there is no session: those to come find it in the store, and memory is
-        not taken for them."""
-        self.rows.skip(seq)
-        self.settled.clear()
-
-
-def via_name(npub: str) -> str:
-    """How the relay knows which link an event came over."""
-    return f"link {npub}"
-
-
-def is_from_a_link(via: str) -> bool:
-    return via.startswith("link ")
 
 
 class Broken(Protocol):

@@ -9,7 +9,7 @@ import pytest
 from meshconsole.core.event import encode_event
 from meshconsole.core.kinds import TEAM_NOTE
 from meshconsole.core.sections import PrivacySection
-from meshconsole.mesh.syncing import via_name
+from meshconsole.mesh.surroundings import via_name
 from meshconsole.mesh.taking import STORE_BYTES
 from meshconsole.node.access import TeamAccess
 from meshconsole.node.aside import Aside
