@@ -61,7 +61,7 @@ class Meters(Meter, Protocol):
 
 
 class ClientPort:
-    """One client at the relay. Implements the relay's `Port`."""
+    """One client at the relay. Implements the relay's `Port` and the connection's `Listener`."""
 
     def __init__(
         self,

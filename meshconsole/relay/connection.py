@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from websockets.http11 import Request, Response
 
-    from meshconsole.relay.client import ClientPort
     from meshconsole.relay.places import Place, TurnedAway
     from meshconsole.relay.postdesk import Opening
 
@@ -58,6 +57,29 @@ class Gate(Protocol):
     def left(self, connection: ClientConnection) -> None: ...
 
 
+class Listener(Protocol):
+    """Who is told what a client's connection brings, and writes to it."""
+
+    hearing: bool
+    """What was received just now is being taken: answers wait for the end of it."""
+    drains: int
+    """How often what was written has gone out."""
+
+    @property
+    def full(self) -> bool:
+        """It takes nothing more at present."""
+
+    def received(self, count: int, /) -> None:
+        """So many bytes."""
+
+    def take(self, message: bytes, /) -> None: ...
+
+    def heard(self) -> None:
+        """All that was received just now is taken."""
+
+    def flush(self) -> None: ...
+
+
 class ClientConnection(ServerConnection):
     """Also serves the routes of other rooms, and then behaves as the library made it.
 
@@ -78,7 +100,7 @@ class ClientConnection(ServerConnection):
         self._opening: Opening | None = opening
         self.is_client = False
         """Set before the handshake is answered, when the path is the relay's own."""
-        self._port: ClientPort | None = None
+        self._port: Listener | None = None
         """Set by `attach`."""
         self._before_port: list[bytes] = []
         self._fragments = bytearray()
@@ -170,7 +192,7 @@ class ClientConnection(ServerConnection):
         if not self._deaf:
             super().eof_received()
 
-    def attach(self, port: ClientPort) -> None:
+    def attach(self, port: Listener) -> None:
         """From now on messages go to `port`; those that came before it go first."""
         self._port = port
         early, self._before_port = self._before_port, []

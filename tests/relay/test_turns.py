@@ -9,6 +9,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from meshconsole.relay import connection as connection_module
+from meshconsole.relay.client import ClientPort
 from meshconsole.relay.connection import ClientConnection
 from tests.relay.door import Door, door, hear, say
 from tests.relay.making import event_message, signed
@@ -41,7 +42,7 @@ async def test_a_piece_of_many_messages_takes_many_turns() -> None:
     async with door() as d, d.connect() as client:
         connection = await served(d, client)
         connection.data_received(frames(*[Frame(Opcode.TEXT, b'["CLOSE",""]')] * 50))
-        assert connection._port is not None
+        assert isinstance(connection._port, ClientPort)
         assert connection._port.messages == 2, "the others are heard in the next turns"
         assert not connection.transport.is_reading()
         for _ in range(50):
