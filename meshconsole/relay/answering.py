@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from meshconsole.core.sections import RelaySection
     from meshconsole.relay.filter import Filter
-    from meshconsole.relay.happening import Counting, Subscription
-    from meshconsole.relay.session import Session
+    from meshconsole.relay.happening import Counting
+    from meshconsole.relay.session import Session, Subscription
     from meshconsole.relay.store import EventStore
     from meshconsole.relay.threads import LoopThreads
     from meshconsole.relay.traffic import Traffic

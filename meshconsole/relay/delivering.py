@@ -14,8 +14,7 @@ from meshconsole.relay.policy import may_ask
 if TYPE_CHECKING:
     from meshconsole.core.event import Event
     from meshconsole.core.verdict import Verdict
-    from meshconsole.relay.happening import Subscription
-    from meshconsole.relay.session import Session
+    from meshconsole.relay.session import Session, Subscription
     from meshconsole.relay.traffic import Traffic
     from meshconsole.relay.turn import TurnEnd
 

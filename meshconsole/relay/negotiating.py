@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from meshconsole.core.sections import RelaySection
-    from meshconsole.relay.happening import Negotiated, Negotiation
-    from meshconsole.relay.session import Session
+    from meshconsole.relay.happening import Negotiated
+    from meshconsole.relay.session import Negotiation, Session
     from meshconsole.relay.store import EventStore, Item
 
 log = logging.getLogger(__name__)

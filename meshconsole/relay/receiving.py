@@ -15,6 +15,7 @@ from meshconsole.relay.event import readable_id
 from meshconsole.relay.happening import Closed, Counting, Offered, Opened, TurnedAway, Widened
 from meshconsole.relay.pace import Pace
 from meshconsole.relay.pipeline import Offer
+from meshconsole.relay.verbs import receive
 
 if TYPE_CHECKING:
     from meshconsole.core.event import Event
@@ -94,7 +95,7 @@ class Receiving:
         """One text message from the session's client."""
         if self.takers is None:
             raise MeshconsoleError("The relay was not started.")
-        for happening in session.receive(message, time.monotonic()):
+        for happening in receive(session, message, time.monotonic()):
             if isinstance(happening, Offered):
                 self._offer(self.takers.pipeline, session, happening, via)
             elif isinstance(happening, TurnedAway):

@@ -1,4 +1,4 @@
-"""One client's session, sans I/O: messages in, messages and happenings out. Pure.
+"""One client's session, sans I/O: what it has open, what it is owed, what is said to it. Pure.
 
 Laws:
 - Every EVENT whose id can be read gets exactly one OK; every REQ gets EOSE or CLOSED, once.
@@ -7,17 +7,16 @@ Laws:
   follow. So none is lost, not even one that a limit kept from the stored part, and none comes twice.
 - Nothing is sent for a subscription after it was closed or replaced.
 
-The shell feeds `receive`, carries out what it returns, calls `answer`, `deliver`, `stored`, `finish`
-and `fail` as results come in, and writes what `outbox` gives whenever `wake` was called. What each
-verb means is in `verbs/`.
+The shell gives what the client says to `verbs.receive`, carries out what that returns, calls `answer`,
+`deliver`, `stored`, `finish` and `fail` as results come in, and writes what `outbox` gives whenever `wake`
+was called.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from meshconsole.core.errors import Refused
 from meshconsole.core.limits import TokenBucket
@@ -25,13 +24,13 @@ from meshconsole.core.verdict import Verdict, refuse
 from meshconsole.relay import messages
 from meshconsole.relay.frames import Batch, one_by_one
 from meshconsole.relay.policy import judge_filters, narrowed
-from meshconsole.relay.verbs import VERBS, broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from meshconsole.core.sections import RelaySection
-    from meshconsole.relay.happening import Happening, Negotiation, Subscription
+    from meshconsole.relay.filter import Filter
+    from meshconsole.relay.negentropy import Responder
     from meshconsole.relay.policy import Client
 
 MAX_WAITING_BYTES = 1 << 20
@@ -52,6 +51,43 @@ frames of 60 kB."""
 
 BURST_S = 4
 """How many seconds' worth of the allowed rate may come at once."""
+
+
+@dataclass(slots=True, eq=False)
+class Subscription:
+    """One open REQ. `snapshot` is the store's head when the stored part was read, -1 before.
+
+    `since` is the newest event that was passed on before it was registered for live events. Those from
+    there up to the snapshot may come by both ways or, where a limit cut the stored part, by the live one
+    alone: `sent` holds the ids of stored events that were given, as long as any of them may yet come.
+    """
+
+    session: Session
+    id: str
+    filters: tuple[Filter, ...]
+    prefix: bytes
+    snapshot: int = -1
+    since: int = 0
+    sent: set[bytes] | None = None
+    reading: bool = True
+    closed: bool = False
+    waiting: list[tuple[int, bytes]] = field(default_factory=list)
+    waiting_bytes: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Negotiation:
+    """One open NEG-OPEN. `responder` is there once the events were read: the snapshot it speaks of."""
+
+    session: Session
+    id: str
+    wanted: Filter
+    heard_at: float
+    """Monotonic seconds."""
+    busy: bool = True
+    """A message of the client is being answered."""
+    closed: bool = False
+    responder: Responder | None = None
 
 
 class Session:
@@ -120,23 +156,6 @@ class Session:
             if narrowed(negotiation.wanted, self.client) != negotiation.wanted:
                 self.fail_negotiation(negotiation, Refused("closed", "what you may see here has changed"))
         return changed
-
-    # --- What comes from the client ------------------------------------------------------------------
-
-    def receive(self, message: bytes, now: float) -> list[Happening]:
-        """One text message. `now` is monotonic seconds. Never raises for what a client sends."""
-        try:
-            parts = _parts(message)
-            verb = msgspec.json.decode(parts[0], type=str)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, IndexError):
-            return broken.take(self, message, broken.NO_MESSAGE)
-        if len(message) > max_message_bytes(self.config) and verb != "EVENT":
-            return broken.take(self, message, broken.TOO_LONG)
-        take = VERBS.get(verb)
-        if take is None:
-            shown = msgspec.json.encode(verb[:32]).decode()
-            return broken.take(self, message, refuse("unsupported", f"this verb is not known here: {shown}"))
-        return take(self, parts, now)
 
     @property
     def reading(self) -> int:
@@ -339,6 +358,3 @@ def max_message_bytes(config: RelaySection) -> int:
     """The longest message that is acted upon: the largest event with the brackets of EVENT. Questions and
     reconciliations do not get shorter with the events that are taken."""
     return max(config.max_event_bytes, QUESTION_BYTES) + len(b'["EVENT",]')
-
-
-_parts = msgspec.json.Decoder(list[msgspec.Raw]).decode

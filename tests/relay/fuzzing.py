@@ -22,13 +22,15 @@ from meshconsole.relay.negentropy import Responder
 from meshconsole.relay.policy import Client, House
 from meshconsole.relay.session import Session
 from meshconsole.relay.store import Entry
+from meshconsole.relay.verbs import receive
 from tests.relay.making import NOW, Clock, Public, unsigned
 from tests.relay.memory import MemoryEventStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from meshconsole.relay.happening import Happening, Subscription
+    from meshconsole.relay.happening import Happening
+    from meshconsole.relay.session import Subscription
 
 PREFIXES = (
     "duplicate",
@@ -67,7 +69,7 @@ class Shell:
 
     def receive(self, message: bytes) -> list[list[Any]]:
         """What is said to one message. Raises AssertionError where an answer breaks the protocol."""
-        happened = self.session.receive(message, 0.0)
+        happened = receive(self.session, message, 0.0)
         for happening in happened:
             self._carry_out(happening)
         said = [check(answer) for answer in self.session.outbox()]

@@ -9,9 +9,10 @@ import msgspec
 
 from meshconsole.core.kinds import CLIENT_AUTH
 from meshconsole.core.sections import RelaySection
-from meshconsole.relay.happening import Happening, Opened, Subscription
+from meshconsole.relay.happening import Happening, Opened
 from meshconsole.relay.policy import Access, Client, House
-from meshconsole.relay.session import Session
+from meshconsole.relay.session import Session, Subscription
+from meshconsole.relay.verbs import receive
 from tests.relay.making import NOW, Public, raw, signed
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Bench:
         self.session = Session(self.client, config, CHALLENGE, self._wake, lambda url: url.startswith(URL))
 
     def tell(self, *parts: object) -> list[Happening]:
-        return self.session.receive(json.dumps(parts).encode(), self.now)
+        return receive(self.session, json.dumps(parts).encode(), self.now)
 
     def said(self) -> list[Any]:
         return [json.loads(message) for message in self.session.outbox()]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from meshconsole.relay.filter import parse_filter
+from meshconsole.relay.verbs import receive
 from tests.relay.making import NOW, raw, signed
 from tests.relay.relay_bench import bench as relay_bench
 from tests.relay.session_bench import HEX, Bench
@@ -19,7 +20,7 @@ ID = signed().id
 def told(message: bytes) -> list[Any]:
     """What a fresh session says to one message that it does not pass on."""
     bench = Bench()
-    for happening in bench.session.receive(message, 0.0):
+    for happening in receive(bench.session, message, 0.0):
         assert type(happening).__name__ == "TurnedAway"
     (said,) = bench.said()
     assert isinstance(said, list)
@@ -208,7 +209,7 @@ def test_ten_thousand_filters_and_values_are_bounded() -> None:
 def test_of_a_key_given_twice_the_last_one_counts_as_everywhere_else() -> None:
     twice = '{"kinds":[1],"kinds":[2]}'
     bench = Bench()
-    bench.session.receive(f'["REQ","s",{twice}]'.encode(), 0.0)
+    receive(bench.session, f'["REQ","s",{twice}]'.encode(), 0.0)
     kinds = bench.session.subscriptions["s"].filters[0].kinds
     assert kinds == parse_filter(json.loads(twice)).kinds == frozenset({2})
 

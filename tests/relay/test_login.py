@@ -10,7 +10,7 @@ import pytest
 from meshconsole.core.kinds import CLIENT_AUTH
 from meshconsole.core.verdict import refuse
 from meshconsole.relay import session as session_module
-from meshconsole.relay.verbs import auth
+from meshconsole.relay.verbs import auth, receive
 from tests.relay.making import NOW, Members, Public, event_message, npub, raw, unsigned
 from tests.relay.session_bench import CHALLENGE, HEX, URL, Bench
 
@@ -127,5 +127,5 @@ def test_logins_are_rate_limited() -> None:
 def test_a_trusted_session_has_no_gates() -> None:
     bench, event = Bench(Members(), trusted=True), unsigned(kind=4201)
     assert bench.said() == []
-    assert bench.session.receive(event_message(event), 0.0)
+    assert receive(bench.session, event_message(event), 0.0)
     assert bench.open("sub", {"kinds": [4201]}).filters[0].hidden == frozenset()

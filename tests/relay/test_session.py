@@ -16,7 +16,7 @@ from meshconsole.relay import messages
 from meshconsole.relay import session as session_module
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.happening import Closed, Offered, Opened, TurnedAway
-from meshconsole.relay.verbs import asking
+from meshconsole.relay.verbs import asking, receive
 from tests.relay.making import Members, event_message, npub, raw, unsigned
 from tests.relay.session_bench import CHALLENGE, HEX, Bench
 
@@ -41,7 +41,7 @@ from tests.relay.session_bench import CHALLENGE, HEX, Bench
 )
 def test_what_is_no_message_gets_a_notice(message: bytes) -> None:
     bench = Bench()
-    assert bench.session.receive(message, 0.0) == []
+    assert receive(bench.session, message, 0.0) == []
     (said,) = bench.said()
     assert said[0] == "NOTICE"
     assert said[1].startswith("invalid: ")
@@ -57,8 +57,8 @@ def test_unknown_verbs_get_a_notice() -> None:
 def test_no_message_makes_it_fail(message: bytes) -> None:
     bench = Bench()
     for begin in (b"", b'["REQ",', b'["EVENT",', b'["AUTH",', b'["CLOSE",', b'["NEG-OPEN",', b'["NEG-MSG",'):
-        bench.session.receive(begin + message, 0.0)
-        bench.session.receive(begin + message + b"]", 0.0)
+        receive(bench.session, begin + message, 0.0)
+        receive(bench.session, begin + message + b"]", 0.0)
 
 
 def test_wake_is_called_when_the_outbox_stops_being_empty() -> None:
@@ -102,7 +102,7 @@ def test_after_the_end_nothing_is_said() -> None:
 
 def test_an_event_is_offered_and_answered() -> None:
     bench, event = Bench(), unsigned()
-    assert bench.session.receive(event_message(event), 0.0) == [Offered(raw(event), event.id)]
+    assert receive(bench.session, event_message(event), 0.0) == [Offered(raw(event), event.id)]
     assert bench.said() == []
     assert bench.session.offered == 1
     assert bench.session.offered_bytes == len(raw(event))
@@ -138,7 +138,7 @@ def test_event_takes_one_event(parts: list[Any]) -> None:
 def test_events_that_are_too_large_are_not_even_read() -> None:
     bench = Bench(max_event_bytes=1024)
     event = unsigned(content="x" * 2000)
-    (turned_away,) = bench.session.receive(event_message(event), 0.0)
+    (turned_away,) = receive(bench.session, event_message(event), 0.0)
     assert isinstance(turned_away, TurnedAway)
     assert turned_away[:2] == (event.id, len(raw(event)))
     assert bench.said() == [["OK", event.id, False, "invalid: the event is larger than 1024 bytes"]]
@@ -148,25 +148,25 @@ def test_events_that_are_too_large_are_not_even_read() -> None:
 def test_events_are_rate_limited_per_connection() -> None:
     bench, event = Bench(events_per_second=1), unsigned()
     taken = 0
-    while isinstance(bench.session.receive(event_message(event), 0.0)[0], Offered):
+    while isinstance(receive(bench.session, event_message(event), 0.0)[0], Offered):
         taken += 1
     assert taken == session_module.BURST_S
     assert bench.said() == [["OK", event.id, False, "rate-limited: at most 1 events per second"]]
-    assert isinstance(bench.session.receive(event_message(event), 2.5)[0], Offered)
+    assert isinstance(receive(bench.session, event_message(event), 2.5)[0], Offered)
 
 
 def test_the_rate_limit_can_be_switched_off_and_on_at_run_time() -> None:
     bench, event = Bench(events_per_second=1, rate_limits=False), unsigned()
-    assert {type(bench.session.receive(event_message(event), 0.0)[0]) for _ in range(99)} == {Offered}
+    assert {type(receive(bench.session, event_message(event), 0.0)[0]) for _ in range(99)} == {Offered}
     bench.session.apply(RelaySection(events_per_second=1))
-    answers = [bench.session.receive(event_message(event), 0.0) for _ in range(99)]
+    answers = [receive(bench.session, event_message(event), 0.0) for _ in range(99)]
     assert isinstance(answers[-1][0], TurnedAway)
 
 
 def test_the_write_gate_comes_before_any_work() -> None:
     bench, event = Bench(Members({npub("alice")})), unsigned()
     assert bench.said() == [["AUTH", CHALLENGE]]
-    (turned_away,) = bench.session.receive(event_message(event), 0.0)
+    (turned_away,) = receive(bench.session, event_message(event), 0.0)
     assert isinstance(turned_away, TurnedAway)
     assert turned_away.verdict.code == "auth-required"
     assert bench.said() == [["OK", event.id, False, "auth-required: say who you are"]]
@@ -242,7 +242,7 @@ def test_a_req_that_is_refused_is_closed_with_a_prefix(filters: list[Any], prefi
 @pytest.mark.parametrize("broken", [b'["REQ","s",{"a":]', b'["REQ","s",{"#t":["\xff"]}]', b'["REQ","s",{]]'])
 def test_broken_filters_are_answered(broken: bytes) -> None:
     bench = Bench()
-    bench.session.receive(broken, 0.0)
+    receive(bench.session, broken, 0.0)
     assert bench.said()[0][0] in ("CLOSED", "NOTICE")
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from meshconsole.core.errors import Refused
 from meshconsole.core.kinds import TEAM_KINDS, TEAM_NOTE
-from meshconsole.relay.happening import Negotiated, Negotiation, Opened
+from meshconsole.relay.happening import Negotiated, Opened
 from meshconsole.relay.items import ItemVector
 from meshconsole.relay.negentropy import Responder
-from meshconsole.relay.verbs import neg
+from meshconsole.relay.verbs import neg, receive
 from tests.relay.making import Members, npub
 from tests.relay.session_bench import Bench
+
+if TYPE_CHECKING:
+    from meshconsole.relay.session import Negotiation
 
 FIRST = "6100000200"
 
@@ -172,7 +175,7 @@ def test_openings_count_as_requests() -> None:
 
 def test_what_is_not_used_ends() -> None:
     bench = Bench()
-    (happening,) = bench.session.receive(b'["NEG-OPEN","n",{},"61"]', 100.0)
+    (happening,) = receive(bench.session, b'["NEG-OPEN","n",{},"61"]', 100.0)
     assert isinstance(happening, Negotiated)
     neg.end_idle(bench.session, 100.0 + neg.IDLE_S)
     assert bench.session.negotiations, "it is being answered"

@@ -10,6 +10,7 @@ from meshconsole.relay.judging import judge_event, vanishes_here
 from meshconsole.relay.lists import Lists, ban_key
 from meshconsole.relay.names import names_this_relay
 from meshconsole.relay.policy import Client, House
+from meshconsole.relay.verbs import receive
 from tests.relay.making import NOW, Members, Public, event_message, fake_npub, unsigned
 from tests.relay.session_bench import Bench
 
@@ -63,8 +64,8 @@ def test_the_gate_lets_through_unread_what_may_be_a_request() -> None:
     bench = Bench(Members())
     bench.said()
     wish, note = unsigned(kind=62), unsigned(kind=6)
-    assert isinstance(bench.session.receive(event_message(wish), 0.0)[0], Offered)
-    assert isinstance(bench.session.receive(event_message(note), 0.0)[0], TurnedAway)
+    assert isinstance(receive(bench.session, event_message(wish), 0.0)[0], Offered)
+    assert isinstance(receive(bench.session, event_message(note), 0.0)[0], TurnedAway)
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from meshconsole.relay.verbs import auth, count, event, neg, req
+import msgspec
+
+from meshconsole.core.verdict import refuse
+from meshconsole.relay.session import max_message_bytes
+from meshconsole.relay.verbs import auth, broken, count, event, neg, req
 
 if TYPE_CHECKING:
-    import msgspec
-
     from meshconsole.relay.happening import Happening
     from meshconsole.relay.session import Session
 
@@ -29,3 +31,22 @@ VERBS: dict[str, Verb] = {
     "NEG-MSG": neg.message,
     "NEG-CLOSE": neg.close,
 }
+
+
+def receive(session: Session, message: bytes, now: float) -> list[Happening]:
+    """One text message. `now` is monotonic seconds. Never raises for what a client sends."""
+    try:
+        parts = _parts(message)
+        verb = msgspec.json.decode(parts[0], type=str)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, IndexError):
+        return broken.take(session, message, broken.NO_MESSAGE)
+    if len(message) > max_message_bytes(session.config) and verb != "EVENT":
+        return broken.take(session, message, broken.TOO_LONG)
+    take = VERBS.get(verb)
+    if take is None:
+        shown = msgspec.json.encode(verb[:32]).decode()
+        return broken.take(session, message, refuse("unsupported", f"this verb is not known here: {shown}"))
+    return take(session, parts, now)
+
+
+_parts = msgspec.json.Decoder(list[msgspec.Raw]).decode

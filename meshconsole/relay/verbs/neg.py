@@ -13,8 +13,9 @@ import msgspec
 
 from meshconsole.core.errors import Refused
 from meshconsole.core.verdict import refuse
-from meshconsole.relay.happening import Happening, Negotiated, Negotiation
+from meshconsole.relay.happening import Happening, Negotiated
 from meshconsole.relay.policy import may_ask
+from meshconsole.relay.session import Negotiation
 from meshconsole.relay.verbs.asking import MAX_SUBSCRIPTION_ID, ask
 
 if TYPE_CHECKING:

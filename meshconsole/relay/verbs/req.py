@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import Refused
 from meshconsole.relay import messages
-from meshconsole.relay.happening import Closed, Happening, Opened, Subscription
+from meshconsole.relay.happening import Closed, Happening, Opened
+from meshconsole.relay.session import Subscription
 from meshconsole.relay.verbs.asking import ask, read_id
 
 if TYPE_CHECKING:
