@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from bench.figures import Figure, ratio
 from bench.nodes import OPEN, a_pair
 from meshconsole.control.blocking import call, stream
-from meshconsole.control.messages import BlobsData, BlobsPush, ListBlobs, Subscribe
+from meshconsole.control.files import BlobsData, ListBlobs
+from meshconsole.control.messages import BlobsPush, Subscribe
 
 if TYPE_CHECKING:
     from pathlib import Path

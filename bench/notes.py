@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from bench.figures import Figure, percentiles
 from bench.nodes import a_pair
 from meshconsole.control.blocking import call, stream
-from meshconsole.control.messages import EventsPush, SendNote, Subscribe
+from meshconsole.control.messages import EventsPush, Subscribe
+from meshconsole.control.notes import SendNote
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from bench.figures import Figure, ratio
 from bench.nodes import a_pair
 from meshconsole.control.blocking import call
-from meshconsole.control.messages import EventsData, ListEvents, SendNote
+from meshconsole.control.messages import EventsData, ListEvents
+from meshconsole.control.notes import SendNote
 from meshconsole.core.event import Event, encode_event
 from meshconsole.core.kinds import TEAM_NOTE
 from meshconsole.relay.store import Entry

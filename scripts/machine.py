@@ -18,16 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from meshconsole.control.blocking import call, stream
-from meshconsole.control.messages import (
-    BlobsData,
-    EventsData,
-    EventsPush,
-    GetStatus,
-    ListBlobs,
-    ListEvents,
-    StatusData,
-    Subscribe,
-)
+from meshconsole.control.files import BlobsData, ListBlobs
+from meshconsole.control.messages import EventsData, EventsPush, GetStatus, ListEvents, StatusData, Subscribe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

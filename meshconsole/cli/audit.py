@@ -12,14 +12,8 @@ from meshconsole.cli.ask import ask, ask_for
 from meshconsole.cli.following import add_follow, pushes
 from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, say
-from meshconsole.control.messages import (
-    AcknowledgeSetBack,
-    AuditTail,
-    CountsData,
-    ExportAudit,
-    LinesData,
-    VerifyAudit,
-)
+from meshconsole.control.audit import AcknowledgeSetBack, AuditTail, ExportAudit, VerifyAudit
+from meshconsole.control.messages import CountsData, LinesData
 from meshconsole.core.text import safe
 
 if TYPE_CHECKING:

@@ -110,7 +110,7 @@ def shares(parsed: argparse.Namespace) -> None:
 
 
 def epoch_keys(parsed: argparse.Namespace) -> None:
-    from meshconsole.control.messages import ExportKeys
+    from meshconsole.control.keys import ExportKeys
 
     path = str(Path(parsed.file).absolute())
     passphrase = "" if parsed.to else _backup_passphrase(parsed)
@@ -121,7 +121,7 @@ def epoch_keys(parsed: argparse.Namespace) -> None:
 
 def restore_keys(parsed: argparse.Namespace) -> None:
     """The file is opened here: what a passphrase costs in memory is not the node's."""
-    from meshconsole.control.messages import RestoreKeys
+    from meshconsole.control.keys import RestoreKeys
     from meshconsole.crypto.agefile import age_decrypt, needs_passphrase
     from meshconsole.team.export import MAX_LEN
 

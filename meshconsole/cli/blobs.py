@@ -16,27 +16,23 @@ from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, print_table, say
 from meshconsole.console.words import copies_in_words, moment_in_words, size_in_words
 from meshconsole.control.files import (
+    AddBlob,
+    BlobsData,
     CancelFetch,
     DropBlob,
     ExportCar,
     FetchBlob,
+    GetBlob,
     ImportCar,
     JobsData,
+    ListBlobs,
     ListJobs,
     PauseFetch,
-    ScrubBlobs,
-)
-from meshconsole.control.messages import (
-    AddBlob,
-    BlobsData,
-    BlobsPush,
-    CountsData,
-    GetBlob,
-    ListBlobs,
     Pin,
-    Subscribe,
+    ScrubBlobs,
     Unpin,
 )
+from meshconsole.control.messages import BlobsPush, CountsData, Subscribe
 from meshconsole.core.errors import Fatal
 
 if TYPE_CHECKING:

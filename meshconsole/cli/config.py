@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from meshconsole.cli.ask import ask, ask_for, how_to_make, runs
 from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, say
-from meshconsole.control.messages import ConfigData, GetConfig, ReloadConfig, SetConfig
+from meshconsole.control.config import ConfigData, GetConfig, ReloadConfig, SetConfig
 from meshconsole.core.config import (
     Config,
     ConfigError,

@@ -10,7 +10,7 @@ from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, say
 from meshconsole.cli.reading import node_status
 from meshconsole.console.urgent import LEVELS
-from meshconsole.control.messages import SetConfig
+from meshconsole.control.config import SetConfig
 from meshconsole.core.sections import EmconLevel
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from meshconsole.cli.home import (
 from meshconsole.cli.node import is_locked_by_a_node, kill_node
 from meshconsole.cli.output import say
 from meshconsole.cli.recording import record
-from meshconsole.control.messages import GetStatus, Panic, Unlock
+from meshconsole.control.keys import Panic, Unlock
+from meshconsole.control.messages import GetStatus
 from meshconsole.core.errors import Fatal, MeshconsoleError, Refused
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from meshconsole.cli import filters
 from meshconsole.cli.ask import ask, ask_for
 from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, say
-from meshconsole.control.messages import CountsData, EventsData, SendNote
+from meshconsole.control.messages import CountsData, EventsData
+from meshconsole.control.notes import SendDirect, SendNote, SendPlain
 from meshconsole.control.relay import Export, Import, ImportLines
-from meshconsole.control.team import SendDirect, SendPlain
 from meshconsole.core.errors import Fatal, Refused
 from meshconsole.core.lines import LONGEST_LINE, TOO_LONG, Lines
 from meshconsole.core.precedence import PrecedenceName

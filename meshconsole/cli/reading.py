@@ -20,14 +20,7 @@ from meshconsole.console.words import (
     uplink_in_words,
     way_in_words,
 )
-from meshconsole.control.messages import (
-    EventsData,
-    EventsPush,
-    GetStatus,
-    ListEvents,
-    StatusData,
-    Subscribe,
-)
+from meshconsole.control.messages import EventsData, EventsPush, GetStatus, ListEvents, StatusData, Subscribe
 from meshconsole.core.mesh_map import mesh_map
 
 if TYPE_CHECKING:

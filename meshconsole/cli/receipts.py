@@ -10,7 +10,8 @@ from meshconsole.cli.following import Row, add_follow, follow_status
 from meshconsole.cli.home import home_of
 from meshconsole.cli.output import print_json, print_table, say
 from meshconsole.console.words import moment_in_words
-from meshconsole.control.messages import EventsData, GetStatus, ListEvents, MarkRead, StatusData
+from meshconsole.control.messages import EventsData, GetStatus, ListEvents, StatusData
+from meshconsole.control.notes import MarkRead
 from meshconsole.core.errors import Fatal
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ import time
 from typing import TYPE_CHECKING
 
 from meshconsole.cli.ask import ask, runs
-from meshconsole.control.messages import RecordAct
+from meshconsole.control.audit import RecordAct
 from meshconsole.core.errors import Refused
 
 if TYPE_CHECKING:
-    from meshconsole.control.messages import OfflineAct
+    from meshconsole.control.audit import OfflineAct
     from meshconsole.core.home import Home
     from meshconsole.crypto.keystore import Secrets
 

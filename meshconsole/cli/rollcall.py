@@ -12,7 +12,7 @@ from meshconsole.cli.output import print_json, print_table, say
 from meshconsole.cli.reading import node_status
 from meshconsole.console.urgent import ROLL_WORDS, roll_rows, roll_summary
 from meshconsole.console.words import ago_in_words
-from meshconsole.control.team import AnswerRoll, CallRoll
+from meshconsole.control.notes import AnswerRoll, CallRoll
 
 if TYPE_CHECKING:
     import argparse

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from meshconsole.console.profile import Colour, GlyphSet, Profile, decide
 from meshconsole.control.blocking import call
-from meshconsole.control.messages import ConfigData, GetConfig
+from meshconsole.control.config import ConfigData, GetConfig
 from meshconsole.core.config import Config, ConfigError, with_values
 from meshconsole.core.errors import Fatal
 from meshconsole.core.sections import ConsoleSection

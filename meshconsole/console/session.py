@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Protocol
 
 from meshconsole.control.client import ControlClient
 from meshconsole.control.desk import DeskData, RecallDesk
+from meshconsole.control.files import BlobsData, ListBlobs
+from meshconsole.control.keys import Unlock
 from meshconsole.control.messages import (
     READING,
-    BlobsData,
     EventsData,
     EventsPush,
     GetHistory,
     GetStatus,
     HistoryData,
-    ListBlobs,
     ListEvents,
     StatusData,
     Subscribe,
-    Unlock,
 )
 from meshconsole.core.errors import Fatal, MeshconsoleError, Refused, Unavailable
 

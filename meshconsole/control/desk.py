@@ -26,3 +26,6 @@ class RecallDesk(Message, frozen=True):
 
 class DeskData(Message, frozen=True):
     desk: KeepDesk
+
+
+DeskCommand = KeepDesk | RecallDesk

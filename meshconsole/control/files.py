@@ -7,7 +7,43 @@ from typing import Annotated
 from msgspec import Meta
 
 from meshconsole.control.wire import AbsolutePath, Cid, Message
-from meshconsole.core.status import JobView  # noqa: TC001 - msgspec reads the annotations
+from meshconsole.core.status import BlobView, JobView  # noqa: TC001 - msgspec reads the annotations
+
+
+class ListBlobs(Message, frozen=True):
+    """Answered with `BlobsData`."""
+
+
+class BlobsData(Message, frozen=True):
+    blobs: tuple[BlobView, ...]
+
+
+class AddBlob(Message, frozen=True):
+    """Adds a file to the team's store. Answered with `BlobsData` holding the one file."""
+
+    path: AbsolutePath
+
+
+class GetBlob(Message, frozen=True):
+    """Fetches a file and writes it, opened, to `destination`: a file, or a folder that exists."""
+
+    cid: Cid
+    destination: AbsolutePath
+
+
+class Pin(Message, frozen=True):
+    """Keeps a file on this node whatever the store's pressure. 0 copies: as many as the team wants."""
+
+    cid: Cid
+    min_replicas: Annotated[int, Meta(ge=0, le=100)] = 0
+    max_replicas: Annotated[int, Meta(ge=0, le=1000)] = 0
+    expires_at: float | None = None
+
+
+class Unpin(Message, frozen=True):
+    """Lets the store drop a file when it needs the room."""
+
+    cid: Cid
 
 
 class ScrubBlobs(Message, frozen=True):
@@ -91,7 +127,12 @@ class TakeBundle(Message, frozen=True):
 
 
 FileCommand = (
-    DropBlob
+    ListBlobs
+    | AddBlob
+    | GetBlob
+    | Pin
+    | Unpin
+    | DropBlob
     | ExportCar
     | ImportCar
     | WriteHave

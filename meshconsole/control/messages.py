@@ -1,5 +1,8 @@
 """What node and console say to each other over the control socket. Pure.
 
+What may be asked is in the file of its subject (`files.py`, `team.py`, ...); here are what is of none, the
+answers, and the frames of a conversation.
+
 The law: a frozen snapshot or a command with a verdict, never a secret, except a passphrase on its
 way in (`Unlock`, `ExportKeys`), or the keys of a backup (`RestoreKeys`). A connection begins with
 `Hello` and `Welcome` (or `Bye`); then the client sends `Request`s, each answered by exactly one
@@ -12,30 +15,27 @@ whoever draws one passes it through `core.text.safe` first.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from meshconsole.control.desk import DeskData, KeepDesk, RecallDesk
+from meshconsole.control.audit import AuditCommand, AuditTail, VerifyAudit
+from meshconsole.control.config import ConfigCommand, ConfigData, GetConfig
+from meshconsole.control.desk import DeskCommand, DeskData
 from meshconsole.control.edge import EdgeCommand, EdgeReply, ListPins, ShowEdge
-from meshconsole.control.files import FileCommand, JobsData, ListJobs
+from meshconsole.control.files import BlobsData, FileCommand, JobsData, ListBlobs, ListJobs
 from meshconsole.control.guests import GuestCommand, GuestData, ListGuests
+from meshconsole.control.keys import KeyCommand
+from meshconsole.control.notes import NoteCommand
 from meshconsole.control.reach import Netcheck, PingPeer, ReachCommand, ReachData, TracePeer, WhyPeer
 from meshconsole.control.relay import (
-    BackUpRelay,
-    ChangeRelayLists,
-    DeleteFromRelay,
-    EvictFromRelay,
-    Export,
-    Import,
-    ImportLines,
     ListsData,
     PageData,
+    RelayCommand,
     RemovedData,
     ScanRelay,
     ShowRelayLists,
-    VacuumRelay,
 )
 from meshconsole.control.team import (
     InviteData,
@@ -46,10 +46,9 @@ from meshconsole.control.team import (
     RosterData,
     TeamCommand,
 )
-from meshconsole.control.wire import AbsolutePath, Cid, Message, RequestId, Text
+from meshconsole.control.wire import MAX_LISTED, Message, RequestId
 from meshconsole.core.errors import MeshconsoleError, Refused
 from meshconsole.core.history import Track  # noqa: TC001 - msgspec reads the annotations
-from meshconsole.core.precedence import PrecedenceName  # noqa: TC001 - msgspec reads the annotation
 from meshconsole.core.status import (  # noqa: TC001 - msgspec reads the annotations
     BlobView,
     EventView,
@@ -60,9 +59,6 @@ from meshconsole.core.verdict import ACCEPTED, Code, Verdict
 
 PROTOCOL = 2
 """Raised when a message changes its meaning. Both sides must agree; there is no negotiation."""
-
-MAX_LISTED = 10_000
-"""Most rows that one answer carries."""
 
 # --- Commands -------------------------------------------------------------------------------------
 
@@ -82,136 +78,12 @@ class ListEvents(Message, frozen=True):
     filter: Annotated[str, Meta(max_length=256)] = ""
 
 
-class ListBlobs(Message, frozen=True):
-    """Answered with `BlobsData`."""
-
-
-class SendNote(Message, frozen=True):
-    """To the team, sealed. Answered with `EventsData` holding the one event."""
-
-    text: Text
-    precedence: PrecedenceName = "routine"
-
-
-class MarkRead(Message, frozen=True):
-    """A note of the team, by its id in hex: its author is told that somebody has read it."""
-
-    event_id: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-
-
-class AddBlob(Message, frozen=True):
-    """Adds a file to the team's store. Answered with `BlobsData` holding the one file."""
-
-    path: AbsolutePath
-
-
-class GetBlob(Message, frozen=True):
-    """Fetches a file and writes it, opened, to `destination`: a file, or a folder that exists."""
-
-    cid: Cid
-    destination: AbsolutePath
-
-
-class Pin(Message, frozen=True):
-    """Keeps a file on this node whatever the store's pressure. 0 copies: as many as the team wants."""
-
-    cid: Cid
-    min_replicas: Annotated[int, Meta(ge=0, le=100)] = 0
-    max_replicas: Annotated[int, Meta(ge=0, le=1000)] = 0
-    expires_at: float | None = None
-
-
-class Unpin(Message, frozen=True):
-    """Lets the store drop a file when it needs the room."""
-
-    cid: Cid
-
-
-class GetConfig(Message, frozen=True):
-    """Answered with `ConfigData`."""
-
-
-class SetConfig(Message, frozen=True):
-    """Changes and saves some values. Answered with `ConfigData`; refused as a whole or not at all."""
-
-    values: dict[str, dict[str, Any]]
-
-
-class VerifyAudit(Message, frozen=True):
-    """Checks the whole audit log. Answered with `LinesData`; refused with the first bad record's place."""
-
-
-class ExportAudit(Message, frozen=True):
-    """Writes the audit log as JSON lines, readable and checkable without the key. Answered with
-    `CountsData`."""
-
-    path: AbsolutePath
-
-
-class AcknowledgeSetBack(Message, frozen=True):
-    """The operator knows why the home was set back; it goes on from its present state."""
-
-
-class ReloadConfig(Message, frozen=True):
-    """Reads config.toml again. Answered with `ConfigData`; refused as a whole or not at all."""
-
-
-class AuditTail(Message, frozen=True):
-    """The newest lines of the audit log, oldest first. Answered with `LinesData`."""
-
-    limit: Annotated[int, Meta(ge=1, le=MAX_LISTED)] = 100
-
-
 class Subscribe(Message, frozen=True):
     """Asks for pushes, at most `fps` times a second. Replaces an earlier subscription."""
 
     fps: Annotated[float, Meta(ge=0.1, le=10)] = 4.0
     events: bool = True
     blobs: bool = True
-
-
-class Unlock(Message, frozen=True):
-    """Opens a home that waits for its passphrase. Where it is open: tells whether it is the right one."""
-
-    passphrase: Annotated[str, Meta(max_length=1024)]
-
-    def __repr__(self) -> str:
-        return "Unlock(passphrase=…)"
-
-
-class Panic(Message, frozen=True):
-    """Destroys the keys of the home before it is answered; then the node stops and deletes the rest."""
-
-
-OfflineAct = Literal["identity-exported", "keystore-changed"]
-
-
-class RecordAct(Message, frozen=True):
-    """Writes to the audit log what a command did with the home's files, whose node need not run for it."""
-
-    act: OfflineAct
-    what: Annotated[str, Meta(max_length=64)]
-
-
-class ExportKeys(Message, frozen=True):
-    """Writes the team's epoch keys to an age file (0600), for a passphrase or for age recipients.
-    Answered with `CountsData`."""
-
-    path: AbsolutePath
-    passphrase: Annotated[str, Meta(max_length=1024)] = ""
-    recipients: Annotated[tuple[Annotated[str, Meta(max_length=4096)], ...], Meta(max_length=32)] = ()
-
-    def __repr__(self) -> str:
-        return f"ExportKeys(path={self.path!r}, passphrase=…)"
-
-
-class RestoreKeys(Message, frozen=True):
-    """Takes in epoch keys that a backup held, opened already. Answered with `CountsData`."""
-
-    document: Annotated[bytes, Meta(max_length=768 * 1024)]
-
-    def __repr__(self) -> str:
-        return "RestoreKeys(…)"
 
 
 class Stop(Message, frozen=True):
@@ -222,41 +94,16 @@ Command = (
     GetStatus
     | GetHistory
     | ListEvents
-    | ListBlobs
-    | SendNote
-    | MarkRead
-    | AddBlob
-    | GetBlob
-    | Pin
-    | Unpin
-    | Import
-    | ImportLines
-    | Export
-    | GetConfig
-    | SetConfig
-    | ReloadConfig
-    | ScanRelay
-    | DeleteFromRelay
-    | EvictFromRelay
-    | BackUpRelay
-    | VacuumRelay
-    | ShowRelayLists
-    | ChangeRelayLists
-    | AuditTail
-    | VerifyAudit
-    | ExportAudit
-    | AcknowledgeSetBack
     | Subscribe
-    | Unlock
-    | Panic
-    | ExportKeys
-    | RestoreKeys
-    | RecordAct
     | Stop
-    | KeepDesk
-    | RecallDesk
+    | NoteCommand
     | FileCommand
     | TeamCommand
+    | RelayCommand
+    | ConfigCommand
+    | AuditCommand
+    | KeyCommand
+    | DeskCommand
     | ReachCommand
     | GuestCommand
     | EdgeCommand
@@ -296,17 +143,6 @@ class StatusData(Message, frozen=True):
 
 class EventsData(Message, frozen=True):
     events: tuple[EventView, ...]
-
-
-class BlobsData(Message, frozen=True):
-    blobs: tuple[BlobView, ...]
-
-
-class ConfigData(Message, frozen=True):
-    """All values by section and key, and those that wait for the node's next start."""
-
-    values: dict[str, dict[str, Any]]
-    waiting: tuple[str, ...] = ()
 
 
 class CountsData(Message, frozen=True):

@@ -126,3 +126,17 @@ class RemovedData(Message, frozen=True):
     """What was, or would be, removed. Bytes are those of the events themselves."""
 
     classes: tuple[RemovedClass, ...]
+
+
+RelayCommand = (
+    ScanRelay
+    | Import
+    | ImportLines
+    | Export
+    | DeleteFromRelay
+    | EvictFromRelay
+    | BackUpRelay
+    | VacuumRelay
+    | ShowRelayLists
+    | ChangeRelayLists
+)

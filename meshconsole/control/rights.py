@@ -10,21 +10,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from meshconsole.control.files import CancelFetch, FetchBlob, PauseFetch, PreviewBlob
+from meshconsole.control.config import SetConfig
+from meshconsole.control.files import CancelFetch, FetchBlob, PauseFetch, Pin, PreviewBlob, Unpin
 from meshconsole.control.guests import AdmitGuest, OpenGuestLink, RefuseGuest, RemoveGuest, SayToGuests
-from meshconsole.control.messages import READING, MarkRead, Pin, SendNote, SetConfig, Unpin
+from meshconsole.control.messages import READING
+from meshconsole.control.notes import AnswerRoll, CallRoll, MarkRead, SendDirect, SendNote, SendPlain
 from meshconsole.control.team import (
     AdmitClient,
     AgreeToProposal,
-    AnswerRoll,
-    CallRoll,
     Invite,
     RefuseProposal,
     RemoveMember,
     RevokeInvite,
     RotateKey,
-    SendDirect,
-    SendPlain,
     SetPolicy,
     SetRole,
 )

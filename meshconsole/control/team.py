@@ -7,10 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from meshconsole.control.wire import ClientRole, Message, Role, Text
-from meshconsole.core.status import RollAnswer  # noqa: TC001 - msgspec reads the annotation
-
-MAX_ROLL_TEXT = 200
+from meshconsole.control.wire import ClientRole, Message, Role
 
 
 class Invite(Message, frozen=True):
@@ -80,33 +77,6 @@ class RefuseProposal(Message, frozen=True):
     id: Annotated[str, Meta(min_length=4, max_length=64)]
 
 
-class CallRoll(Message, frozen=True):
-    """Asks every device of the team that writes how it is; the board is in the status."""
-
-    text: Annotated[str, Meta(max_length=MAX_ROLL_TEXT)] = ""
-
-
-class AnswerRoll(Message, frozen=True):
-    """Answers the newest roll call. A later answer replaces an earlier one."""
-
-    word: RollAnswer
-
-
-class SendDirect(Message, frozen=True):
-    """To one device of the team, sealed for it alone. Answered with `EventsData` holding the one event."""
-
-    npub: Annotated[str, Meta(max_length=64)]
-    text: Text
-
-
-class SendPlain(Message, frozen=True):
-    """To a plain Nostr key (npub1… or hex), by NIP-17: not post-quantum. Answered with `EventsData`
-    holding this device's copy."""
-
-    npub: Annotated[str, Meta(max_length=128)]
-    text: Text
-
-
 class ListInvites(Message, frozen=True):
     """The invites that this device has out. Answered with `InvitesData`."""
 
@@ -166,10 +136,6 @@ TeamCommand = (
     | AdmitClient
     | AgreeToProposal
     | RefuseProposal
-    | CallRoll
-    | AnswerRoll
-    | SendDirect
-    | SendPlain
     | ListInvites
     | RevokeInvite
     | ListRoster

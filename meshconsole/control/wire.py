@@ -11,6 +11,8 @@ Text = Annotated[str, Meta(max_length=65_536)]
 AbsolutePath = Annotated[str, Meta(min_length=1, max_length=4096)]
 """An absolute path on the machine of the node; the node's rights decide what it may open."""
 Cid = Annotated[str, Meta(min_length=1, max_length=256)]
+MAX_LISTED = 10_000
+"""Most rows that one answer carries."""
 RequestId = Annotated[int, Meta(ge=0, lt=1 << 53)]
 Role = Literal["admin", "member", "observer", "relay"]
 ClientRole = Literal["member", "observer"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshconsole.control import messages as m
+from meshconsole.control.audit import AcknowledgeSetBack, ExportAudit, VerifyAudit
 from meshconsole.core.errors import CorruptData, Refused
 from meshconsole.core.text import safe
 from meshconsole.node.audit_cut import verify_cut
@@ -19,16 +20,14 @@ if TYPE_CHECKING:
     from meshconsole.node.node import Node
 
 
-async def answer_about_audit(
-    node: Node, command: m.VerifyAudit | m.ExportAudit | m.AcknowledgeSetBack
-) -> m.Reply:
+async def answer_about_audit(node: Node, command: VerifyAudit | ExportAudit | AcknowledgeSetBack) -> m.Reply:
     """Raises MeshconsoleError."""
     match command:
-        case m.VerifyAudit():
+        case VerifyAudit():
             return await _verify(node)
-        case m.ExportAudit(path=path):
+        case ExportAudit(path=path):
             return await _export(node, Path(path))
-        case m.AcknowledgeSetBack():
+        case AcknowledgeSetBack():
             why = node.vouching.set_back
             if not why:
                 raise Refused("invalid", "This home was not set back.")

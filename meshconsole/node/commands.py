@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING
 from meshconsole.control import edge as e
 from meshconsole.control import guests as g
 from meshconsole.control import messages as m
+from meshconsole.control.audit import AcknowledgeSetBack, AuditTail, ExportAudit, RecordAct, VerifyAudit
+from meshconsole.control.config import ConfigData, GetConfig, ReloadConfig, SetConfig
 from meshconsole.control.desk import DeskData, KeepDesk, RecallDesk
+from meshconsole.control.keys import ExportKeys, Panic, RestoreKeys, Unlock
+from meshconsole.control.notes import AnswerRoll, CallRoll, MarkRead, SendDirect, SendNote, SendPlain
 from meshconsole.control.reach import Netcheck, PingPeer, TracePeer, WhyPeer
-from meshconsole.control.team import AnswerRoll, CallRoll, SendDirect, SendPlain
 from meshconsole.core.config import ConfigError, changed_keys, shown_values
 from meshconsole.core.errors import KeystoreWiped, Refused
 from meshconsole.core.text import safe
@@ -69,9 +72,9 @@ class Commands:
                 return m.done(data=m.HistoryData(self._node.remembering.tracks()))
             case m.ListEvents(limit=limit, filter=wanted):
                 return m.done(data=m.EventsData(self._node.recent.newest(limit, wanted)))
-            case m.SendNote(text=text, precedence=precedence):
+            case SendNote(text=text, precedence=precedence):
                 return await self._messaging.note(text, precedence)
-            case m.MarkRead(event_id=event_id):
+            case MarkRead(event_id=event_id):
                 return await self._messaging.read(event_id)
             case SendDirect(npub=npub, text=text):
                 return await self._messaging.direct(npub, text)
@@ -87,15 +90,15 @@ class Commands:
             case RecallDesk():
                 kept = await asyncio.to_thread(self._node.state.get, DESK, KeepDesk, KeepDesk(""))
                 return m.done(data=DeskData(kept) if kept.pane else None)
-            case m.GetConfig():
+            case GetConfig():
                 return m.done(data=self._config())
-            case m.SetConfig(values=values):
+            case SetConfig(values=values):
                 return await self._change_config(self._node.set_config(values), "Saved")
-            case m.ReloadConfig():
+            case ReloadConfig():
                 return await self._change_config(self._node.reloading.reload(), "Read again")
-            case m.AuditTail(limit=limit):
+            case AuditTail(limit=limit):
                 return m.done(data=m.LinesData(await self._audit_tail(limit)))
-            case m.VerifyAudit() | m.ExportAudit() | m.AcknowledgeSetBack():
+            case VerifyAudit() | ExportAudit() | AcknowledgeSetBack():
                 return await answer_about_audit(self._node, command)
             case PingPeer() | TracePeer() | WhyPeer() | Netcheck():
                 return await answer_about_reach(self._node, command)
@@ -113,16 +116,16 @@ class Commands:
             case m.Stop():
                 self._node.request_stop("asked by a console")
                 return m.done("The node is stopping.")
-            case m.Unlock(passphrase=passphrase):
+            case Unlock(passphrase=passphrase):
                 return await self._check_passphrase(passphrase)
-            case m.Panic():
+            case Panic():
                 return await self._panic()
-            case m.RecordAct(act=act, what=what):
+            case RecordAct(act=act, what=what):
                 self._node.record(act, what=what)
                 return m.done()
-            case m.RestoreKeys(document=document):
+            case RestoreKeys(document=document):
                 return await self._restore_keys(document)
-            case m.ExportKeys(path=path, passphrase=passphrase, recipients=recipients):
+            case ExportKeys(path=path, passphrase=passphrase, recipients=recipients):
                 return await self._export_keys(Path(path), passphrase, recipients)
             case _:
                 reply = await self._relay.handle(command, report) or await self._files.handle(command, report)
@@ -167,8 +170,8 @@ class Commands:
 
     # --- Configuration and audit -------------------------------------------------------------------
 
-    def _config(self) -> m.ConfigData:
-        return m.ConfigData(shown_values(self._node.config), tuple(sorted(self._node.applying.waiting)))
+    def _config(self) -> ConfigData:
+        return ConfigData(shown_values(self._node.config), tuple(sorted(self._node.applying.waiting)))
 
     async def _change_config(self, change: Awaitable[None], done: str) -> m.Reply:
         before = self._node.config
@@ -182,7 +185,7 @@ class Commands:
             self._node.record("config", keys=", ".join(changed))
         waiting = [key for key in changed if key in self._node.applying.waiting]
         sentence = f"{done}; {', '.join(waiting)} takes effect at the next start." if waiting else f"{done}."
-        return m.done(sentence, m.ConfigData(shown_values(self._node.config), tuple(waiting)))
+        return m.done(sentence, ConfigData(shown_values(self._node.config), tuple(waiting)))
 
     async def _audit_tail(self, limit: int) -> tuple[str, ...]:
         records, _ = await self._node.read_audit(limit)

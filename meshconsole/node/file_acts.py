@@ -31,21 +31,21 @@ class FileActs:
     async def handle(self, command: m.Command, report: Report) -> m.Reply | None:
         """None when the command is not about files. Raises MeshconsoleError."""
         match command:
-            case m.ListBlobs():
-                return m.done(data=m.BlobsData(self._files.views()))
-            case m.AddBlob(path=path):
+            case f.ListBlobs():
+                return m.done(data=f.BlobsData(self._files.views()))
+            case f.AddBlob(path=path):
                 view = await self._files.add(Path(path), report)
                 self._node.record("file-added", cid=view.cid)
-                return m.done(f"Added {safe(view.name)}.", m.BlobsData((view,)))
-            case m.GetBlob(cid=cid, destination=destination):
+                return m.done(f"Added {safe(view.name)}.", f.BlobsData((view,)))
+            case f.GetBlob(cid=cid, destination=destination):
                 written = await self._files.get(cid, Path(destination), report)
                 self._node.record("file-opened", cid=cid)
-                return m.done(f"Written to {written}.", m.BlobsData((self._files.view(cid),)))
-            case m.Pin(cid=cid, min_replicas=least, max_replicas=most, expires_at=end):
+                return m.done(f"Written to {written}.", f.BlobsData((self._files.view(cid),)))
+            case f.Pin(cid=cid, min_replicas=least, max_replicas=most, expires_at=end):
                 view = await self._files.pin(cid, Pin(OWNER, least, most, end))
-                return m.done("Kept on this node.", m.BlobsData((view,)))
-            case m.Unpin(cid=cid):
-                return m.done("May be dropped now.", m.BlobsData((await self._files.unpin(cid),)))
+                return m.done("Kept on this node.", f.BlobsData((view,)))
+            case f.Unpin(cid=cid):
+                return m.done("May be dropped now.", f.BlobsData((await self._files.unpin(cid),)))
             case _:
                 return await self._handle_jobs(command, report)
 

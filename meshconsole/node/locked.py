@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from meshconsole.control import messages as m
+from meshconsole.control.keys import Panic, Unlock
 from meshconsole.core.errors import Fatal, MeshconsoleError, Refused, Unavailable
 from meshconsole.crypto.keystore import Keystore, Secrets
 from meshconsole.node.wipe import destroy_keys
@@ -64,12 +65,12 @@ class LockedHome:
 
     async def handle(self, command: m.Command, report: Report) -> m.Reply:
         match command:
-            case m.Unlock(passphrase=passphrase):
+            case Unlock(passphrase=passphrase):
                 return await self._unlock(passphrase)
             case m.Stop():
                 self.request_stop("asked by a console")
                 return m.done("The node is stopping.")
-            case m.Panic():
+            case Panic():
                 await asyncio.to_thread(destroy_keys, self._home)
                 self.request_stop("wiped")
                 return m.done("The keys are destroyed; the files follow.")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from meshconsole.control.audit import AuditTail
+from meshconsole.control.config import ConfigData, GetConfig, ReloadConfig, SetConfig
 from meshconsole.control.edge import (
     EdgeData,
     ListPins,
@@ -17,7 +19,16 @@ from meshconsole.control.edge import (
     ShowEdge,
     TokenData,
 )
-from meshconsole.control.files import JobsData, ListJobs, PauseFetch, ScrubBlobs
+from meshconsole.control.files import (
+    AddBlob,
+    BlobsData,
+    GetBlob,
+    JobsData,
+    ListBlobs,
+    ListJobs,
+    PauseFetch,
+    ScrubBlobs,
+)
 from meshconsole.control.guests import (
     AdmitGuest,
     GuestLinkData,
@@ -29,29 +40,19 @@ from meshconsole.control.guests import (
     SayToGuests,
 )
 from meshconsole.control.messages import (
-    AddBlob,
-    AuditTail,
-    BlobsData,
     Command,
-    ConfigData,
     CountsData,
     EventsData,
-    GetBlob,
-    GetConfig,
     GetHistory,
     HistoryData,
     LinesData,
-    ListBlobs,
     ListEvents,
-    MarkRead,
-    ReloadConfig,
     Reply,
-    SendNote,
-    SetConfig,
     Stop,
     done,
     refused,
 )
+from meshconsole.control.notes import AnswerRoll, CallRoll, MarkRead, SendDirect, SendNote, SendPlain
 from meshconsole.control.reach import (
     DiagnosisData,
     FindingsData,
@@ -81,8 +82,6 @@ from meshconsole.control.relay import (
 from meshconsole.control.server import ControlServer
 from meshconsole.control.team import (
     AgreeToProposal,
-    AnswerRoll,
-    CallRoll,
     CreateTeam,
     Invite,
     InviteData,
@@ -94,8 +93,6 @@ from meshconsole.control.team import (
     RefuseProposal,
     RemoveMember,
     RevokeInvite,
-    SendDirect,
-    SendPlain,
     SetPolicy,
     SetRole,
 )

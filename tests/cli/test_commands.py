@@ -7,29 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meshconsole.cli.main import main
-from meshconsole.control.messages import (
-    AddBlob,
-    AuditTail,
-    Command,
-    GetBlob,
-    ListEvents,
-    Pin,
-    SendNote,
-    SetConfig,
-    Stop,
-    Unpin,
-)
+from meshconsole.control.audit import AuditTail
+from meshconsole.control.config import SetConfig
+from meshconsole.control.files import AddBlob, GetBlob, Pin, Unpin
+from meshconsole.control.messages import Command, ListEvents, Stop
+from meshconsole.control.notes import SendDirect, SendNote, SendPlain
 from meshconsole.control.relay import ChangeRelayLists, DeleteFromRelay, Export, Import, ScanRelay
-from meshconsole.control.team import (
-    CreateTeam,
-    Invite,
-    JoinTeam,
-    RemoveMember,
-    RotateKey,
-    SendDirect,
-    SendPlain,
-    SetRole,
-)
+from meshconsole.control.team import CreateTeam, Invite, JoinTeam, RemoveMember, RotateKey, SetRole
 from meshconsole.crypto.schnorr import npub_to_bech32
 from tests.cli.scripted_node import BRAVO, CID, ScriptedNode
 

@@ -12,8 +12,8 @@ import pytest
 from meshconsole.cli import following
 from meshconsole.cli.following import Changes, Row
 from meshconsole.cli.main import EXIT_INTERRUPTED, EXIT_UNAVAILABLE, main
+from meshconsole.control.audit import AuditTail
 from meshconsole.control.messages import (
-    AuditTail,
     BlobsPush,
     GetHistory,
     HistoryData,

@@ -10,36 +10,36 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from meshconsole.control.audit import AuditTail
+from meshconsole.control.config import ConfigData, GetConfig, SetConfig
 from meshconsole.control.desk import DeskData, KeepDesk, RecallDesk
-from meshconsole.control.files import ExportCar, FetchBlob, PauseFetch, PreviewBlob
-from meshconsole.control.messages import (
+from meshconsole.control.files import (
     AddBlob,
-    AuditTail,
     BlobsData,
-    ConfigData,
+    ExportCar,
+    FetchBlob,
+    GetBlob,
+    ListBlobs,
+    PauseFetch,
+    Pin,
+    PreviewBlob,
+    Unpin,
+)
+from meshconsole.control.keys import Unlock
+from meshconsole.control.messages import (
     CountsData,
     EventsData,
-    GetBlob,
-    GetConfig,
     GetHistory,
     HistoryData,
     LinesData,
-    ListBlobs,
     ListEvents,
-    MarkRead,
-    Pin,
     Reply,
-    SendNote,
-    SetConfig,
     Stop,
-    Unlock,
-    Unpin,
     done,
     refused,
 )
+from meshconsole.control.notes import AnswerRoll, CallRoll, MarkRead, SendDirect, SendNote, SendPlain
 from meshconsole.control.team import (
-    AnswerRoll,
-    CallRoll,
     CreateTeam,
     Invite,
     InviteData,
@@ -49,8 +49,6 @@ from meshconsole.control.team import (
     OpenInvite,
     RemoveMember,
     RotateKey,
-    SendDirect,
-    SendPlain,
     SetRole,
 )
 from meshconsole.core.config import RELOADABLE, Config, ConfigError, to_values, with_values

@@ -9,19 +9,12 @@ import msgspec
 from textual.events import Paste
 
 from meshconsole.console.actions import ACTIONS, DASHBOARD, PANES
-from meshconsole.control.files import ExportCar, FetchBlob, PauseFetch
+from meshconsole.control.config import SetConfig
+from meshconsole.control.files import AddBlob, ExportCar, FetchBlob, GetBlob, PauseFetch, Pin, Unpin
 from meshconsole.control.guests import AdmitGuest, RemoveGuest
-from meshconsole.control.messages import AddBlob, GetBlob, Pin, SendNote, SetConfig, Stop, Unpin
-from meshconsole.control.team import (
-    AgreeToProposal,
-    CreateTeam,
-    JoinTeam,
-    RemoveMember,
-    RotateKey,
-    SendDirect,
-    SendPlain,
-    SetRole,
-)
+from meshconsole.control.messages import Stop
+from meshconsole.control.notes import SendDirect, SendNote, SendPlain
+from meshconsole.control.team import AgreeToProposal, CreateTeam, JoinTeam, RemoveMember, RotateKey, SetRole
 from meshconsole.core.kinds import TEAM_NOTE
 from meshconsole.core.status import GuestStatus, ProposalStatus
 from tests.console.scripted import INVITE, NOW, ScriptedNode, an_event, npub_of

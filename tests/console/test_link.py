@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from meshconsole.console.app import Console
 from meshconsole.console.model import SILENCE_S
 from meshconsole.console.profile import Profile
-from meshconsole.control.messages import EventsPush, Notice, Unlock
+from meshconsole.control.keys import Unlock
+from meshconsole.control.messages import EventsPush, Notice
 from meshconsole.control.server import ControlServer
 from meshconsole.core.kinds import TEAM_NOTE
 from tests.console.scripted import NOW, ScriptedNode, an_event

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from meshconsole.console.screens.locked import Locked
-from meshconsole.control.messages import Panic, Unlock
+from meshconsole.control.keys import Panic, Unlock
 from meshconsole.core.config import with_values
 from tests.console.scripted import ScriptedNode
 from tests.console.stage import Stage, stage

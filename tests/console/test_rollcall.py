@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from meshconsole.control.team import AnswerRoll, CallRoll
+from meshconsole.control.notes import AnswerRoll, CallRoll
 from meshconsole.core.status import RollCallStatus, RollStatus
 from tests.console.scripted import NOW, ScriptedNode, npub_of
 from tests.console.stage import stage

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from meshconsole.control.messages import MarkRead, SendNote, SetConfig
+from meshconsole.control.config import SetConfig
+from meshconsole.control.notes import MarkRead, SendNote
 from meshconsole.core.kinds import TEAM_NOTE
 from meshconsole.core.status import SentStatus
 from tests.console.scripted import NOW, ScriptedNode, an_event, npub_of

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from meshconsole.control.messages import AuditTail, GetBlob, LinesData, Reply, SendNote, Stop, done
+from meshconsole.control.audit import AuditTail
+from meshconsole.control.files import GetBlob
+from meshconsole.control.messages import LinesData, Reply, Stop, done
+from meshconsole.control.notes import SendNote
 from meshconsole.control.relay import Export
 from meshconsole.core.errors import Refused
 from meshconsole.core.status import (

@@ -12,20 +12,20 @@ import pytest
 
 from meshconsole.control.blocking import call, no_node, stream
 from meshconsole.control.client import ControlClient
+from meshconsole.control.files import GetBlob
 from meshconsole.control.frames import pack
 from meshconsole.control.messages import (
     PROTOCOL,
     Bye,
     EventsPush,
-    GetBlob,
     GetStatus,
     Progress,
     Push,
-    SendNote,
     StatusPush,
     Subscribe,
     Welcome,
 )
+from meshconsole.control.notes import SendNote
 from meshconsole.core.errors import Fatal, LocalError, MeshconsoleError, Unavailable
 from tests.control.handler import Handler, an_event
 

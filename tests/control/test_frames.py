@@ -17,6 +17,7 @@ from meshconsole.control.frames import (
     read_command,
     read_server_frame,
 )
+from meshconsole.control.keys import Unlock
 from meshconsole.control.messages import (
     Answer,
     Bye,
@@ -26,14 +27,13 @@ from meshconsole.control.messages import (
     Hello,
     Progress,
     Request,
-    SendNote,
     StatusPush,
     Subscribe,
-    Unlock,
     Welcome,
     refused,
     refused_by,
 )
+from meshconsole.control.notes import SendNote
 from meshconsole.control.relay import ImportLines
 from meshconsole.core.errors import LocalError, Refused, RemoteError, Unavailable
 from tests.control.handler import a_status, an_event

@@ -9,11 +9,15 @@ import pytest
 
 from meshconsole.control import messages as m
 from meshconsole.control import rights
+from meshconsole.control.audit import AcknowledgeSetBack
 from meshconsole.control.client import ControlClient
+from meshconsole.control.config import ReloadConfig, SetConfig
 from meshconsole.control.desk import RecallDesk
 from meshconsole.control.guests import AdmitGuest, ListGuests, OpenGuestLink
+from meshconsole.control.keys import Panic, Unlock
+from meshconsole.control.notes import SendDirect, SendNote
 from meshconsole.control.rights import OPERATING, Groups, Peer, check_right, right_of
-from meshconsole.control.team import Invite, SendDirect
+from meshconsole.control.team import Invite
 from meshconsole.core.errors import Fatal, Refused
 
 if TYPE_CHECKING:
@@ -51,7 +55,7 @@ def test_nobody_but_the_owner_names_a_path_or_touches_keys() -> None:
         if {"path", "destination", "passphrase"} & set(fields):
             assert kind not in OPERATING, kind
             assert kind not in m.READING, kind
-    for command in (m.Stop(), m.Panic(), m.Unlock("x"), m.ReloadConfig(), m.AcknowledgeSetBack()):
+    for command in (m.Stop(), Panic(), Unlock("x"), ReloadConfig(), AcknowledgeSetBack()):
         with pytest.raises(Refused):
             check_right("operator", command)
 
@@ -60,7 +64,7 @@ def test_a_watcher_looks_and_changes_nothing() -> None:
     check_right("watcher", m.GetStatus())
     check_right("watcher", ListGuests())
     for command in (
-        m.SendNote("hello"),
+        SendNote("hello"),
         OpenGuestLink(),
         RecallDesk(),
     ):  # where the owner left off is the owner's
@@ -69,17 +73,15 @@ def test_a_watcher_looks_and_changes_nothing() -> None:
 
 
 def test_an_operator_works_with_the_team_and_changes_what_takes_effect_at_once() -> None:
-    check_right("operator", m.SendNote("hello"))
+    check_right("operator", SendNote("hello"))
     check_right("operator", Invite())
     check_right("operator", AdmitGuest("123456"))
     check_right("operator", SendDirect("npub", "hello"))
-    check_right("operator", m.SetConfig({"limits": {"max_storage_mb": 5}}))
+    check_right("operator", SetConfig({"limits": {"max_storage_mb": 5}}))
     with pytest.raises(Refused, match="node's own user"):
         check_right("operator", m.Stop())
     with pytest.raises(Refused, match=r"control\.operators"):
-        check_right(
-            "operator", m.SetConfig({"limits": {"max_storage_mb": 5}, "control": {"operators": "all"}})
-        )
+        check_right("operator", SetConfig({"limits": {"max_storage_mb": 5}, "control": {"operators": "all"}}))
 
 
 async def test_the_second_socket_asks_the_kernel(
@@ -98,7 +100,7 @@ async def test_the_second_socket_asks_the_kernel(
     client = ControlClient(path)
     assert (await client.connect()).right == "watcher"
     assert (await client.call(m.GetStatus())).verdict.accepted
-    refusal = await client.call(m.SendNote("hello"))
+    refusal = await client.call(SendNote("hello"))
     assert (refusal.verdict.accepted, refusal.verdict.code) == (False, "restricted")
     await client.close()
     await server.stop()

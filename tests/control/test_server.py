@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meshconsole.control import server as server_module
+from meshconsole.control.audit import AuditTail
 from meshconsole.control.client import ControlClient
+from meshconsole.control.files import GetBlob
 from meshconsole.control.frames import HEADER, pack, pack_command, read_server_frame
 from meshconsole.control.messages import (
     PROTOCOL,
     Answer,
-    AuditTail,
     Bye,
     EventsPush,
-    GetBlob,
     GetStatus,
     Hello,
     LinesData,
@@ -27,13 +27,13 @@ from meshconsole.control.messages import (
     NoticesPush,
     Progress,
     Request,
-    SendNote,
     ServerFrame,
     StatusData,
     StatusPush,
     Subscribe,
     Welcome,
 )
+from meshconsole.control.notes import SendNote
 from meshconsole.control.rights import Peer
 from meshconsole.control.server import MAX_CLIENTS, MAX_RUNNING, ControlServer
 from meshconsole.core.errors import Fatal, Refused, Unavailable

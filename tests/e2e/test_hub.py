@@ -11,7 +11,8 @@ import pytest
 
 from meshconsole.control.blocking import call
 from meshconsole.control.bridge import bridge
-from meshconsole.control.messages import GetStatus, SendNote, StatusData
+from meshconsole.control.messages import GetStatus, StatusData
+from meshconsole.control.notes import SendNote
 from meshconsole.core.errors import Refused
 from tests.console.terminal import Terminal
 from tests.e2e.hub import Hub, missing

@@ -153,7 +153,7 @@ def test_the_duress_passphrase_at_a_locked_console_ends_the_node_too(
 ) -> None:
     """The keys of a node that runs are in its memory."""
     from meshconsole.control.blocking import call
-    from meshconsole.control.messages import Unlock
+    from meshconsole.control.keys import Unlock
 
     says(
         shut,

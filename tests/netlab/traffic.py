@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from nostr_sdk import EventBuilder, Keys, Kind
 
 from meshconsole.control.blocking import call, stream
-from meshconsole.control.messages import EventsPush, SendNote, Subscribe
+from meshconsole.control.messages import EventsPush, Subscribe
+from meshconsole.control.notes import SendNote
 from meshconsole.core.errors import Unavailable
 
 if TYPE_CHECKING:

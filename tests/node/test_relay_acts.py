@@ -8,6 +8,7 @@ import pytest
 
 from meshconsole.control import messages as m
 from meshconsole.control import relay as r
+from meshconsole.control.config import GetConfig
 from meshconsole.core.errors import Fatal, Refused
 from meshconsole.core.kinds import MEMBERS, ROSTER_ENTRY
 from meshconsole.core.sections import RelaySection
@@ -181,4 +182,4 @@ async def test_carrying_and_giving_back(tmp_path: Path) -> None:
         assert (await data(acts, r.Import(str(file)))).counts == {"new": 0, "already here": 5}
         counts = (await data(acts, r.VacuumRelay())).counts
         assert counts["bytes now"] == node.store.usage().bytes
-        assert await acts.handle(m.GetConfig(), nothing) is None
+        assert await acts.handle(GetConfig(), nothing) is None

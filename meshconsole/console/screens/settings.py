@@ -12,7 +12,8 @@ from meshconsole.console.screens.dialog import MOVES, Ask, Dialog
 from meshconsole.console.widgets.form import Form
 from meshconsole.console.widgets.prose import Prose
 from meshconsole.console.work import start
-from meshconsole.control.messages import ConfigData, SetConfig, Subscribe
+from meshconsole.control.config import ConfigData, SetConfig
+from meshconsole.control.messages import Subscribe
 from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.text import safe
 

@@ -14,7 +14,9 @@ from meshconsole.console.screens.themepicker import ThemePicker
 from meshconsole.console.shell import Shell
 from meshconsole.console.verbs.registry import attempt, verb
 from meshconsole.console.widgets.entryline import Question
-from meshconsole.control.messages import ConfigData, GetConfig, Panic, SetConfig, Stop
+from meshconsole.control.config import ConfigData, GetConfig, SetConfig
+from meshconsole.control.keys import Panic
+from meshconsole.control.messages import Stop
 from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.text import safe
 

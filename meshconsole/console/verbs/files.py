@@ -14,8 +14,19 @@ from meshconsole.console.verbs.registry import attempt, verb
 from meshconsole.console.widgets.entryline import Question
 from meshconsole.console.words import size_in_words
 from meshconsole.console.work import start
-from meshconsole.control.files import DropBlob, ExportCar, FetchBlob, PauseFetch, PreviewBlob
-from meshconsole.control.messages import AddBlob, BlobsData, GetBlob, LinesData, Pin, Unpin
+from meshconsole.control.files import (
+    AddBlob,
+    BlobsData,
+    DropBlob,
+    ExportCar,
+    FetchBlob,
+    GetBlob,
+    PauseFetch,
+    Pin,
+    PreviewBlob,
+    Unpin,
+)
+from meshconsole.control.messages import LinesData
 from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.text import REPLACEMENT, safe
 

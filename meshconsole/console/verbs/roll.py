@@ -9,7 +9,7 @@ from meshconsole.console.screens.board import RollBoard
 from meshconsole.console.verbs.registry import attempt, verb
 from meshconsole.console.widgets.entryline import Question
 from meshconsole.console.work import start
-from meshconsole.control.team import AnswerRoll, CallRoll
+from meshconsole.control.notes import AnswerRoll, CallRoll
 from meshconsole.core.status import RollAnswer
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from meshconsole.console.verbs.registry import attempt, verb
 from meshconsole.console.widgets.entryline import Question
 from meshconsole.console.work import start
 from meshconsole.control.members import find_member
+from meshconsole.control.notes import SendDirect, SendPlain
 from meshconsole.control.team import (
     AgreeToProposal,
     CreateTeam,
@@ -20,8 +21,6 @@ from meshconsole.control.team import (
     RefuseProposal,
     RemoveMember,
     RotateKey,
-    SendDirect,
-    SendPlain,
     SetRole,
 )
 from meshconsole.control.wire import Role

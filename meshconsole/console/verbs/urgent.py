@@ -11,7 +11,8 @@ from meshconsole.console.verbs.registry import attempt, verb
 from meshconsole.console.widgets.entryline import Question
 from meshconsole.console.words import moment_in_words, receipt_facts
 from meshconsole.console.work import start
-from meshconsole.control.messages import MarkRead, SendNote, SetConfig
+from meshconsole.control.config import SetConfig
+from meshconsole.control.notes import MarkRead, SendNote
 from meshconsole.core.kinds import TEAM_NOTE
 from meshconsole.core.status import EventView
 from meshconsole.core.text import safe

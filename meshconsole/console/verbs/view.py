@@ -19,7 +19,8 @@ from meshconsole.console.verbs.registry import attempt, verb
 from meshconsole.console.widgets.entryline import Question
 from meshconsole.console.words import receipt_facts
 from meshconsole.console.work import start
-from meshconsole.control.messages import AuditTail, LinesData, Notice
+from meshconsole.control.audit import AuditTail
+from meshconsole.control.messages import LinesData, Notice
 from meshconsole.control.team import InvitesData, ListInvites
 from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.status import BlobView, EventView, MemberStatus, PeerStatus
