@@ -127,13 +127,13 @@ async def add_file(
     of the root that it may be already."""
     hold: set[bytes] = set()
     try:
-        with store.holding(hold):
+        with store.room.holding(hold):
             addition = Addition(store, profile, hold)
             cid = await addition.run(source)
             await store.commit()
-            await store.change_root(cid, lambda old: make_root(cid, old))
+            await store.roots.change(cid, lambda old: make_root(cid, old))
     except BaseException:
-        await store.discard(hold)
+        await store.room.discard(hold)
         raise
     return Added(str(cid), addition.size, addition.blocks)
 

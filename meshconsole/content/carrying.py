@@ -39,7 +39,7 @@ async def export_car(store: Store, roots: Sequence[Cid]) -> AsyncIterator[bytes]
     yield encode_header(roots)
     seen: set[bytes] = set()
     stack = list(reversed(roots))
-    with store.holding({root.multihash for root in roots}):
+    with store.room.holding({root.multihash for root in roots}):
         while stack:
             cid = stack.pop()
             if cid.multihash in seen:
@@ -66,7 +66,7 @@ async def import_car(store: Store, source: Source, make_root: Callable[[Cid, Roo
     """
     hold: set[bytes] = set()
     try:
-        with store.holding(hold):
+        with store.room.holding(hold):
             reader = CarReader()
             blocks = skipped = 0
             async for piece in _pieces(store, source):
@@ -79,9 +79,9 @@ async def import_car(store: Store, source: Source, make_root: Callable[[Cid, Roo
             roots = reader.finish()
             await store.commit()
             for root in roots:
-                await store.change_root(root, partial(make_root, root))
+                await store.roots.change(root, partial(make_root, root))
     except BaseException:
-        await store.discard(hold)
+        await store.room.discard(hold)
         raise
     return Imported(tuple(map(str, roots)), blocks, skipped)
 

@@ -255,7 +255,7 @@ class Exchange:
 
     async def _keep(self, block: Block) -> None:
         """Who asks for it next has it sooner. For this nothing else is removed."""
-        if not self._store.has_room(len(block.data)):
+        if not self._store.room.is_there_for(len(block.data)):
             return
         try:
             links = await self._store.threads.on_file(links_of, block.cid, block.data)

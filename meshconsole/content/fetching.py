@@ -176,7 +176,7 @@ class Fetch:
         presence = self.presence
         peers = self._exchange.providers(self._group)
         progress = FetchProgress(self.text, presence.bytes, presence.total_bytes, state, peers, error)
-        self._store.set_presence(self.text, presence)
+        self._store.roots.set_presence(self.text, presence)
         if progress != self.progress:
             self.progress = progress
             self._emit(progress)
@@ -212,26 +212,26 @@ class Fetches:
         for cid, root in list(self._store.roots.items()):
             if cid in self._running or root.paused:
                 continue
-            if root.wanted or (root.pinned and not self._store.presence(cid).complete):
+            if root.wanted or (root.pinned and not self._store.roots.presence(cid).complete):
                 self._begin(Cid.parse(cid))
 
     async def start(self, cid: Cid, make: Callable[[Root | None], Root]) -> Fetch:
-        """The fetch of the root, which is remembered until it ends. `make` as in `Store.change_root`."""
+        """The fetch of the root, which is remembered until it ends. `make` as in `KeptRoots.change`."""
         text = str(cid)
         while (running := self._running.get(text)) is not None:
             if running.failure is None:
                 return running
             await asyncio.wait([self._work[text]])  # it is just ending
         self._failed.pop(text, None)
-        await self._store.change_root(cid, lambda old: replace(make(old), wanted=True, paused=False))
+        await self._store.roots.change(cid, lambda old: replace(make(old), wanted=True, paused=False))
         return self._running.get(text) or self._begin(cid)
 
     async def pause(self, cid: str) -> bool:
         """Until it is started again, after restarts too. False if there is nothing to be paused."""
         root = self._store.roots.get(cid)
-        if root is None or not (root.wanted or root.pinned) or self._store.presence(cid).complete:
+        if root is None or not (root.wanted or root.pinned) or self._store.roots.presence(cid).complete:
             return False
-        paused = await self._store.change_root(
+        paused = await self._store.roots.change(
             Cid.parse(cid), lambda old: replace(old, paused=True) if old is not None else None
         )
         if paused is None:
@@ -276,7 +276,7 @@ class Fetches:
         return self._failed.get(cid)
 
     def _standing(self, root: Root, state: FetchState) -> FetchProgress:
-        presence = self._store.presence(root.cid)
+        presence = self._store.roots.presence(root.cid)
         return FetchProgress(root.cid, presence.bytes, presence.total_bytes, state)
 
     async def _stop(self, cid: str, reason: MeshconsoleError) -> bool:
@@ -307,7 +307,7 @@ class Fetches:
             while not fetch.is_done:
                 await fetch.run()
                 # A fetch of few blocks may be over before it has reported any of them.
-                self._store.set_presence(fetch.text, fetch.presence)
+                self._store.roots.set_presence(fetch.text, fetch.presence)
                 await self._end(fetch.text)
             fetch.finish()
             self._stuck.pop(fetch.text, None)
@@ -335,7 +335,7 @@ class Fetches:
                 if text not in self._failed or root is None or root.paused:
                     self._stuck.pop(text, None)
                     return
-                if self._store.has_room(missing):
+                if self._store.room.is_there_for(missing):
                     self._begin(fetch.cid)
                     return
         finally:
@@ -345,11 +345,11 @@ class Fetches:
         """The root is not wanted any more."""
 
         def ended(root: Root | None) -> Root | None:
-            if root is None or not (root.pinned or self._store.presence(cid).bytes):
+            if root is None or not (root.pinned or self._store.roots.presence(cid).bytes):
                 return None
             return replace(root, wanted=False, paused=False)
 
-        if await self._store.change_root(Cid.parse(cid), ended) is None:
+        if await self._store.roots.change(Cid.parse(cid), ended) is None:
             self._failed.pop(cid, None)
 
     async def _take(self, block: Block) -> bool:

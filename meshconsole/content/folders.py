@@ -31,7 +31,7 @@ async def add_folder(
     size = blocks = 0
     entries: list[Entry] = []
     try:
-        with store.holding(hold):
+        with store.room.holding(hold):
             for name, source in files:
                 addition = Addition(store, profile, hold)
                 cid = await addition.run(source)
@@ -42,9 +42,9 @@ async def add_folder(
             for branch in directory.branches:
                 await store.write_block(branch.block, branch.children, hold)
             await store.commit()
-            await store.change_root(directory.cid, lambda old: make_root(directory.cid, old))
+            await store.roots.change(directory.cid, lambda old: make_root(directory.cid, old))
     except BaseException:
-        await store.discard(hold)
+        await store.room.discard(hold)
         raise
     return Added(str(directory.cid), size, blocks + len(directory.branches))
 
@@ -53,7 +53,7 @@ async def read_folder(store: Store, root: Cid, max_entries: int) -> list[Entry]:
     """Raises RemoteError (not a directory, malformed), CorruptData, Unavailable if a block is missing."""
     reader = DirectoryReader(root, max_entries)
     entries: list[Entry] = []
-    with store.holding({root.multihash}):
+    with store.room.holding({root.multihash}):
         while (wanted := reader.wanted) is not None:
             block = inline(wanted)
             if block is None:

@@ -54,11 +54,11 @@ class Pins:
     async def put(self, cid: str, name: str, pin: Pin) -> None:
         parsed = canonical(cid)
         self._waiting.is_to_stay(cid)
-        await self._store.change_root(
+        await self._store.roots.change(
             parsed,
             lambda old: replace(renamed(old, cid, name, self._clock()).with_pin(pin), paused=False),
         )
-        if not self._store.presence(cid).complete:
+        if not self._store.roots.presence(cid).complete:
             await self._waiting.begin(parsed, name)
             self._waiting.is_to_stay(cid)
         self._changed.set()
@@ -67,13 +67,13 @@ class Pins:
         root = self._store.roots.get(cid)
         if root is None or root.pin_of(owner) is None:
             raise Refused("invalid", "This file is not pinned.", hint="List what is: meshconsole blobs")
-        await self._store.change_root(
+        await self._store.roots.change(
             Cid.parse(cid), lambda old: self._unpinned(old and old.without_pin(owner))
         )
 
     async def drop(self, cid: str) -> int:
         parsed = canonical(cid)
-        await self._store.change_root(parsed, lambda _: None)
+        await self._store.roots.change(parsed, lambda _: None)
         return await self._discard(parsed)
 
     async def let_go(self, cid: str, owner: str) -> int:
@@ -85,7 +85,7 @@ class Pins:
             left = root and root.without_pin(owner)
             return left if left and (left.pinned or left.wanted) else None
 
-        if await self._store.change_root(parsed, without) is not None:
+        if await self._store.roots.change(parsed, without) is not None:
             return 0
         return await self._discard(parsed)
 
@@ -95,7 +95,7 @@ class Pins:
             now = self._clock()
             for root in list(self._store.roots.values()):
                 if root.unexpired(now) is not root:
-                    await self._store.change_root(Cid.parse(root.cid), partial(self._unexpired, now))
+                    await self._store.roots.change(Cid.parse(root.cid), partial(self._unexpired, now))
                     self._emit(PresenceChanged(root.cid))
             ends = [p.expires_at for root in self._store.roots.values() for p in root.pins if p.expires_at]
             self._changed.clear()
@@ -115,13 +115,13 @@ class Pins:
 
     async def _discard(self, dropped: Cid) -> int:
         await self._fetches.forget(str(dropped))
-        freed = await self._store.discard([dropped.multihash])
+        freed = await self._store.room.discard([dropped.multihash])
         self._emit(PresenceChanged(str(dropped)))
         return freed
 
     def _unpinned(self, root: Root | None) -> Root | None:
         """What a root becomes that has lost a pin."""
-        if root is None or root.pinned or root.wanted or self._store.presence(root.cid).bytes:
+        if root is None or root.pinned or root.wanted or self._store.roots.presence(root.cid).bytes:
             return root
         return None
 

@@ -99,7 +99,7 @@ class Content:
     @property
     def evicted(self) -> tuple[int, int]:
         """Unpinned blocks, and their bytes on the disk, that were removed to make room since the start."""
-        return self._store.evicted_blocks, self._store.evicted_bytes
+        return self._store.room.evicted_blocks, self._store.room.evicted_bytes
 
     def blocks_state(self) -> BlocksState:
         """How the place of the blocks stands, as of the last look; empty for files in the home."""
@@ -160,7 +160,7 @@ class Content:
         """
         root = Cid.parse(cid)
         reader = FileReader(root, first, last)
-        with self._store.holding({root.multihash}):
+        with self._store.room.holding({root.multihash}):
             while (wanted := reader.wanted) is not None:
                 block = inline(wanted)
                 if block is None:
@@ -190,7 +190,7 @@ class Content:
 
     def holding(self, *cids: Cid) -> AbstractContextManager[None]:
         """Meanwhile, nothing at or below these is removed to make room."""
-        return self._store.holding({cid.multihash for cid in cids})
+        return self._store.room.holding({cid.multihash for cid in cids})
 
     async def export_car(self, *cids: str) -> AsyncIterator[bytes]:
         """Whole files as one CAR file, in pieces, to be carried by hand.
@@ -216,7 +216,7 @@ class Content:
 
     def presence(self, cid: str) -> Presence:
         """How much of a root is here: one that was added, pinned or fetched. Costs nothing."""
-        return self._store.presence(cid)
+        return self._store.roots.presence(cid)
 
     def is_pinned(self, cid: str, owner: str | None = None) -> bool:
         """By anybody, or by this owner."""
@@ -339,7 +339,7 @@ class Content:
 
     async def make_room(self, needed_bytes: int) -> int:
         """Removes unpinned blocks, the least recently used first. Returns the bytes freed on the disk."""
-        return await self._store.make_room(needed_bytes)
+        return await self._store.room.make(needed_bytes)
 
     def scrub(
         self,

@@ -1,10 +1,9 @@
 """Block files, their index and the quota as one, for the event loop.
 
 Laws:
-1. Bytes are reserved before they are written; what is not written after all is given back. When the
-   quota refuses, unpinned blocks make room, a few at a time, before the refusal is passed on.
+1. Bytes are reserved before they are written; what is not written after all is given back (`room.py`).
 2. A block counts as here once its file and its name are synced and the index knows it (`commit`).
-3. Nothing is removed while it is in use: removal holds `_sweep`, and skips what `holds` names.
+3. Nothing is removed while it is in use, nor while somebody holds `_sweep`.
 
 All methods belong to one loop. Files are handled by a few threads, the index by one.
 """
@@ -13,41 +12,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from meshconsole.content.blockstore import footprint
 from meshconsole.content.cid import RAW, Cid
-from meshconsole.content.happenings import BlockCorrupt, BlocksEvicted, IndexRebuilt, PresenceChanged
+from meshconsole.content.happenings import BlockCorrupt, IndexRebuilt
 from meshconsole.content.homeblocks import HomeBlocks
 from meshconsole.content.index import Entry, Index
+from meshconsole.content.kept import KeptRoots
 from meshconsole.content.marking import Marking
 from meshconsole.content.opening import INDEX_NAME, compare, open_index
 from meshconsole.content.pinned import PinnedBytes
 from meshconsole.content.place import Place
-from meshconsole.content.roots import ABSENT, Presence, Root
+from meshconsole.content.room import Room
 from meshconsole.content.tally import Quota, Tally
 from meshconsole.content.threads import Threads, to_its_end
-from meshconsole.core.errors import CorruptData, LocalError, Refused, Unavailable
+from meshconsole.core.errors import CorruptData, LocalError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from meshconsole.content.block import Block
     from meshconsole.content.blocks import BlocksState, BlockStore
     from meshconsole.content.opening import Compared
+    from meshconsole.content.roots import Root
     from meshconsole.content.tasks import Tasks
 
-EVICT_BYTES = 16 << 20
-"""Removed at a time: finding garbage costs the same for one block as for many."""
-
 COMMIT_BLOCKS = 64
-
-REMOVE_BLOCKS = 64
-"""Forgotten and unlinked between two other uses of the index."""
 
 _RAW_V1 = bytes((1, RAW))
 
@@ -89,16 +83,29 @@ class Store:
         self.threads = Threads()
         self._uncommitted: list[Entry] = []
         self._used: dict[bytes, float] = {}
-        self._holds: list[set[bytes]] = []
         self._sweep = asyncio.Lock()
         self._committing = asyncio.Lock()
         self._tally = Tally(quota)
         self._pinned = PinnedBytes(lambda: self.threads.on_mark(self._marking.pinned_bytes), tasks)
         self._last_used = 0.0
-        self.evicted_blocks = self.evicted_bytes = 0
-        """Removed to make room, since the start."""
-        self._presences: dict[str, Presence] = {}
-        self.roots: dict[str, Root] = {}
+        self.roots = KeptRoots(
+            self.threads,
+            lambda: self._the_index,
+            self._sweep,
+            pins_changed=self._pinned.changed,
+            emit=emit,
+        )
+        self.room = Room(
+            self.threads,
+            lambda: self._the_index,
+            self._marking,
+            self._place,
+            self._tally,
+            self.roots,
+            self._sweep,
+            commit=self.commit,
+            emit=emit,
+        )
         self.on_lost: Callable[[list[str]], None] = _ignore
         """Called with the roots above a block that was found altered, so that it can be fetched again."""
         self.on_committed: Callable[[list[bytes]], None] = _ignore
@@ -123,9 +130,7 @@ class Store:
             self._tell(opened.compared)
         elif opened.away is not None:
             self._place.away(opened.away)
-        for root in await self.threads.on_index(index.roots):
-            self.roots[root.cid] = root
-            self._presences[root.cid] = await self.threads.on_index(index.presence, root.cid)
+        await self.roots.load()
         self._tally.bytes, self._tally.blocks = await self.threads.on_index(index.stored)
         self._last_used = await self.threads.on_index(index.last_used)
         await self._pinned.count()
@@ -173,7 +178,7 @@ class Store:
             self._tally.settle(stored)
             self._place.compared()
             self._tell(compared)
-            await self._presence_changed(list(self.roots))
+            await self.roots.look_again(list(self.roots))
 
     async def close(self) -> None:
         try:
@@ -218,7 +223,7 @@ class Store:
     ) -> tuple[Block, bool]:
         """The block and whether it is new."""
         reserved = footprint(bound)
-        await self._reserve(reserved)
+        await self.room.reserve(reserved)
         work = self.threads.start_on_file(self._make_and_put, make)
         try:
             await to_its_end(work)
@@ -323,144 +328,24 @@ class Store:
             self._tally.blocks -= len(sizes)
             self._tally.give_back(sum(map(footprint, sizes.values())))
             self._tally.set_aside_bytes = await self.threads.on_file(self._place.any_files.quarantined_bytes)
-            await self._presence_changed(roots)
+            await self.roots.look_again(roots)
         self._emit(BlockCorrupt(str(cid), sentence))
         self.on_lost(roots)
-
-    # Roots
-
-    def presence(self, cid: str) -> Presence:
-        return self._presences.get(cid, ABSENT)
-
-    def set_presence(self, cid: str, presence: Presence) -> None:
-        """As a fetch finds out."""
-        self._presences[cid] = presence
 
     async def measure(self, cid: str) -> None:
         """Finds out anew how much of a root is here, where a fetch of it was broken off."""
         await self.commit()
-        self._presences[cid] = await self.threads.on_index(self._the_index.presence, cid)
-
-    async def change_root(self, cid: Cid, make: Callable[[Root | None], Root | None]) -> Root | None:
-        """The only way to change a root, for several owners change the same one at once: `make` is handed
-        the root as it is when nobody else can change it, None where it is none, and returns what it becomes.
-        """
-        text = str(cid)
-        async with self._sweep:
-            root = make(self.roots.get(text))
-            if root is not None:
-                await self.threads.on_index(self._the_index.put_root, root, cid.multihash)
-                self.roots[text] = root
-                self._presences[text] = await self.threads.on_index(self._the_index.presence, text)
-                await self._pinned.changed()
-            elif text in self.roots:
-                await self.threads.on_index(self._the_index.drop_root, text)
-                self.roots.pop(text)
-                self._presences.pop(text, None)
-                await self._pinned.changed()
-            return root
+        await self.roots.measure(cid)
 
     @property
     def totals(self) -> Totals:
         """`bytes` counts what is reserved for blocks on their way, and blocks set aside, too."""
         return Totals(self._tally.bytes + self._tally.set_aside_bytes, self._tally.blocks, self._pinned.bytes)
 
-    # Room
-
-    @contextmanager
-    def holding(self, hold: set[bytes]) -> Iterator[None]:
-        """Blocks in the set, and what is below them, are not removed. The set may change meanwhile."""
-        self._holds.append(hold)
-        try:
-            yield
-        finally:
-            self._holds = [other for other in self._holds if other is not hold]
-
-    async def make_room(self, needed_bytes: int) -> int:
-        """Removes unpinned blocks, the least recently used first. Returns the bytes freed on the disk."""
-        async with self._sweep:
-            return await self._evict(needed_bytes)
-
-    async def _evict(self, needed_bytes: int) -> int:
-        await self.commit()
-        blocks, freed = await self._remove(
-            await self.threads.on_mark(self._marking.garbage, needed_bytes, self._held())
-        )
-        if blocks:
-            self.evicted_blocks += blocks
-            self.evicted_bytes += freed
-            self._emit(BlocksEvicted(blocks, freed))
-        return freed
-
-    async def discard(self, tops: Iterable[bytes]) -> int:
-        """Removes those of the blocks, and of what is below them, that nothing keeps. Returns the bytes
-        freed on the disk."""
-        async with self._sweep:
-            await self.commit()
-            _, freed = await self._remove(await self.threads.on_mark(self._marking.below, list(tops)))
-            return freed
-
-    def _held(self) -> list[bytes]:
-        return [multihash for hold in self._holds for multihash in hold]
-
-    async def _remove(self, candidates: list[tuple[bytes, int]]) -> tuple[int, int]:
-        """Those that nothing keeps, a few at a time, so that others come in between. Returns how many were
-        removed, and the bytes freed on the disk."""
-        blocks = freed = 0
-        above: dict[str, None] = {}
-        for start in range(0, len(candidates), REMOVE_BLOCKS):
-            sizes = dict(candidates[start : start + REMOVE_BLOCKS])
-            # The index forgets first: after a crash in between, the files are found again at the next start.
-            unkept, roots = await self.threads.on_index(
-                self._the_index.forget_unkept, list(sizes), self._held()
-            )
-            removed = await self.threads.on_file(self._unlink, [(each, sizes[each]) for each in unkept])
-            self._tally.give_back(sum(map(footprint, removed)))
-            self._tally.blocks -= len(removed)
-            blocks += len(removed)
-            freed += sum(map(footprint, removed))
-            above.update(dict.fromkeys(roots))
-        await self._presence_changed([cid for cid in above if cid in self.roots])
-        return blocks, freed
-
     def _use(self) -> float:
         """A time for "last used" that only grows, whatever the clock does: a node may start in 1970."""
         self._last_used = max(self._clock(), self._last_used + 1e-3)
         return self._last_used
-
-    def has_room(self, count: int) -> bool:
-        """Whether a block of so many bytes fits without anything being removed."""
-        try:
-            self._tally.take(footprint(count))
-        except Refused:
-            return False
-        self._tally.give_back(footprint(count))
-        return True
-
-    async def _reserve(self, count: int) -> None:
-        try:
-            self._tally.take(count)
-        except Refused:
-            async with self._sweep:
-                await self._take_with_room(count)
-
-    async def _take_with_room(self, count: int) -> None:
-        while True:
-            try:
-                return self._tally.take(count)
-            except Refused:
-                if not await self._evict(max(count, EVICT_BYTES)):
-                    raise
-
-    async def _presence_changed(self, cids: list[str]) -> None:
-        for cid in cids:
-            presence = await self.threads.on_index(self._the_index.presence, cid)
-            self._presences[cid] = presence
-            root = self.roots[cid]
-            if not (presence.bytes or root.pinned or root.wanted):
-                await self.threads.on_index(self._the_index.drop_root, cid)
-                del self.roots[cid], self._presences[cid]
-            self._emit(PresenceChanged(cid))
 
     # Blocking parts
 
@@ -473,9 +358,6 @@ class Store:
     def _make_and_put(self, make: Callable[[], Block]) -> tuple[Block, bool]:
         block = make()
         return block, self._place.files.put(block)
-
-    def _unlink(self, garbage: list[tuple[bytes, int]]) -> list[int]:
-        return [size for multihash, size in garbage if self._place.files.remove(multihash)]
 
 
 def _ignore(_: object) -> None:

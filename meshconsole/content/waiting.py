@@ -43,7 +43,7 @@ class Waiting:
         self, cid: str, name: str, deadline_s: float, *, passing: bool
     ) -> AsyncIterator[FetchProgress]:
         parsed = canonical(cid)
-        presence = self._store.presence(cid)
+        presence = self._store.roots.presence(cid)
         if presence.complete:
             yield FetchProgress(cid, presence.bytes, presence.bytes, "done")
             return
@@ -86,7 +86,7 @@ class Waiting:
 
     async def start(self, cid: str, name: str) -> bool:
         parsed = canonical(cid)
-        if self._store.presence(cid).complete:
+        if self._store.roots.presence(cid).complete:
             return False
         self._passing.discard(cid)
         await self.begin(parsed, name)

@@ -339,7 +339,7 @@ async def test_what_seems_to_find_room_and_does_not_is_tried_less_and_less_often
 ) -> None:
     monkeypatch.setattr(fetching, "ROOM_S", 0.002)
     me, p = await team.start("me"), await team.start("p")
-    monkeypatch.setattr(me._store, "has_room", lambda _count: True)
+    monkeypatch.setattr(me._store.room, "is_there_for", lambda _count: True)
     team.worlds["me"].quota.limit = 1 * MIB
     big = await p.add(deterministic(4 * MIB, "big"), "big")
     began: list[float] = []

@@ -447,7 +447,7 @@ async def test_blocks_of_an_addition_cut_off_by_a_crash_are_garbage(world: World
         # As if the power had failed before the index heard of the blocks
         for statement in ("UPDATE blocks SET present = 0", "DELETE FROM links"):
             await inside.threads.on_index(inside._the_index._conn.execute, statement)
-        await inside.change_root(Cid.parse(cut.cid), lambda _: None)
+        await inside.roots.change(Cid.parse(cut.cid), lambda _: None)
     world.quota.used = 0
     async with world.content() as content:
         assert content.usage().blocks == len(entries) + 1
