@@ -23,6 +23,7 @@ from meshconsole.core.setup import FirstRun
 from meshconsole.crypto import keystore
 from meshconsole.crypto.passphrase import SMALL
 from meshconsole.mesh import datachannels
+from meshconsole.node.commands import Commands
 from meshconsole.node.config_file import load_config
 from meshconsole.node.locked import LockedHome
 from meshconsole.node.node import Node
@@ -56,7 +57,7 @@ async def running(home: Home) -> AsyncIterator[Node]:
     assert unlocked is not None
     config = load_config(home, SETTINGS)
     control = ControlServer(home.control_socket, LockedHome(home), time.monotonic)
-    node, ready = Node(home, config, unlocked, control), asyncio.Event()
+    node, ready = Node(home, config, unlocked, control, Commands), asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(node.run(ready.set))
         await ready.wait()

@@ -5,31 +5,40 @@ What cannot be applied waits for the next start, and is told as waiting until th
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from meshconsole.core.config import RELOADABLE, capabilities, changed_keys, serves_clients
+from meshconsole.core.config import RELOADABLE, capabilities, changed_keys, serves_clients, with_values
+from meshconsole.node.config_file import write_values
 from meshconsole.node.content_room import peer_rate_bps
+from meshconsole.node.ground import SWITCHED_OFF
 from meshconsole.node.logs import apply_logging
 from meshconsole.node.setup import log_bytes
-from meshconsole.relay.memory import caches_within
 from meshconsole.relay.store import EmbeddedStore
 
 if TYPE_CHECKING:
-    from meshconsole.core.config import Config
-    from meshconsole.core.sections import PerformanceMode
-    from meshconsole.node.node import Node
-
-SWITCHED_OFF = "the Nostr relay of this node is switched off"
+    from meshconsole.core.config import Config, Values
+    from meshconsole.node.ground import Ground
+    from meshconsole.node.guesting import Guesting
+    from meshconsole.node.libp2p_room import Libp2pRoom
 
 log = logging.getLogger(__name__)
 
 
 class Applying:
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Ground, guesting: Guesting, libp2p: Libp2pRoom) -> None:
         self._node = node
+        self._guesting = guesting
+        self._libp2p = libp2p
         self.waiting: set[str] = set()
         """Keys that were changed and wait for the next start."""
+
+    async def set(self, values: Values) -> None:
+        """Checked, saved, and applied at once where that is possible. Raises ConfigError."""
+        config = with_values(self._node.config, values, "the console")
+        await asyncio.to_thread(write_values, self._node.home, values)
+        self.adopt(config)
 
     def adopt(self, config: Config) -> None:
         node = self._node
@@ -39,7 +48,7 @@ class Applying:
         node.governor.apply(config)
         node.performance.choose(config.limits.performance_mode)
         if "limits.max_memory_mb" in changed:
-            self._fit_caches()
+            node.fit_caches()
         node.relay.apply(node.effective.relay)
         if isinstance(node.store, EmbeddedStore):
             node.store.limit_log(log_bytes(config))
@@ -53,24 +62,15 @@ class Applying:
                 node.server.expel_clients(SWITCHED_OFF)
         self.keep_silence()
         self.tell_strangers()
-        node.guesting.recheck()
+        self._guesting.recheck()
         if node.mesh is not None:
             node.mesh.offer(capabilities(config))
             node.mesh.set_uplinks(config.mesh.uplinks)
-        node.libp2p.recheck()
-        node.libp2p.is_due.set()
+        self._libp2p.recheck()
+        self._libp2p.is_due.set()
         node.mirror.changed()
         apply_logging(config)
         node.control.status_changed()
-
-    def perform(self, mode: PerformanceMode) -> None:
-        """How much of the machine the relay takes."""
-        self._node.relay.set_mode(mode)
-        self._fit_caches()
-
-    def _fit_caches(self) -> None:
-        memory = self._node.governor.memory_limit_bytes
-        self._node.relay.set_caches(caches_within(self._node.performance.mode, memory))
 
     def tell_strangers(self) -> None:
         """Of the relay, where the owner and the team allow it and there is one to tell of."""
@@ -86,7 +86,8 @@ class Applying:
         level = node.config.privacy.emcon
         if node.mesh is not None:
             node.mesh.set_emcon(level)
-        if node.server is not None and not node.server.silence(on=level in ("receive-only", "dark")):
+        silent = level in ("receive-only", "dark")
+        if node.server is not None and not node.server.silence(on=silent):
             log.warning("this system answers whoever knocks at the node's port, also in silence")
-        if node.edge is not None and not node.edge.server.silence(on=level in ("receive-only", "dark")):
+        if node.edge_server is not None and not node.edge_server.silence(on=silent):
             log.warning("this system answers whoever knocks at the HTTP edge, also in silence")

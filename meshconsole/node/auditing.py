@@ -17,38 +17,41 @@ from meshconsole.node.watermark import log_was_set_back, stands_in
 
 if TYPE_CHECKING:
     from meshconsole.node.audit import Places
-    from meshconsole.node.node import Node
+    from meshconsole.node.ground import Ground
+    from meshconsole.node.vouching import Vouching
 
 
-async def answer_about_audit(node: Node, command: VerifyAudit | ExportAudit | AcknowledgeSetBack) -> m.Reply:
+async def answer_about_audit(
+    node: Ground, vouching: Vouching, command: VerifyAudit | ExportAudit | AcknowledgeSetBack
+) -> m.Reply:
     """Raises MeshconsoleError."""
     match command:
         case VerifyAudit():
-            return await _verify(node)
+            return await _verify(node, vouching)
         case ExportAudit(path=path):
-            return await _export(node, Path(path))
+            return await _export(node, vouching, Path(path))
         case AcknowledgeSetBack():
-            why = node.vouching.set_back
+            why = vouching.set_back
             if not why:
                 raise Refused("invalid", "This home was not set back.")
             node.record("set-back-acknowledged", was=why)
-            await node.vouching.acknowledge()
+            await vouching.acknowledge()
             return m.done("Acknowledged. This home goes on from its present state.")
 
 
-async def _verify(node: Node) -> m.Reply:
+async def _verify(node: Ground, vouching: Vouching) -> m.Reply:
     try:
         places = await node.audit_places()
         before = await asyncio.to_thread(_verified_cut, node, places)
     except CorruptData as error:
         return m.refused("invalid", error.sentence, error.hint)
-    wrong = log_was_set_back(node.vouching.mark, places) or node.vouching.set_back
+    wrong = log_was_set_back(vouching.mark, places) or vouching.set_back
     if wrong:
         return m.refused("invalid", wrong, "Keep the home as evidence.")
     lines = [f"{places.last - places.before} records, each follows the one before."]
     if before:
         lines.insert(0, f"Records up to {before} were let go; the device has signed how they ended.")
-    mine = node.vouching.newest_own
+    mine = vouching.newest_own
     if mine is None:
         lines.append("No checkpoint of this device is signed yet.")
     else:
@@ -63,7 +66,7 @@ async def _verify(node: Node) -> m.Reply:
     return m.done(data=m.LinesData(tuple(lines)))
 
 
-def _verified_cut(node: Node, places: Places) -> int:
+def _verified_cut(node: Ground, places: Places) -> int:
     """The number of the last record that was let go, 0 if none was. Raises CorruptData."""
     if places.cut is None:
         return 0
@@ -77,9 +80,9 @@ def _verified_cut(node: Node, places: Places) -> int:
         ) from None
 
 
-async def _export(node: Node, path: Path) -> m.Reply:
+async def _export(node: Ground, vouching: Vouching, path: Path) -> m.Reply:
     records, cut = await node.read_audit()
-    mine = node.vouching.newest_own
+    mine = vouching.newest_own
     export = Export(
         device=node.identity.npub,
         name=node.config.node.name,

@@ -25,6 +25,7 @@ from meshconsole.control.notes import AnswerRoll, CallRoll, MarkRead, SendDirect
 from meshconsole.control.reach import Netcheck, PingPeer, TracePeer, WhyPeer
 from meshconsole.core.config import ConfigError, changed_keys, shown_values
 from meshconsole.core.errors import KeystoreWiped, Refused
+from meshconsole.core.health import as_finding
 from meshconsole.core.text import safe
 from meshconsole.crypto.agefile import age_encrypt
 from meshconsole.crypto.keystore import Keystore
@@ -40,10 +41,11 @@ from meshconsole.node.wipe import destroy_keys
 from meshconsole.team.export import epoch_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Iterator
 
     from meshconsole.control.server import Report
-    from meshconsole.core.status import NodeStatus
+    from meshconsole.core.reachability import Finding
+    from meshconsole.core.status import NodeStatus, PeerStatus
     from meshconsole.node.node import Node
 
 DESK = "desk"
@@ -58,7 +60,7 @@ class Commands:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._trying = asyncio.Lock()
-        self._governing = Governing(node)
+        self._governing = Governing(node, node.teamwork, node.vouching)
         self._messaging = Messaging(node, self._governing)
         self._relay = RelayActs(node)
         self._files = FileActs(node)
@@ -93,15 +95,15 @@ class Commands:
             case GetConfig():
                 return m.done(data=self._config())
             case SetConfig(values=values):
-                return await self._change_config(self._node.set_config(values), "Saved")
+                return await self._change_config(self._node.applying.set(values), "Saved")
             case ReloadConfig():
                 return await self._change_config(self._node.reloading.reload(), "Read again")
             case AuditTail(limit=limit):
                 return m.done(data=m.LinesData(await self._audit_tail(limit)))
             case VerifyAudit() | ExportAudit() | AcknowledgeSetBack():
-                return await answer_about_audit(self._node, command)
+                return await answer_about_audit(self._node, self._node.vouching, command)
             case PingPeer() | TracePeer() | WhyPeer() | Netcheck():
-                return await answer_about_reach(self._node, command)
+                return await answer_about_reach(self._node, command, self._findings)
             case (
                 g.OpenGuestLink()
                 | g.ListGuests()
@@ -112,7 +114,7 @@ class Commands:
             ):
                 return await self._node.guesting.handle(command)
             case e.ShowEdge() | e.MakeToken() | e.RevokeToken() | e.ListPins():
-                return await answer_about_edge(self._node, command)
+                return await answer_about_edge(self._node, self._node.edge, command)
             case m.Stop():
                 self._node.request_stop("asked by a console")
                 return m.done("The node is stopping.")
@@ -130,6 +132,11 @@ class Commands:
             case _:
                 reply = await self._relay.handle(command, report) or await self._files.handle(command, report)
                 return reply or await self._governing.handle(command)
+
+    def _findings(self, peers: tuple[PeerStatus, ...]) -> Iterator[Finding]:
+        """Of netcheck, beside what it finds on the network."""
+        yield from self._node.guesting.findings()
+        yield from map(as_finding, self._node.look_at_health(peers))
 
     # --- Keys ---------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from meshconsole.content.blocks import BlockStore
     from meshconsole.content.service import Content
     from meshconsole.core.config import Config
-    from meshconsole.node.node import Node
+    from meshconsole.node.ground import Ground
 
 CONTROL_LIMIT = 1_000_000
 HOUR_S = 3600.0
@@ -32,7 +32,7 @@ OWNER_DIGITS = 16
 """Of the device's key, in hex: by these a Kubo node tells whose a block is."""
 
 
-def make_content(node: Node, key: bytes) -> Content:
+def make_content(node: Ground, key: bytes) -> Content:
     from meshconsole.content.service import Content  # only here: a home that stays locked needs none of it
 
     return Content(
@@ -46,7 +46,7 @@ def make_content(node: Node, key: bytes) -> Content:
     )
 
 
-def _in_kubo(node: Node) -> BlockStore:
+def _in_kubo(node: Ground) -> BlockStore:
     """Raises Fatal, Refused for a configuration that cannot be meant."""
     from meshconsole.content.kubo import KuboBlocks
     from meshconsole.content.kubo_rpc import Address, KuboRpc
@@ -71,7 +71,7 @@ def _secret(path: str) -> str:
         raise Fatal(f"Cannot read {path}: {why}.", hint="Correct content.kubo_token_file.") from error
 
 
-def make_scrubbing(node: Node, content: Content) -> ScrubKeeping:
+def make_scrubbing(node: Ground, content: Content) -> ScrubKeeping:
     return ScrubKeeping(
         content,
         node.state,
@@ -82,7 +82,7 @@ def make_scrubbing(node: Node, content: Content) -> ScrubKeeping:
     )
 
 
-def make_files(node: Node, content: Content) -> TeamFiles:
+def make_files(node: Ground, content: Content) -> TeamFiles:
     def changed(cid: str) -> None:
         if node.files is not None:
             node.files.presence_changed(cid)
@@ -104,13 +104,13 @@ def make_files(node: Node, content: Content) -> TeamFiles:
         content,
         lambda: node.membership.team,
         node.publish,
-        node.happenings.file_changed,
+        lambda view: node.control.blobs_happened([view]),
         time.time,
         node.replicating.copies,
     )
 
 
-def make_sharing(node: Node, content: Content) -> Sharing:
+def make_sharing(node: Ground, content: Content) -> Sharing:
     def towards(cid: str) -> Collection[str]:
         if node.replicating is None or node.mesh is None:
             return ()
@@ -125,7 +125,7 @@ def make_sharing(node: Node, content: Content) -> Sharing:
     )
 
 
-async def learn_files(node: Node) -> None:
+async def learn_files(node: Ground) -> None:
     """Everything that is stored about files."""
     if node.files is None or node.replicating is None:
         return
@@ -137,7 +137,7 @@ async def learn_files(node: Node) -> None:
         node.files.learn(decode_event(raw))
 
 
-def is_of_team(node: Node, root: bytes) -> bool:
+def is_of_team(node: Ground, root: bytes) -> bool:
     """Whether a manifest names the root with this multihash, or a teammate's device keeps it."""
     files, replicating = node.files, node.replicating
     if files is None or replicating is None:
@@ -158,7 +158,7 @@ def _cids_of(multihash: bytes) -> tuple[str, ...]:
     return tuple(map(str, roots))
 
 
-def linked(node: Node) -> Collection[str]:
+def linked(node: Ground) -> Collection[str]:
     """Devices with a link now."""
     return [peer.npub for peer in node.mesh.status() if peer.links] if node.mesh is not None else []
 

@@ -15,12 +15,12 @@ from meshconsole.core.text import safe
 
 if TYPE_CHECKING:
     from meshconsole.node.edge_room import EdgeRoom
-    from meshconsole.node.node import Node
+    from meshconsole.node.ground import Ground
 
 
-async def answer_about_edge(node: Node, command: e.EdgeCommand) -> m.Reply:
+async def answer_about_edge(node: Ground, room: EdgeRoom | None, command: e.EdgeCommand) -> m.Reply:
     """Raises MeshconsoleError."""
-    if node.edge is None:
+    if room is None:
         if isinstance(command, e.ShowEdge):
             return m.done(data=e.EdgeData(None))
         raise Unavailable(
@@ -29,18 +29,18 @@ async def answer_about_edge(node: Node, command: e.EdgeCommand) -> m.Reply:
         )
     match command:
         case e.ShowEdge():
-            return m.done(data=await asyncio.to_thread(_shown, node.edge))
+            return m.done(data=await asyncio.to_thread(_shown, room))
         case e.MakeToken(name=name):
-            token = await asyncio.to_thread(node.edge.tokens.make, name, time.time())
+            token = await asyncio.to_thread(room.tokens.make, name, time.time())
             node.record("edge-token-made", name=name)
             return m.done(data=e.TokenData(token))
         case e.RevokeToken(name=name, unpin=unpin):
-            return await _revoke(node, node.edge, name, unpin=unpin)
+            return await _revoke(node, room, name, unpin=unpin)
         case e.ListPins():
-            return m.done(data=e.PinsData(await asyncio.to_thread(_pins, node.edge)))
+            return m.done(data=e.PinsData(await asyncio.to_thread(_pins, room)))
 
 
-async def _revoke(node: Node, room: EdgeRoom, name: str, *, unpin: bool) -> m.Reply:
+async def _revoke(node: Ground, room: EdgeRoom, name: str, *, unpin: bool) -> m.Reply:
     if not await asyncio.to_thread(room.tokens.revoke, name):
         raise Refused(
             "invalid", f"There is no token {safe(name, 64)}.", hint="See which there are: meshconsole edge"

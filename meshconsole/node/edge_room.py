@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from meshconsole.core.verdict import Verdict
     from meshconsole.edge.messages import HttpError, Request
     from meshconsole.edge.tables import Tables
-    from meshconsole.node.node import Node
+    from meshconsole.node.ground import Ground
+    from meshconsole.node.libp2p_room import Libp2pRoom
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +44,12 @@ MAX_DELEGATES = 20
 class EdgeRoom:
     """Made only where `edge.listen` names an address: a node without it loads none of this."""
 
-    def __init__(self, node: Node, content: Content, tables: Tables, seed: bytes) -> None:
+    def __init__(
+        self, node: Ground, libp2p: Libp2pRoom, content: Content, tables: Tables, seed: bytes
+    ) -> None:
         """`seed` are 32 bytes that the name of this gateway is made of. Raises Fatal."""
         self._node = node
+        self._libp2p = libp2p
         self._content = content
         self._host, port = split_listen(node.config.edge.listen)
         self._is_far = not is_loopback(self._host)
@@ -100,6 +104,7 @@ class EdgeRoom:
             meter=node.governor.bandwidth.of_one,
             on_error=self._count,
         )
+        node.door.counts.append(lambda: self.server.connections)
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Raises Fatal."""
@@ -134,7 +139,7 @@ class EdgeRoom:
 
     def _delegates(self) -> list[str]:
         """Where whoever asks for a pin may bring its blocks: by libp2p where that is on."""
-        libp2p = self._node.libp2p.status()
+        libp2p = self._libp2p.status()
         if libp2p is not None and libp2p.addresses:
             return [_named(address, libp2p.peer) for address in libp2p.addresses[:MAX_DELEGATES]]
         return [_named(multiaddr(host, port), self._peer) for host, port in self._addresses()]
@@ -142,7 +147,7 @@ class EdgeRoom:
     def _records(self) -> list[Peer]:
         gateway = [multiaddr(host, port) for host, port in self._addresses()]
         records = [peer_record(self._peer, gateway, GATEWAY)] if gateway else []
-        libp2p = self._node.libp2p.status()
+        libp2p = self._libp2p.status()
         if libp2p is not None and libp2p.addresses:
             records.append(peer_record(libp2p.peer, libp2p.addresses, BITSWAP))
         return records
@@ -164,7 +169,7 @@ class EdgeRoom:
 
     def _has_peers(self) -> bool:
         """Whom a fetch would ask: teammates with a link, and whoever is connected by libp2p."""
-        return bool(linked(self._node)) or bool(self._node.libp2p.connections)
+        return bool(linked(self._node)) or bool(self._libp2p.connections)
 
     async def _provides(self, cid: Cid) -> bool:
         """Whether the gateway has it, or is told by a teammate with a link that it has all of it."""

@@ -15,7 +15,7 @@ from meshconsole.core.text import safe
 if TYPE_CHECKING:
     from meshconsole.control.server import Report
     from meshconsole.node.files import TeamFiles
-    from meshconsole.node.node import Node
+    from meshconsole.node.ground import Ground
 
 
 def size_in_mb(count: int) -> str:
@@ -25,7 +25,7 @@ def size_in_mb(count: int) -> str:
 class FileActs:
     """The part of the node's `ControlHandler` that speaks of files."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Ground) -> None:
         self._node = node
 
     async def handle(self, command: m.Command, report: Report) -> m.Reply | None:

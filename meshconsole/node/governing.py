@@ -16,15 +16,19 @@ from meshconsole.team.rules import read_policy
 
 if TYPE_CHECKING:
     from meshconsole.core.event import Event
-    from meshconsole.node.node import Node
+    from meshconsole.node.ground import Ground
+    from meshconsole.node.teamwork import Teamwork
+    from meshconsole.node.vouching import Vouching
     from meshconsole.team.state import Team
 
 
 class Governing:
     """The part of the node's `ControlHandler` that speaks of the team."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Ground, teamwork: Teamwork, vouching: Vouching) -> None:
         self._node = node
+        self._teamwork = teamwork
+        self._vouching = vouching
 
     async def handle(self, command: m.Command) -> m.Reply:
         """Raises MeshconsoleError."""
@@ -36,7 +40,7 @@ class Governing:
             case t.RevokeInvite(id=id_):
                 return self._revoke(id_)
             case t.JoinTeam(invite=text):
-                name = await self._node.teamwork.join(text)
+                name = await self._teamwork.join(text)
                 return m.done(f"Joined the team {safe(name)}.")
             case t.CreateTeam(name=name, root=root):
                 return await self._create_team(name, root)
@@ -60,10 +64,10 @@ class Governing:
 
     async def _amend(self, command: m.Command) -> m.Reply:
         team, now = self.team(), int(time.time())
-        if self._node.vouching.set_back:
+        if self._vouching.set_back:
             raise Refused(
                 "restricted",
-                f"This home was set back: {self._node.vouching.set_back} It may not act on the team.",
+                f"This home was set back: {self._vouching.set_back} It may not act on the team.",
                 hint="Meet a teammate's device first; or, if you know why: meshconsole audit acknowledge",
             )
         match command:
@@ -91,10 +95,10 @@ class Governing:
                 return m.refused("unsupported", f"This node does not know {type(command).__name__}.")
 
     async def _said(self, events: list[Event], act: str, **detail: str) -> m.Reply:
-        await self._node.teamwork.act(events)
+        await self._teamwork.act(events)
         proposed = next((event.id for event in events if event.kind == PROPOSAL), "")
         self._node.record("team-propose" if proposed else f"team-{act}", **detail)
-        await self._node.vouching.make()
+        await self._vouching.make()
         if proposed:
             return m.done(
                 f"A second admin must agree: meshconsole team agree {proposed[:8]}", t.ProposedData(proposed)
@@ -102,7 +106,7 @@ class Governing:
         return m.done("Done.")
 
     async def _create_team(self, name: str, root: bytes) -> m.Reply:
-        await self._node.teamwork.found(name, root)
+        await self._teamwork.found(name, root)
         self._node.record("team-created", team=name, root="yes" if root else "no")
         return m.done(f"Created the team {safe(name)}.")
 

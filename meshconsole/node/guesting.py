@@ -17,14 +17,14 @@ from meshconsole.core.reachability import Finding
 from meshconsole.core.text import safe
 from meshconsole.core.verdict import Verdict, refuse
 from meshconsole.mesh.emcon import SILENCE, Emcon
-from meshconsole.node.applying import SWITCHED_OFF
+from meshconsole.node.ground import SWITCHED_OFF
 from meshconsole.relay.guests import NAME_TAG, ROOM, ROOM_TAG
 
 if TYPE_CHECKING:
     from meshconsole.core.status import GuestStatus, Severity
     from meshconsole.mesh.guests.book import Admitted
     from meshconsole.mesh.guests.guests import Guests
-    from meshconsole.node.node import Node
+    from meshconsole.node.ground import Ground
 
 GUESTS = "guests"
 """In the node's state."""
@@ -34,9 +34,10 @@ LOOKED_AT = 50
 class Guesting:
     """The guests' `House`."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Ground) -> None:
         self._node = node
         self._guests: Guests | None = None
+        node.door.counts.append(lambda: self.connections)
 
     async def start(self) -> None:
         """Guests of before a restart find the page again, where its port is fixed."""
@@ -138,8 +139,7 @@ class Guesting:
         verdict = self.may_stay()
         if not verdict.accepted:
             return verdict
-        self._node.measuring.count_connections()
-        return self._node.governor.admit("client", "")
+        return self._node.door.admit("client", "")
 
     async def save(self, guests: tuple[Admitted, ...]) -> None:
         await asyncio.to_thread(self._node.state.put, GUESTS, guests)

@@ -14,14 +14,16 @@ from meshconsole.core.verdict import ACCEPTED
 from meshconsole.mesh.happenings import JoinAnswered, LinkDown, LinkRefused, LinkUp
 from meshconsole.node.proposing import proposals_of, waiting
 from meshconsole.node.refusals import RefusalDigest
-from meshconsole.node.routes import Routes
 from meshconsole.relay.relay import RefusedEvent, Stored
 
 if TYPE_CHECKING:
     from meshconsole.core.event import Event
-    from meshconsole.core.status import BlobView
     from meshconsole.mesh.happenings import MeshHappening
-    from meshconsole.node.node import Node
+    from meshconsole.node.audit_keeping import AuditKeeping
+    from meshconsole.node.ground import Ground
+    from meshconsole.node.libp2p_room import Libp2pRoom
+    from meshconsole.node.teamwork import Teamwork
+    from meshconsole.node.vouching import Vouching
 
 MAX_DAMAGE = 8
 
@@ -29,12 +31,22 @@ MAX_DAMAGE = 8
 class Happenings:
     """Listens on the node's bus; every method returns at once."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(
+        self,
+        node: Ground,
+        teamwork: Teamwork,
+        vouching: Vouching,
+        libp2p: Libp2pRoom,
+        audit_keeping: AuditKeeping,
+    ) -> None:
         self._node = node
+        self._teamwork = teamwork
+        self._vouching = vouching
+        self._libp2p = libp2p
+        self._audit_keeping = audit_keeping
         self._refused_links = RefusalDigest()
         self._refused_joins = RefusalDigest()
         self.damage: list[Found] = []
-        self.routes = Routes()
 
     def listen(self) -> None:
         bus = self._node.bus
@@ -48,15 +60,15 @@ class Happenings:
         event = stored.event
         if self._node.mesh is not None:  # first, whatever may come of the rest: peers follow this node's log
             self._node.mesh.on_stored(stored)
-        self.routes.saw(event.pubkey, stored.via, stored.received_at)
+        self._node.routes.saw(event.pubkey, stored.via, stored.received_at)
         if event.kind in kinds.CARRIED_KINDS:
             self._node.clock.saw(event.created_at)
         if self._node.membership.accept(event) is not None:
-            self._node.teamwork.is_new.set()
+            self._teamwork.is_new.set()
         if event.kind == kinds.PROPOSAL:
             self._proposed(event.id)
         if event.kind == kinds.CHECKPOINT:
-            self._node.vouching.heard(event)
+            self._vouching.heard(event)
         if event.kind == kinds.FILE_MANIFEST and self._node.files is not None:
             self._node.files.learn(event)
         if event.kind == kinds.HOLDINGS:
@@ -106,8 +118,8 @@ class Happenings:
     def on_mesh(self, happening: MeshHappening) -> None:
         match happening:
             case LinkUp() | LinkDown():
-                self._node.audit_keeping.link(happening)
-                self._node.libp2p.linked(happening.npub)
+                self._audit_keeping.link(happening)
+                self._libp2p.linked(happening.npub)
             case LinkRefused(reason=reason):
                 self._node.governor.count_refusal("link", reason)
                 if times := self._refused_links.note(reason, time.monotonic()):
@@ -133,9 +145,6 @@ class Happenings:
             self._node.files.presence_changed(happening.cid)
         if self._node.replicating is not None and not _is_under_way(happening):
             self._node.replicating.is_due.set()
-
-    def file_changed(self, view: BlobView) -> None:
-        self._node.control.blobs_happened([view])
 
 
 def _is_under_way(happening: FetchProgress | PresenceChanged) -> bool:

@@ -20,7 +20,7 @@ from meshconsole.node.listen import split_listen
 
 if TYPE_CHECKING:
     from meshconsole.content.libp2p.service import Libp2p, Settings
-    from meshconsole.node.node import Node
+    from meshconsole.node.ground import Ground
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ KNOWN = "libp2p"
 
 
 class Libp2pRoom:
-    def __init__(self, node: Node, secret: bytes) -> None:
+    def __init__(self, node: Ground, secret: bytes) -> None:
         self._node = node
         self._secret = secret
         self._running: Libp2p | None = None
@@ -39,6 +39,7 @@ class Libp2pRoom:
         self.is_due = asyncio.Event()
         """Settings have changed, or what they depend on."""
         self.trouble = ""
+        node.door.counts.append(lambda: self.connections)
 
     async def start(self) -> None:
         """Before the mesh, so that the first Hello names the peer id."""
@@ -138,8 +139,7 @@ class Libp2pRoom:
         return [Cid.parse(cid).multihash for cid in waiting]
 
     def _admit(self, host: str) -> str:
-        self._node.measuring.count_connections()
-        verdict = self._node.governor.admit("libp2p", host)
+        verdict = self._node.door.admit("libp2p", host)
         return "" if verdict.accepted else verdict.sentence
 
     # What teammates' devices say

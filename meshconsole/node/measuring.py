@@ -12,8 +12,11 @@ from meshconsole.node.logs import log_bytes
 from meshconsole.node.memory import trim
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from meshconsole.core.status import PeerStatus
     from meshconsole.node.degrading import Change
-    from meshconsole.node.node import Node
+    from meshconsole.node.ground import Ground
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +28,9 @@ SLOWED_FPS = 1.0
 
 
 class Measuring:
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Ground, look_at_health: Callable[[tuple[PeerStatus, ...]], object]) -> None:
         self._node = node
+        self._look_at_health = look_at_health
         self._looked_at = 0.0
 
     async def keep(self) -> None:
@@ -64,7 +68,7 @@ class Measuring:
             use.blocks_at, use.blocks_trouble = place.place, place.trouble
         use.audit_bytes = node.audit.size_bytes
         use.log_bytes = log_bytes(node.home)
-        self.count_connections()
+        node.door.count()
         now = time.monotonic()
         for change in node.governor.sample(now):
             self._degraded(change)
@@ -75,16 +79,7 @@ class Measuring:
             peers = node.mesh.status() if node.mesh is not None else ()
             node.performance.look()
             node.remembering.sample_peers(time.time(), peers)
-            node.look_at_health(peers)  # also while nobody asks: how long a thing lasts is counted here
-
-    def count_connections(self) -> None:
-        """Between two samples too: each that comes in is counted before the next is admitted."""
-        node = self._node
-        incoming = node.server.connections if node.server is not None else 0
-        outgoing = node.mesh.outgoing if node.mesh is not None else 0
-        edge = node.edge.server.connections if node.edge is not None else 0
-        beside = node.guesting.connections + node.libp2p.connections
-        node.use.connections = incoming + outgoing + edge + beside
+            self._look_at_health(peers)  # also while nobody asks: how long a thing lasts is counted here
 
     def _degraded(self, change: Change) -> None:
         node, degraded = self._node, change.degraded

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from meshconsole.core.precedence import PrecedenceName
     from meshconsole.core.status import RollAnswer
     from meshconsole.node.governing import Governing
-    from meshconsole.node.node import Node
+    from meshconsole.node.ground import Ground
 
 MAX_READ = 2000
 LOOKED_AT = 50
@@ -25,7 +25,7 @@ LOOKED_AT = 50
 
 
 class Messaging:
-    def __init__(self, node: Node, governing: Governing) -> None:
+    def __init__(self, node: Ground, governing: Governing) -> None:
         self._node = node
         self._governing = governing
 

@@ -17,14 +17,20 @@ from meshconsole.control.reach import (
     WhyPeer,
 )
 from meshconsole.core.errors import Unavailable
-from meshconsole.core.health import as_finding
 
 if TYPE_CHECKING:
-    from meshconsole.node.node import Node
+    from collections.abc import Callable, Iterable
+
+    from meshconsole.core.reachability import Finding
+    from meshconsole.core.status import PeerStatus
+    from meshconsole.node.ground import Ground
 
 
-async def answer_about_reach(node: Node, command: ReachCommand) -> m.Reply:
-    """Raises Unavailable while the mesh is not up, and as `Reach` does."""
+async def answer_about_reach(
+    node: Ground, command: ReachCommand, others: Callable[[tuple[PeerStatus, ...]], Iterable[Finding]]
+) -> m.Reply:
+    """`others` finds what netcheck tells beside the network. Raises Unavailable while the mesh is not up, and
+    as `Reach` does."""
     if node.mesh is None:
         raise Unavailable("The node is still starting.", hint="Try again in a moment.")
     reach = node.mesh.reach
@@ -41,5 +47,4 @@ async def answer_about_reach(node: Node, command: ReachCommand) -> m.Reply:
         case Netcheck():
             from meshconsole.mesh.reach.netcheck import netcheck
 
-            standing = (as_finding(item) for item in node.look_at_health(node.mesh.status()))
-            return m.done(data=FindingsData((*await netcheck(reach), *node.guesting.findings(), *standing)))
+            return m.done(data=FindingsData((*await netcheck(reach), *others(node.mesh.status()))))

@@ -24,14 +24,14 @@ from meshconsole.relay.store import EvictionClass
 
 if TYPE_CHECKING:
     from meshconsole.control.server import Report
-    from meshconsole.node.node import Node
+    from meshconsole.node.ground import Ground
 
 PAGE_BYTES = 4 << 20
 VACUUM_PAGES = 256
 
 
 class RelayActs:
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Ground) -> None:
         self._node = node
 
     async def handle(self, command: m.Command, report: Report) -> m.Reply | None:

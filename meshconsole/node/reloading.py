@@ -18,14 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from meshconsole.core.config import Config
-    from meshconsole.node.node import Node
+    from meshconsole.node.applying import Applying
+    from meshconsole.node.ground import Ground
 
 log = logging.getLogger(__name__)
 
 
 class Reloading:
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Ground, applying: Applying) -> None:
         self._node = node
+        self._applying = applying
         self._asked = asyncio.Event()
         self.reread: Callable[[], Config] = lambda: load_config(node.home)
         """As the node was started: with the environment and the settings of then."""
@@ -43,7 +45,7 @@ class Reloading:
         config = await asyncio.to_thread(self.reread)
         if self._node.certificate is not None:
             await asyncio.to_thread(self._node.certificate.reload)
-        self._node.applying.adopt(config)
+        self._applying.adopt(config)
 
     async def follow(self) -> None:
         while True:
@@ -71,7 +73,7 @@ class Reloading:
         if not changed:
             return self._tell("The configuration was read again: nothing has changed.")
         self._node.record("config", keys=", ".join(changed), how="read again")
-        waiting = [key for key in changed if key in self._node.applying.waiting]
+        waiting = [key for key in changed if key in self._applying.waiting]
         rest = f" At the next start: {', '.join(waiting)}." if waiting else ""
         return self._tell(f"The configuration was read again: {', '.join(changed)}.{rest}")
 

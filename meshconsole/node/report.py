@@ -14,18 +14,32 @@ from meshconsole.node.rollcalls import roll_call
 from meshconsole.team.rules import shown
 
 if TYPE_CHECKING:
-    from meshconsole.core.status import RollCallStatus
-    from meshconsole.node.node import Node
+    from collections.abc import Callable
+
+    from meshconsole.core.status import (
+        EdgeStatus,
+        GuestStatus,
+        HealthItem,
+        Libp2pStatus,
+        PeerStatus,
+        RollCallStatus,
+    )
+    from meshconsole.node.ground import Ground
     from meshconsole.team.state import Team
 
 
-def node_status(node: Node) -> NodeStatus:
+def node_status(
+    node: Ground,
+    look_at_health: Callable[[tuple[PeerStatus, ...]], tuple[HealthItem, ...]],
+    *,
+    guests: tuple[GuestStatus, ...],
+    libp2p: Libp2pStatus | None,
+    edge: EdgeStatus | None,
+) -> NodeStatus:
     now = time.time()
     peers = node.mesh.status() if node.mesh is not None else ()
     names = {peer.npub: peer.name for peer in peers}
-    peers = tuple(
-        node.happenings.routes.marked(peer, lambda npub: names.get(npub, npub[:8]), now) for peer in peers
-    )
+    peers = tuple(node.routes.marked(peer, lambda npub: names.get(npub, npub[:8]), now) for peer in peers)
     door = node.server if node.server is not None else node.relay
     relay = door.status(node.addresses)
     return NodeStatus(
@@ -47,19 +61,19 @@ def node_status(node: Node) -> NodeStatus:
         fingerprint=fingerprint(node.identity.bundle_hash),
         uplinks=node.mesh.uplinks() if node.mesh is not None else (),
         discovery=node.mesh.discovery_lines() if node.mesh is not None else (),
-        health=node.look_at_health(peers),
+        health=look_at_health(peers),
         sent=tuple(node.mesh.flashing.status()) if node.mesh is not None else (),
         roll_call=node_roll_call(node),
         emcon=node.config.privacy.emcon,
         unread=node.unread.views(),
         has_passphrase=node.has_passphrase,
-        guests=node.guesting.status(),
-        libp2p=node.libp2p.status(),
-        edge=node.edge.status() if node.edge is not None else None,
+        guests=guests,
+        libp2p=libp2p,
+        edge=edge,
     )
 
 
-def node_roll_call(node: Node) -> RollCallStatus | None:
+def node_roll_call(node: Ground) -> RollCallStatus | None:
     team = _team_status(node.membership.team, node.identity.npub)
     sent = node.mesh.flashing.status() if node.mesh is not None else ()
     return roll_call(node.recent.rolls(), team.members if team else (), {note.id: note.has for note in sent})

@@ -100,6 +100,7 @@ def load_rooms() -> None:
     gc.disable()  # nothing of it is let go of again
     import meshconsole.control.server
     import meshconsole.mesh.service
+    import meshconsole.node.commands
     import meshconsole.node.locked
     import meshconsole.node.node  # noqa: F401
 
@@ -165,9 +166,10 @@ async def _serve_open(
     start: Start,
     served: Callable[[], None] = lambda: None,
 ) -> int:
+    from meshconsole.node.commands import Commands
     from meshconsole.node.node import Node
 
-    node = Node(home, config, unlocked, control)
+    node = Node(home, config, unlocked, control, Commands)
     node.reloading.reread = start.reread
     node.reloading.begins = lambda: start.manager.reloading(time.monotonic_ns())
     node.reloading.ended = start.manager.ready

@@ -19,7 +19,10 @@ from meshconsole.team.invites import decode as decode_invite
 if TYPE_CHECKING:
     from meshconsole.core.event import Event
     from meshconsole.core.verdict import Verdict
-    from meshconsole.node.node import Node
+    from meshconsole.node.applying import Applying
+    from meshconsole.node.ground import Ground
+    from meshconsole.node.libp2p_room import Libp2pRoom
+    from meshconsole.node.vouching import Vouching
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +32,11 @@ CONTROL_LIMIT = 1_000_000
 
 
 class Teamwork:
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Ground, applying: Applying, libp2p: Libp2pRoom, vouching: Vouching) -> None:
         self._node = node
+        self._applying = applying
+        self._libp2p = libp2p
+        self._vouching = vouching
         self.is_new = asyncio.Event()
         """Set when an entry or a key has come that the rooms have not looked at."""
 
@@ -90,15 +96,15 @@ class Teamwork:
         """The roster or the keys are new: every room looks at them again. A device that was removed
         loses its links; what could not be opened before is opened and shown."""
         self.is_new.clear()
-        self._node.vouching.roster_changed()
+        self._vouching.roster_changed()
         self._node.mirror.changed()
         self._node.relay.apply(self._node.effective.relay)
         if self._node.server is not None:
             self._node.server.recheck()
         if self._node.mesh is not None:
             self._node.mesh.recheck()
-            self._node.applying.tell_strangers()
-        self._node.libp2p.recheck()
+            self._applying.tell_strangers()
+        self._libp2p.recheck()
         await self._node.aside.offer_again()
         self._tell_ended()
         await learn_files(self._node)
@@ -128,22 +134,12 @@ class Teamwork:
             await self.is_new.wait()
             await self.changed()
 
-    def told_members(self) -> dict[str, str] | None:
-        """Who belongs, for Nostr clients; None while that is nobody's business."""
-        team = self._node.membership.team
-        effective = self._node.effective
-        if team is None or not (effective.relay.tell_members and effective.privacy.share_with_team_only):
-            return None
-        guests = dict.fromkeys(self._node.lists.current.allowed_keys, "")
-        clients = {one.npub: "client" if one.writes else "client-observer" for one in team.clients()}
-        return guests | clients | {one.npub: one.role for one in team.members() if not one.removed}
-
     async def tend(self) -> None:
         """Merges what other admins did meanwhile, and begins a new epoch where one is owed."""
         while True:
             await asyncio.sleep(TEND_S)
             team = self._node.membership.team
-            if team is None or self._node.vouching.set_back:
+            if team is None or self._vouching.set_back:
                 continue
             events = team.tend(int(time.time()))
             if events:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from meshconsole.core.event import Event
     from meshconsole.crypto.bundle import KeyBundle
     from meshconsole.node.audit import Places
-    from meshconsole.node.node import Node
+    from meshconsole.node.ground import Ground
     from meshconsole.node.shelf import Heard
     from meshconsole.team.state import Team
 
@@ -52,7 +52,7 @@ class Covered(msgspec.Struct, frozen=True):
 
 
 class Vouching:
-    def __init__(self, node: Node, key: bytes) -> None:
+    def __init__(self, node: Ground, key: bytes) -> None:
         self._node = node
         self._key = key
         self._making = asyncio.Lock()

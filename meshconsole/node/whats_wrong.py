@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from meshconsole.content.blocks import BlocksState
     from meshconsole.core.status import PeerStatus
-    from meshconsole.node.node import Node
+    from meshconsole.node.ground import Ground
 
 FULL_SOON_S = 3 * 86_400
 
@@ -23,13 +23,13 @@ _EMCON = {
 }
 
 
-def whats_wrong(node: Node, peers: tuple[PeerStatus, ...]) -> Iterator[Found]:
-    if node.supervisor is not None:
-        yield from node.supervisor.health()
+def whats_wrong(
+    node: Ground, peers: tuple[PeerStatus, ...], *, set_back: str, libp2p_trouble: str
+) -> Iterator[Found]:
     yield from _limits(node)
     if node.content is not None:
         yield from blocks_of(node.content.blocks_state())
-    yield from _trust(node)
+    yield from _trust(node, set_back)
     yield from _reach(node, peers)
     if node.replicating is not None and (short := node.replicating.short()):
         yield Found(
@@ -37,10 +37,10 @@ def whats_wrong(node: Node, peers: tuple[PeerStatus, ...]) -> Iterator[Found]:
             f"{short} files of the team have fewer copies than are wanted.",
             "Copies are made as soon as nodes with room are in reach. See: meshconsole blobs",
         )
-    if node.libp2p.trouble:
+    if libp2p_trouble:
         yield Found(
             "libp2p-down",
-            f"Other IPFS programs cannot reach this node: {node.libp2p.trouble}",
+            f"Other IPFS programs cannot reach this node: {libp2p_trouble}",
             "It is tried again by itself. See the section p2p: meshconsole config show",
         )
     if node.clock.complaint:
@@ -49,10 +49,9 @@ def whats_wrong(node: Node, peers: tuple[PeerStatus, ...]) -> Iterator[Found]:
             node.clock.complaint,
             "Set the clock, or let it follow a time server (chrony, systemd-timesyncd).",
         )
-    yield from node.happenings.damage
 
 
-def _limits(node: Node) -> Iterator[Found]:
+def _limits(node: Ground) -> Iterator[Found]:
     governor = node.governor
     if governor.quota.refusing:
         yield Found(
@@ -97,11 +96,11 @@ def blocks_of(state: BlocksState) -> Iterator[Found]:
         )
 
 
-def _trust(node: Node) -> Iterator[Found]:
-    if node.vouching.set_back:
+def _trust(node: Ground, set_back: str) -> Iterator[Found]:
+    if set_back:
         yield Found(
             "set-back",
-            f"This home was set back to an earlier state: {node.vouching.set_back}",
+            f"This home was set back to an earlier state: {set_back}",
             "Find out who did it and when. It acts on the team again once a teammate's device was met, "
             "or after: meshconsole audit acknowledge",
         )
@@ -129,7 +128,7 @@ def _trust(node: Node) -> Iterator[Found]:
         )
 
 
-def _reach(node: Node, peers: tuple[PeerStatus, ...]) -> Iterator[Found]:
+def _reach(node: Ground, peers: tuple[PeerStatus, ...]) -> Iterator[Found]:
     emcon = node.config.privacy.emcon
     if emcon != "open":
         yield Found(

@@ -31,7 +31,7 @@ def test_other_machines_reach_it_only_where_the_owner_says_so_twice(listen: str)
     node: Any = SimpleNamespace(config=config)
     nothing: Any = None
     with pytest.raises(Fatal):
-        EdgeRoom(node, nothing, nothing, bytes(32))
+        EdgeRoom(node, nothing, nothing, nothing, bytes(32))
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def _room(tables: Tables, **section: Any) -> EdgeRoom:  # noqa: ANN401 - the key
     content: Any = MagicMock(
         has_block=AsyncMock(return_value=False), is_of_keys=AsyncMock(return_value=False)
     )
-    return EdgeRoom(node, content, tables, bytes(32))
+    return EdgeRoom(node, MagicMock(), content, tables, bytes(32))
 
 
 async def _status(room: EdgeRoom, path: str, headers: dict[str, str]) -> int:
@@ -85,10 +85,11 @@ async def test_peers_by_libp2p_are_asked_where_there_is_no_link(tables: Tables) 
     room = _room(tables)
     cid = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
     node: Any = room._node
+    libp2p: Any = room._libp2p
     node.mesh.status.return_value = []
     content: Any = room._content
     content.fetch.side_effect = Unavailable("nothing came")
     content.end_passing = AsyncMock()
     for connections, told in ((0, 404), (1, 504)):
-        node.libp2p.connections = connections
+        libp2p.connections = connections
         assert await _status(room, f"/ipfs/{cid}?format=raw", {}) == told

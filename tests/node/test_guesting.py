@@ -41,8 +41,8 @@ class SmallNode:
         self.identity = Identity(bytes([1]) * 32, MC1, default_provider())
         self.clock = SimpleNamespace(stamp=lambda: NOW, time=lambda: float(NOW))
         self.recent = SimpleNamespace(newest=lambda _limit: ())
-        self.measuring = SimpleNamespace(count_connections=lambda: None)
-        self.governor = SimpleNamespace(bandwidth=CountingMeter(), admit=lambda _kind, _remote: ACCEPTED)
+        self.governor = SimpleNamespace(bandwidth=CountingMeter())
+        self.door = SimpleNamespace(counts=[], admit=lambda _kind, _remote: ACCEPTED)
         self.control = SimpleNamespace(status_changed=lambda: None)
         self.state = SimpleNamespace(
             get=lambda name, _kind, default: self.kept.get(name, default), put=self.kept.__setitem__

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from meshconsole.node.node import Node
+    from meshconsole.node.ground import Ground
 
 ROSTER = signed("alice", kind=ROSTER_ENTRY, content="roster", created_at=NOW - 200)
 MEMBERS_LIST = signed("relay", kind=MEMBERS, created_at=NOW - 199)
@@ -66,7 +66,7 @@ async def around(folder: Path) -> AsyncIterator[tuple[Around, RelayActs]]:
     await relay.publish_many([ROSTER, *OURS, *THEIRS])
     store.add([MEMBERS_LIST])
     try:
-        yield node, RelayActs(cast("Node", node))
+        yield node, RelayActs(cast("Ground", node))
     finally:
         await relay.stop()
         node.state.close()

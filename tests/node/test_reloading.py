@@ -13,7 +13,8 @@ from meshconsole.node.reloading import Reloading
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from meshconsole.node.node import Node
+    from meshconsole.node.applying import Applying
+    from meshconsole.node.ground import Ground
 
 
 class Recorder:
@@ -23,7 +24,6 @@ class Recorder:
         self.home = home
         self.config = Config()
         self.waiting: set[str] = set()
-        self.applying = self
         self.certificate = None
         self.recorded: list[dict[str, str]] = []
         self.notices: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
@@ -46,7 +46,7 @@ def node(tmp_path: Path) -> Recorder:
 
 @pytest.fixture
 def reloading(node: Recorder) -> Reloading:
-    made = Reloading(cast("Node", node))
+    made = Reloading(cast("Ground", node), cast("Applying", node))
     made.reread = lambda: load_config(node.home, environment={})
     return made
 
