@@ -1,14 +1,22 @@
-"""The audit log checked, and written out for others to check."""
+"""The audit log as consoles see it: its newest lines, checked, and written out for others to check."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshconsole.control import messages as m
-from meshconsole.control.audit import AcknowledgeSetBack, ExportAudit, VerifyAudit
+from meshconsole.control.audit import (
+    AcknowledgeSetBack,
+    AuditCommand,
+    AuditTail,
+    ExportAudit,
+    RecordAct,
+    VerifyAudit,
+)
 from meshconsole.core.errors import CorruptData, Refused
 from meshconsole.core.text import safe
 from meshconsole.node.audit_cut import verify_cut
@@ -21,11 +29,14 @@ if TYPE_CHECKING:
     from meshconsole.node.vouching import Vouching
 
 
-async def answer_about_audit(
-    node: Ground, vouching: Vouching, command: VerifyAudit | ExportAudit | AcknowledgeSetBack
-) -> m.Reply:
+async def answer_about_audit(node: Ground, vouching: Vouching, command: AuditCommand) -> m.Reply:
     """Raises MeshconsoleError."""
     match command:
+        case AuditTail(limit=limit):
+            return m.done(data=m.LinesData(await _tail(node, limit)))
+        case RecordAct(act=act, what=what):
+            node.record(act, what=what)
+            return m.done()
         case VerifyAudit():
             return await _verify(node, vouching)
         case ExportAudit(path=path):
@@ -37,6 +48,16 @@ async def answer_about_audit(
             node.record("set-back-acknowledged", was=why)
             await vouching.acknowledge()
             return m.done("Acknowledged. This home goes on from its present state.")
+
+
+async def _tail(node: Ground, limit: int) -> tuple[str, ...]:
+    records, _ = await node.read_audit(limit)
+    lines = []
+    for record in records:
+        when = datetime.fromtimestamp(record.at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        detail = " ".join(f"{name}={safe(value, 80)}" for name, value in record.detail.items())
+        lines.append(f"{record.seq} {when} {record.act} {detail}".rstrip())
+    return tuple(lines)
 
 
 async def _verify(node: Ground, vouching: Vouching) -> m.Reply:

@@ -5,6 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshconsole.control import messages as m
+from meshconsole.control.notes import (
+    AnswerRoll,
+    CallRoll,
+    MarkRead,
+    NoteCommand,
+    SendDirect,
+    SendNote,
+    SendPlain,
+)
 from meshconsole.core.errors import Refused
 from meshconsole.core.kinds import TEAM_NOTE
 from meshconsole.crypto.schnorr import npub_from_bech32
@@ -29,7 +38,23 @@ class Messaging:
         self._node = node
         self._governing = governing
 
-    async def note(self, text: str, precedence: PrecedenceName = "routine") -> m.Reply:
+    async def handle(self, command: NoteCommand) -> m.Reply:
+        """Raises MeshconsoleError."""
+        match command:
+            case SendNote(text=text, precedence=precedence):
+                return await self._note(text, precedence)
+            case MarkRead(event_id=event_id):
+                return self._read(event_id)
+            case SendDirect(npub=npub, text=text):
+                return await self._direct(npub, text)
+            case SendPlain(npub=npub, text=text):
+                return await self._plain(npub, text)
+            case CallRoll(text=text):
+                return await self._call_roll(text)
+            case AnswerRoll(word=word):
+                return await self._answer_roll(word)
+
+    async def _note(self, text: str, precedence: PrecedenceName) -> m.Reply:
         if not text.strip():
             raise Refused("invalid", "The note is empty.")
         event = self._governing.team().seal_note(text, self._node.clock.stamp(), precedence)
@@ -39,7 +64,7 @@ class Messaging:
             self._node.mesh.flashing.sent(event)
         return reply
 
-    async def read(self, event_id: str) -> m.Reply:
+    def _read(self, event_id: str) -> m.Reply:
         """Somebody has read a note here: its author is told."""
         view = next((view for view in self._node.recent.newest(MAX_READ) if view.id == event_id), None)
         if view is None or view.kind != TEAM_NOTE:
@@ -52,7 +77,7 @@ class Messaging:
         self._node.control.status_changed()
         return m.done("Its author is told that it was read.")
 
-    async def call_roll(self, text: str) -> m.Reply:
+    async def _call_roll(self, text: str) -> m.Reply:
         event = self._governing.team().seal_roll(Ask(text.strip()), self._node.clock.stamp())
         reply = await self._publish(event, "The roll is called. Who has answered: meshconsole rollcall")
         if reply.verdict.accepted and self._node.mesh is not None:
@@ -60,7 +85,7 @@ class Messaging:
         self._node.control.status_changed()
         return reply
 
-    async def answer_roll(self, word: RollAnswer) -> m.Reply:
+    async def _answer_roll(self, word: RollAnswer) -> m.Reply:
         team, call = self._governing.team(), node_roll_call(self._node)
         if call is None:
             raise Refused("invalid", "Nobody has called the roll.")
@@ -73,11 +98,11 @@ class Messaging:
         self._node.control.status_changed()
         return reply
 
-    async def direct(self, npub: str, text: str) -> m.Reply:
+    async def _direct(self, npub: str, text: str) -> m.Reply:
         event = self._governing.team().seal_direct(npub, text, self._node.clock.stamp())
         return await self._publish(event, "Sent.")
 
-    async def plain(self, npub: str, text: str) -> m.Reply:
+    async def _plain(self, npub: str, text: str) -> m.Reply:
         team, to = self._node.membership.team, npub_from_bech32(npub)
         if team is None:
             sent, copy = wrap_message(self._node.identity, to, text, self._node.clock.stamp())
