@@ -38,7 +38,8 @@ from meshconsole.mesh.links.courtesy import COURTESY
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from aiortc import RTCPeerConnection
+    from aiortc import RTCDataChannel as RTCDataChannel
+    from aiortc import RTCPeerConnection as RTCPeerConnection
 
 log = logging.getLogger(__name__)
 

@@ -25,9 +25,8 @@ from meshconsole.mesh.links.pipe import PipeClosed
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from aiortc import RTCDataChannel, RTCPeerConnection
-
     from meshconsole.core.status import PathName
+    from meshconsole.mesh.links.aiortc_made_fit import RTCDataChannel, RTCPeerConnection
     from meshconsole.mesh.links.description import IceServer
 
 log = logging.getLogger(__name__)
