@@ -8,34 +8,22 @@ behind the parts that are there whole, taking knows which parts it has taken.
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
 import time
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from meshconsole.content.roots import TEAM
-from meshconsole.core.errors import Fatal, Refused, RemoteError, Unavailable
+from meshconsole.core.errors import Refused, RemoteError, Unavailable
 from meshconsole.core.event import decode_event, encode_event
 from meshconsole.core.kinds import COURIER_RECEIPT, MEMBERSHIP_KINDS
 from meshconsole.core.text import safe
+from meshconsole.node.courier_parts import Ahead, Parts, boxes_of, parts_at, parts_in
 from meshconsole.node.jsonl import import_lines
 from meshconsole.relay.filter import Filter
-from meshconsole.team.courier import (
-    CAR_HEADER,
-    CAR_SECTION,
-    EVENT,
-    EVENT_IDS,
-    ROOT,
-    Frame,
-    Label,
-    PartReader,
-    PartWriter,
-    Receipt,
-)
+from meshconsole.team.courier import CAR_HEADER, CAR_SECTION, EVENT, EVENT_IDS, ROOT, PartReader, Receipt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -46,9 +34,9 @@ if TYPE_CHECKING:
     from meshconsole.crypto.identity import Identity
     from meshconsole.node.state import NodeState
     from meshconsole.relay.relay import Relay
+    from meshconsole.team.courier import Frame
     from meshconsole.team.state import Team
 
-SUFFIX = ".mcb"
 PAGE = 500
 IDS_PER_FRAME = 16_384
 BATCH = 200
@@ -84,7 +72,7 @@ class Courier:
     async def write_have(self, path: Path, report: Report) -> dict[str, int]:
         """Raises Fatal for the disk, Refused where this device may not read."""
         team = self._team()
-        out = _Parts(self._me, team, path.parent, 0, name=path.name)
+        out = Parts(self._me, team, path.parent, 0, name=path.name)
         ids: list[bytes] = []
         roots = self._whole_roots()
         try:
@@ -111,7 +99,7 @@ class Courier:
         packed = await self._read_have(done)
         counts = Counter({"events": len(packed.events), "files": 0, "left out": 0})
         have.events |= packed.events
-        out = _Parts(self._me, team, folder, split_bytes, first=len(done))
+        out = Parts(self._me, team, folder, split_bytes, first=len(done))
         try:
             async for raw in self._events():
                 if bytes.fromhex(decode_event(raw).id) not in have.events:
@@ -138,7 +126,7 @@ class Courier:
         """
         self._team()
         places = paths
-        paths = [part for path in places for part in await asyncio.to_thread(_parts_at, path)]
+        paths = [part for path in places for part in await asyncio.to_thread(parts_at, path)]
         taken: list[str] = self._state.get("courier-taken", list[str], [])
         counts: Counter[str] = Counter()
         parts: list[str] = []
@@ -163,7 +151,7 @@ class Courier:
 
     # Parts
 
-    async def _pack_file(self, cid: str, out: _Parts, report: Report) -> bool:
+    async def _pack_file(self, cid: str, out: Parts, report: Report) -> bool:
         """False if it is not whole after all; then what was packed of it does no harm."""
         header = b""
         try:
@@ -182,7 +170,7 @@ class Courier:
     async def _take_part(self, path: Path, taken: list[str], counts: Counter[str]) -> str:
         """The part's name if it was new. A file is taken box by box, its blocks file by file."""
         reader = PartReader(self._me, self._team().team_id)
-        pieces = _Ahead(_boxes(path, reader))
+        pieces = Ahead(boxes_of(path, reader))
         await pieces.peek()
         name = f"{reader.label.bundle}-{reader.label.part}"
         if name in taken:
@@ -208,7 +196,7 @@ class Courier:
             counts.update({f"events {word}": count for word, count in found.items() if count})
             lines.clear()
 
-    async def _take_file(self, pieces: _Ahead, counts: Counter[str]) -> None:
+    async def _take_file(self, pieces: Ahead, counts: Counter[str]) -> None:
         async def car() -> AsyncIterator[bytes]:
             yield (await pieces.next())[1]
             while (frame := await pieces.peek()) is not None and frame[0] == CAR_SECTION:
@@ -221,7 +209,7 @@ class Courier:
         have = Have()
         for path in paths:
             reader = PartReader(self._me, self._team().team_id)
-            await asyncio.to_thread(_collect, _boxes(path, reader), have)
+            await asyncio.to_thread(_collect, boxes_of(path, reader), have)
         return have
 
     async def _events(self) -> AsyncIterator[bytes]:
@@ -248,142 +236,6 @@ class Courier:
         return team
 
 
-_ENDING_BYTES = 256
-"""More than the last box of a part adds to what is in it."""
-
-
-def _cost(data: bytes) -> int:
-    """At least what a frame takes in a part: its head, and what sealing adds to each 16 KiB and each box."""
-    return len(data) + len(data) // 1000 + 64
-
-
-class _Parts:
-    """Writes frames into one part after the other. A part appears under its name only when it is whole."""
-
-    def __init__(
-        self, me: Identity, team: Team, folder: Path, split_bytes: int, *, first: int = 0, name: str = ""
-    ) -> None:
-        self._me = me
-        self._team = team
-        self._folder = folder
-        self._split_bytes = split_bytes
-        self._bundle = secrets.token_hex(16)
-        self._first = first
-        self._name = name
-        self._file: BinaryIO | None = None
-        self._writer: PartWriter | None = None
-        self._size = 0
-        self.parts = 0
-        self.written = 0
-
-    async def put(self, kind: int, data: bytes, *, again: tuple[Frame, ...] = ()) -> bool:
-        """`again` goes before it where it is the first of a part. True now and then, for reports."""
-        if self._file is not None and self._split_bytes and self._size + _cost(data) > self._split_bytes:
-            await self.close()
-        if self._file is None:
-            await asyncio.to_thread(self._open)
-            for frame in again:
-                await self.put(*frame)
-        assert self._writer is not None
-        self._size += _cost(data)
-        box = self._writer.add(kind, data)
-        if box:
-            await asyncio.to_thread(self._write, box)
-        return bool(box)
-
-    async def close(self) -> None:
-        if self._file is None and (self.parts or not self._name):
-            return
-        if self._file is None:
-            await asyncio.to_thread(self._open)  # a have-list may be empty, and is one all the same
-        await asyncio.to_thread(self._finish)
-
-    async def abandon(self) -> None:
-        """Removes what was not finished."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-            await asyncio.to_thread(self._unfinished.unlink, missing_ok=True)
-
-    def _open(self) -> None:
-        number = self._first + self.parts
-        self._writer = PartWriter(
-            self._me, self._team.team_id, self._team.readers(), Label(self._bundle, number)
-        )
-        self._place = self._folder / (self._name or f"{number:04d}-{self._bundle[:8]}{SUFFIX}")
-        self._unfinished = self._place.with_name(f".{self._place.name}.unfinished")
-        try:
-            if self._place.exists():
-                raise Fatal(f"{safe(str(self._place))} exists already.", hint="Choose another name.")
-            self._file = self._unfinished.open("wb")
-        except OSError as error:
-            raise _cannot_write(self._place, error) from error
-        begin = self._writer.begin()
-        self._write(begin)
-        self._size = len(begin) + _ENDING_BYTES
-
-    def _write(self, data: bytes) -> None:
-        assert self._file is not None
-        try:
-            self._file.write(data)
-        except OSError as error:
-            raise _cannot_write(self._place, error) from error
-        self.written += len(data)
-
-    def _finish(self) -> None:
-        assert self._file is not None
-        assert self._writer is not None
-        self._write(self._writer.finish())
-        try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            os.replace(self._unfinished, self._place)
-        except OSError as error:
-            raise _cannot_write(self._place, error) from error
-        self._file = None
-        self.parts += 1
-
-
-class _Ahead:
-    """Frames one by one, the next of them visible; read box by box in a thread."""
-
-    def __init__(self, boxes: Iterator[list[Frame]]) -> None:
-        self._boxes = boxes
-        self._frames: deque[Frame] = deque()
-        self._ended = False
-
-    async def peek(self) -> Frame | None:
-        while not self._frames and not self._ended:
-            box = await asyncio.to_thread(next, self._boxes, None)
-            self._ended = box is None
-            self._frames.extend(box or ())
-        return self._frames[0] if self._frames else None
-
-    async def next(self) -> Frame:
-        return self._frames.popleft()
-
-
-def _boxes(path: Path, reader: PartReader) -> Iterator[list[Frame]]:
-    """The frames of each box. Blocking. Raises RemoteError for a file that was cut or changed, Fatal."""
-    try:
-        with path.open("rb") as file:
-            reader.open(_exactly(file, reader.header_size(file.read(8))))
-            while not reader.ended:
-                yield list(reader.box(_exactly(file, reader.box_size(file.read(4)))))
-            if file.read(1):
-                raise RemoteError("bad-bundle", "Something follows the end of the bundle.")
-    except OSError as error:
-        raise Fatal(f"Cannot read {safe(str(path))}: {error.strerror}.") from error
-
-
-def _exactly(file: BinaryIO, size: int) -> bytes:
-    data = file.read(size)
-    if len(data) != size:
-        raise RemoteError("bad-bundle", "The file of the bundle is cut off.")
-    return data
-
-
 def _collect(boxes: Iterator[list[Frame]], have: Have) -> None:
     for box in boxes:
         for kind, data in box:
@@ -393,18 +245,6 @@ def _collect(boxes: Iterator[list[Frame]], have: Have) -> None:
                 have.events.add(bytes.fromhex(decode_event(data).id))
             elif kind == ROOT:
                 have.roots.add(data.decode("ascii", "replace"))
-
-
-def parts_in(folder: Path) -> list[Path]:
-    """The whole parts in a folder, in order. Blocking. Raises Fatal."""
-    try:
-        return sorted(path for path in folder.iterdir() if path.suffix == SUFFIX and path.name[0] != ".")
-    except OSError as error:
-        raise Fatal(f"Cannot read {safe(str(folder))}: {error.strerror}.") from error
-
-
-def _parts_at(path: Path) -> list[Path]:
-    return parts_in(path) if path.is_dir() else [path]
 
 
 def _write_receipt(folder: Path, receipt: bytes, id_: str) -> Path:
@@ -418,10 +258,3 @@ def _write_receipt(folder: Path, receipt: bytes, id_: str) -> Path:
             hint="The receipt is among the team's events.",
         ) from error
     return place
-
-
-def _cannot_write(path: Path, error: OSError) -> Fatal:
-    return Fatal(
-        f"Cannot write {safe(str(path))}: {error.strerror}.",
-        hint="What is packed already stays; go on with the same command when there is room.",
-    )

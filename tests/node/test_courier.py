@@ -16,8 +16,8 @@ from meshconsole.core.errors import Fatal, Refused, RemoteError
 from meshconsole.core.event import decode_event
 from meshconsole.core.kinds import COURIER_RECEIPT
 from meshconsole.core.sections import RelaySection
-from meshconsole.node import courier
-from meshconsole.node.courier import Courier, parts_in
+from meshconsole.node.courier import Courier
+from meshconsole.node.courier_parts import Parts, boxes_of, parts_in
 from meshconsole.node.state import NodeState
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.relay import Relay
@@ -131,16 +131,16 @@ async def test_packing_goes_on_where_the_stick_was_full(
     async with a_site(tmp_path / "a", devices[0]) as a, a_site(tmp_path / "b", devices[1]) as b:
         await a.relay.publish_many(EVENTS)
         added = [await a.content.add([data, bytes([n])], f"file {n}", profile=SMALL) for n in range(3)]
-        write = courier._Parts._write
+        write = Parts._write
         room = [250_000]
 
-        def full(self: courier._Parts, block: bytes) -> None:
+        def full(self: Parts, block: bytes) -> None:
             room[0] -= len(block)
             if room[0] < 0:
                 raise Fatal("The stick is full.")
             write(self, block)
 
-        monkeypatch.setattr(courier._Parts, "_write", full)
+        monkeypatch.setattr(Parts, "_write", full)
         monkeypatch.setattr("meshconsole.team.courier.BOX_BYTES", 30_000)
         with pytest.raises(Fatal):
             await a.courier.pack(stick, None, 100_000, report)
@@ -213,7 +213,7 @@ def test_a_part_cut_off_at_any_byte_is_refused(tmp_path: Path, devices: tuple[De
     def read(data: bytes) -> list[object]:
         path.write_bytes(data)
         reader = PartReader(devices[1].me, devices[1].team.team_id)
-        return [frame for box in courier._boxes(path, reader) for frame in box]
+        return [frame for box in boxes_of(path, reader) for frame in box]
 
     assert len(read(whole)) == 3
     header = int.from_bytes(whole[4:8], "big") + 8
