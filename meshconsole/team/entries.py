@@ -17,9 +17,9 @@ from meshconsole.core.kinds import ROSTER_ENTRY
 from meshconsole.crypto.encoding import lp
 from meshconsole.crypto.hybrid import verify_control
 from meshconsole.crypto.suites import suite_by_id
+from meshconsole.team.entering import Entry
 from meshconsole.team.ops import AnyOp, Body, Consent
 from meshconsole.team.proposals import approval_in
-from meshconsole.team.roster import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from meshconsole.core.event import Event
     from meshconsole.crypto.provider import Provider
-    from meshconsole.team.roster import Entry
+    from meshconsole.team.entering import Entry
 
 MAX_WAITING = 1024
 MAX_WAITING_BYTES = 4 << 20

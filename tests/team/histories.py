@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import Refused
 from meshconsole.team.agreement import Approval, latest_epoch
+from meshconsole.team.entering import Entry
 from meshconsole.team.ops import (
     CLIENTS,
     Add,
@@ -22,7 +23,7 @@ from meshconsole.team.ops import (
     RootKey,
     SetRole,
 )
-from meshconsole.team.roster import Entry, Roster
+from meshconsole.team.roster import Roster
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from meshconsole.team.rules import loosens
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from meshconsole.team.roster import Entry
+    from meshconsole.team.entering import Entry
     from meshconsole.team.rules import Rules
 
 Ids = frozenset[str]
