@@ -16,7 +16,9 @@ import msgspec
 
 from meshconsole.control.server import ControlServer
 from meshconsole.core.kinds import TEAM_NOTE
-from tests.console.scripted import NOW, ScriptedNode, an_event, busy_events, npub_of
+from tests.console.feed import an_event, busy_events
+from tests.console.field import NOW, npub_of
+from tests.console.scripted import ScriptedNode
 
 if TYPE_CHECKING:
     from meshconsole.core.status import EventView, NodeStatus

@@ -23,7 +23,8 @@ from meshconsole.console.app import Console
 from meshconsole.console.profile import Profile
 from meshconsole.control.server import ControlServer
 from scripts import svg
-from tests.console.scripted import NOW, ScriptedNode, some_traffic
+from tests.console.field import NOW, some_traffic
+from tests.console.scripted import ScriptedNode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -14,13 +14,7 @@ from textual.binding import Binding
 from textual.containers import Container
 from textual.screen import Screen
 
-from meshconsole.console.actions import (
-    DASHBOARD,
-    FOOTER,
-    PANE_FOOTER,
-    PANES,
-    PaneName,
-)
+from meshconsole.console.actions import DASHBOARD, FOOTER, PANE_FOOTER, PANES, PaneName
 from meshconsole.console.ink import HIDDEN, HIDING, Inked
 from meshconsole.console.panes.audit import Audit, Notices
 from meshconsole.console.panes.events import Events

@@ -22,13 +22,7 @@ from meshconsole.core.health import Health
 from meshconsole.core.verdict import ACCEPTED
 from meshconsole.node.applying import Applying
 from meshconsole.node.audit_keeping import AuditKeeping
-from meshconsole.node.content_room import (
-    learn_files,
-    make_content,
-    make_files,
-    make_scrubbing,
-    make_sharing,
-)
+from meshconsole.node.content_room import learn_files, make_content, make_files, make_scrubbing, make_sharing
 from meshconsole.node.ground import SWITCHED_OFF, Ground
 from meshconsole.node.groups import sharing_groups
 from meshconsole.node.guesting import Guesting

@@ -10,15 +10,7 @@ import msgspec
 
 from meshconsole.control.audit import AuditTail
 from meshconsole.control.config import ConfigData, GetConfig, ReloadConfig, SetConfig
-from meshconsole.control.edge import (
-    EdgeData,
-    ListPins,
-    MakeToken,
-    PinsData,
-    RevokeToken,
-    ShowEdge,
-    TokenData,
-)
+from meshconsole.control.edge import EdgeData, ListPins, MakeToken, PinsData, RevokeToken, ShowEdge, TokenData
 from meshconsole.control.files import (
     AddBlob,
     BlobsData,

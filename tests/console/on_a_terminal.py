@@ -29,7 +29,9 @@ from meshconsole.core.status import (
     SentStatus,
     UplinkStatus,
 )
-from tests.console.scripted import NOW, ScriptedNode, an_event, npub_of
+from tests.console.feed import an_event
+from tests.console.field import NOW, npub_of
+from tests.console.scripted import ScriptedNode
 
 if TYPE_CHECKING:
     from meshconsole.console.desk import Desk

@@ -15,7 +15,8 @@ from meshconsole.console.app import Console
 from meshconsole.console.profile import Colour, GlyphSet, Profile
 from meshconsole.console.shell import Shell
 from meshconsole.control.server import ControlServer
-from tests.console.scripted import NOW, ScriptedNode
+from tests.console.field import NOW
+from tests.console.scripted import ScriptedNode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

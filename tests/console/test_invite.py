@@ -7,7 +7,7 @@ import segno
 
 from meshconsole.console.profile import GlyphSet, Profile
 from meshconsole.console.screens.invite import QUIET, Code, qr_lines, qr_matrix
-from tests.console.scripted import INVITE
+from tests.console.field import INVITE
 from tests.console.stage import stage
 
 HALVES = {" ": (True, True), "▄": (True, False), "▀": (False, True), "█": (False, False)}

@@ -17,7 +17,9 @@ from meshconsole.control.notes import SendDirect, SendNote, SendPlain
 from meshconsole.control.team import AgreeToProposal, CreateTeam, JoinTeam, RemoveMember, RotateKey, SetRole
 from meshconsole.core.kinds import TEAM_NOTE
 from meshconsole.core.status import GuestStatus, ProposalStatus
-from tests.console.scripted import INVITE, NOW, ScriptedNode, an_event, npub_of
+from tests.console.feed import an_event
+from tests.console.field import INVITE, NOW, npub_of
+from tests.console.scripted import ScriptedNode
 from tests.console.stage import Stage, stage
 
 if TYPE_CHECKING:

@@ -12,7 +12,9 @@ from meshconsole.control.keys import Unlock
 from meshconsole.control.messages import EventsPush, Notice
 from meshconsole.control.server import ControlServer
 from meshconsole.core.kinds import TEAM_NOTE
-from tests.console.scripted import NOW, ScriptedNode, an_event
+from tests.console.feed import an_event
+from tests.console.field import NOW
+from tests.console.scripted import ScriptedNode
 from tests.console.stage import stage
 
 if TYPE_CHECKING:

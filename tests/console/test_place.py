@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from meshconsole.control.desk import KeepDesk
-from tests.console.scripted import ScriptedNode, npub_of
+from tests.console.field import npub_of
+from tests.console.scripted import ScriptedNode
 from tests.console.stage import stage
 
 

@@ -11,7 +11,9 @@ from meshconsole.console.clipboard import MOST_BYTES, copy_text, way
 from meshconsole.control.team import RemoveMember
 from meshconsole.core.kinds import TEAM_NOTE
 from meshconsole.core.status import ProposalStatus, RollCallStatus, RollStatus
-from tests.console.scripted import NAMES, NOW, ScriptedNode, an_event, npub_of
+from tests.console.feed import an_event
+from tests.console.field import NAMES, NOW, npub_of
+from tests.console.scripted import ScriptedNode
 from tests.console.stage import stage
 from tests.console.test_goldens import compare
 

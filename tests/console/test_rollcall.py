@@ -7,7 +7,8 @@ import pytest
 
 from meshconsole.control.notes import AnswerRoll, CallRoll
 from meshconsole.core.status import RollCallStatus, RollStatus
-from tests.console.scripted import NOW, ScriptedNode, npub_of
+from tests.console.field import NOW, npub_of
+from tests.console.scripted import ScriptedNode
 from tests.console.stage import stage
 from tests.console.test_goldens import SIZES, compare
 from tests.console.test_keys import sent

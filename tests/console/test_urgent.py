@@ -11,7 +11,9 @@ from meshconsole.control.config import SetConfig
 from meshconsole.control.notes import MarkRead, SendNote
 from meshconsole.core.kinds import TEAM_NOTE
 from meshconsole.core.status import SentStatus
-from tests.console.scripted import NOW, ScriptedNode, an_event, npub_of
+from tests.console.feed import an_event
+from tests.console.field import NOW, npub_of
+from tests.console.scripted import ScriptedNode
 from tests.console.stage import stage
 from tests.console.test_goldens import SIZES, compare
 from tests.console.test_keys import sent

@@ -11,13 +11,7 @@ from meshconsole.control.messages import LinesData, Reply, Stop, done
 from meshconsole.control.notes import SendNote
 from meshconsole.control.relay import Export
 from meshconsole.core.errors import Refused
-from meshconsole.core.status import (
-    EventView,
-    LimitsStatus,
-    NodeStatus,
-    RelayStatus,
-    StorageStatus,
-)
+from meshconsole.core.status import EventView, LimitsStatus, NodeStatus, RelayStatus, StorageStatus
 
 if TYPE_CHECKING:
     from meshconsole.control.messages import Command
