@@ -146,3 +146,18 @@ async def stage(
                 yield playing
         finally:
             await server.stop()
+
+
+def sent(play: Stage, command: type) -> list[object]:
+    return [one for one in play.node.commands if isinstance(one, command)]
+
+
+async def command(play: Stage, words: str) -> None:
+    await play.press("colon")
+    await play.type(words)
+    await play.press("enter")
+
+
+def where(play: Stage) -> tuple[str, str | None]:
+    """The current pane and the one that is shown alone."""
+    return play.app.desk.current, play.app.desk.single

@@ -9,9 +9,8 @@ from meshconsole.control.notes import AnswerRoll, CallRoll
 from meshconsole.core.status import RollCallStatus, RollStatus
 from tests.console.field import NOW, npub_of
 from tests.console.scripted import ScriptedNode
-from tests.console.stage import stage
+from tests.console.stage import sent, stage
 from tests.console.test_goldens import SIZES, compare
-from tests.console.test_keys import sent
 
 
 def called(*, owed: bool, by: str = "falcon-1") -> ScriptedNode:

@@ -14,9 +14,8 @@ from meshconsole.core.status import SentStatus
 from tests.console.feed import an_event
 from tests.console.field import NOW, npub_of
 from tests.console.scripted import ScriptedNode
-from tests.console.stage import stage
+from tests.console.stage import sent, stage
 from tests.console.test_goldens import SIZES, compare
-from tests.console.test_keys import sent
 
 if TYPE_CHECKING:
     from meshconsole.core.status import EventView
