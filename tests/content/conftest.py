@@ -11,6 +11,8 @@ import pytest
 
 from meshconsole.content import pinned
 from meshconsole.content.blockstore import FlatBlockStore
+from meshconsole.content.happenings import FetchProgress
+from meshconsole.content.layout import Profile
 from meshconsole.content.service import Content
 from meshconsole.core.errors import Refused
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 H = TypeVar("H")
 
 KEY = bytes(range(32))
+MIB = 1 << 20
+SMALL = Profile("small", 1000, 8, raw_leaves=True, cid_version=1)
 
 
 @dataclass
@@ -96,6 +100,17 @@ class World:
         return found
 
 
+class Team:
+    """Some nodes, each with a folder of its own."""
+
+    def __init__(self, path: Path, stack: AsyncExitStack) -> None:
+        self.worlds = {name: World(path / name, all_files=True) for name in ("me", "p", "q")}
+        self._stack = stack
+
+    async def start(self, name: str) -> Content:
+        return await self._stack.enter_async_context(self.worlds[name].content())
+
+
 @pytest.fixture(autouse=True)
 def pins_are_counted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy the machine is."""
@@ -107,6 +122,12 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path / "blobs")
 
 
+@pytest.fixture
+async def team(tmp_path: Path) -> AsyncIterator[Team]:
+    async with AsyncExitStack() as stack:
+        yield Team(tmp_path, stack)
+
+
 async def read_whole(content: Content, cid: str) -> bytes:
     return b"".join([piece async for piece in content.read(cid)])
 
@@ -115,3 +136,11 @@ async def scrubbed(content: Content) -> int:
     """How many blocks were damaged."""
     done = [step async for step in content.scrub(pause_s=0)]
     return done[-1].damaged if done else 0
+
+
+async def fetched(content: Content, cid: str, deadline_s: float = 20.0) -> list[FetchProgress]:
+    return [progress async for progress in content.fetch(cid, deadline_s=deadline_s)]
+
+
+def is_done(happening: object) -> bool:
+    return isinstance(happening, FetchProgress) and happening.state == "done"
