@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from meshconsole.content.bitswap import MAX_ENTRIES, Message
 from meshconsole.core.errors import RemoteError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from meshconsole.content.bitswap import Want
     from meshconsole.content.cid import Cid
@@ -22,6 +23,8 @@ MAX_WINDOW = 16
 QUICK_S = 2.0
 SLOW_S = 6.0
 PATIENCE_S = 20.0
+MAX_PATIENCE_S = 640.0
+BENCH_S = 30.0
 
 REMEMBERED = 4096
 """Closed wants per peer whose blocks may still be on their way."""
@@ -129,6 +132,23 @@ class Peer(msgspec.Struct):
             self.window = min(self.window + 1, MAX_WINDOW)
         elif asked_at is not None and now - asked_at > SLOW_S:
             self.window = max(self.window - 1, MIN_WINDOW)
+
+    def bench(self, now: float) -> None:
+        """It is given up: what it owes is asked of others, and it of nothing for a while."""
+        self.owes.clear()
+        self.window = MIN_WINDOW
+        self.is_doubtful = True
+        self.patience_s = min(2 * self.patience_s, MAX_PATIENCE_S)
+        self.benched_until = now + BENCH_S
+
+    def messages(self) -> Iterator[Message]:
+        """Takes what it is to be told."""
+        while self.wants or self.cancels:
+            wants, self.wants = self.wants[:MAX_ENTRIES], self.wants[MAX_ENTRIES:]
+            room = MAX_ENTRIES - len(wants)
+            cancels, self.cancels = self.cancels[:room], self.cancels[room:]
+            yield Message(tuple(wants), tuple(cancels), full=self.is_new)
+            self.is_new = False
 
     def forget(self, closed: Open) -> None:
         self.owes.pop(closed.cid.multihash, None)

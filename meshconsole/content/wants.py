@@ -36,29 +36,16 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from meshconsole.content.asking import (
-    MAX_HOPS,
-    MIN_WINDOW,
-    Asker,
-    GivenUp,
-    Open,
-    Peer,
-    Sources,
-    group_of,
-    unsolicited,
-)
-from meshconsole.content.bitswap import MAX_ENTRIES, Message
+from meshconsole.content.asking import MAX_HOPS, Asker, GivenUp, Open, Peer, Sources, group_of, unsolicited
 from meshconsole.content.telling import should_tell, tell, tell_less
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from meshconsole.content.bitswap import Want
+    from meshconsole.content.bitswap import Message, Want
     from meshconsole.content.block import Block
     from meshconsole.content.cid import Cid
 
-MAX_PATIENCE_S = 640.0
-BENCH_S = 30.0
 SCOUT_S = 30.0
 SCOUT_WANTS = 4
 """Wants of a group by which a peer is tried for being a provider."""
@@ -319,12 +306,7 @@ class Wants:
     def outbox(self) -> list[tuple[str, Message]]:
         out: list[tuple[str, Message]] = []
         for name, peer in self._peers.items():
-            while peer.wants or peer.cancels:
-                wants, peer.wants = peer.wants[:MAX_ENTRIES], peer.wants[MAX_ENTRIES:]
-                room = MAX_ENTRIES - len(wants)
-                cancels, peer.cancels = peer.cancels[:room], peer.cancels[room:]
-                out.append((name, Message(tuple(wants), tuple(cancels), full=peer.is_new)))
-                peer.is_new = False
+            out.extend((name, message) for message in peer.messages())
         return out
 
     def happened(self) -> list[GivenUp]:
@@ -412,8 +394,4 @@ class Wants:
             # Told it stays: if the block comes after all, it is welcome.
             self._open[multihash].owed_by = None
             self._touched.add(multihash)
-        peer.owes.clear()
-        peer.window = MIN_WINDOW
-        peer.is_doubtful = True
-        peer.patience_s = min(2 * peer.patience_s, MAX_PATIENCE_S)
-        peer.benched_until = now + BENCH_S
+        peer.bench(now)

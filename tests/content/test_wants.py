@@ -6,11 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.content.asking import MAX_WINDOW, MIN_WINDOW, PATIENCE_S, START_WINDOW, GivenUp, stock_id
+from meshconsole.content.asking import (
+    BENCH_S,
+    MAX_WINDOW,
+    MIN_WINDOW,
+    PATIENCE_S,
+    START_WINDOW,
+    GivenUp,
+    stock_id,
+)
 from meshconsole.content.bitswap import Message, Want
 from meshconsole.content.block import Block
 from meshconsole.content.cid import RAW, Cid
-from meshconsole.content.wants import BENCH_S, SCOUT_S, Wants
+from meshconsole.content.wants import SCOUT_S, Wants
 from meshconsole.core.errors import RemoteError
 
 if TYPE_CHECKING:
