@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from meshconsole.core.errors import RemoteError
+from meshconsole.mesh.asks import Gather, TakeStep
 from meshconsole.mesh.messages import Compare, Compared
 from meshconsole.relay.negentropy import Initiator
 
@@ -49,21 +50,6 @@ class Snapshot(msgspec.Struct, frozen=True):
     head: int
     items: ItemVector
     urgent: frozenset[bytes]
-
-
-class Gather(msgspec.Struct, frozen=True):
-    """Ask: a snapshot, of sealed kinds only or of all, answered with `Serving.gathered`."""
-
-    epoch: int
-    sealed: bool
-
-
-class TakeStep(msgspec.Struct, frozen=True):
-    """Ask: `initiator.receive(data)`, which takes a while, answered with `Serving.stepped`."""
-
-    epoch: int
-    initiator: Initiator
-    data: bytes
 
 
 class Comparing(msgspec.Struct):

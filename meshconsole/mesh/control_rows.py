@@ -14,7 +14,7 @@ from meshconsole.mesh.rows import row_of
 from meshconsole.relay.filter import Filter
 
 if TYPE_CHECKING:
-    from meshconsole.mesh.serving import Row
+    from meshconsole.mesh.rows import Row
     from meshconsole.relay.relay import Relay
 
 KEEP_S = 10.0

@@ -17,30 +17,19 @@ import msgspec
 
 from meshconsole.core.kinds import GIFT_WRAP, MEMBERSHIP_KINDS, TEAM_KINDS
 from meshconsole.core.precedence import Precedence
-from meshconsole.mesh.comparing import Comparing, Gather, TakeStep
+from meshconsole.mesh.comparing import Comparing
 from meshconsole.mesh.known import KnownIds
 from meshconsole.mesh.messages import Ack, Batch, Compare, Compared, Fill, Live, Need, Sync, Want
-from meshconsole.mesh.serving import ReadControl, ReadIds, ReadRows, Row, Serving
-from meshconsole.mesh.taking import AnswerCompare, FindMissing, SaveCursor, Store, StoreLive, Taking
+from meshconsole.mesh.serving import Serving
+from meshconsole.mesh.taking import Taking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from random import Random
 
     from meshconsole.mesh.asked import Asked
-
-Ask = (
-    ReadControl
-    | ReadRows
-    | ReadIds
-    | Gather
-    | TakeStep
-    | AnswerCompare
-    | FindMissing
-    | Store
-    | StoreLive
-    | SaveCursor
-)
+    from meshconsole.mesh.asks import Ask
+    from meshconsole.mesh.rows import Row
 
 LIVED = 256
 SEALED_ROLE = "relay"
@@ -123,7 +112,7 @@ class PeerSync(msgspec.Struct):
 
     def is_on_the_way(self, event_id: bytes) -> bool:
         """Whether all of the event was sent over a link just now."""
-        return event_id in self.serving.pushed or event_id in self.lived
+        return event_id in self.serving.flights.pushed or event_id in self.lived
 
     def take_asks(self) -> list[Ask]:
         comparing = self.serving.comparing

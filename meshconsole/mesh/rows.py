@@ -1,4 +1,4 @@
-"""The newest rows of this node's log, kept in memory so that following live costs no reads. Pure."""
+"""Rows of this node's log; the newest are kept in memory, so that following live costs no reads. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,18 @@ from collections import deque
 import msgspec
 
 from meshconsole.core.event import decode_event
-from meshconsole.mesh.serving import Row
+from meshconsole.core.precedence import Precedence
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """One event of the log. `push`: it was made here, so that the peer cannot have it yet."""
+
+    seq: int
+    id: bytes
+    kind: int
+    raw: bytes
+    push: bool = False
+    precedence: Precedence = Precedence.ROUTINE
 
 
 def row_of(raw: bytes) -> Row:

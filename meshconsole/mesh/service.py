@@ -21,8 +21,7 @@ from meshconsole.mesh.join import join
 from meshconsole.mesh.links.websocket import accepted
 from meshconsole.mesh.nursery import Nursery
 from meshconsole.mesh.parts import Parts
-from meshconsole.mesh.rows import RecentRows
-from meshconsole.mesh.serving import Row
+from meshconsole.mesh.rows import RecentRows, Row
 from meshconsole.mesh.surroundings import is_from_a_link, via_name
 from meshconsole.mesh.uplinks.via import is_from_an_uplink
 from meshconsole.relay.shared import VIA_SHARED

@@ -26,15 +26,16 @@ Happenings are put into `asks` for the shell, messages for the peer into `outbox
 from __future__ import annotations
 
 from collections import deque
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from meshconsole.core.errors import RemoteError
 from meshconsole.core.kinds import CONTROL_KINDS
-from meshconsole.core.precedence import Precedence
-from meshconsole.mesh.messages import OFFER, Ack, Batch, Compared, Fill, Need, Sync, Want
+from meshconsole.mesh.asks import ReadControl, ReadIds, ReadRows
+from meshconsole.mesh.flights import BATCH_BYTES, WINDOW_BYTES, Flights
+from meshconsole.mesh.messages import OFFER, Ack, Batch, Compared, Need, Sync, Want
+from meshconsole.mesh.rows import Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -43,16 +44,12 @@ if TYPE_CHECKING:
     from meshconsole.mesh.known import KnownIds
     from meshconsole.relay.negentropy import Step
 
-BATCH_BYTES = 64 * 1024
 BATCH_ROWS = 1024
-WINDOW_BYTES = 512 * 1024
-WINDOW_BATCHES = 64
 READ_ROWS = 128
 SHORT_BACKLOG = 256
 """Rows: so many arrive so soon that nothing needs to go before them."""
 FEW_ROWS = 16
 LACKS_NEARLY_ALL = 0.9
-REMEMBERED_OFFERS = 8
 LONG_BACKLOG = 2048
 """Rows: offering so many costs more than comparing the stores."""
 OFFER_DELAY_S = 0.05
@@ -60,47 +57,6 @@ STALLED_S = 1.0
 CARRIED_LOOK_S = 0.25
 ADVANCE_DELAY_S = 1.0
 """A batch that only moves the peer's cursor may wait this long for something better to say."""
-
-
-class Row(msgspec.Struct, frozen=True, gc=False):
-    """One event of the log. `push`: it was made here, so that the peer cannot have it yet."""
-
-    seq: int
-    id: bytes
-    kind: int
-    raw: bytes
-    push: bool = False
-    precedence: Precedence = Precedence.ROUTINE
-
-
-class ReadControl(msgspec.Struct, frozen=True):
-    """Ask: the control events of the store, answered with `Serving.control`."""
-
-    epoch: int
-
-
-class ReadRows(msgspec.Struct, frozen=True):
-    """Ask: the rows behind `after`, oldest first, answered with `Serving.rows`."""
-
-    epoch: int
-    after: int
-    limit: int
-
-
-class ReadIds(msgspec.Struct, frozen=True):
-    """Ask: these events as far as they are still here, in this order, answered with `Serving.found`."""
-
-    epoch: int
-    ids: tuple[bytes, ...]
-
-
-class _Flight(msgspec.Struct):
-    number: int
-    rows: list[Row]
-    offered: list[Row]
-    size: int
-    lacked: int = 0
-    """Offers of it that were needed."""
 
 
 class Serving(msgspec.Struct):
@@ -115,23 +71,16 @@ class Serving(msgspec.Struct):
     outbox: list[Sync] = msgspec.field(default_factory=list)
     stream: int | None = None
     sent_events: int = 0
-    pushed: set[bytes] = msgspec.field(default_factory=set)
-    """What was sent in full and is not acknowledged."""
+    flights: Flights = msgspec.field(default_factory=Flights)
     is_poor: Callable[[], bool] = lambda: False
     carried: Callable[[bytes], bool] = lambda _event_id: False
-    lacks: float = 0.5
-    """Which share of what was offered lately the peer lacked."""
     _epoch: int = 0
     """Counts streams on this side: the peer's own number may come again when it restarts."""
-    _number: int = 0
     _position: int = 0
     """Rows up to here have been read."""
     _said: int = 0
     """The newest `upto` the peer was told."""
     _pending: deque[Row] = msgspec.field(default_factory=deque)
-    _flights: deque[_Flight] = msgspec.field(default_factory=deque)
-    _flying: set[bytes] = msgspec.field(default_factory=set)
-    _held: int = 0
     _reading: bool = False
     _jumping: bool = False
     """A comparison stands in for the log up to its snapshot's head: the peer's cursor stays meanwhile."""
@@ -167,11 +116,9 @@ class Serving(msgspec.Struct):
     def stop(self) -> None:
         """The link of the stream is gone, or the stream is replaced."""
         self.stream = None
-        self._number = self._held = self._told_behind = 0
+        self._told_behind = 0
         self._pending.clear()
-        self._flights.clear()
-        self._flying.clear()
-        self.pushed.clear()
+        self.flights.clear()
         self._reading = self._jumping = self._checking = False
         self._wait_until = None
         self.comparing.stop()
@@ -266,44 +213,16 @@ class Serving(msgspec.Struct):
     def ack(self, ack: Ack, now: float) -> None:
         if ack.stream != self.stream:
             return
-        if ack.number > self._number:
-            raise RemoteError("bad-ack", "The peer acknowledged a batch that was never sent.")
+        self.flights.ack(ack, self.known)
         self._moved_at = now
-        told = lacked = 0
-        while self._flights and self._flights[0].number <= ack.number:
-            flight = self._flights.popleft()
-            told += len(flight.offered)
-            lacked += flight.lacked
-            self._held -= flight.size
-            self.known.update(row.id for row in flight.rows)
-            self._flying.difference_update(row.id for row in flight.rows)
-            self.pushed.difference_update(row.id for row in flight.rows)
-        if told:
-            self.lacks += (lacked / told - self.lacks) * min(1.0, told / REMEMBERED_OFFERS)
         self._proceed(now)
 
     def need(self, need: Need) -> None:
         """Answers from what is held. Raises RemoteError for positions that were not offered."""
         if need.stream != self.stream:
             return
-        flight = next((f for f in self._flights if f.number == need.number), None)
-        if flight is None or need.positions[-1] >= len(flight.offered):
-            raise RemoteError("bad-need", "The peer asked for an event that was not offered.")
-        if any(later <= earlier for earlier, later in pairwise(need.positions)):
-            # Else a small message could ask for a large event a thousand times.
-            raise RemoteError("bad-need", "The peer asked for the same event twice.")
-        flight.lacked += len(need.positions)
-        events: list[tuple[int, bytes]] = []
-        size = 0
-        for position in need.positions:
-            raw = flight.offered[position].raw
-            if events and size + len(raw) > BATCH_BYTES:
-                self.outbox.append(Fill(need.stream, need.number, tuple(events)))
-                events, size = [], 0
-            events.append((position, raw))
-            size += len(raw)
-            self.sent_events += 1
-        self.outbox.append(Fill(need.stream, need.number, tuple(events)))
+        self.outbox.extend(self.flights.need(need))
+        self.sent_events += len(need.positions)
 
     @property
     def announced(self) -> int:
@@ -341,7 +260,7 @@ class Serving(msgspec.Struct):
         """Sends and reads as far as the window allows."""
         if self.stream is None:
             return
-        if not self._flights:
+        if not self.flights:
             self._moved_at = now
         self._drop_unwanted()
         if self._pending and self._has_room():
@@ -380,7 +299,7 @@ class Serving(msgspec.Struct):
                 comparing.soon(now)
         elif self._said < self._position and self._has_room():
             self._wait(now + ADVANCE_DELAY_S)
-        if self._checking and not self._flights:
+        if self._checking and not self.flights:
             self._checking = False
             comparing.later(now, was_useful=self.sent_events > self._sent_before)
 
@@ -388,7 +307,7 @@ class Serving(msgspec.Struct):
         self._wait_until = until if self._wait_until is None else min(until, self._wait_until)
 
     def _must_hurry(self) -> bool:
-        if self._catching_up or self.lacks >= LACKS_NEARLY_ALL or len(self._pending) >= READ_ROWS:
+        if self._catching_up or self.flights.lacks >= LACKS_NEARLY_ALL or len(self._pending) >= READ_ROWS:
             return True
         return any(self._pushes(row) for row in self._pending)
 
@@ -396,14 +315,14 @@ class Serving(msgspec.Struct):
         return row.push and not self.is_poor()
 
     def _has_room(self) -> bool:
-        return not self._is_held and self._held < WINDOW_BYTES and len(self._flights) < WINDOW_BATCHES
+        return not self._is_held and self.flights.has_room
 
     def _drop_unwanted(self) -> None:
         while self._pending and not self._is_wanted(self._pending[0]):
             self._pending.popleft()
 
     def _is_wanted(self, row: Row) -> bool:
-        return row.id not in self.known and row.id not in self._flying and self.may_have(row.kind)
+        return row.id not in self.known and row.id not in self.flights and self.may_have(row.kind)
 
     def _send_pending(self) -> None:
         """Batches of the pending rows while there is room."""
@@ -413,7 +332,7 @@ class Serving(msgspec.Struct):
             while self._pending and len(rows) < BATCH_ROWS and not self.carried(self._pending[0].id):
                 row = self._pending[0]
                 cost = len(row.raw) if self._pushes(row) else OFFER
-                if rows and (size + cost > BATCH_BYTES or self._held + held > WINDOW_BYTES):
+                if rows and (size + cost > BATCH_BYTES or self.flights.held_bytes + held > WINDOW_BYTES):
                     break
                 self._pending.popleft()
                 if self._is_wanted(row):
@@ -429,21 +348,15 @@ class Serving(msgspec.Struct):
     def _send(self, rows: list[Row], upto: int) -> None:
         if self.stream is None:
             return
-        self._number += 1
         self._told_behind = len(self.comparing.lacking)
         self._said = max(self._said, upto)
         pushed = [row for row in rows if self._pushes(row)]
         offered = [row for row in rows if not self._pushes(row)]
-        self.pushed.update(row.id for row in pushed)
-        size = sum(len(row.raw) for row in rows)
-        self._flights.append(_Flight(self._number, rows, offered, size))
-        self._flying.update(row.id for row in rows)
-        self._held += size
         self.sent_events += len(pushed)
         self.outbox.append(
             Batch(
                 self.stream,
-                self._number,
+                self.flights.send(rows, pushed, offered),
                 self._said,
                 self.head,
                 tuple(row.raw for row in pushed),

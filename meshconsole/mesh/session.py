@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from meshconsole.core.status import ClockQuality, LinkClass
     from meshconsole.mesh.links.link import Link
-    from meshconsole.mesh.serving import Row
+    from meshconsole.mesh.rows import Row
     from meshconsole.mesh.surroundings import Surroundings
 
 log = logging.getLogger(__name__)

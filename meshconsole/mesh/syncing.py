@@ -8,12 +8,22 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from meshconsole.core.errors import MeshconsoleError, RemoteError
-from meshconsole.mesh.comparing import Gather, TakeStep
-from meshconsole.mesh.peer import Ask, PeerSync
-from meshconsole.mesh.rows import row_of
-from meshconsole.mesh.serving import ReadControl, ReadIds, ReadRows, Row
+from meshconsole.mesh.asks import (
+    AnswerCompare,
+    Ask,
+    FindMissing,
+    Gather,
+    ReadControl,
+    ReadIds,
+    ReadRows,
+    SaveCursor,
+    Store,
+    StoreLive,
+    TakeStep,
+)
+from meshconsole.mesh.peer import PeerSync
+from meshconsole.mesh.rows import Row, row_of
 from meshconsole.mesh.surroundings import via_name
-from meshconsole.mesh.taking import AnswerCompare, FindMissing, SaveCursor, Store, StoreLive
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.negentropy import Responder
 

@@ -26,20 +26,10 @@ import msgspec
 
 from meshconsole.core.errors import RemoteError
 from meshconsole.mesh.asked import ASKED_S, Asked, Progress
+from meshconsole.mesh.asks import AnswerCompare, FindMissing, SaveCursor, Store, StoreLive
+from meshconsole.mesh.flights import WINDOW_BATCHES, WINDOW_BYTES
 from meshconsole.mesh.incoming import Incoming
-from meshconsole.mesh.messages import (
-    OFFER,
-    Ack,
-    Batch,
-    Compare,
-    Compared,
-    Fill,
-    Live,
-    Need,
-    Sync,
-    Want,
-)
-from meshconsole.mesh.serving import WINDOW_BATCHES, WINDOW_BYTES
+from meshconsole.mesh.messages import OFFER, Ack, Batch, Compare, Compared, Fill, Live, Need, Sync, Want
 from meshconsole.relay.event import claimed_id as store_claimed_id
 
 if TYPE_CHECKING:
@@ -57,45 +47,6 @@ _LARGEST_EVENT = (1 << 20) + 4096
 
 TEMPORARY = frozenset({"error", "rate-limited", "restricted"})
 """Codes of verdicts that may change with time: the disk is full, the quota is reached."""
-
-
-class FindMissing(msgspec.Struct, frozen=True):
-    """Ask: which of these ids are not in the store? Answered with `Taking.missing`."""
-
-    stream: int
-    number: int
-    ids: tuple[bytes, ...]
-
-
-class Store(msgspec.Struct, frozen=True):
-    """Ask: store these events durably, answered with `Taking.stored`, a verdict for each."""
-
-    stream: int
-    events: tuple[bytes, ...]
-
-
-class StoreLive(msgspec.Struct, frozen=True):
-    """Ask: take these events in if they are new; nothing is answered."""
-
-    events: tuple[bytes, ...]
-
-
-class AnswerCompare(msgspec.Struct, frozen=True):
-    """Ask: negentropy's answer to the peer's message, answered with `Taking.answered`. A new `number` asks
-    for a new snapshot."""
-
-    stream: int
-    number: int
-    sealed: bool
-    data: bytes
-
-
-class SaveCursor(msgspec.Struct, frozen=True):
-    """Ask: put the cursor on disk, answered with `Taking.saved`."""
-
-    stream: int
-    log_id: str
-    seq: int
 
 
 def claimed_id(raw: bytes) -> bytes | None:

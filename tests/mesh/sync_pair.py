@@ -12,12 +12,24 @@ from typing import TYPE_CHECKING
 from meshconsole.core.kinds import CONTROL_KINDS, DELETION, TEXT_NOTE
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE, Verdict, refuse
 from meshconsole.mesh.asked import Asked
-from meshconsole.mesh.comparing import Gather, Snapshot, TakeStep
+from meshconsole.mesh.asks import (
+    AnswerCompare,
+    Ask,
+    FindMissing,
+    Gather,
+    ReadControl,
+    ReadIds,
+    ReadRows,
+    SaveCursor,
+    Store,
+    StoreLive,
+    TakeStep,
+)
+from meshconsole.mesh.comparing import Snapshot
 from meshconsole.mesh.known import KnownIds
 from meshconsole.mesh.messages import Live, Sync, decode_sync, encode
-from meshconsole.mesh.peer import CIPHERTEXT_KINDS, Ask, PeerSync
-from meshconsole.mesh.serving import ReadControl, ReadIds, ReadRows, Row
-from meshconsole.mesh.taking import AnswerCompare, FindMissing, SaveCursor, Store, StoreLive
+from meshconsole.mesh.peer import CIPHERTEXT_KINDS, PeerSync
+from meshconsole.mesh.rows import Row
 from meshconsole.relay.items import ItemVector
 from meshconsole.relay.negentropy import Responder
 

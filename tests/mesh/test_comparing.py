@@ -11,15 +11,8 @@ from meshconsole.core.errors import RemoteError
 from meshconsole.core.kinds import DELETION, TEAM_NOTE
 from meshconsole.mesh import comparing as comparing_module
 from meshconsole.mesh.asked import Asked
-from meshconsole.mesh.comparing import (
-    EVERY_S,
-    GIVE_UP_S,
-    LONGEST_S,
-    MAX_ROUNDS,
-    Comparing,
-    Snapshot,
-    TakeStep,
-)
+from meshconsole.mesh.asks import TakeStep
+from meshconsole.mesh.comparing import EVERY_S, GIVE_UP_S, LONGEST_S, MAX_ROUNDS, Comparing, Snapshot
 from meshconsole.mesh.known import KnownIds
 from meshconsole.mesh.messages import Compare, Compared
 from meshconsole.mesh.taking import Taking

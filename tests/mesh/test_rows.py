@@ -5,8 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshconsole.mesh.rows import RecentRows
-from meshconsole.mesh.serving import Row
+from meshconsole.mesh.rows import RecentRows, Row
 
 
 def row(seq: int, size: int = 10) -> Row:

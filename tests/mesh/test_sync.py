@@ -12,9 +12,10 @@ from meshconsole.core.kinds import EPOCH_GRANT, ROSTER_ENTRY, TEAM_NOTE, TEXT_NO
 from meshconsole.core.precedence import Precedence
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
 from meshconsole.mesh.asked import Progress
+from meshconsole.mesh.asks import FindMissing, Store, StoreLive
+from meshconsole.mesh.flights import WINDOW_BYTES
 from meshconsole.mesh.messages import OFFER, Ack, Batch, Fill, Need, Want
-from meshconsole.mesh.serving import WINDOW_BYTES, Row
-from meshconsole.mesh.taking import FindMissing, Store, StoreLive
+from meshconsole.mesh.rows import Row
 from tests.mesh.sync_pair import MemoryStore, Pair, Side, id_of, make_event, make_pair, refuse_label
 
 if TYPE_CHECKING:
