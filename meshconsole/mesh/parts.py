@@ -91,13 +91,22 @@ class Parts:
         self._runner: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._nursery: Nursery | None = None
-        random = random or Random()
-        self._ladder = Ladder(random)
+        self._random = random or Random()
+        # Each on what was made before it. What is made later is named in functions only.
+        self._find(config, addresses)
+        self._reach_afar(config)
+        self._link(content, cursors, emit, team_clock or TeamClock(clock, lambda: "device", self._now))
+        self._keep_linked(config)
+        self._speak(config, emit)
+
+    def _find(self, config: Config, addresses: AddressStore | None) -> None:
+        """Where teammates may be, and whether this node may look for them."""
+        self._ladder = Ladder(self._random)
         self._network = NetworkWatch(self._network_changed, self._now)
         self._emcon = Emcon(config.privacy.emcon)
         self._rungs = Rungs(
             config,
-            membership,
+            self._membership,
             self._ladder,
             addresses,
             self._network,
@@ -105,32 +114,67 @@ class Parts:
             changed=self._wake,
             now=self._now,
         )
-        self._ice = IceServers(
-            ice_servers(config.nat),
-            may_ask=lambda: membership.team is not None and self._emcon.may_send and self._channels.enabled,
+        self._rungs.make_dht = self._make_dht
+
+    def _make_dht(self) -> DhtRung:
+        from meshconsole.mesh.discovery import dht  # only here: it loads libp2p's keys
+
+        return dht.DhtRung(
+            self._identity.npub,
+            lambda: self._rungs.dht_settings,
+            self._membership,
+            self._ladder,
+            self._meter,
+            listen=self._rungs.listen,
+            missing=self._missing,
+            may_ask=lambda: self._emcon.may_announce,
+            changed=self._wake,
+            clock=self._around.clock.time,
             now=self._now,
         )
+
+    def _reach_afar(self, config: Config) -> None:
+        """Data channels, for teammates whom no address reaches."""
+        self._ice = IceServers(
+            ice_servers(config.nat),
+            may_ask=lambda: (
+                self._membership.team is not None and self._emcon.may_send and self._channels.enabled
+            ),
+            now=self._now,
+        )
+        self._ice.more_live = lambda: self._channels.network_changed(self._wanted_afar())
         self._afar = Afar(
-            identity,
-            membership,
-            relay,
+            self._identity,
+            self._membership,
+            self._relay,
             self._emcon,
             has_path=lambda: bool(self._links.sessions) or self._uplinks.is_up,
             spawn=self._spawn,
-            clock=clock,
+            clock=self._clock,
         )
         self._channels = DataChannels(
-            identity.npub,
+            self._identity.npub,
             self._ice.soon_live,
             enabled=config.capabilities.webrtc_hub,
             session=lambda npub: self._links.sessions.get(npub),
             send_far=self._afar.send,
             carry=self._carry_channel,
             spawn=self._spawn,
-            admit=admit,
+            admit=self._admit,
             now=self._now,
-            random=random,
+            random=self._random,
         )
+
+    def _link(
+        self,
+        content: Blocks | None,
+        cursors: Cursors,
+        emit: Callable[[MeshHappening], None],
+        team_clock: TeamClock,
+    ) -> None:
+        """Links and the sessions over them, whatever they go over."""
+        relay = self._relay
+        COURTESY.is_needed = lambda: relay.is_pressed
         self._around = Surroundings(
             relay,
             content,
@@ -141,26 +185,25 @@ class Parts:
             Snapshots(relay.store, lambda: relay.config.max_sync_events),
             ControlRows(relay),
             self._now,
-            random,
-            team_clock or TeamClock(clock, lambda: "device", self._now),
+            self._random,
+            team_clock,
         )
-        me = Self(
-            identity.npub,
-            identity.mldsa_public,
+        self._me = Self(
+            self._identity.npub,
+            self._identity.mldsa_public,
             os.urandom(8),
             lambda: self._offered,
             self._rungs.listen,
             lambda: self._libp2p,
         )
-        COURTESY.is_needed = lambda: relay.is_pressed
         self._links = Links(
-            me,
-            credentials,
+            self._me,
+            self._credentials,
             self._around,
-            roster=lambda: membership.team,
-            meter=meter,
+            roster=lambda: self._membership.team,
+            meter=self._meter,
             emit=emit,
-            clock=clock,
+            clock=self._clock,
             on_signal=self._signal,
             on_echo=lambda session, link, echo: self.reach.receive(session, link, echo),
             keep_beside=self._channels.keep,
@@ -168,27 +211,11 @@ class Parts:
             on_unlinked=self._unlinked,
         )
 
-        def make_dht() -> DhtRung:
-            from meshconsole.mesh.discovery import dht  # only here: it loads libp2p's keys
-
-            return dht.DhtRung(
-                identity.npub,
-                lambda: self._rungs.dht_settings,
-                membership,
-                self._ladder,
-                meter,
-                listen=self._rungs.listen,
-                missing=self._missing,
-                may_ask=lambda: self._emcon.may_announce,
-                changed=self._wake,
-                clock=self._around.clock.time,
-                now=self._now,
-            )
-
-        self._rungs.make_dht = make_dht
+    def _keep_linked(self, config: Config) -> None:
+        """Whom this node dials, and how it shows itself to who may dial it."""
         self._tending = Tending(
-            identity.npub,
-            lambda: membership.team,
+            self._identity.npub,
+            lambda: self._membership.team,
             self._links,
             self._ladder,
             self._rungs.beyond,
@@ -198,24 +225,29 @@ class Parts:
         self._dialler = Dialler(
             self._ladder,
             self._links,
-            may_dial=lambda: membership.team is not None and self._emcon.may_dial,
+            may_dial=lambda: self._membership.team is not None and self._emcon.may_dial,
             wants=self._tending.wants,
-            admit=admit,
+            admit=self._admit,
             worked=self._rungs.worked,
             now=self._now,
         )
         self._nearby = Nearby(
-            me,
+            self._me,
             config,
-            membership,
+            self._membership,
             self._ladder,
             self._network,
             self._emcon,
             is_linked=self._is_linked,
             changed=self._wake,
             now=self._now,
-            random=random,
+            random=self._random,
         )
+
+    def _speak(self, config: Config, emit: Callable[[MeshHappening], None]) -> None:
+        """What goes beside the log: flash notes, what people ask of the mesh, plain relays, joining."""
+        identity, membership, relay = self._identity, self._membership, self._relay
+        now, clock = self._now, self._clock
         self.flashing = Flashing(
             identity,
             membership,
@@ -223,8 +255,8 @@ class Parts:
             self._links,
             self._ladder,
             self._nearby,
-            meter=meter,
-            now=self._now,
+            meter=self._meter,
+            now=now,
             clock=clock,
         )
         self._board = Board(
@@ -234,7 +266,7 @@ class Parts:
             self._ladder,
             self._channels,
             self._nearby.hearing,
-            self._now,
+            now,
             clock,
             self._around.clock,
         )
@@ -249,34 +281,32 @@ class Parts:
             membership,
             config,
             clock=clock,
-            now=self._now,
+            now=now,
         )
         self.reach.on_asked = self._channels.try_soon
-        self._ice.more_live = lambda: self._channels.network_changed(self._wanted_afar())
-
         self._uplinks = Uplinking(
             identity,
             relay,
             membership,
-            meter=meter,
-            admit=admit,
+            meter=self._meter,
+            admit=self._admit,
             emcon=self._emcon,
             keep=lambda name, loop: self._links.nursery.keep(name, loop),
-            random=random,
-            now=self._now,
+            random=self._random,
+            now=now,
             clock=clock,
         )
         self._uplinks.urls = config.mesh.uplinks
         self._doorkeeper = Doorkeeper(
             identity,
-            credentials,
+            self._credentials,
             membership,
             relay,
-            meter=meter,
+            meter=self._meter,
             emit=emit,
             joined=self.recheck,
             clock=clock,
-            now=self._now,
+            now=now,
         )
 
     def recheck(self) -> None:
