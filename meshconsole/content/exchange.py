@@ -1,7 +1,7 @@
 """Blocks to and from peers: the shell around `wants` and `serving`.
 
-One task per peer sends, and waits where the link makes it wait; blocks are loaded when their turn
-comes. What arrives is hashed in a thread, and written while the next message is read, a few at a time.
+What arrives is hashed in a thread, and written while the next message is read, a few at a time; what goes
+out is sent by a task for each peer (`sending.py`).
 What came for a peer that wants it through us (`passing`) is handed on from memory, and kept here as well
 where that needs no room made.
 """
@@ -10,25 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from meshconsole.content.bitswap import Message, Payload, decode_message, encode_message
+from meshconsole.content.bitswap import decode_message
 from meshconsole.content.block import Block
 from meshconsole.content.happenings import PeerMisbehaved
 from meshconsole.content.passing import Passing
-from meshconsole.content.serving import Order, Serving
+from meshconsole.content.sending import LinkedPeer, Sending
 from meshconsole.content.transit import Transit
 from meshconsole.content.walk import links_of
 from meshconsole.content.wants import Wants
 from meshconsole.core.errors import MeshconsoleError, RemoteError
-from meshconsole.core.limits import TokenBucket
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable
 
+    from meshconsole.content.bitswap import Payload
     from meshconsole.content.cid import Cid
     from meshconsole.content.store import Store
     from meshconsole.content.tasks import Tasks
@@ -38,9 +35,6 @@ log = logging.getLogger(__name__)
 WRITES_AT_ONCE = 4
 """Blocks received and not yet on the disk, from all peers together."""
 
-SENDS_AT_ONCE = 8
-"""Peers whose blocks are in memory, on their way into a link."""
-
 BURST_BYTES = 2 << 20
 """A peer that was silent is sent so much at once, whatever its rate."""
 
@@ -49,22 +43,6 @@ COMMIT_S = 1.0
 
 SMALL_MESSAGE_BYTES = 64 << 10
 """Larger ones are encoded and decoded in a thread."""
-
-
-class _Peer(msgspec.Struct, eq=False):
-    name: str
-    send: Callable[[bytes], Awaitable[None]]
-    may_read: Callable[[str], bool]
-    passes_on: Callable[[], bool]
-    """Whether what it asks for is asked of others, too."""
-    serving: Serving = msgspec.field(default_factory=Serving)
-    messages: deque[Message] = msgspec.field(default_factory=deque)
-    wake: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
-    sender: asyncio.Task[None] | None = None
-    bucket: TokenBucket = msgspec.field(default_factory=lambda: TokenBucket(0.0, 0.0))
-    """What it may be sent of blocks, so that no peer takes it all."""
-    later: dict[bytes, Cid] = msgspec.field(default_factory=dict)
-    """What it wants through us and passed by while it had no room: looked up again when it has."""
 
 
 class Exchange:
@@ -82,15 +60,13 @@ class Exchange:
         self._emit = emit
         self._now = now
         self._peer_rate_bps = peer_rate_bps
-        self._peers: dict[str, _Peer] = {}
+        self._peers: dict[str, LinkedPeer] = {}
         self._transit = Transit()
         self._wants = Wants(in_hand=self._transit.waiting)
         self.passing = Passing(self._wants)
-        self.handed_on = 0
-        self.handed_on_bytes = 0
         self._will_commit = False
         self._timer = asyncio.Event()
-        self._sending = asyncio.Semaphore(SENDS_AT_ONCE)
+        self.sending = Sending(store, self._transit, now, sent=self._had, broken=self._broken)
         self._writing = 0
         self._written = asyncio.Event()
         self.on_block: Callable[[Block], Awaitable[bool]] = _drop
@@ -112,10 +88,10 @@ class Exchange:
         """A peer that is attached already starts anew. With `passes_on` it is one of those among which wants
         are passed on, as long as that returns True; with `may_hear` it is told of those groups alone."""
         self.detach(name)
-        peer = self._peers[name] = _Peer(name, send, may_read, passes_on or _never)
+        peer = self._peers[name] = LinkedPeer(name, send, may_read, passes_on or _never)
         self.passing.attach(name)
         peer.bucket.set_rate(self._peer_rate_bps, BURST_BYTES)
-        peer.sender = self._tasks.spawn(f"content to {name[:8]}", self._keep_sending(peer))
+        peer.sender = self._tasks.spawn(f"content to {name[:8]}", self.sending.keep(peer))
         self._wants.attach(name, self._now(), passes=passes_on is not None, may_hear=may_hear)
         self._flush()
 
@@ -130,6 +106,11 @@ class Exchange:
         self.passing.detach(name)
         self._wants.detach(name, self._now())
         self._flush()
+
+    def _broken(self, peer: LinkedPeer) -> None:
+        """The mesh says so too, and attaches the peer again over another link."""
+        if self._peers.get(peer.name) is peer:
+            self.detach(peer.name)
 
     async def receive(self, name: str, data: bytes) -> None:
         """A message of the peer. Returns when the next one may come.
@@ -183,7 +164,7 @@ class Exchange:
 
     # Parts
 
-    async def _receive(self, peer: _Peer, data: bytes) -> None:
+    async def _receive(self, peer: LinkedPeer, data: bytes) -> None:
         if len(data) > SMALL_MESSAGE_BYTES:
             message = await self._store.threads.on_file(decode_message, data)
         else:
@@ -197,7 +178,7 @@ class Exchange:
         if lookups := peer.serving.lookups():
             await self._answer(peer, lookups)
 
-    async def _receive_blocks(self, peer: _Peer, payload: tuple[Payload, ...]) -> None:
+    async def _receive_blocks(self, peer: LinkedPeer, payload: tuple[Payload, ...]) -> None:
         self._wants.expect_blocks(peer.name, len(payload))
         blocks = await self._store.threads.on_file(_hash, payload)
         if self._peers.get(peer.name) is not peer:
@@ -240,7 +221,7 @@ class Exchange:
         self._offer([multihash], slow)
         return True
 
-    def _had(self, peer: _Peer, multihashes: list[bytes] | None) -> None:
+    def _had(self, peer: LinkedPeer, multihashes: list[bytes] | None) -> None:
         """The peer was sent these, or does not want them any more (without a list, any): there is room."""
         for multihash in list(peer.later) if multihashes is None else multihashes:
             peer.later.pop(multihash, None)
@@ -272,14 +253,14 @@ class Exchange:
         self._will_commit = False
         await self._store.commit()
 
-    def _offer(self, multihashes: Collection[bytes], but: Collection[_Peer] = ()) -> None:
+    def _offer(self, multihashes: Collection[bytes], but: Collection[LinkedPeer] = ()) -> None:
         """Blocks have come: peers may wait for them."""
         for peer in self._peers.values():
             waiting = peer.serving.wanted(multihashes) if peer not in but else ()
             if waiting:
                 self._tasks.spawn("content answer", self._answer(peer, waiting))
 
-    async def _answer(self, peer: _Peer, cids: tuple[Cid, ...]) -> None:
+    async def _answer(self, peer: LinkedPeer, cids: tuple[Cid, ...]) -> None:
         readable = [cid for cid in cids if peer.may_read(str(cid))]
         sizes = await self._store.sizes(readable)
         if self._peers.get(peer.name) is not peer:
@@ -296,7 +277,7 @@ class Exchange:
         if wants:
             self._flush()
 
-    def _in_hand(self, peer: _Peer, cids: list[Cid]) -> dict[bytes, int]:
+    def _in_hand(self, peer: LinkedPeer, cids: list[Cid]) -> dict[bytes, int]:
         """Sizes of those that are on their way to others, and from now on to this peer, if it has room."""
         sizes: dict[bytes, int] = {}
         for want in peer.serving.standing(cids):
@@ -312,72 +293,6 @@ class Exchange:
             else:
                 peer.later[multihash] = want.cid
         return sizes
-
-    async def _keep_sending(self, peer: _Peer) -> None:
-        while True:
-            await peer.wake.wait()
-            peer.wake.clear()
-            try:
-                while await self._send_next(peer):
-                    pass
-            except (MeshconsoleError, OSError):
-                # The link is gone; the mesh says so too, and attaches the peer again over another.
-                if self._peers.get(peer.name) is peer:
-                    self.detach(peer.name)
-                return
-
-    async def _send_next(self, peer: _Peer) -> bool:
-        """False if there is nothing to send."""
-        if peer.messages:
-            await peer.send(encode_message(peer.messages.popleft()))
-            return True
-        if not peer.serving.has_order:
-            return False
-        if (delay := peer.bucket.delay(self._now())) > 0:
-            await asyncio.sleep(delay)
-        async with self._sending:
-            order = peer.serving.next_order()
-            if order is not None:
-                message = await self._load(peer, order)
-                peer.bucket.take(len(message), self._now())
-                await peer.send(message)
-                self._had(peer, [cid.multihash for cid in order.blocks])
-        return True
-
-    async def _load(self, peer: _Peer, order: Order) -> bytes:
-        payload: list[Payload] = []
-        for cid in order.blocks:
-            data = self._transit.get(cid.multihash)
-            if not peer.may_read(str(cid)):
-                # It might when it asked; the owner has thought better of it since.
-                peer.serving.missing(cid)
-                continue
-            if data is not None:
-                self.handed_on += 1
-                self.handed_on_bytes += len(data)
-                payload.append(Payload(cid.prefix, data))
-                continue
-            try:
-                data = await self._store.read(cid)
-            except MeshconsoleError as error:
-                # An altered block has been reported and is fetched again; another fault of the disk must
-                # not keep the peer from the other blocks.
-                log.warning("cannot send %s: %s", cid, error.sentence)
-                data = None
-            if data is None or not peer.may_read(str(cid)):
-                peer.serving.missing(cid)
-            else:
-                payload.append(Payload(cid.prefix, data))
-        haves: list[Cid] = []
-        dont_haves = list(order.dont_haves)
-        for cid in order.haves:
-            (haves if peer.may_read(str(cid)) else dont_haves).append(cid)
-        message = Message(
-            payload=tuple(payload), haves=tuple(haves), dont_haves=tuple(dont_haves), afar=order.afar
-        )
-        if payload:
-            return await self._store.threads.on_file(encode_message, message)
-        return encode_message(message)
 
     def _flush(self) -> None:
         """Passes on what the machines have to say."""

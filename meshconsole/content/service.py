@@ -324,7 +324,8 @@ class Content:
     @property
     def handed_on(self) -> tuple[int, int]:
         """Blocks, and their bytes, that went through here from one peer to another since the start."""
-        return self._exchange.handed_on, self._exchange.handed_on_bytes
+        sending = self._exchange.sending
+        return sending.handed_on, sending.handed_on_bytes
 
     def detach(self, peer: str) -> None:
         """The peer cannot be reached any more; others are asked for what it owes."""
