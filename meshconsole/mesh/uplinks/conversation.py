@@ -26,6 +26,7 @@ import msgspec
 from meshconsole.core.errors import Refused, RemoteError
 from meshconsole.core.text import safe
 from meshconsole.mesh.known import KnownIds
+from meshconsole.mesh.uplinks.asks import Collect, Keep, Load, Settle
 from meshconsole.relay.event import claimed_id
 from meshconsole.relay.filter import Filter, encode_filter
 from meshconsole.relay.reconciliation import Reconciliation
@@ -52,32 +53,6 @@ _JITTER = 0.25
 _LIVE, _SYNC = "live", "sync"
 
 UplinkPhase = Literal["comparing", "following", "level", "refused"]
-
-
-@dataclass(slots=True, frozen=True)
-class Collect:
-    """Ask: what the store holds of `wanted`, answered with `collected`."""
-
-
-@dataclass(slots=True, frozen=True)
-class Settle:
-    """Ask: which of these is worth fetching? Answered with `needed`."""
-
-    ids: tuple[str, ...]
-
-
-@dataclass(slots=True, frozen=True)
-class Load:
-    """Ask: these events as far as they are here, answered with `loaded`."""
-
-    ids: tuple[str, ...]
-
-
-@dataclass(slots=True, frozen=True)
-class Keep:
-    """Ask: take this in if it is right and wanted; nothing is answered."""
-
-    raw: bytes
 
 
 @dataclass(slots=True)

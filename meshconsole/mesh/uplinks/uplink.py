@@ -15,7 +15,8 @@ from meshconsole.core.event import decode_event
 from meshconsole.core.kinds import CARRIED_KINDS, CLIENT_AUTH
 from meshconsole.core.status import UplinkStatus
 from meshconsole.core.text import safe
-from meshconsole.mesh.uplinks.conversation import Collect, Conversation, Keep, Load, Settle
+from meshconsole.mesh.uplinks.asks import Collect, Keep, Load, Settle
+from meshconsole.mesh.uplinks.conversation import Conversation
 from meshconsole.mesh.uplinks.via import uplink_name
 from meshconsole.relay.event import MAX_EVENT_BYTES
 from meshconsole.relay.filter import Filter

@@ -13,17 +13,8 @@ from hypothesis import strategies as st
 
 from meshconsole.core.errors import RemoteError
 from meshconsole.core.kinds import CARRIED_KINDS, TEAM_NOTE
-from meshconsole.mesh.uplinks.conversation import (
-    ANSWER_S,
-    BUSY_S,
-    SLOWEST,
-    WINDOW,
-    Collect,
-    Conversation,
-    Keep,
-    Load,
-    Settle,
-)
+from meshconsole.mesh.uplinks.asks import Collect, Keep, Load, Settle
+from meshconsole.mesh.uplinks.conversation import ANSWER_S, BUSY_S, SLOWEST, WINDOW, Conversation
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.items import ItemVector
 from meshconsole.relay.negentropy import Responder
