@@ -23,7 +23,7 @@ from meshconsole.edge.blossom_auth import check_token, hashes_of, read_token
 from meshconsole.edge.book import Blob
 from meshconsole.edge.messages import HttpError, Reply, json, matches_etag, text
 from meshconsole.edge.ranges import wanted_range
-from meshconsole.relay.event import read_event
+from meshconsole.relay.event import is_protected, read_event
 from meshconsole.relay.policy import Client, may_ask, may_offer
 from meshconsole.relay.verify import has_valid_signature
 
@@ -72,8 +72,9 @@ class Blossom:
         clock: Callable[[], float],
         asks: Callable[[Request], bool] = lambda request: False,
     ) -> None:
-        """`is_us` says whether a host is this server; `clock` gives seconds since the epoch. `asks` says of
-        which requests a key is wanted also where the relay lets everybody read."""
+        """`is_us` says whether a host is this server; `clock` gives seconds since the epoch. `publish` takes
+        an event as from a client that is logged in with its key. `asks` says of which requests a key is
+        wanted also where the relay lets everybody read."""
         self._content = content
         self._book = book
         self._house = house
@@ -240,6 +241,8 @@ class Blossom:
         read = read_event(bytes(body), MAX_REPORT_BYTES)
         if read.event.kind != kinds.REPORT or not has_valid_signature(read):
             raise HttpError(HTTPStatus.BAD_REQUEST, "A report is a signed event of kind 1984.")
+        if is_protected(read.event):  # whoever has seen it could bring it here: nobody logs in (NIP-70)
+            raise Refused("restricted", "publish this report at the relay itself, logged in with its key")
         self._check(may_offer, read.event.pubkey)
         verdict = await self._publish(read.event)
         if not verdict.accepted:

@@ -78,7 +78,7 @@ class EdgeRoom:
             rights=self._rights,
             may_manage=node.access.may_manage,
             is_us=self._is_us,
-            publish=node.publish,
+            publish=lambda event: node.relay.publish_for(event, (event.pubkey,), via="edge"),
             clock=node.clock.time,
             asks=self._asks,
         )

@@ -243,6 +243,13 @@ class Relay:
         """Every few seconds, for the rates. `now` is monotonic."""
         self.traffic.sample(now, (session.client.use for session in self._receiving.ports))
 
+    async def publish_for(self, event: Event, npubs: tuple[str, ...], *, via: str) -> Verdict:
+        """Of a client that has proven these keys, by another way than a session: all its rules hold."""
+        answer: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        client = Client(self.house, npubs)
+        self._running.offer(Offer(event, event.id, client, via, _setter(answer), self.config.max_event_bytes))
+        return await answer
+
     async def publish(self, raw: bytes | Event, *, via: str = "local", trusted: bool = False) -> Verdict:
         """Verified, judged, durably stored and delivered live when this returns an accepting verdict.
 

@@ -265,6 +265,9 @@ async def test_a_report_reaches_the_relay(site: BlossomSite) -> None:
     assert [event.id for event in site.reports] == [report.id]
     stranger = signed("mallory", 1984, (("x", digest(SMALL), "spam"),))
     assert (await site.ask("PUT", "/report", [encode_event(stranger)])).status == 403
+    protected = signed("alice", 1984, (("-",), ("x", digest(SMALL), "malware")))
+    assert (await site.ask("PUT", "/report", [encode_event(protected)])).status == 403
+    assert [event.id for event in site.reports] == [report.id]
     assert (await site.ask("PUT", "/report", [encode_event(signed())])).status == 400
     assert (await site.ask("PUT", "/report", [b"{}"])).status == 400
     assert (await site.ask("PUT", "/report", [b"a" * 70_000])).status == 413

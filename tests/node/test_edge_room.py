@@ -11,15 +11,19 @@ import pytest
 
 from meshconsole.core.config import Config
 from meshconsole.core.errors import Fatal, MeshconsoleError, Unavailable
+from meshconsole.core.event import encode_event
 from meshconsole.core.sections import EdgeSection
+from meshconsole.core.verdict import ACCEPTED
 from meshconsole.edge.messages import HttpError, Request, as_http
 from meshconsole.edge.tables import Tables
 from meshconsole.edge.tokens import PROXIES_SAY
 from meshconsole.node.edge_room import EdgeRoom
+from meshconsole.relay.policy import House
 from tests.content.conftest import KEY
+from tests.relay.making import Public, signed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 
@@ -61,6 +65,21 @@ async def _status(room: EdgeRoom, path: str, headers: dict[str, str]) -> int:
 
 
 PROVIDERS = "/routing/v1/providers/bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
+
+
+async def test_a_report_is_judged_as_its_authors(tables: Tables) -> None:
+    """Not as an event of this node, which no rule for clients would hold for."""
+    room = _room(tables)
+    report = signed(kind=1984)
+
+    async def body() -> AsyncIterator[bytes]:
+        yield encode_event(report)
+
+    relay: Any = room._node.relay
+    relay.house = House(Public())
+    relay.publish_for = AsyncMock(return_value=ACCEPTED)
+    assert (await room.edge.handle(Request("PUT", "/report", body=body()))).status == 200
+    relay.publish_for.assert_awaited_once_with(report, (report.pubkey,), via="edge")
 
 
 async def test_what_a_proxy_on_this_machine_passes_on_needs_a_token(tables: Tables) -> None:

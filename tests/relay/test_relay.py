@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from meshconsole.core.errors import MeshconsoleError
 from meshconsole.core.sections import RelaySection
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE
 from meshconsole.relay.filter import Filter
+from meshconsole.relay.lists import Lists
 from meshconsole.relay.relay import PRESSED, RefusedEvent, Relay, Stored
 from tests.relay.making import NOW, Clock, Members, Public, npub, raw, signed
 from tests.relay.memory import MemoryEventStore, ids
@@ -47,6 +49,28 @@ async def test_links_and_this_node_pass_the_gates_for_clients_but_not_the_rules(
         assert await b.relay.publish(inner, via="link", trusted=True) == ACCEPTED
         assert await b.relay.publish(signed(kind=4202), via="local") == ACCEPTED
         assert (await b.relay.publish(signed(kind=22242), trusted=True)).code == "invalid"
+
+
+async def test_what_comes_by_another_door_of_the_node_passes_the_rules_for_clients() -> None:
+    """A report to the Blossom server is no event of the node itself."""
+    config = RelaySection(max_event_bytes=1024, kind_events_per_minute=("1984=1",))
+    async with bench(access=Members({npub("alice")}), config=config) as b:
+
+        async def offer(**changes: Any) -> str:  # noqa: ANN401
+            event = signed(**{"kind": 1984, **changes})
+            return (await b.relay.publish_for(event, (event.pubkey,), via="edge")).code
+
+        assert [await offer(content=str(number)) for number in range(3)] == ["", "", "rate-limited"]
+        assert await offer(author="mallory") == "restricted"
+        assert await offer(content="x" * 2000) == "invalid"
+        b.relay.house.lists = lambda: Lists(disallowed_kinds=frozenset({1984}))
+        assert await offer(content="listed away") == "blocked"
+        assert b.relay.status().refusals.keys() == {
+            "rate-limited: at most 1 events of kind 1984 a minute from one client",
+            "restricted: members only",
+            "invalid: the event is larger than 1024 bytes",
+            "blocked: this kind of event is not taken here",
+        }
 
 
 async def test_links_may_carry_larger_events_than_clients() -> None:
