@@ -38,7 +38,7 @@ _UNWRITTEN = re.compile(
 SURPLUS_BYTES = 2 << 20
 """What is not worth letting go of."""
 LOOK_S = 1.0
-BUSY_LOOK_S = 16.0
+BUSY_LOOK_S = 4.0
 """At most between two looks while what was let go of comes back each time: a node at work needs it, and each
 time it takes the loop's time to fetch it again."""
 

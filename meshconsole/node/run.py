@@ -19,6 +19,7 @@ import msgspec
 from meshconsole.core.errors import Fatal, MeshconsoleError
 from meshconsole.node.collecting import collect_rarely
 from meshconsole.node.config_file import load_config
+from meshconsole.node.light_metadata import use_light_metadata
 from meshconsole.node.lock import HomeLock
 from meshconsole.node.logs import set_up_logging, stop_logging
 from meshconsole.node.memory import Surplus, allow_many_files, keep_memory_private, use_few_arenas
@@ -98,6 +99,7 @@ def _open(home: Home, passphrase: str | None, keyfile: Path | None) -> Secrets |
 def load_rooms() -> None:
     """All that a node needs to serve: most of its start without a passphrase."""
     gc.disable()  # nothing of it is let go of again
+    use_light_metadata()
     import meshconsole.control.server
     import meshconsole.mesh.service
     import meshconsole.node.commands

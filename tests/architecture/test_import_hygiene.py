@@ -132,6 +132,11 @@ def test_what_every_node_loads_is_structs() -> None:
     loaded_after(_DATACLASSES)
 
 
+def test_a_node_loads_no_archives_for_the_sake_of_a_version() -> None:
+    code = "import meshconsole.node.run as run; run.load_rooms()"
+    assert not loaded_after(code) & {"zipfile", "csv"}
+
+
 def test_a_node_loads_nothing_for_guests_before_the_first() -> None:
     code = (
         "import sys, meshconsole.node.run, meshconsole.node.node, meshconsole.node.commands\n"

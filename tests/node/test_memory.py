@@ -164,7 +164,7 @@ async def test_what_comes_back_each_time_is_given_back_less_often_and_never_by_t
     monkeypatch.setattr(memory, "_resident_bytes", lambda: held[0])
     with pytest.raises(asyncio.CancelledError):
         await Watched().keep_small(sleep=sleep)
-    assert pauses == [2, 4, 8, 16, 16, 16, 16, 16, 1, 2, 4]
+    assert pauses == [2, 4, 4, 4, 4, 4, 4, 4, 1, 2, 4]
     assert len(threads) == 10
     assert threading.get_ident() not in threads
 
