@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 CHUNK = 500
 """Values in one list of a statement."""
 
-ROWS_AT_ONCE = (128, 16, 1)
+ROWS_AT_ONCE = (512, 64, 8, 1)
 """So many rows are inserted by one statement: few sizes, for each is a statement of its own."""
 
 

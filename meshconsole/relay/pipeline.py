@@ -51,11 +51,9 @@ CHUNK = 128
 CHUNK_BYTES = 1 << 20
 MAX_COMMIT = 1024
 LOOK_FOR = 2048
-"""So many offers are looked for in the store after the last one that it had already. Later only one
-batch in LOOK_AGAIN is, until one is found: a reader's cache is void after each commit, so that looking
-costs a fifth of a signature check, and the write finds every duplicate anyway."""
-
-LOOK_AGAIN = 8
+"""So many offers are looked for in the store after the last one that it had already. Later none is, until
+the write finds a duplicate, as it does each: a reader's cache is void after each commit, so that looking
+costs a fifth of a signature check, and those behind a batch that comes late to its check wait for it."""
 
 TURN_BYTES = 64 * 1024
 """Of events that are passed on in one turn of the loop: then connections are written to, and others
@@ -76,6 +74,12 @@ class Offer(msgspec.Struct, eq=False, gc=False):
     answer: Callable[[Verdict], None]
     max_bytes: int = MAX_EVENT_BYTES
     read: ReadEvent | None = None
+
+    @property
+    def size(self) -> int:
+        """In bytes, about."""
+        data = self.data
+        return len(data) if isinstance(data, bytes) else len(data.content) + 64 * len(data.tags)
 
 
 @dataclass(slots=True, eq=False)
@@ -121,7 +125,6 @@ class Pipeline:
         self._settling = False
         self._writing = False
         self._look_for = LOOK_FOR
-        self._batches_made = 0
         self._open_offers = 0
         self.clients_waiting = 0
         """Events of plain clients among them."""
@@ -207,9 +210,8 @@ class Pipeline:
 
     def _looks(self, count: int) -> bool:
         """Whether a batch is looked for in the store before its signatures are checked."""
-        self._batches_made += 1
         self._look_for = max(0, self._look_for - count)
-        return self._look_for > 0 or self._batches_made % LOOK_AGAIN == 0
+        return self._look_for > 0
 
     def _unchecked(self, batch: _Batch, error: BaseException) -> None:
         log.error("checking events failed", exc_info=error)
@@ -370,7 +372,7 @@ def _chunks(offers: Sequence[Offer]) -> Iterator[list[Offer]]:
     size = 0
     for offer in offers:
         chunk.append(offer)
-        size += _size(offer.data)
+        size += offer.size
         if len(chunk) == CHUNK or size >= CHUNK_BYTES:
             yield chunk
             chunk, size = [], 0
@@ -381,8 +383,4 @@ def _chunks(offers: Sequence[Offer]) -> Iterator[list[Offer]]:
 def _is_little(offers: Sequence[Offer]) -> bool:
     if len(offers) > INLINE:
         return False
-    return sum(_size(offer.data) for offer in offers) <= INLINE_BYTES
-
-
-def _size(data: bytes | Event) -> int:
-    return len(data) if isinstance(data, bytes) else len(data.content) + 64 * len(data.tags)
+    return sum(offer.size for offer in offers) <= INLINE_BYTES

@@ -1,41 +1,32 @@
 """Signatures checked in processes of their own.
 
 Threads share the interpreter's lock with the loop and the writer; processes do not: with one, a node
-takes in a third more events, at less of the processor's time for each. They are started afresh, not
-forked, on one end of a socket pair that nobody else has, and end when this process does. One that breaks
-is replaced, and its batch checked here: an event is never lost with it.
+takes in a third more events, at less of the processor's time for each. The loop talks to them itself and
+gives each some batches ahead, so that it never waits for the next one. What one that breaks was given is
+given back, to be checked here: an event is never lost with it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import select
-import socket
-import subprocess
-import sys
-import time
-from queue import SimpleQueue
+from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
-from meshconsole.core.verdict import Verdict
-from meshconsole.relay import verifier
-from meshconsole.relay.checking import FORGED, check, check_form
 from meshconsole.relay.event import ReadEvent
+from meshconsole.relay.verifying import Batch, Verifying, start
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import socket
+    import subprocess
+    from collections.abc import Callable, Sequence
 
-    from meshconsole.relay.checking import Question
+    from meshconsole.core.verdict import Verdict
+    from meshconsole.relay.threads import LoopThreads
+    from meshconsole.relay.verifying import Checked
 
 log = logging.getLogger(__name__)
-
-ANSWER_S = 30.0
-"""A process that takes longer for a batch is taken for broken."""
-END_S = 5.0
-
-PIECE = 32
-MANY_ASKED = 1024
-"""Beyond so many, verdicts are heard before more is asked: both ends would wait for each other otherwise."""
 
 MANY = 64
 """For a batch of so many a process is started."""
@@ -45,136 +36,103 @@ REST_S = 5.0
 
 
 class Verifiers:
-    """`count` processes. `check` is called by as many threads, and blocks them. Those that last are started
-    at once; others when much comes, and nothing waits until they are ready."""
+    """At most `count` processes. Made and used on the loop; `aside` does what would hold that up. Those that
+    last are started at once; others when much comes, and nothing waits until they are ready."""
 
-    def __init__(self, count: int, *, lasting: bool = True) -> None:
-        self._idle: SimpleQueue[_Process | None] = SimpleQueue()
+    def __init__(self, count: int, aside: LoopThreads, *, lasting: bool = True) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._aside = aside
         self._count = count
         self._lasting = lasting
-        for _ in range(count):
-            self._idle.put(_started() if lasting else None)
+        self._starting = 0
+        self._closed = False
+        self.processes: list[Verifying] = []
+        self._ended: deque[Verifying] = deque()
+        """Closed, and not reaped yet."""
+        self._waiting: deque[Batch] = deque()
+        if lasting:
+            self._start_missing()
 
-    def check(self, questions: Sequence[Question]) -> list[ReadEvent | Verdict]:
-        if not questions:
-            return []
-        process = self._idle.get()
-        try:
-            if process is None and (self._lasting or len(questions) >= MANY):
-                process = _started()
-            if process is not None and (self._lasting or process.is_ready):
-                return process.check(questions)
-        except (OSError, EOFError) as error:
-            log.warning("a verifying process broke and is replaced: %r", error)
-            if process is not None:
-                process.end()
-            process = _started()
-        finally:
-            self._idle.put(process)
-        return list(map(check, questions))
+    def check(self, read: Sequence[ReadEvent | Verdict], done: Callable[[Checked | None], None]) -> bool:
+        """The signatures of what is read, not refused. Calls `done` on the loop, with None when the process
+        broke. False when none is ready: then `done` is not called, and they are to be checked here, too."""
+        count = sum(isinstance(one, ReadEvent) for one in read)
+        if self._lasting or count >= MANY:
+            self._start_missing()
+        if not any(process.is_ready for process in self.processes):
+            return False
+        if count:
+            self._waiting.append(Batch(read, count, done))
+            self._hand_out()
+        else:
+            done(list(read))
+        return True
 
-    def rest(self, now: float) -> bool:
-        """Ends those that had nothing to do for REST_S. Whether any is left that may; `now` is monotonic."""
+    def rest(self) -> bool:
+        """Ends those that had nothing to do for REST_S. Whether any is left that may."""
         if self._lasting:
             return False
-        left = False
-        for _ in range(self._count):
-            process = self._idle.get()
-            if process is not None and now - process.used_at >= REST_S:
-                process.end()
-                process = None
-            left = left or process is not None
-            self._idle.put(process)
-        return left
+        for process in [each for each in self.processes if not each.load and each.idle_s >= REST_S]:
+            self._end(process)
+        return bool(self.processes or self._starting)
 
-    def stop(self) -> None:
-        """When no `check` is under way."""
-        for _ in range(self._count):
-            process = self._idle.get()
-            if process is not None:
-                process.end()
+    def close(self) -> None:
+        """When no check is under way. `reap` is to follow, when nothing is done aside any more."""
+        self._closed = True
+        for process in list(self.processes):
+            self._end(process)
 
+    def reap(self) -> None:
+        """Waits for those that were ended; in a thread."""
+        while self._ended:
+            self._ended.popleft().reap()
 
-class _Process:
-    def __init__(self) -> None:
-        self._connection, theirs = socket.socketpair()
-        self._connection.settimeout(ANSWER_S)
-        self._has_begun = False
-        self.used_at = time.monotonic()
-        try:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-I",
-                    "-S",
-                    verifier.__file__,
-                    str(theirs.fileno()),
-                    *filter(None, sys.path),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-            )
-        except OSError:
-            self._connection.close()
-            raise
-        finally:
-            theirs.close()
+    def _start_missing(self) -> None:
+        for _ in range(self._count - len(self.processes) - self._starting):
+            self._starting += 1
+            self._aside.do(start, self._started, self._not_started)
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+    def _started(self, made: tuple[subprocess.Popen[bytes], socket.socket]) -> None:
+        self._starting -= 1
+        process = Verifying(*made, self._loop, self._hand_out, self._broken)
+        self.processes.append(process)
+        if self._closed:
+            self._end(process)
 
-    @property
-    def is_ready(self) -> bool:
-        """It can answer, or is gone, which asking it will tell."""
-        if self._has_begun:
-            return True
-        poll = select.poll()  # select() knows no more than 1,024 descriptors
-        poll.register(self._connection, select.POLLIN)
-        return bool(poll.poll(0))
-
-    def check(self, questions: Sequence[Question]) -> list[ReadEvent | Verdict]:
-        """In pieces: while the process is at one, the next is read."""
-        if not self._has_begun:
-            verifier.received(self._connection.recv, 1)
-            self._has_begun = True
-        self.used_at = time.monotonic()
-        checked: list[ReadEvent | Verdict] = []
-        verdicts = b""
-        asked = 0
-        for start in range(0, len(questions), PIECE):
-            piece = [check_form(question) for question in questions[start : start + PIECE]]
-            checked += piece
-            records = [_record(read) for read in piece if isinstance(read, ReadEvent)]
-            self._connection.sendall(len(records).to_bytes(verifier.COUNT, "big") + b"".join(records))
-            asked += len(records)
-            if asked - len(verdicts) >= MANY_ASKED:
-                verdicts += self._verdicts(asked - len(verdicts))
-        verdicts += self._verdicts(asked - len(verdicts))
-        said = iter(verdicts)
-        return [one if isinstance(one, Verdict) or next(said) else FORGED for one in checked]
-
-    def _verdicts(self, count: int) -> bytes:
-        return verifier.received(self._connection.recv, count)
-
-    def end(self) -> None:
-        self._connection.close()
-        try:
-            self._process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-
-def _started() -> _Process | None:
-    """None when none can be started: then events are checked here."""
-    try:
-        return _Process()
-    except OSError as error:
+    def _not_started(self, error: BaseException) -> None:
+        self._starting -= 1
         log.warning("no verifying process could be started: %s", error)
-        return None
+
+    def _hand_out(self) -> None:
+        """What waits, to those that have the least before them."""
+        while self._waiting:
+            free = [process for process in self.processes if process.is_free]
+            if not free:
+                return
+            min(free, key=_load).ask(self._waiting.popleft())
+
+    def _broken(self, process: Verifying, error: Exception) -> None:
+        """The next check replaces it: one that cannot even start must not be started again and again."""
+        log.warning("a verifying process broke, and events are checked without it: %r", error)
+        lost = self._end(process)
+        if not any(other.is_ready for other in self.processes):
+            lost += self._waiting
+            self._waiting.clear()
+        for batch in lost:
+            batch.done(None)
+
+    def _end(self, process: Verifying) -> list[Batch]:
+        self.processes.remove(process)
+        self._ended.append(process)
+        lost = process.close()
+        if not self._closed:
+            self._aside.do(self.reap, _reaped, partial(log.error, "ending a process failed: %r"))
+        return lost
 
 
-def _record(read: ReadEvent) -> bytes:
-    return bytes.fromhex(read.event.pubkey + read.event.sig) + read.digest
+def _load(process: Verifying) -> int:
+    return process.load
+
+
+def _reaped(_: None) -> None:
+    """Nobody waits for that."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from meshconsole.core.sections import PerformanceMode
     from meshconsole.relay.event import ReadEvent
     from meshconsole.relay.store import Entry, Written
+    from meshconsole.relay.verifying import Verifying
 
 
 class Gated(MemoryEventStore):
@@ -43,6 +46,8 @@ class Gated(MemoryEventStore):
         self.entered = threading.Semaphore(0)
         self.batches: list[int] = []
         self.asked = 0
+        self.looked_for = 0
+        """Offers, before their check; a write asks for one event at a time."""
 
     def write(self, batch: Sequence[Entry]) -> list[Written]:
         self.entered.release()
@@ -52,6 +57,7 @@ class Gated(MemoryEventStore):
 
     def known(self, ids: Collection[str]) -> set[str]:
         self.asked += 1
+        self.looked_for += len(ids) if len(ids) > 1 else 0
         return super().known(ids)
 
 
@@ -129,6 +135,15 @@ async def test_an_answer_that_only_one_waits_for_is_sent_before_others_hear_of_t
         assert len(b.sent) == 3, "but for the last of several the turn's end is soon enough"
 
 
+async def until_processes_are_ready(pipeline: Pipeline) -> list[Verifying]:
+    verifiers = pipeline._checkers._verifiers
+    assert verifiers is not None
+    async with asyncio.timeout(20):
+        while not any(process.is_ready for process in verifiers.processes):  # noqa: ASYNC110 - nobody else asks
+            await asyncio.sleep(0.005)
+    return verifiers.processes
+
+
 async def test_a_genuine_event_is_stored() -> None:
     async with bench() as b:
         event = signed()
@@ -176,6 +191,7 @@ async def test_few_and_many_are_checked_alike(count: int) -> None:
 
 async def test_processes_check_what_comes_from_others_and_this_node() -> None:
     async with bench(store := Gated(), "full") as b:
+        await until_processes_are_ready(b.pipeline)
         events: list[Event | bytes] = [signed(content=str(n)) for n in range(300)]
         events[7] = forged(signed(content="7"))
         first = await b.offer_all(events)
@@ -192,6 +208,21 @@ async def test_processes_check_what_comes_from_others_and_this_node() -> None:
         assert store.asked > 0
 
 
+async def test_what_a_process_that_dies_was_given_is_checked_here(caplog: pytest.LogCaptureFixture) -> None:
+    async with bench(mode="full") as b:
+        processes = await until_processes_are_ready(b.pipeline)
+        pids = [process.pid for process in processes]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        events = [signed(content=str(n)) for n in range(400)]
+        answers = asyncio.gather(*map(b.offer, [*events, forged(signed(content="forged"))]))
+        await asyncio.sleep(0)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        assert await answers == [ACCEPTED] * 400 + [FORGED]
+    assert "checked without it" in caplog.text
+
+
 async def test_large_events_are_not_checked_on_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[threading.Thread] = []
 
@@ -199,12 +230,19 @@ async def test_large_events_are_not_checked_on_the_loop(monkeypatch: pytest.Monk
         threads.append(threading.current_thread())
         return has_valid_signature(read)
 
+    def watched_reading(offer: Offer) -> ReadEvent | Verdict:
+        threads.append(threading.current_thread())
+        return checking.check_form(offer)
+
     monkeypatch.setattr(checking, "has_valid_signature", watched)
+    monkeypatch.setattr(checkers, "has_valid_signature", watched)
+    monkeypatch.setattr(checkers, "check_form", watched_reading)
     async with bench() as b:
         await b.offer(signed(content="small"))
-        await b.offer(signed(content="x" * pipeline_module.INLINE_BYTES))
-    assert threads[0] is threading.main_thread()
-    assert threads[1] is not threading.main_thread()
+        assert threads == [threading.main_thread()]
+        await b.offer(signed(content="x" * checkers.FEW_BYTES))
+        assert len(threads) == 3
+        assert threading.main_thread() not in threads[1:]
 
 
 async def test_nothing_is_answered_before_its_commit() -> None:
@@ -267,6 +305,22 @@ async def test_a_false_claim_shadows_nothing() -> None:
         assert (await b.offer(lie)).code == "invalid"
         assert [v.code for v in await b.offer_all([lie, event, other])] == ["invalid", "", ""]
         assert b.store.known([event.id, other.id]) == {event.id, other.id}
+
+
+async def test_the_store_is_not_asked_for_duplicates_until_a_write_has_found_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pipeline_module, "LOOK_FOR", 41)
+    async with bench(store := Gated()) as b:
+        events = [signed(content=str(n)) for n in range(80)]
+        await b.offer_all(events[:40])
+        await b.offer_all(events[40:])
+        assert store.looked_for == 40
+        b.pipeline._recent.clear()
+        assert await b.offer_all(events[:20]) == [DUPLICATE] * 20
+        assert store.looked_for == 40
+        assert await b.offer_all(events[20:40]) == [DUPLICATE] * 20
+        assert store.looked_for == 60
 
 
 async def test_recent_duplicates_are_answered_without_work() -> None:
@@ -359,14 +413,15 @@ async def test_a_store_that_cannot_be_read_may_still_be_written() -> None:
         assert {verdict.code for verdict in verdicts} == {"error"}
 
 
+@pytest.mark.parametrize("mode", ["saver", "balanced"])
 async def test_a_check_that_breaks_is_answered(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    mode: PerformanceMode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError("bug")
 
-    monkeypatch.setattr(checkers, "_check", broken)
-    async with bench() as b:
+    monkeypatch.setattr(checkers, "check_form", broken)
+    async with bench(mode=mode) as b:
         assert await b.offer_all([signed(content=str(n)) for n in range(20)]) == [BROKEN] * 20
     assert "checking events failed" in caplog.text
 

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import signal
 import subprocess
 import sys
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
-import pytest
 
 from meshconsole.core.event import event_id
 from meshconsole.core.verdict import Verdict
-from meshconsole.relay.checking import FORGED, MISLEADING, check
+from meshconsole.relay import verifiers as verifiers_module
+from meshconsole.relay import verifying
+from meshconsole.relay.checking import FORGED, MISLEADING, check, check_form
 from meshconsole.relay.event import ReadEvent
-from meshconsole.relay.verifiers import MANY, MANY_ASKED, REST_S, Verifiers
+from meshconsole.relay.threads import LoopThreads
+from meshconsole.relay.verifiers import MANY, Verifiers
 from tests.relay.making import raw, signed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Sequence
+
+    import pytest
 
     from meshconsole.core.event import Event
+    from meshconsole.relay.verifying import Checked
 
 LIMIT = 100_000
+PATIENCE_S = 20
 
 
 class Question(NamedTuple):
@@ -34,11 +42,32 @@ class Question(NamedTuple):
     max_bytes: int = LIMIT
 
 
-@pytest.fixture(scope="module")
-def verifiers() -> Iterator[Verifiers]:
-    made = Verifiers(1)
-    yield made
-    made.stop()
+@asynccontextmanager
+async def verifiers(count: int = 1, *, lasting: bool = True) -> AsyncIterator[Verifiers]:
+    threads = LoopThreads(1, "test")
+    made = Verifiers(count, threads, lasting=lasting)
+    try:
+        yield made
+    finally:
+        made.close()
+        await asyncio.to_thread(threads.stop)
+        await asyncio.to_thread(made.reap)
+
+
+async def until_ready(made: Verifiers, count: int = 1) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while sum(process.is_ready for process in made.processes) < count:  # noqa: ASYNC110 - nobody else asks
+            await asyncio.sleep(0.005)
+
+
+def ask(made: Verifiers, questions: Sequence[Question]) -> asyncio.Future[Checked | None]:
+    answer: asyncio.Future[Checked | None] = asyncio.get_running_loop().create_future()
+    assert made.check([check_form(question) for question in questions], answer.set_result)
+    return answer
+
+
+def is_taken(made: Verifiers, questions: Sequence[Question]) -> bool:
+    return made.check([check_form(question) for question in questions], lambda _: None)
 
 
 def questions() -> list[Question]:
@@ -61,89 +90,129 @@ def questions() -> list[Question]:
     ]
 
 
-def test_they_say_what_a_check_here_says(verifiers: Verifiers) -> None:
+async def test_they_say_what_a_check_here_says() -> None:
     asked = questions()
-    found = verifiers.check(asked)
+    async with verifiers() as made:
+        await until_ready(made)
+        found = await ask(made, asked)
+        assert await ask(made, []) == []
+        refused = asked[-2:]
+        assert await ask(made, refused) == [check(each) for each in refused]
     assert found == [check(each) for each in asked]
     assert [type(part) for part in found[:5]] == [ReadEvent, Verdict, Verdict, ReadEvent, ReadEvent]
     assert [found[1], found[2], found[5], found[6]] == [FORGED, MISLEADING, FORGED, FORGED]
-    assert verifiers.check([]) == []
 
 
-def test_large_batches_pass(verifiers: Verifiers) -> None:
-    event = signed(content="x" * 5_000)
-    asked = [Question(raw(event), event.id), *questions()] * (MANY_ASKED // 4)
-    assert verifiers.check(asked) == [check(each) for each in asked[:11]] * (MANY_ASKED // 4)
+async def test_many_and_large_batches_are_answered_each_with_its_own() -> None:
+    few = questions()
+    batches = [few[number % 3 : number % 3 + 5] * 300 for number in range(9)]
+    async with verifiers(2) as made:
+        await until_ready(made, 2)
+        answers = [ask(made, batch) for batch in batches]
+        assert all(process.load for process in made.processes), "both are given something at once"
+        assert made._waiting, "not more than the system holds for them"
+        for number, found in enumerate(await asyncio.gather(*answers)):
+            assert found == [check(each) for each in few[number % 3 : number % 3 + 5]] * 300
 
 
-def test_they_are_small(verifiers: Verifiers) -> None:
-    process = verifiers._idle.get()
-    verifiers._idle.put(process)
-    assert process is not None
-    assert isinstance(verifiers.check(questions())[0], ReadEvent)
-    status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-    held = next(int(line.split()[1]) for line in status if line.startswith("RssAnon:"))
+async def test_a_process_is_given_the_next_batches_while_it_works() -> None:
+    async with verifiers() as made:
+        await until_ready(made)
+        asked = questions()
+        answers = [ask(made, asked) for _ in range(verifying.AHEAD + 2)]
+        assert made.processes[0].load == verifying.AHEAD
+        assert await asyncio.gather(*answers) == [[check(each) for each in asked]] * len(answers)
+        assert made.processes[0].load == 0
+
+
+def anonymous_kb(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("RssAnon:"))
+
+
+async def test_they_are_small() -> None:
+    async with verifiers() as made:
+        await until_ready(made)
+        await ask(made, questions())
+        held = anonymous_kb(made.processes[0].pid)
     assert held < 6 * 1024, "kB; it was 3 MB, and 9 with what reads and hashes events"
 
 
-def test_one_that_dies_is_replaced_and_its_batch_checked_here(caplog: pytest.LogCaptureFixture) -> None:
-    verifiers = Verifiers(1)
-    process = verifiers._idle.get()
-    assert process is not None
-    os.kill(process.pid, signal.SIGKILL)
-    verifiers._idle.put(process)
-    assert [type(part) for part in verifiers.check(questions())[:2]] == [ReadEvent, Verdict]
-    assert "is replaced" in caplog.text
-    another = verifiers._idle.get()
-    assert another is not None
-    assert another.pid != process.pid
-    verifiers._idle.put(another)
-    assert [type(part) for part in verifiers.check(questions())[:2]] == [ReadEvent, Verdict]
-    verifiers.stop()
+async def test_what_one_that_dies_was_given_comes_back_and_it_is_replaced(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with verifiers() as made:
+        await until_ready(made)
+        first = made.processes[0].pid
+        os.kill(first, signal.SIGSTOP)
+        answers = [ask(made, questions()) for _ in range(verifying.AHEAD + 2)]
+        os.kill(first, signal.SIGKILL)
+        assert await asyncio.gather(*answers) == [None] * len(answers), "to be checked here, none lost"
+        assert "checked without it" in caplog.text
+        assert not made.processes, "one that cannot start is not started again and again"
+        assert not is_taken(made, questions())
+        await until_ready(made)
+        assert made.processes[0].pid != first
+        assert len(await ask(made, questions()) or ()) == len(questions())
 
 
-def test_without_processes_the_check_is_made_here(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_that_does_not_answer_in_time_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with verifiers() as made:
+        await until_ready(made)
+        os.kill(made.processes[0].pid, signal.SIGSTOP)
+        monkeypatch.setattr(verifying, "ANSWER_S", 0.01)
+        assert await ask(made, questions()) is None
+        assert "no answer" in caplog.text
+
+
+async def test_without_processes_the_check_is_made_here(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def refuse_to_start(*_: object, **__: object) -> None:
         raise OSError("no more processes")
 
     monkeypatch.setattr(subprocess, "Popen", refuse_to_start)
-    verifiers = Verifiers(1)
-    assert [type(part) for part in verifiers.check(questions())[:2]] == [ReadEvent, Verdict]
-    verifiers.stop()
+    async with verifiers() as made:
+        assert not is_taken(made, questions())
+    await asyncio.sleep(0)
+    assert "could be started" in caplog.text
 
 
-def test_one_that_does_not_last_comes_with_much_and_goes_with_nothing() -> None:
-    verifiers = Verifiers(1, lasting=False)
-
-    def process() -> object:
-        found = verifiers._idle.get()
-        verifiers._idle.put(found)
-        return found
-
+async def test_one_that_does_not_last_comes_with_much_and_goes_with_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     few, many = questions(), questions() * MANY
-    assert len(verifiers.check(few)) == len(few)
-    assert process() is None
-    assert verifiers.check(many) == verifiers.check(many)
-    started = verifiers._idle.get()
-    assert started is not None
-    poll = select.poll()
-    poll.register(started._connection, select.POLLIN)
-    assert started._has_begun or poll.poll(10_000), "it never got ready"
-    verifiers._idle.put(started)
-    assert len(verifiers.check(few)) == len(few)
-    assert started._has_begun, "whatever comes is given to it while it is there"
-    assert verifiers.rest(started.used_at + REST_S - 1)
-    assert process() is started
-    assert not verifiers.rest(started.used_at + REST_S)
-    assert process() is None
-    verifiers.stop()
+    async with verifiers(lasting=False) as made:
+        assert not is_taken(made, few)
+        assert not made.rest(), "it is not started for few"
+        assert not is_taken(made, many), "nothing waits for it"
+        await until_ready(made)
+        assert await ask(made, few) == [check(each) for each in few], (
+            "it is given what comes while it is there"
+        )
+        assert made.rest()
+        assert made.processes
+        monkeypatch.setattr(verifiers_module, "REST_S", 0.0)
+        answer = ask(made, few)
+        assert made.rest(), "one that is at work does not rest"
+        await answer
+        assert not made.rest()
+        assert not made.processes
+
+
+async def test_one_that_is_still_starting_when_they_are_closed_ends_too() -> None:
+    async with verifiers() as made:
+        pass
+    assert not made.processes
+    assert not made._ended, "and is waited for"
 
 
 PARENT = """
-import sys, time
-from meshconsole.relay.verifiers import Verifiers
-verifiers = Verifiers(1)
-process = verifiers._idle.get()
+import time
+from meshconsole.relay.verifying import start
+process, connection = start()
 print(process.pid, flush=True)
 time.sleep(60)
 """
