@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from meshconsole.core.errors import Refused
 from meshconsole.core.event import decode_event
 from meshconsole.core.kinds import CONTROL_KINDS, REPORT
+from meshconsole.core.verdict import refuse
 from meshconsole.relay import management
 from meshconsole.relay.event import is_hex
 from meshconsole.relay.filter import Filter
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 TOKENS = "http-tokens"
 MAX_REPORTS = 500
+NO_ADMIN = refuse("restricted", "only the team's admins may manage this relay")
 LOGIN = (("WWW-Authenticate", "Nostr"),)
 
 
@@ -73,11 +75,12 @@ class Managing:
             try:
                 npub = await self._caller(request, is_own_url)
             except Refused as refused:
+                self._relay.traffic.refuse(refuse("auth-required", refused.sentence))
                 body = management.failure(f"{refused.code}: {refused.sentence}")
                 return Answer(HTTPStatus.UNAUTHORIZED, body, LOGIN)
             if not self._may_manage(npub):
-                body = management.failure("restricted: only the team's admins may manage this relay")
-                return Answer(HTTPStatus.FORBIDDEN, body)
+                self._relay.traffic.refuse(NO_ADMIN)
+                return Answer(HTTPStatus.FORBIDDEN, management.failure(NO_ADMIN.message))
             try:
                 result = await self._call(npub, management.read_call(request.body))
             except Refused as refused:

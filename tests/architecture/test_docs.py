@@ -12,6 +12,7 @@ from scripts.reference import written
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+_TEST = re.compile(r"`([a-z0-9_/]+\.py)::([a-z0-9_]+)`")
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
 _CODE = r"(?:^ {4,}(?:\.venv/bin/)?|`)"
 _COMMAND = re.compile(_CODE + r"meshconsole ([a-z][a-z-]*)", re.MULTILINE)
@@ -35,6 +36,13 @@ def test_commands_and_targets_exist(path: Path) -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert not set(_COMMAND.findall(text)) - set(COMMANDS)
     assert not set(_TARGET.findall(text)) - targets
+
+
+def test_the_tests_that_hold_a_rule_exist() -> None:
+    named = _TEST.findall((ROOT / "docs/conformance.md").read_text())
+    assert len(named) > 100
+    known = {path: (ROOT / "tests" / path).read_text() for path, _ in named}
+    assert not [f"{path}::{name}" for path, name in named if f"def test_{name}(" not in known[path]]
 
 
 def test_each_decision_has_a_number_of_its_own() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from meshconsole.core import kinds
 from meshconsole.node.listbook import ListBook
-from meshconsole.node.managing import Managing
+from meshconsole.node.managing import NO_ADMIN, Managing
 from meshconsole.node.state import NodeState
 from meshconsole.relay.http_auth import HttpRequest
 from meshconsole.relay.management import MEDIA_TYPE
@@ -119,6 +119,7 @@ async def test_nobody_else_may_call(house: House) -> None:
     status, said = await house.send(request("supportedmethods", author="bob"))
     assert status == HTTPStatus.FORBIDDEN
     assert "admins" in said["error"]
+    assert house.relay.status().refusals == {f"restricted: {NO_ADMIN.sentence}": 1}
     assert house.book.current.banned_keys == {}
 
 
@@ -134,6 +135,7 @@ async def test_without_a_valid_token_it_is_401(house: House) -> None:
         assert answer.status == HTTPStatus.UNAUTHORIZED
         assert ("WWW-Authenticate", "Nostr") in answer.headers
         assert json.loads(answer.body)["error"].startswith("auth-required: ")
+    assert house.relay.status().refusals == {"auth-required: the authorization is not valid": 4}
 
 
 async def test_a_token_is_used_once_even_across_a_restart(house: House) -> None:

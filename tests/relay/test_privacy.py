@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from meshconsole.relay.filter import Filter
+from meshconsole.relay.hyperloglog import registers_of
 from meshconsole.relay.items import ItemVector
 from meshconsole.relay.negentropy import Initiator
+from meshconsole.relay.verbs.count import register_offset
 from tests.relay.making import NOW, Clock, Members, npub, raw, signed
 from tests.relay.relay_bench import bench
 
@@ -98,6 +101,22 @@ async def test_every_way_of_asking_shows_the_same(make_store: MakeStore, keys: t
                 for wanted in filters:
                     if name not in ("search", "mixed", "one id each"):
                         assert await reconcile(client, wanted) == SEEN[keys], name
+
+
+@pytest.mark.parametrize("keys", SEEN, ids=" ".join)
+async def test_registers_tell_of_nothing_that_is_not_shown(keys: tuple[str, ...]) -> None:
+    """NIP-45: the authors of hidden events would show in a count's HyperLogLog."""
+    async with bench() as b:
+        await b.relay.publish_many(list(EVENTS.values()), trusted=True)
+        client = b.client()
+        client.session.client.npubs = tuple(map(npub, keys))
+        client.say("COUNT", "q", {"#p": [npub("bob")]})
+        registers = bytes.fromhex((await client.hear())[0][2]["hll"])
+        offset = register_offset([Filter(tags=(("p", frozenset({npub("bob")})),))])
+        assert offset is not None
+        shown = [event for event in EVENTS.values() if NAMES[event.id] in SEEN[keys] | {"expired"}]
+        assert registers == registers_of([bytes.fromhex(event.pubkey) for event in shown], offset)
+        assert (registers != registers_of([bytes.fromhex(npub("alice"))], offset)) is ("bob" in keys)
 
 
 @pytest.mark.parametrize("keys", SEEN, ids=" ".join)
