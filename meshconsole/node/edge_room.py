@@ -157,8 +157,7 @@ class EdgeRoom:
         return EdgeStatus(self.server.address, self.server.connections, parts)
 
     def _rights(self) -> Rights:
-        use = self._node.use
-        unpinned = max(0, use.blocks_bytes - use.pinned_bytes)  # makes room when it is needed
+        unpinned = self._node.use.stored.evictable_bytes  # makes room when it is needed
         return Rights(self._node.config.edge.key_mb * MEGABYTE, self._node.governor.quota.room() + unpinned)
 
     def _is_us(self, server: str) -> bool:

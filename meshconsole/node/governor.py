@@ -38,24 +38,10 @@ GROWTH_SETTLED_S = 300.0
 
 
 class Use(msgspec.Struct):
-    """What the rooms say they use now."""
+    """What the rooms say they use now. `stored` tells what there is; what is allowed the governor puts in."""
 
-    events_bytes: int = 0
-    events_count: int = 0
-    blocks_bytes: int = 0
-    blocks_count: int = 0
-    pinned_bytes: int = 0
-    evicted_blocks: int = 0
-    evicted_bytes: int = 0
-    handed_on_blocks: int = 0
-    handed_on_bytes: int = 0
-    audit_bytes: int = 0
-    log_bytes: int = 0
     connections: int = 0
-    checked_at: float = 0.0
-    checked_damaged: int = 0
-    blocks_at: str = ""
-    blocks_trouble: str = ""
+    stored: StorageStatus = StorageStatus(0, 0, 0, 0, 0)
 
 
 class ProcessUse:
@@ -155,11 +141,11 @@ class Governor:
     def sample(self, now: float) -> list[Change]:
         """Measures the process and the stores; the steps of degradation that begin or end by it. `now` is
         monotonic, in seconds."""
-        use = self._use()
-        self.quota.other_bytes = use.audit_bytes + use.log_bytes
-        stored = use.events_bytes + use.blocks_bytes + self.quota.other_bytes
-        self.quota.events.measured(use.events_bytes)
-        self.quota.blocks.measured(use.blocks_bytes, exact=True)
+        parts = self._use().stored
+        self.quota.other_bytes = parts.audit_bytes + parts.log_bytes
+        stored = parts.used_bytes
+        self.quota.events.measured(parts.events_bytes)
+        self.quota.blocks.measured(parts.blocks_bytes, exact=True)
         self.quota.look_at_disk()
         self._memory_bytes = self._process.memory_bytes()
         self._cpu_percent = self._process.cpu_percent(now)
@@ -234,28 +220,13 @@ class Governor:
         )
 
     def storage_status(self) -> StorageStatus:
-        use = self._use()
-        return StorageStatus(
+        return msgspec.structs.replace(
+            self._use().stored,
             quota_bytes=self.quota.limit_bytes,
-            events_bytes=use.events_bytes,
-            blocks_bytes=use.blocks_bytes,
-            events_count=use.events_count,
-            blocks_count=use.blocks_count,
-            pinned_bytes=use.pinned_bytes,
             disk_free_bytes=self.quota.disk_free_bytes,
             disk_free_files=self.quota.disk_free_files,
             growth_bps=self._growth,
             refusing=bool(self.quota.refusing),
-            audit_bytes=use.audit_bytes,
-            log_bytes=use.log_bytes,
-            evicted_blocks=use.evicted_blocks,
-            evicted_bytes=use.evicted_bytes,
-            handed_on_blocks=use.handed_on_blocks,
-            handed_on_bytes=use.handed_on_bytes,
-            checked_at=use.checked_at,
-            checked_damaged=use.checked_damaged,
-            blocks_at=use.blocks_at,
-            blocks_trouble=use.blocks_trouble,
         )
 
     @property

@@ -7,6 +7,8 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from meshconsole.node.degrading import CAUSES
 from meshconsole.node.logs import log_bytes
 from meshconsole.node.memory import trim
@@ -14,7 +16,8 @@ from meshconsole.node.memory import trim
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from meshconsole.core.status import PeerStatus
+    from meshconsole.content.service import Content
+    from meshconsole.core.status import PeerStatus, StorageStatus
     from meshconsole.node.degrading import Change
     from meshconsole.node.ground import Ground
 
@@ -53,21 +56,19 @@ class Measuring:
                 self._degraded(change)
 
     def once(self) -> None:
-        node, use = self._node, self._node.use
+        node = self._node
         events = node.store.usage()
-        use.events_bytes, use.events_count = events.bytes, events.count
-        if node.content is not None:
-            blocks = node.content.usage()
-            use.blocks_bytes, use.blocks_count = blocks.bytes, blocks.blocks
-            use.pinned_bytes = blocks.pinned_bytes
-            use.evicted_blocks, use.evicted_bytes = node.content.evicted
-            use.handed_on_blocks, use.handed_on_bytes = node.content.handed_on
-            place = node.content.blocks_state()
-            if node.scrubbing is not None:
-                use.checked_at, use.checked_damaged = node.scrubbing.last
-            use.blocks_at, use.blocks_trouble = place.place, place.trouble
-        use.audit_bytes = node.audit.size_bytes
-        use.log_bytes = log_bytes(node.home)
+        stored = msgspec.structs.replace(
+            node.use.stored,
+            events_bytes=events.bytes,
+            events_count=events.count,
+            audit_bytes=node.audit.size_bytes,
+            log_bytes=log_bytes(node.home),
+        )
+        node.use.stored = _with_blocks(stored, node.content) if node.content is not None else stored
+        if node.scrubbing is not None:
+            at, damaged = node.scrubbing.last
+            node.use.stored = msgspec.structs.replace(node.use.stored, checked_at=at, checked_damaged=damaged)
         node.door.count()
         now = time.monotonic()
         for change in node.governor.sample(now):
@@ -96,3 +97,21 @@ class Measuring:
         if node.replicating is not None and not change.began:
             node.replicating.is_due.set()
         node.control.status_changed()
+
+
+def _with_blocks(stored: StorageStatus, content: Content) -> StorageStatus:
+    blocks, place = content.usage(), content.blocks_state()
+    evicted_blocks, evicted_bytes = content.evicted
+    handed_on_blocks, handed_on_bytes = content.handed_on
+    return msgspec.structs.replace(
+        stored,
+        blocks_bytes=blocks.bytes,
+        blocks_count=blocks.blocks,
+        pinned_bytes=blocks.pinned_bytes,
+        evicted_blocks=evicted_blocks,
+        evicted_bytes=evicted_bytes,
+        handed_on_blocks=handed_on_blocks,
+        handed_on_bytes=handed_on_bytes,
+        blocks_at=place.place,
+        blocks_trouble=place.trouble,
+    )

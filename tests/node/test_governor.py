@@ -9,6 +9,7 @@ import pytest
 from meshconsole.core.config import Config
 from meshconsole.core.errors import Refused
 from meshconsole.core.sections import LimitsSection
+from meshconsole.core.status import StorageStatus
 from meshconsole.node.governor import GROWTH_SETTLED_S, Governor, Use
 from meshconsole.node.quota import MEGABYTE
 
@@ -32,7 +33,7 @@ def test_connections_are_refused_at_the_limit_and_counted(tmp_path: Path) -> Non
 
 
 def test_the_limits_tell_what_storage_is_used_and_allowed(tmp_path: Path) -> None:
-    use = Use(events_bytes=3, blocks_bytes=4)
+    use = Use(stored=StorageStatus(0, 3, 4, 0, 0))
     limits = Governor(Config(limits=LimitsSection(max_storage_mb=1)), tmp_path, lambda: use).limits_status({})
     assert (limits.storage_bytes, limits.max_storage_bytes) == (7, MEGABYTE)
 
@@ -92,7 +93,7 @@ def test_growth_is_told_when_there_is_something_to_tell(tmp_path: Path) -> None:
     use = Use()
     governor = Governor(Config(), tmp_path, lambda: use)
     governor.sample(0.0)
-    use.events_bytes = 600
+    use.stored = StorageStatus(0, 600, 0, 0, 0)
     governor.sample(2.0)
     assert governor.storage_status().growth_bps == 0.0
     governor.sample(GROWTH_SETTLED_S)
@@ -118,11 +119,11 @@ def test_pressure_that_lasts_gives_up_one_thing_after_the_other_and_its_end_give
 
 
 def test_a_full_quota_is_a_step_of_its_own(tmp_path: Path) -> None:
-    use = Use(events_bytes=97 * MEGABYTE)
+    use = Use(stored=StorageStatus(0, 97 * MEGABYTE, 0, 0, 0))
     governor = Governor(Config(limits=LimitsSection(max_storage_mb=100)), tmp_path, lambda: use)
     governor.sample(0.0)
     assert governor.limits_status({}).steps == ("copies-wait", "writes-refused")
-    use.events_bytes = 90 * MEGABYTE
+    use.stored = StorageStatus(0, 90 * MEGABYTE, 0, 0, 0)
     for now in (2.0, 22.0):
         governor.sample(now)
     assert governor.limits_status({}).steps == ("copies-wait",)
