@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
+from meshconsole.content.block import Block
+from meshconsole.content.cid import RAW
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+BLOCKS = [Block.of(RAW, f"block {number}".encode()) for number in range(30)]
 
 
 def deterministic(size: int, seed: str, piece: int = 1 << 20) -> Iterator[bytes]:
