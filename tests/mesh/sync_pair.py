@@ -262,3 +262,8 @@ def refuse_label(label: str, code: str = "invalid") -> Callable[[bytes], Verdict
         return refuse(code, f"no {label}") if content.startswith(label) else ACCEPTED  # type: ignore[arg-type]
 
     return judge
+
+
+def fill_store(side: Side, label: str, count: int, *, local: bool = True, size: int = 0) -> None:
+    for number in range(count):
+        side.store.add(make_event(f"{label}{number}", size=size), local=local)

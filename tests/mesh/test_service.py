@@ -10,22 +10,16 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from websockets.asyncio.client import connect
 
 from meshconsole.core.errors import RemoteError, Unavailable
 from meshconsole.core.kinds import SIGNAL, TEAM_NOTE, TEXT_NOTE
-from meshconsole.core.verdict import Verdict, refuse
-from meshconsole.mesh import network, stocktaking, tending
 from meshconsole.mesh import session as session_module
-from meshconsole.mesh.addresses import Networks
+from meshconsole.mesh import stocktaking
 from meshconsole.mesh.discovery import rungs
 from meshconsole.mesh.happenings import LinkRefused
 from meshconsole.mesh.linking import NOT_OF_THE_TEAM
-from meshconsole.mesh.links import heartbeat
-from meshconsole.mesh.links import link as link_module
 from meshconsole.mesh.links.websocket import RTO_MAX_MS, TCP_RTO_MAX_MS, WebSocketPipe
-from tests.mesh.memory_pipe import memory_pipes
-from tests.mesh.nodes import RecordingBlocks, SmallRoster, TestNode, data_channel, two_linked
+from tests.mesh.nodes import RecordingBlocks, SmallRoster, TestNode, two_linked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,23 +89,6 @@ async def test_an_ephemeral_event_reaches_everybody_once(tmp_path: Path) -> None
             assert [s.event.content for s in node.stored if s.event.kind == SIGNAL] == ["now"]
 
 
-async def test_a_stranger_is_refused_and_left_alone(tmp_path: Path) -> None:
-    team, others = SmallRoster.of("alice", "bob"), SmallRoster.of("mallory", "bob")
-    async with TestNode("bob", team, tmp_path) as bob, TestNode("mallory", others, tmp_path) as mallory:
-        await bob.publish("secret")
-        mallory.dial(bob)
-        await bob.until(lambda: any(isinstance(h, LinkRefused) for h in bob.happenings))
-        await mallory.until(lambda: any(isinstance(h, LinkRefused) for h in mallory.happenings))
-        (refused,) = [h for h in bob.happenings if isinstance(h, LinkRefused)]
-        assert refused.reason == "The other device is not known to this one."
-        assert not refused.dialled
-        assert mallory.store.count() == 0
-        (candidate,) = mallory.mesh._ladder.candidates()
-        assert candidate.outcome == "stranger"
-        assert candidate.next_try > time.monotonic() + 300
-        assert any(bob.address in line and "does not know" in line for line in mallory.mesh.discovery_lines())
-
-
 async def test_a_removed_device_loses_its_link_and_is_told(tmp_path: Path) -> None:
     ours, theirs = SmallRoster.of("alice", "bob"), SmallRoster.of("alice", "bob")
     async with TestNode("alice", ours, tmp_path) as alice, TestNode("bob", theirs, tmp_path) as bob:
@@ -172,45 +149,6 @@ async def test_a_restarted_node_goes_on_where_it_was(tmp_path: Path) -> None:
             assert bob.mesh._links.sessions[alice.npub].sync.taking.duplicates == 0
 
 
-async def test_two_dials_at_once_leave_one_link(tmp_path: Path) -> None:
-    roster = SmallRoster.of("alice", "bob")
-    for number in range(3):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        async with TestNode("alice", roster, folder) as alice, TestNode("bob", roster, folder) as bob:
-            alice.dial(bob)
-            bob.dial(alice)
-            await alice.until_linked(bob)
-            await bob.until_linked(alice)
-            sent = await alice.publish("after")
-            await bob.until_has(sent)
-            await alice.until(lambda: alice.mesh.connections == bob.mesh.connections == 1)
-            survivor = alice.ups()[-1] if alice.ups() else None
-            assert survivor is not None
-            if len(alice.ups()) > 1:
-                lower = min((alice, bob), key=lambda node: node.npub)
-                assert survivor.dialled == (lower is alice)
-
-
-async def test_a_peer_that_came_back_replaces_its_own_ghost(tmp_path: Path) -> None:
-    roster = SmallRoster.of("alice", "bob")
-    (tmp_path / "ghost").mkdir()
-    async with (
-        TestNode("alice", roster, tmp_path) as alice,
-        TestNode("bob", roster, tmp_path / "ghost") as ghost,
-    ):
-        alice.dial(ghost)
-        await alice.until_linked(ghost)
-        await ghost.until_linked(alice)
-        ghost.membership.team = None
-        async with TestNode("bob", roster, tmp_path) as bob:
-            bob.dial(alice)
-            await alice.until(lambda: len(alice.ups()) == 2)
-            sent = await alice.publish("to the living")
-            await bob.until_has(sent)
-            assert alice.downs()[0].reason == "The peer has started anew."
-
-
 async def test_stopping_says_goodbye_and_takes_less_than_two_seconds(tmp_path: Path) -> None:
     roster = SmallRoster.of("alice", "bob")
     alice = await TestNode("alice", roster, tmp_path).start()
@@ -228,40 +166,6 @@ async def test_stopping_says_goodbye_and_takes_less_than_two_seconds(tmp_path: P
     await alice.stop()
 
 
-async def test_without_a_team_nobody_is_let_in_and_nobody_is_dialled(tmp_path: Path) -> None:
-    roster = SmallRoster.of("alice", "bob")
-    async with TestNode("alice", roster, tmp_path) as alice, TestNode("bob", None, tmp_path) as bob:
-        bob.dial(alice)
-        alice.dial(bob)
-        await alice.until(lambda: bool(alice.mesh._ladder.candidates()[0].failures))
-        assert "has no team" in alice.mesh._ladder.candidates()[0].last_error
-        assert bob.mesh._ladder.candidates()[0].attempts == 0
-        assert bob.mesh.status() == ()
-        bob.membership.team = roster
-        bob.mesh.recheck()
-        await bob.until_linked(alice)
-
-
-async def test_a_node_that_is_full_opens_no_more_links(tmp_path: Path) -> None:
-    roster = SmallRoster.of("alice", "bob")
-
-    def full(_kind: str, _remote: str) -> Verdict:
-        return refuse("restricted", "all 64 connections are in use")
-
-    alice = TestNode("alice", roster, tmp_path, admit=full)
-    async with alice, TestNode("bob", roster, tmp_path) as bob:
-        alice.dial(bob)
-        await alice.until(lambda: bool(alice.mesh._ladder.candidates()[0].failures))
-        assert "64 connections" in alice.mesh._ladder.candidates()[0].last_error
-
-
-async def test_a_node_that_meets_itself_does_not_try_again(tmp_path: Path) -> None:
-    async with TestNode("alice", SmallRoster.of("alice", "bob"), tmp_path) as alice:
-        alice.dial(alice)
-        await alice.until(lambda: alice.mesh._ladder.candidates()[0].outcome == "self")
-        assert not any(isinstance(h, LinkRefused) for h in alice.happenings)
-
-
 async def test_a_peer_that_cannot_be_reached_is_shown_with_reason_and_next_try(tmp_path: Path) -> None:
     roster = SmallRoster.of("alice", "bob")
     alice = TestNode("alice", roster, tmp_path)
@@ -276,95 +180,6 @@ async def test_a_peer_that_cannot_be_reached_is_shown_with_reason_and_next_try(t
         await alice.until(lambda: (alice.mesh.status()[0].next_try or 0) > time.time() - 60)
         assert "cached: 1 address that worked before" in alice.mesh.discovery_lines()
         assert "mdns: switched off" in alice.mesh.discovery_lines()
-
-
-async def test_rubbish_at_the_door_ends_that_connection_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(link_module, "HANDSHAKE_S", 0.5)
-    roster = SmallRoster.of("alice", "bob")
-    async with TestNode("alice", roster, tmp_path) as alice, TestNode("bob", roster, tmp_path) as bob:
-        for rubbish in (b"", b"\x00" * 5000, b"\x16\x03\x01\x00\x05hello", "text"):
-            async with connect(f"ws://{alice.address}/mesh", compression=None) as socket:
-                await socket.send(rubbish)
-                await socket.wait_closed()
-        monkeypatch.undo()
-        bob.dial(alice)
-        await alice.until_linked(bob)
-
-
-async def test_too_many_silent_connections_of_one_host_are_turned_away(tmp_path: Path) -> None:
-    async with TestNode("alice", SmallRoster.of("alice", "bob"), tmp_path) as alice:
-        silent = [await connect(f"ws://{alice.address}/mesh") for _ in range(4)]
-        await alice.until(lambda: alice.mesh._links._handshakes.total() == 4)
-        async with connect(f"ws://{alice.address}/mesh") as fifth:
-            await fifth.wait_closed()
-            assert fifth.close_reason == "Too many handshakes at once."
-        for socket in silent:
-            await socket.close()
-
-
-async def test_ten_thousand_handshakes_at_once_take_four_places(tmp_path: Path) -> None:
-    async with TestNode("alice", SmallRoster.of("alice", "bob"), tmp_path) as alice:
-        links, nursery = alice.mesh._links, alice.mesh._links.nursery
-        ends = [memory_pipes()[0] for _ in range(10_000)]
-        for end in ends:
-            nursery.spawn("link from a flood", links.inbound(end, "192.0.2.9"))
-        await alice.until(lambda: sum(end.ended is not None for end in ends) == len(ends) - 4)
-        assert links._handshakes.total() == 4
-        assert len(nursery._tasks) < 50
-        nursery.cancel("link from a flood")
-        await alice.until(lambda: links._handshakes.total() == 0)
-
-
-async def test_a_change_of_the_network_probes_links_and_dials_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(network, "LOOK_S", 0.05)
-    roster = SmallRoster.of("alice", "bob")
-    async with TestNode("alice", roster, tmp_path) as alice, TestNode("bob", roster, tmp_path) as bob:
-        alice.dial(bob)
-        alice.mesh.offer_addresses(["127.0.0.1:1"])
-        await alice.until_linked(bob)
-        failing = next(c for c in alice.mesh._ladder.candidates() if c.address == "127.0.0.1:1")
-        await alice.until(lambda: failing.failures >= 2)
-        moved = Networks(("10.9.8.7",), frozenset({"10.9.8.7", "127.0.0.1"}), ())
-        monkeypatch.setattr(network, "networks", lambda: moved)
-        await alice.until(lambda: failing.failures < 2)
-        assert alice.mesh._rungs.listen()[0].startswith("127.0.0.1:"), "as the owner set it"
-        assert alice.is_linked(bob)
-
-
-async def test_a_link_on_an_address_that_is_gone_is_made_anew(tmp_path: Path) -> None:
-    roster = SmallRoster.of("alice", "bob")
-    async with TestNode("alice", roster, tmp_path) as alice, TestNode("bob", roster, tmp_path) as bob:
-        alice.dial(bob)
-        await alice.until_linked(bob)
-        alice.mesh._links.network_changed(frozenset({"127.0.0.1", "10.9.8.7"}))
-        assert alice.is_linked(bob), "its address is still there"
-        alice.mesh._links.network_changed(frozenset({"10.9.8.7"}))
-        await alice.until(lambda: len(alice.ups()) == 2)
-        assert alice.downs()[0].reason == "This device has another address now."
-        sent = await alice.publish("from elsewhere")
-        await bob.until_has(sent)
-        first = alice.mesh.status()[0].attempts[-1]
-        assert (first.source, first.address, first.outcome) == ("invite", bob.address, "linked")
-
-
-async def test_a_silent_link_is_replaced_by_a_new_one_before_it_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(heartbeat, "PING_S", 0.1)
-    monkeypatch.setattr(heartbeat, "SUSPECT_S", 0.5)
-    monkeypatch.setattr(tending, "LOOK_S", 0.05)
-    async with two_linked(tmp_path) as (alice, bob):
-        for node, other in ((alice, bob), (bob, alice)):
-            (link,) = node.mesh._links.sessions[other.npub].links
-            monkeypatch.setattr(link.pipe, "send", swallow)
-        await alice.until(lambda: len(alice.ups()) == 2)
-        sent = await alice.publish("over the new one")
-        await bob.until_has(sent)
-        assert alice.downs()[0].reason == "A newer link to this device is kept."
 
 
 async def test_cursors_that_cannot_be_read_delay_syncing_and_say_why(
@@ -436,78 +251,6 @@ async def test_each_learns_what_blocks_the_other_has(tmp_path: Path, monkeypatch
         await asyncio.gather(ours.has_stock.wait(), theirs.has_stock.wait())
         assert ours.stocks == {bob.npub: frozenset([only_theirs])}
         assert theirs.stocks == {alice.npub: frozenset([only_ours])}
-
-
-async def test_a_link_that_falls_silent_gives_way_before_it_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two links of which the preferred one carries nothing any more, and nobody says so."""
-    monkeypatch.setattr(heartbeat, "PING_S", 0.1)
-    monkeypatch.setattr(heartbeat, "SUSPECT_S", 0.5)
-    monkeypatch.setattr(session_module, "CHECK_S", 0.05)
-    async with two_linked(tmp_path) as (alice, bob):
-        async with data_channel(alice, bob):
-            for node, other in ((alice, bob), (bob, alice)):
-                link = next(
-                    k for k in node.mesh._links.sessions[other.npub].links if k.pipe.path == "websocket"
-                )
-                monkeypatch.setattr(link.pipe, "send", swallow)
-            sent = await alice.publish("by the other way")
-            await bob.until_has(sent)
-            assert alice.is_linked(bob, "websocket"), "silent, and not given up yet"
-            assert bob.mesh.status()[0].state == "up"
-        await bob.until(lambda: bob.mesh.status()[0].state in ("suspect", "down", "connecting"))
-
-
-async def test_a_stream_that_moves_between_kinds_of_links_brings_each_event_once(tmp_path: Path) -> None:
-    """Down to the data channel when the websocket goes, up again when it is back, over and over."""
-    async with two_linked(tmp_path) as (alice, bob), data_channel(alice, bob):
-        sent = []
-        for turn in range(3):
-            for number in range(30):
-                sent.append(await alice.publish(f"{turn} {number}"))
-                sent.append(await bob.publish(f"{turn} {number} back"))
-                if number == 15:
-                    ends = bob if turn % 2 else alice
-                    (link,) = (
-                        link
-                        for session in ends.mesh._links.sessions.values()
-                        for link in session.links
-                        if link.pipe.path == "websocket" and link.closed is None
-                    )
-                    await link.pipe.close("cut off in mid-stream")
-            await alice.until_linked(bob)
-            await bob.until_linked(alice)
-        await alice.until_has(*sent)
-        await bob.until_has(*sent)
-        for node in (alice, bob):
-            # The store has them a moment before those who follow it are told.
-            await node.until(lambda node=node: len(node.stored) >= len(sent))  # type: ignore[misc]
-            ids = [stored.event.id for stored in node.stored]
-            assert len(ids) == len(set(ids)) == len(sent)
-            assert node.is_linked(bob if node is alice else alice, "webrtc"), "it was never down"
-
-
-async def swallow(_message: bytes) -> None:
-    return None
-
-
-async def test_of_a_peer_that_has_started_anew_nothing_old_is_believed(tmp_path: Path) -> None:
-    """Its home was lost and restored, while a link to the process before has not ended yet."""
-    roster = SmallRoster.of("alice", "bob")
-    async with TestNode("alice", roster, tmp_path) as alice, TestNode("bob", roster, tmp_path) as bob:
-        bob.dial(alice)
-        await alice.until_linked(bob)
-        await bob.until_linked(alice)
-        async with data_channel(alice, bob):
-            before = [await alice.publish(f"before {n}") for n in range(3)]
-            await bob.until_has(*before)
-            bob.mesh._links.nursery.cancel("dialling")  # the dead do not come back
-            (tmp_path / "restored").mkdir()
-            async with TestNode("bob", roster, tmp_path / "restored") as anew:
-                anew.dial(alice)
-                await anew.until_has(*before)
-                await alice.until(lambda: not alice.is_linked(bob, "webrtc"))
 
 
 async def test_a_link_repeats_after_a_second_at_the_latest(tmp_path: Path) -> None:
