@@ -8,7 +8,7 @@ import msgspec
 
 from meshconsole.core.status import Libp2pStatus
 from meshconsole.node.metrics import render
-from tests.cli.scripted_node import STATUS
+from tests.cli.falcon import STATUS
 
 HEAD = """\
 # Figures for a monitor

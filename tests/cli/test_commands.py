@@ -15,10 +15,12 @@ from meshconsole.control.notes import SendDirect, SendNote, SendPlain
 from meshconsole.control.relay import ChangeRelayLists, DeleteFromRelay, Export, Import, ScanRelay
 from meshconsole.control.team import CreateTeam, Invite, JoinTeam, RemoveMember, RotateKey, SetRole
 from meshconsole.crypto.schnorr import npub_to_bech32
-from tests.cli.scripted_node import BRAVO, CID, ScriptedNode
+from tests.cli.falcon import BRAVO, CID
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.cli.scripted_node import ScriptedNode
 
 HERE = "/elsewhere/"
 

@@ -24,7 +24,8 @@ from meshconsole.control.messages import (
     done,
 )
 from meshconsole.core.history import Track
-from tests.cli.scripted_node import BLOBS, NOW, STATUS, TRACKS, ScriptedNode
+from tests.cli.falcon import BLOBS, NOW, STATUS, TRACKS
+from tests.cli.scripted_node import ScriptedNode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ import msgspec
 
 from meshconsole.core.mesh_map import MapRow, mesh_map
 from meshconsole.core.status import LinkStatus, PeerStatus
-from tests.cli.scripted_node import ALPHA, BRAVO, CHARLIE, STATUS
+from tests.cli.falcon import ALPHA, BRAVO, CHARLIE, STATUS
 
 LINK = LinkStatus("websocket", "192.0.2.1:7447", 0.0)
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from meshconsole.node.metrics import render
-from tests.cli.scripted_node import STATUS
+from tests.cli.falcon import STATUS
 
 DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "meshconsole.json"
 STATED = msgspec.structs.replace(

@@ -8,7 +8,7 @@ import pytest
 from meshconsole.core.errors import Fatal
 from meshconsole.core.status import EdgePart, EdgeStatus
 from meshconsole.node.metrics import MetricsServer, render
-from tests.cli.scripted_node import STATUS
+from tests.cli.falcon import STATUS
 
 
 def figures(text: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ import msgspec
 from meshconsole.core.history import History, Track, named
 from meshconsole.core.status import LinkStatus, PeerStatus
 from meshconsole.node.remembering import MAX_PEERS, RATES, RTTS, Remembering
-from tests.cli.scripted_node import STATUS
+from tests.cli.falcon import STATUS
 
 
 def a_peer(number: int, *rtts: float | None) -> PeerStatus:
