@@ -76,10 +76,12 @@ class Happenings:
                 self._node.replicating.learn(event)
             return  # every node says it again and again: nothing for people to read
         node = self._node
-        seq, received_at, size, via = stored.seq, stored.received_at, len(stored.raw), stored.via
-        if not node.control.clients and node.recent.add_unseen(event, seq, received_at, size, via):
+        raw, seq, received_at, via = stored.raw, stored.seq, stored.received_at, stored.via
+        if not node.control.clients and node.recent.add_unseen(event, raw, seq, received_at, via):
             return
-        view = node.recent.add(event, seq=seq, received_at=received_at, size=size, via=via, verdict=ACCEPTED)
+        view = node.recent.add(
+            event, seq=seq, received_at=received_at, size=len(raw), via=via, verdict=ACCEPTED
+        )
         self._acknowledge(event)
         node.control.events_happened([view])
 

@@ -16,6 +16,7 @@ import msgspec
 
 from meshconsole.core import kinds
 from meshconsole.core.errors import Refused, RemoteError
+from meshconsole.core.event import decode_event
 from meshconsole.core.precedence import mark_of
 from meshconsole.core.status import EventView
 from meshconsole.core.verdict import ACCEPTED
@@ -110,7 +111,7 @@ class RecentEvents:
         self._refused = _Ring(REFUSED_CAPACITY)
         self._unopened: dict[str, tuple[int, Event, EventView]] = {}
         self._unopened_wraps: dict[str, tuple[int, Event, EventView]] = {}
-        self._unseen: deque[tuple[Event, int, float, int, str]] = deque(maxlen=OTHERS_CAPACITY)
+        self._unseen: deque[tuple[bytes, int, float, str]] = deque(maxlen=OTHERS_CAPACITY)
 
     def add(
         self, event: Event, *, seq: int, received_at: float, size: int, via: str, verdict: Verdict
@@ -118,7 +119,7 @@ class RecentEvents:
         self._look()
         return self._add(event, seq, received_at, size, via, verdict)
 
-    def add_unseen(self, event: Event, seq: int, received_at: float, size: int, via: str) -> bool:
+    def add_unseen(self, event: Event, raw: bytes, seq: int, received_at: float, via: str) -> bool:
         """As `add` for an accepted event while nobody looks: it is made readable when somebody does, if
         it is still among the newest then. False for what must be added at once."""
         if (
@@ -127,12 +128,13 @@ class RecentEvents:
             or len(event.tags) > MAX_TAGS
         ):
             return False
-        self._unseen.append((event, seq, received_at, size, via))
+        self._unseen.append((raw, seq, received_at, via))  # a third of the memory that the event takes
         return True
 
     def _look(self) -> None:
         while self._unseen:
-            self._add(*self._unseen.popleft(), ACCEPTED)
+            raw, seq, received_at, via = self._unseen.popleft()
+            self._add(decode_event(raw), seq, received_at, len(raw), via, ACCEPTED)
 
     def _add(
         self, event: Event, seq: int, received_at: float, size: int, via: str, verdict: Verdict

@@ -58,7 +58,7 @@ costs a fifth of a signature check, and those behind a batch that comes late to 
 TURN_BYTES = 64 * 1024
 """Of events that are passed on in one turn of the loop: then connections are written to, and others
 get theirs, before the rest of a commit follows."""
-RECENT = 4096
+RECENT = 2048
 
 STOPPING = refuse("error", "this relay is shutting down")
 BROKEN = refuse("error", "an internal error; the event was not stored")

@@ -7,6 +7,7 @@ those that stay open to live delivery as well, before the stored part is read.
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from meshconsole.core.errors import MeshconsoleError
@@ -131,9 +132,9 @@ class Receiving:
                 self._outcomes.turned_away(None, identifier or "", len(data), verdict, via, client.use)
                 return
 
-        def answer(verdict: Verdict) -> None:
-            session.answer(claimed or readable_id(data), len(data), verdict)
-
+        # Of thousands that are under way, nothing is held to answer but this.
+        named = partial(session.answer, claimed, len(data))
+        answer = named if claimed else partial(_answer_unnamed, session, data)
         pipeline.offer(Offer(data, claimed, client, via, answer, self._config.max_event_bytes))
 
     def judge_pace(self, event: Event, client: Client) -> Verdict:
@@ -141,3 +142,8 @@ class Receiving:
         if client.trusted or not self._pace.is_set:
             return ACCEPTED
         return self._pace.kind(event.kind, client.npubs, client.network, time.monotonic())
+
+
+def _answer_unnamed(session: Session, data: bytes, verdict: Verdict) -> None:
+    """An id that is none may still be one that its sender knows it by."""
+    session.answer(readable_id(data), len(data), verdict)

@@ -31,8 +31,9 @@ log = logging.getLogger(__name__)
 MANY = 64
 """For a batch of so many a process is started."""
 
-REST_S = 5.0
-"""One that had nothing to do for so long ends, where they do not last. To start one takes 10 ms."""
+REST_S = 0.5
+"""One that had nothing to do for so long ends, where they do not last: to start one takes 10 ms, and nothing
+waits for it."""
 
 
 class Verifiers:

@@ -9,6 +9,7 @@ import pytest
 
 from meshconsole.core import kinds
 from meshconsole.core.errors import Refused
+from meshconsole.core.event import encode_event
 from meshconsole.core.kinds import GIFT_WRAP
 from meshconsole.core.verdict import ACCEPTED, refuse
 from meshconsole.crypto.identity import Identity
@@ -143,11 +144,11 @@ def test_what_came_before_its_key_is_opened_when_the_key_comes(team: Team) -> No
 def test_what_nobody_saw_is_there_when_somebody_looks(team: Team) -> None:
     recent = RecentEvents(lambda: team, ME)
     first = sign_event(bytes([2]) * 32, 1, (), "first", NOW)
-    assert recent.add_unseen(first, 1, NOW, 100, "client 192.0.2.1")
+    assert recent.add_unseen(first, encode_event(first), 1, NOW, "client 192.0.2.1")
     shown(recent, sign_event(bytes([2]) * 32, 1, (), "bad", NOW), seq=0)
     for number in range(OTHERS_CAPACITY + 5):
         later = sign_event(bytes([2]) * 32, 1, (), f"later {number}", NOW)
-        assert recent.add_unseen(later, 2 + number, NOW, 100, f"link {ME.npub}")
+        assert recent.add_unseen(later, encode_event(later), 2 + number, NOW, f"link {ME.npub}")
     views = recent.newest(2_000)
     assert [view.text for view in views[:2]] == ["bad", "later 5"]
     assert [view.text for view in views[-2:]] == [f"later {OTHERS_CAPACITY + n}" for n in (3, 4)]
@@ -159,7 +160,7 @@ def test_what_is_large_or_the_teams_is_not_kept_for_later(team: Team) -> None:
     recent = RecentEvents(lambda: team, ME)
     large = sign_event(bytes([2]) * 32, 1, (), "x" * (STRANGERS_TEXT + 1), NOW)
     for event in (large, team.seal_note("at the ridge", NOW)):
-        assert not recent.add_unseen(event, 1, NOW, 100, "local")
+        assert not recent.add_unseen(event, encode_event(event), 1, NOW, "local")
     assert recent.newest(10) == ()
 
 
