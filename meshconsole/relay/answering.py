@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from meshconsole.core.errors import MeshconsoleError, Refused, Unavailable
 from meshconsole.core.verdict import Verdict, refuse
 from meshconsole.relay.counting import Counted, count_stored
+from meshconsole.relay.pacing import charged, in_turn
 from meshconsole.relay.policy import may_ask
 from meshconsole.relay.store import Answer, PromptStore, first_page
 
@@ -82,9 +83,11 @@ class Answering:
         # Counts look at all that matches, so they may take long: they wait for each other, nobody for them.
         self._counting = ThreadPoolExecutor(1, thread_name_prefix="relay-count")
         self._loop = asyncio.get_running_loop()
+        self._stopped = False
         self._window = self._spent_s = self._turn_s = self._respite_until = 0.0
 
     async def stop(self) -> None:
+        self._stopped = True
         for task in self._pages:
             task.cancel()
         await asyncio.gather(*self._pages, return_exceptions=True)
@@ -205,6 +208,11 @@ class Answering:
         subscription.session.fail(subscription, _in_words(error))
 
     def count(self, asked: Counting) -> None:
+        in_turn(asked.session, self._loop, self._count_now, asked)
+
+    def _count_now(self, asked: Counting) -> None:
+        if self._stopped or asked.session.ended:
+            return
         future = self._loop.run_in_executor(self._counting, self._count, asked)
         future.add_done_callback(lambda done: self._counted(asked, done))
 
@@ -212,7 +220,8 @@ class Answering:
         """Runs in the thread. A client that has left is not counted for."""
         if asked.session.ended:
             return Counted(0, approximate=True, registers=b"")
-        return count_stored(self._store, asked.filters)
+        with charged(asked.session, self._loop):
+            return count_stored(self._store, asked.filters)
 
     def _counted(self, asked: Counting, done: asyncio.Future[Counted]) -> None:
         if done.cancelled():

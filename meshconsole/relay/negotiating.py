@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from meshconsole.core.errors import MeshconsoleError, Refused, RemoteError
 from meshconsole.relay.items import ItemVector
 from meshconsole.relay.negentropy import Responder
+from meshconsole.relay.pacing import charged, in_turn
 from meshconsole.relay.verbs import neg
 
 if TYPE_CHECKING:
@@ -52,19 +53,26 @@ class Negotiating:
         self._config = config
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="relay-negotiate")
         self._loop = asyncio.get_running_loop()
+        self._stopped = False
         self._sweeping = asyncio.create_task(self._sweep(), name="relay-negotiations")
 
     def answer(self, asked: Negotiated) -> None:
         """The session hears of the answer, or of the failure, on the loop."""
+        in_turn(asked.negotiation.session, self._loop, self._answer, asked)
+
+    def _answer(self, asked: Negotiated) -> None:
         negotiation, message = asked
+        if self._stopped or negotiation.closed:
+            return
         if negotiation.responder is None:
             begun = self._loop.run_in_executor(self._thread, self._begin, negotiation, message)
             begun.add_done_callback(lambda done: self._begun(negotiation, done))
         else:
-            said = self._loop.run_in_executor(self._thread, negotiation.responder.receive, message)
+            said = self._loop.run_in_executor(self._thread, self._go_on, negotiation, message)
             said.add_done_callback(lambda done: self._answered(negotiation, done))
 
     async def stop(self) -> None:
+        self._stopped = True
         self._sweeping.cancel()
         await asyncio.gather(self._sweeping, return_exceptions=True)
         await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
@@ -117,10 +125,17 @@ class Negotiating:
         """Runs in the thread."""
         if negotiation.closed:
             raise Refused("closed", "it was closed before it began")
-        wanted = negotiation.wanted
-        items = [] if wanted.impossible else self._store.items(wanted, self._config().max_sync_events)
-        responder = Responder(ItemVector(_newest(items, wanted.limit)))
-        return _Begun(responder, responder.receive(message), len(items))
+        with charged(negotiation.session, self._loop):
+            wanted = negotiation.wanted
+            items = [] if wanted.impossible else self._store.items(wanted, self._config().max_sync_events)
+            responder = Responder(ItemVector(_newest(items, wanted.limit)))
+            return _Begun(responder, responder.receive(message), len(items))
+
+    def _go_on(self, negotiation: Negotiation, message: bytes) -> bytes:
+        """Runs in the thread."""
+        with charged(negotiation.session, self._loop):
+            assert negotiation.responder is not None
+            return negotiation.responder.receive(message)
 
     async def _sweep(self) -> None:
         while True:

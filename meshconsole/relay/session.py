@@ -90,6 +90,12 @@ class Negotiation:
     responder: Responder | None = None
 
 
+WORK = 0.25
+WORK_S = 2.0
+"""Counts and negotiations have a thread each, for all clients. One client may have this part of its time in
+the long run, and so many seconds at once; what it asks beyond that waits (`pacing.py`)."""
+
+
 class Session:
     """`challenge` is fresh and unguessable; `wake` is called when the outbox stops being empty.
 
@@ -121,6 +127,8 @@ class Session:
         """Counts under way."""
         self.events = TokenBucket(0, 0)
         self.requests = TokenBucket(0, 0)
+        self.work = TokenBucket(0, 0)
+        """Seconds of a thread that its counts and negotiations may take."""
         self._challenge = challenge
         self._challenged = False
         self._wake = wake
@@ -138,6 +146,7 @@ class Session:
         rate = config.events_per_second if config.rate_limits else 0
         self.events.set_rate(rate, rate * BURST_S)
         self.requests.set_rate(rate, rate * BURST_S)
+        self.work.set_rate(WORK if config.rate_limits else 0, WORK_S)
 
     def recheck(self) -> list[Subscription]:
         """What is open is judged and narrowed by the rules of now. Returns what was ended, or is shown more
