@@ -23,7 +23,7 @@ from meshconsole.core.setup import FirstRun
 from meshconsole.crypto import keystore
 from meshconsole.crypto.passphrase import SMALL
 from meshconsole.mesh import datachannels
-from meshconsole.node.commands import Commands
+from meshconsole.node.acts.commands import Commands
 from meshconsole.node.config_file import load_config
 from meshconsole.node.locked import LockedHome
 from meshconsole.node.node import Node

@@ -96,7 +96,7 @@ def merge(parsed: argparse.Namespace) -> None:
 def _merged(paths: list[Path]) -> Iterator[str]:
     from meshconsole.crypto.bundle import fingerprint, open_bundle
     from meshconsole.crypto.providers import default_provider
-    from meshconsole.node.audit_export import read_export
+    from meshconsole.node.audit.export import read_export
 
     provider = default_provider()
     rows = []

@@ -24,7 +24,7 @@ def record(home: Home, secrets: Secrets, act: OfflineAct, what: str) -> None:
         except Refused as error:
             if error.code != "auth-required":
                 raise
-    from meshconsole.node.audit import AuditLog
+    from meshconsole.node.audit.log import AuditLog
 
     log = AuditLog(home.audit_log, secrets.derive("audit"))
     log.open()

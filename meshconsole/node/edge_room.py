@@ -20,8 +20,8 @@ from meshconsole.edge.routing import BITSWAP, GATEWAY, Peer, Routing, multiaddr,
 from meshconsole.edge.server import EdgeServer, is_loopback
 from meshconsole.edge.tokens import Tokens, bearer, came_by_proxy
 from meshconsole.node.content_room import linked
+from meshconsole.node.limits.quota import MEGABYTE
 from meshconsole.node.listen import split_listen
-from meshconsole.node.quota import MEGABYTE
 from meshconsole.relay.names import host_of, names_this_machine
 
 if TYPE_CHECKING:

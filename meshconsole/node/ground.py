@@ -22,16 +22,16 @@ from meshconsole.mesh.addresses import host_addresses, listen_addresses
 from meshconsole.mesh.clock import TeamClock
 from meshconsole.node.access import TeamAccess
 from meshconsole.node.aside import Aside
-from meshconsole.node.audit import AuditLog, Chain, read_places
+from meshconsole.node.audit.log import AuditLog, Chain, read_places
 from meshconsole.node.bus import Bus
-from meshconsole.node.door import Door
-from meshconsole.node.governor import Governor, Use
+from meshconsole.node.limits.door import Door
+from meshconsole.node.limits.governor import Governor, Use
+from meshconsole.node.limits.performance import Performance
 from meshconsole.node.listbook import ListBook
 from meshconsole.node.machine_clock import MachineClock
 from meshconsole.node.managing import Managing
 from meshconsole.node.membership import Membership
 from meshconsole.node.mirror import RosterMirror
-from meshconsole.node.performance import Performance
 from meshconsole.node.recent import RecentEvents
 from meshconsole.node.remembering import Remembering
 from meshconsole.node.routes import Routes
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from meshconsole.crypto.web_certificate import WebCertificate
     from meshconsole.edge.server import EdgeServer
     from meshconsole.mesh.service import Mesh
-    from meshconsole.node.audit import AuditRecord, Places
+    from meshconsole.node.audit.log import AuditRecord, Places
     from meshconsole.node.files import TeamFiles
     from meshconsole.node.replicating import Replicating
     from meshconsole.node.scrub_keeping import ScrubKeeping

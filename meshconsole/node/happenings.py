@@ -12,14 +12,14 @@ from meshconsole.core.precedence import mark_of
 from meshconsole.core.text import safe
 from meshconsole.core.verdict import ACCEPTED
 from meshconsole.mesh.happenings import JoinAnswered, LinkDown, LinkRefused, LinkUp
+from meshconsole.node.audit.refusals import RefusalDigest
 from meshconsole.node.proposing import proposals_of, waiting
-from meshconsole.node.refusals import RefusalDigest
 from meshconsole.relay.relay import RefusedEvent, Stored
 
 if TYPE_CHECKING:
     from meshconsole.core.event import Event
     from meshconsole.mesh.happenings import MeshHappening
-    from meshconsole.node.audit_keeping import AuditKeeping
+    from meshconsole.node.audit.keeping import AuditKeeping
     from meshconsole.node.ground import Ground
     from meshconsole.node.libp2p_room import Libp2pRoom
     from meshconsole.node.teamwork import Teamwork

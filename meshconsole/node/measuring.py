@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from meshconsole.node.degrading import CAUSES
+from meshconsole.node.limits.degrading import CAUSES
 from meshconsole.node.logs import log_bytes
 from meshconsole.node.memory import trim
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from meshconsole.content.service import Content
     from meshconsole.core.status import PeerStatus, StorageStatus
-    from meshconsole.node.degrading import Change
     from meshconsole.node.ground import Ground
+    from meshconsole.node.limits.degrading import Change
 
 log = logging.getLogger(__name__)
 

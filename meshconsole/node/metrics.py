@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import Fatal
 from meshconsole.core.health import BY_CODE
-from meshconsole.node.degrading import STEPS
+from meshconsole.node.limits.degrading import STEPS
 from meshconsole.node.listen import split_listen
 
 if TYPE_CHECKING:

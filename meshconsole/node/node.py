@@ -21,7 +21,7 @@ from meshconsole.core.event import decode_event
 from meshconsole.core.health import Health
 from meshconsole.core.verdict import ACCEPTED
 from meshconsole.node.applying import Applying
-from meshconsole.node.audit_keeping import AuditKeeping
+from meshconsole.node.audit.keeping import AuditKeeping
 from meshconsole.node.content_room import learn_files, make_content, make_files, make_scrubbing, make_sharing
 from meshconsole.node.ground import SWITCHED_OFF, Ground
 from meshconsole.node.groups import sharing_groups
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from meshconsole.core.status import HealthItem, NodeStatus, PeerStatus
     from meshconsole.core.verdict import Verdict
     from meshconsole.crypto.keystore import Secrets
-    from meshconsole.node.audit import Places
+    from meshconsole.node.audit.log import Places
     from meshconsole.node.edge_room import EdgeRoom
     from meshconsole.node.first_boot import InviteFile
 

@@ -102,7 +102,7 @@ def load_rooms() -> None:
     use_light_metadata()
     import meshconsole.control.server
     import meshconsole.mesh.service
-    import meshconsole.node.commands
+    import meshconsole.node.acts.commands
     import meshconsole.node.locked
     import meshconsole.node.node  # noqa: F401
 
@@ -168,7 +168,7 @@ async def _serve_open(
     start: Start,
     served: Callable[[], None] = lambda: None,
 ) -> int:
-    from meshconsole.node.commands import Commands
+    from meshconsole.node.acts.commands import Commands
     from meshconsole.node.node import Node
 
     node = Node(home, config, unlocked, control, Commands)

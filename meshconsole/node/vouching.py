@@ -31,7 +31,7 @@ from meshconsole.team.checkpoints import Checkpoint, merkle_root, sign_checkpoin
 if TYPE_CHECKING:
     from meshconsole.core.event import Event
     from meshconsole.crypto.bundle import KeyBundle
-    from meshconsole.node.audit import Places
+    from meshconsole.node.audit.log import Places
     from meshconsole.node.ground import Ground
     from meshconsole.node.shelf import Heard
     from meshconsole.team.state import Team

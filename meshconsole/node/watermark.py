@@ -17,7 +17,7 @@ from meshconsole.crypto.sealing import seal, unseal
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from meshconsole.node.audit import Places
+    from meshconsole.node.audit.log import Places
     from meshconsole.team.checkpoints import Checkpoint
 
 CONTEXT = b"mc/watermark/v1"

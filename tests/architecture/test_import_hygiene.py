@@ -104,7 +104,7 @@ def test_the_rooms_that_a_start_loads_beside_it_are_all_that_it_needs() -> None:
         "import sys, meshconsole.node.run as run\n"
         "run.load_rooms()\n"
         "before = set(sys.modules)\n"
-        "import meshconsole.node.commands, meshconsole.node.locked, meshconsole.control.server\n"
+        "import meshconsole.node.acts.commands, meshconsole.node.locked, meshconsole.control.server\n"
         "assert not set(sys.modules) - before, set(sys.modules) - before\n"
         "assert 'meshconsole.node.first_boot' not in before\n"
         "from meshconsole.control import frames\n"
@@ -139,7 +139,7 @@ def test_a_node_loads_no_archives_for_the_sake_of_a_version() -> None:
 
 def test_a_node_loads_nothing_for_guests_before_the_first() -> None:
     code = (
-        "import sys, meshconsole.node.run, meshconsole.node.node, meshconsole.node.commands\n"
+        "import sys, meshconsole.node.run, meshconsole.node.node, meshconsole.node.acts.commands\n"
         "assert not [name for name in sys.modules if name.startswith('meshconsole.mesh.guests')]"
     )
     loaded_after(code)

@@ -16,7 +16,7 @@ import pytest
 
 from meshconsole.core.sections import LimitsSection
 from meshconsole.node import memory
-from meshconsole.node.governor import memory_limit
+from meshconsole.node.limits.governor import memory_limit
 from meshconsole.node.memory import MANY_FILES, SURPLUS_BYTES, Surplus, allow_many_files, allowed_bytes
 
 if TYPE_CHECKING:

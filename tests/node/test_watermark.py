@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meshconsole.core.errors import CorruptData
-from meshconsole.node.audit import AuditLog, Places, read_places
-from meshconsole.node.refusals import EVERY_S, MAX_REASONS, RefusalDigest
+from meshconsole.node.audit.log import AuditLog, Places, read_places
+from meshconsole.node.audit.refusals import EVERY_S, MAX_REASONS, RefusalDigest
 from meshconsole.node.watermark import (
     Watermark,
     log_was_set_back,

@@ -69,7 +69,7 @@ class LimitsStatus(Frozen, frozen=True):
     degraded: tuple[str, ...] = ()
     """What is given up now, and why, in words."""
     steps: tuple[str, ...] = ()
-    """The steps of degradation that stand, by name: node/degrading.py."""
+    """The steps of degradation that stand, by name: node/limits/degrading.py."""
     refusals: dict[str, int] = msgspec.field(default_factory=dict)
     """How often each limit or policy said no, by reason, since the node started."""
     storage_bytes: int = 0

@@ -17,6 +17,7 @@ from meshconsole.control.notes import (
 from meshconsole.core.errors import Refused
 from meshconsole.core.kinds import TEAM_NOTE
 from meshconsole.crypto.schnorr import npub_from_bech32
+from meshconsole.node.acts.team import team_of
 from meshconsole.node.report import node_roll_call
 from meshconsole.team.plain import wrap_message
 from meshconsole.team.rollcall import ANSWERS, Answer, Ask
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from meshconsole.core.event import Event
     from meshconsole.core.precedence import PrecedenceName
     from meshconsole.core.status import RollAnswer
-    from meshconsole.node.governing import Governing
     from meshconsole.node.ground import Ground
 
 MAX_READ = 2000
@@ -33,10 +33,9 @@ LOOKED_AT = 50
 """Newest events among which the one just sent is."""
 
 
-class Messaging:
-    def __init__(self, node: Ground, governing: Governing) -> None:
+class NoteActs:
+    def __init__(self, node: Ground) -> None:
         self._node = node
-        self._governing = governing
 
     async def handle(self, command: NoteCommand) -> m.Reply:
         """Raises MeshconsoleError."""
@@ -57,7 +56,7 @@ class Messaging:
     async def _note(self, text: str, precedence: PrecedenceName) -> m.Reply:
         if not text.strip():
             raise Refused("invalid", "The note is empty.")
-        event = self._governing.team().seal_note(text, self._node.clock.stamp(), precedence)
+        event = team_of(self._node).seal_note(text, self._node.clock.stamp(), precedence)
         done = "Sent as flash; who has it: meshconsole receipts" if precedence == "flash" else "Sent."
         reply = await self._publish(event, done)
         if reply.verdict.accepted and self._node.mesh is not None:
@@ -78,7 +77,7 @@ class Messaging:
         return m.done("Its author is told that it was read.")
 
     async def _call_roll(self, text: str) -> m.Reply:
-        event = self._governing.team().seal_roll(Ask(text.strip()), self._node.clock.stamp())
+        event = team_of(self._node).seal_roll(Ask(text.strip()), self._node.clock.stamp())
         reply = await self._publish(event, "The roll is called. Who has answered: meshconsole rollcall")
         if reply.verdict.accepted and self._node.mesh is not None:
             self._node.mesh.flashing.sent(event)
@@ -86,7 +85,7 @@ class Messaging:
         return reply
 
     async def _answer_roll(self, word: RollAnswer) -> m.Reply:
-        team, call = self._governing.team(), node_roll_call(self._node)
+        team, call = team_of(self._node), node_roll_call(self._node)
         if call is None:
             raise Refused("invalid", "Nobody has called the roll.")
         if call.npub == self._node.identity.npub:
@@ -99,7 +98,7 @@ class Messaging:
         return reply
 
     async def _direct(self, npub: str, text: str) -> m.Reply:
-        event = self._governing.team().seal_direct(npub, text, self._node.clock.stamp())
+        event = team_of(self._node).seal_direct(npub, text, self._node.clock.stamp())
         return await self._publish(event, "Sent.")
 
     async def _plain(self, npub: str, text: str) -> m.Reply:

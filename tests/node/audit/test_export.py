@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from meshconsole.cli.audit import merge
 from meshconsole.core.errors import CorruptData, Fatal
-from meshconsole.node.audit import GENESIS, AuditLog, AuditRecord, Places, read_audit
-from meshconsole.node.audit_cut import sign_cut
-from meshconsole.node.audit_export import Export, read_export, write_export
+from meshconsole.node.audit.cut import sign_cut
+from meshconsole.node.audit.export import Export, read_export, write_export
+from meshconsole.node.audit.log import GENESIS, AuditLog, AuditRecord, Places, read_audit
 from meshconsole.team.checkpoints import Checkpoint, sign_checkpoint
 from tests.team.devices import NOW, PROVIDER, identity
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import MeshconsoleError
 from meshconsole.mesh.happenings import LinkUp
-from meshconsole.node.audit import place_to_cut
-from meshconsole.node.audit_cut import sign_cut
-from meshconsole.node.link_digest import LinkDigest
+from meshconsole.node.audit.cut import sign_cut
+from meshconsole.node.audit.link_digest import LinkDigest
+from meshconsole.node.audit.log import place_to_cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from meshconsole.crypto.identity import Identity
     from meshconsole.mesh.happenings import LinkDown
-    from meshconsole.node.audit import AuditLog
+    from meshconsole.node.audit.log import AuditLog
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from meshconsole.team.state import Team
 
 
-class Governing:
+class TeamActs:
     """The part of the node's `ControlHandler` that speaks of the team."""
 
     def __init__(self, node: Ground, teamwork: Teamwork, vouching: Vouching) -> None:
@@ -45,25 +45,14 @@ class Governing:
             case t.CreateTeam(name=name, root=root):
                 return await self._create_team(name, root)
             case t.ListRoster():
-                team = self.team()
+                team = team_of(self._node)
                 events = tuple(encode_event(event) for event in team.control_events())
                 return m.done(data=t.RosterData(team.team_id.hex(), events))
             case _:
                 return await self._amend(command)
 
-    def team(self) -> Team:
-        """Raises Refused while there is none."""
-        team = self._node.membership.team
-        if team is None:
-            raise Refused(
-                "restricted",
-                "This node has no team yet.",
-                hint="Create one with 'meshconsole team create NAME', or join one: 'meshconsole team join'.",
-            )
-        return team
-
     async def _amend(self, command: m.Command) -> m.Reply:
-        team, now = self.team(), int(time.time())
+        team, now = team_of(self._node), int(time.time())
         if self._vouching.set_back:
             raise Refused(
                 "restricted",
@@ -114,7 +103,7 @@ class Governing:
         offered = list(asked.addresses or self._node.reachable_addresses())
         if asked.replaces:
             self._must_belong(asked.replaces)
-        if asked.person and self.team().member(asked.person) is None:
+        if asked.person and team_of(self._node).member(asked.person) is None:
             raise Refused("invalid", "The other device of that person was never in the team.")
         invite, text = self._node.membership.invite(
             offered, int(time.time()), asked.lifetime_s, asked.role, asked.replaces, asked.person
@@ -123,7 +112,7 @@ class Governing:
         return m.done(data=t.InviteData(text, invite.expires, tuple(invite.addresses)))
 
     def _must_belong(self, npub: str) -> None:
-        member = self.team().member(npub)
+        member = team_of(self._node).member(npub)
         if member is None or member.removed:
             raise Refused("invalid", "The device to be replaced does not belong to the team.")
         if npub == self._node.identity.npub:
@@ -151,3 +140,15 @@ class Governing:
         self._node.membership.save_book()
         self._node.record("invite-revoked", id=found[0])
         return m.done("The invite lets nobody in any more.")
+
+
+def team_of(node: Ground) -> Team:
+    """Raises Refused while there is none."""
+    team = node.membership.team
+    if team is None:
+        raise Refused(
+            "restricted",
+            "This node has no team yet.",
+            hint="Create one with 'meshconsole team create NAME', or join one: 'meshconsole team join'.",
+        )
+    return team

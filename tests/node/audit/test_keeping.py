@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meshconsole.mesh.happenings import LinkDown, LinkUp
-from meshconsole.node.audit import AuditLog, read_audit, read_places
-from meshconsole.node.audit_keeping import AuditKeeping
-from meshconsole.node.link_digest import MAX_KINDS, PERIOD_S, LinkDigest
+from meshconsole.node.audit.keeping import AuditKeeping
+from meshconsole.node.audit.link_digest import MAX_KINDS, PERIOD_S, LinkDigest
+from meshconsole.node.audit.log import AuditLog, read_audit, read_places
 from tests.team.devices import identity
 
 if TYPE_CHECKING:

@@ -19,12 +19,12 @@ from meshconsole.control.audit import (
 )
 from meshconsole.core.errors import CorruptData, Refused
 from meshconsole.core.text import safe
-from meshconsole.node.audit_cut import verify_cut
-from meshconsole.node.audit_export import Export, write_export
+from meshconsole.node.audit.cut import verify_cut
+from meshconsole.node.audit.export import Export, write_export
 from meshconsole.node.watermark import log_was_set_back, stands_in
 
 if TYPE_CHECKING:
-    from meshconsole.node.audit import Places
+    from meshconsole.node.audit.log import Places
     from meshconsole.node.ground import Ground
     from meshconsole.node.vouching import Vouching
 

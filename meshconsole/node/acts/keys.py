@@ -15,13 +15,13 @@ from meshconsole.core.errors import KeystoreWiped, Refused
 from meshconsole.crypto.agefile import age_encrypt
 from meshconsole.crypto.keystore import Keystore
 from meshconsole.crypto.private_file import write_private
+from meshconsole.node.acts.team import team_of
 from meshconsole.node.wipe import destroy_keys
 from meshconsole.team.export import epoch_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from meshconsole.node.governing import Governing
     from meshconsole.node.ground import Ground
     from meshconsole.node.teamwork import Teamwork
 
@@ -35,12 +35,10 @@ class KeyActs:
     def __init__(
         self,
         node: Ground,
-        governing: Governing,
         teamwork: Teamwork,
         request_stop: Callable[[str], None],
     ) -> None:
         self._node = node
-        self._governing = governing
         self._teamwork = teamwork
         self._request_stop = request_stop
         self._trying = asyncio.Lock()
@@ -74,7 +72,7 @@ class KeyActs:
         return m.done("The keys are destroyed; the files follow.")
 
     async def _export(self, path: Path, passphrase: str, recipients: tuple[str, ...]) -> m.Reply:
-        team = self._governing.team()
+        team = team_of(self._node)
         document, count = epoch_keys(team), len(team.epochs_held())
         if not count:
             raise Refused("restricted", "This device holds no key of the team.")
@@ -85,7 +83,7 @@ class KeyActs:
         return m.done(f"{count} epoch keys are in {path}.{warning}", m.CountsData({"epochs": count}))
 
     async def _restore(self, document: bytes) -> m.Reply:
-        events = self._governing.team().restore_keys(document, int(time.time()))
+        events = team_of(self._node).restore_keys(document, int(time.time()))
         if not events:
             return m.done("This device has every key of that backup that its team knows.", _restored(0))
         await self._teamwork.act(events)

@@ -19,15 +19,15 @@ from meshconsole.control.keys import KeyCommand
 from meshconsole.control.notes import NoteCommand
 from meshconsole.control.reach import ReachCommand
 from meshconsole.core.health import as_finding
-from meshconsole.node.auditing import answer_about_audit
-from meshconsole.node.config_acts import ConfigActs
-from meshconsole.node.edge_acts import answer_about_edge
-from meshconsole.node.file_acts import FileActs
-from meshconsole.node.governing import Governing
-from meshconsole.node.key_acts import KeyActs
-from meshconsole.node.messaging import Messaging
-from meshconsole.node.reach_acts import answer_about_reach
-from meshconsole.node.relay_acts import RelayActs
+from meshconsole.node.acts.audit import answer_about_audit
+from meshconsole.node.acts.config import ConfigActs
+from meshconsole.node.acts.edge import answer_about_edge
+from meshconsole.node.acts.files import FileActs
+from meshconsole.node.acts.keys import KeyActs
+from meshconsole.node.acts.notes import NoteActs
+from meshconsole.node.acts.reach import answer_about_reach
+from meshconsole.node.acts.relay import RelayActs
+from meshconsole.node.acts.team import TeamActs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,9 +46,9 @@ class Commands:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._governing = Governing(node, node.teamwork, node.vouching)
-        self._messaging = Messaging(node, self._governing)
-        self._keys = KeyActs(node, self._governing, node.teamwork, node.request_stop)
+        self._team = TeamActs(node, node.teamwork, node.vouching)
+        self._notes = NoteActs(node)
+        self._keys = KeyActs(node, node.teamwork, node.request_stop)
         self._config = ConfigActs(node, node.applying, node.reloading)
         self._relay = RelayActs(node)
         self._files = FileActs(node)
@@ -59,7 +59,7 @@ class Commands:
     async def handle(self, command: m.Command, report: Report) -> m.Reply:
         node = self._node
         if isinstance(command, NoteCommand):
-            return await self._messaging.handle(command)
+            return await self._notes.handle(command)
         if isinstance(command, KeyCommand):
             return await self._keys.handle(command)
         if isinstance(command, ConfigCommand):
@@ -87,7 +87,7 @@ class Commands:
                 node.request_stop("asked by a console")
                 return m.done("The node is stopping.")
         reply = await self._relay.handle(command, report) or await self._files.handle(command, report)
-        return reply or await self._governing.handle(command)
+        return reply or await self._team.handle(command)
 
     def _findings(self, peers: tuple[PeerStatus, ...]) -> Iterator[Finding]:
         """Of netcheck, beside what it finds on the network."""

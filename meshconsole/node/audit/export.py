@@ -17,8 +17,8 @@ from meshconsole.core.errors import CorruptData, Fatal, Refused
 from meshconsole.core.event import Event  # noqa: TC001 - msgspec reads the annotations
 from meshconsole.crypto.bundle import open_bundle
 from meshconsole.crypto.private_file import as_our_error, read_bounded
-from meshconsole.node.audit import AuditRecord, Places
-from meshconsole.node.audit_cut import verify_cut
+from meshconsole.node.audit.cut import verify_cut
+from meshconsole.node.audit.log import AuditRecord, Places
 from meshconsole.team.checkpoints import verify_checkpoint
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from meshconsole.node.power import AutoMode, Power, read_power
+from meshconsole.node.limits.power import AutoMode, Power, read_power
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.node import bandwidth
-from meshconsole.node.bandwidth import Bandwidth
+from meshconsole.node.limits import bandwidth
+from meshconsole.node.limits.bandwidth import Bandwidth
 
 if TYPE_CHECKING:
-    from meshconsole.node.bandwidth import OneBandwidth
+    from meshconsole.node.limits.bandwidth import OneBandwidth
 
 KILOBYTE_MBPS = 0.008
 """A thousand bytes a second."""

@@ -15,10 +15,10 @@ import msgspec
 
 from meshconsole.core.status import LimitsStatus, StorageStatus
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
-from meshconsole.node.bandwidth import Bandwidth
-from meshconsole.node.degrading import Degrading, mark
+from meshconsole.node.limits.bandwidth import Bandwidth
+from meshconsole.node.limits.degrading import Degrading, mark
+from meshconsole.node.limits.quota import MEGABYTE, StorageQuota
 from meshconsole.node.memory import allowed_bytes
-from meshconsole.node.quota import MEGABYTE, StorageQuota
 from meshconsole.relay.places import client_places
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from meshconsole.core.config import Config
     from meshconsole.core.sections import LimitsSection
-    from meshconsole.node.degrading import Change, Pressure
+    from meshconsole.node.limits.degrading import Change, Pressure
 
 NEAR = 0.75
 """Of the memory that it may use: below the first step of degradation."""

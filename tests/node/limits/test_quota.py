@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meshconsole.core.errors import Refused
-from meshconsole.node.quota import DISK_RESERVE_BYTES, HEADROOM_BYTES, MEGABYTE, NOTES_BYTES, StorageQuota
+from meshconsole.node.limits.quota import (
+    DISK_RESERVE_BYTES,
+    HEADROOM_BYTES,
+    MEGABYTE,
+    NOTES_BYTES,
+    StorageQuota,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

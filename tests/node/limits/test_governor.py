@@ -10,8 +10,8 @@ from meshconsole.core.config import Config
 from meshconsole.core.errors import Refused
 from meshconsole.core.sections import LimitsSection
 from meshconsole.core.status import StorageStatus
-from meshconsole.node.governor import GROWTH_SETTLED_S, Governor, Use
-from meshconsole.node.quota import MEGABYTE
+from meshconsole.node.limits.governor import GROWTH_SETTLED_S, Governor, Use
+from meshconsole.node.limits.quota import MEGABYTE
 
 if TYPE_CHECKING:
     from pathlib import Path

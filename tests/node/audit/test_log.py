@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from meshconsole.core.errors import CorruptData, Fatal, Refused
 from meshconsole.core.event import Event
-from meshconsole.node.audit import AuditLog, place_to_cut, read_audit, read_places
-from meshconsole.node.audit_cut import read_cut, sign_cut, verify_cut
+from meshconsole.node.audit.cut import read_cut, sign_cut, verify_cut
+from meshconsole.node.audit.log import AuditLog, place_to_cut, read_audit, read_places
 from meshconsole.team.checkpoints import Checkpoint, sign_checkpoint, verify_checkpoint
 from tests.team.devices import PROVIDER, identity
 
@@ -100,7 +100,7 @@ def test_half_a_line_on_a_full_disk_is_taken_back(path: Path, monkeypatch: pytes
     log.open()
     before = path.read_bytes()
     write = os.write
-    monkeypatch.setattr("meshconsole.node.audit.os.write", lambda fd, data: write(fd, data[:10]))
+    monkeypatch.setattr("meshconsole.node.audit.log.os.write", lambda fd, data: write(fd, data[:10]))
     with pytest.raises(Fatal, match="Cannot write"):
         log.append("lost", 300.0)
     monkeypatch.undo()

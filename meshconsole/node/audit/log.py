@@ -25,7 +25,7 @@ from meshconsole.core.event import Event
 from meshconsole.crypto.encoding import b64, unb64
 from meshconsole.crypto.private_file import as_our_error, sync_folder
 from meshconsole.crypto.sealing import seal, unseal
-from meshconsole.node.audit_cut import read_cut
+from meshconsole.node.audit.cut import read_cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

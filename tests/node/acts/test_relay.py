@@ -12,9 +12,9 @@ from meshconsole.control.config import GetConfig
 from meshconsole.core.errors import Fatal, Refused
 from meshconsole.core.kinds import MEMBERS, ROSTER_ENTRY
 from meshconsole.core.sections import RelaySection
+from meshconsole.node.acts.relay import RelayActs
 from meshconsole.node.listbook import ListBook
 from meshconsole.node.managing import Managing
-from meshconsole.node.relay_acts import RelayActs
 from meshconsole.node.state import NodeState
 from meshconsole.relay.relay import Relay
 from meshconsole.relay.sqlite import SqliteEventStore

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshconsole.node.degrading import AFTER_S, CAUSES, EASE_S, RELIEF, STEPS, Degrading, Pressure
+from meshconsole.node.limits.degrading import AFTER_S, CAUSES, EASE_S, RELIEF, STEPS, Degrading, Pressure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from meshconsole.core.verdict import Verdict
-    from meshconsole.node.governor import Governor, Use
+    from meshconsole.node.limits.governor import Governor, Use
 
 
 class Door:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.node.performance import LEAST, NICE, Performance
-from meshconsole.node.power import SETTLE_S, AutoMode, Power, read_power
+from meshconsole.node.limits.performance import LEAST, NICE, Performance
+from meshconsole.node.limits.power import SETTLE_S, AutoMode, Power, read_power
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,7 +102,7 @@ def test_while_memory_is_short_every_choice_waits() -> None:
 
 PRIORITIES = """
 import os, threading
-from meshconsole.node.performance import Performance
+from meshconsole.node.limits.performance import Performance
 waiting = threading.Event()
 other = threading.Thread(target=waiting.wait)
 other.start()

@@ -1,0 +1,1 @@
+"""What consoles and the command line ask of a node: one file for each subject, as in `control`."""

@@ -1,0 +1,1 @@
+"""The owner's limits, held against real use."""
