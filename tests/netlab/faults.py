@@ -109,7 +109,7 @@ ELSEWHERE = (
     Elsewhere(
         "a changed bit in a block",
         "not served, named, and fetched again where somebody has it",
-        "tests/content/test_fetching.py",
+        "tests/content/test_damage.py",
     ),
     Elsewhere(
         "a changed bit anywhere in a database",
