@@ -12,6 +12,7 @@ import ctypes
 import os
 import re
 import resource
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,10 @@ SURPLUS_BYTES = 2 << 20
 LOOK_S = 1.0
 BUSY_LOOK_S = 4.0
 """At most between two looks while what was let go of comes back each time: a node at work needs it, and each
-time it takes the loop's time to fetch it again."""
+time it takes the loop's time to fetch it again. When the work has ended, it needs it no more."""
+STEP_S = 0.1
+WORK, QUIET = 0.3, 0.1
+"""Shares of a processor: from so much on it works, and with less it has ended."""
 
 
 def allow_many_files() -> None:
@@ -117,9 +121,10 @@ class Surplus:
         self,
         aside: Callable[[Callable[[], None]], Awaitable[None]] = asyncio.to_thread,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        used: Callable[[], float] = time.process_time,
     ) -> None:
         """Looks now and from time to time. Never returns. What takes milliseconds is done `aside`, one at a
-        time: of it the loop waits only for what needs the interpreter."""
+        time: of it the loop waits only for what needs the interpreter. `used` is the processor's time."""
         pause = LOOK_S
         while True:
             if self.has_come():
@@ -127,7 +132,7 @@ class Surplus:
                 pause = min(2 * pause, BUSY_LOOK_S)
             else:
                 pause = LOOK_S
-            await sleep(pause)
+            await _rest(pause, sleep, used)
 
     def has_come(self) -> bool:
         """Whether there are more than SURPLUS_BYTES since it last gave back. Takes microseconds."""
@@ -159,6 +164,20 @@ class Surplus:
         for begin, end, file in mapped & self._unwritten:
             if ".so" in file or file == self._interpreter:
                 madvise(int(begin, 16), int(end, 16) - int(begin, 16), MADV_DONTNEED)
+
+
+async def _rest(pause: float, sleep: Callable[[float], Awaitable[None]], used: Callable[[], float]) -> None:
+    """Until work ends that there was, or the pause."""
+    step, left, works = LOOK_S, pause, False
+    while left > 0:
+        before = used()
+        await sleep(step)
+        share = (used() - before) / step
+        if works and share < QUIET:
+            return
+        works = works or share > WORK
+        left -= step
+        step = STEP_S
 
 
 def _resident_bytes() -> int:

@@ -20,6 +20,7 @@ from meshconsole.node.limits.governor import memory_limit
 from meshconsole.node.memory import MANY_FILES, SURPLUS_BYTES, Surplus, allow_many_files, allowed_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 DIES = dedent(
@@ -140,33 +141,49 @@ def test_it_is_given_back_when_there_is_enough_of_it(monkeypatch: pytest.MonkeyP
     assert given[2:] == [(20 << 20) + SURPLUS_BYTES + 1]
 
 
-async def test_what_comes_back_each_time_is_given_back_less_often_and_never_by_two_threads_at_once(
+async def looks(
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """And never by the loop's own thread, which would serve nobody in that time."""
-    grows = [1] * 8 + [0] + [1] * 2
-    held, at_it, threads, pauses = [100 << 20], [0], list[int](), list[float]()
+    grows: Callable[[float], bool],
+    works: Callable[[float], bool],
+    until: float,
+) -> list[float]:
+    """When a node gave back that holds too much again where `grows`, and computes where `works`."""
+    held, now, used, times, at_it = [100 << 20], [0.0], [0.0], list[float](), [0]
 
     class Watched(Surplus):
         def give_back(self) -> None:
             at_it[0] += 1
-            assert at_it[0] == 1
-            threads.append(threading.get_ident())
-            held[0] -= 3 << 20
+            assert at_it[0] == 1, "by two threads at once"
+            assert threading.current_thread() is not threading.main_thread(), (
+                "the loop serves nobody meanwhile"
+            )
+            times.append(round(now[0], 1))
+            held[0] = 97 << 20
             at_it[0] -= 1
 
     async def sleep(pause: float) -> None:
-        pauses.append(pause)
-        if len(pauses) == len(grows):
+        if now[0] >= until:
             raise asyncio.CancelledError
-        held[0] += grows[len(pauses)] * (3 << 20)
+        used[0] += pause if works(now[0]) else 0
+        now[0] += pause
+        held[0] = (100 if grows(now[0]) else 97) << 20
 
     monkeypatch.setattr(memory, "_resident_bytes", lambda: held[0])
     with pytest.raises(asyncio.CancelledError):
-        await Watched().keep_small(sleep=sleep)
-    assert pauses == [2, 4, 4, 4, 4, 4, 4, 4, 1, 2, 4]
-    assert len(threads) == 10
-    assert threading.get_ident() not in threads
+        await Watched().keep_small(sleep=sleep, used=lambda: used[0])
+    return times
+
+
+async def test_what_comes_back_each_time_is_given_back_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = await looks(monkeypatch, lambda now: not 13 < now < 15, lambda _: True, 20)
+    assert given == pytest.approx([0, 2, 6, 10, 15, 17], abs=0.5)
+
+
+async def test_what_work_needed_is_given_back_when_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = await looks(monkeypatch, lambda now: now < 9, lambda now: now < 8, 12)
+    assert given[-1] == pytest.approx(8.2, abs=0.2)
+    idle = await looks(monkeypatch, lambda _: True, lambda _: False, 12)
+    assert idle == pytest.approx([0, 2, 6, 10], abs=0.2)
 
 
 def test_what_a_service_manager_allows_is_found_in_the_group_and_those_above(tmp_path: Path) -> None:
