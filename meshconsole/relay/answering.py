@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from meshconsole.core.errors import MeshconsoleError, Refused, Unavailable
 from meshconsole.core.verdict import Verdict, refuse
 from meshconsole.relay.counting import Counted, count_stored
+from meshconsole.relay.event import has_expired
 from meshconsole.relay.pacing import charged, in_turn
 from meshconsole.relay.policy import may_ask
 from meshconsole.relay.store import Answer, PromptStore, first_page
@@ -69,8 +70,10 @@ class Answering:
         closed: Callable[[Subscription], None],
         others_wait: Callable[[], bool],
         traffic: Traffic,
+        clock: Callable[[], float],
     ) -> None:
         self._traffic = traffic
+        self._clock = clock
         self._store = store
         self._prompt = store if isinstance(store, PromptStore) else None
         self._readers = readers
@@ -174,7 +177,8 @@ class Answering:
                 raws, taken = await self._readers.run(
                     partial(first_page, self._store.fetch, keys, PAGE_BYTES)
                 )
-                self._send_stored(subscription, raws)
+                now = self._clock()  # a client may take its time: what has expired by now is left out
+                self._send_stored(subscription, [raw for raw in raws if not has_expired(raw, now)])
                 keys = keys[taken:]
         except Exception as error:  # whatever it is, the client is told
             self._give_up(subscription, error)

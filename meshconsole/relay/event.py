@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from meshconsole.core.errors import Refused
-from meshconsole.core.event import Event, canonical, encode_event
+from meshconsole.core.event import Event, canonical, decode_event, encode_event
 from meshconsole.core.kinds import CONTROL_KINDS
 
 MAX_EVENT_BYTES = 1 << 20
@@ -116,6 +116,14 @@ def expiration(event: Event) -> int | None:
     if value is None or not value.isascii() or not value.isdigit():
         return None
     return min(int(value[:20]), (1 << 62))
+
+
+def has_expired(raw: bytes, now: float) -> bool:
+    """NIP-40, of a canonical event; it is only read if it says anything about that."""
+    if b'["expiration",' not in raw:
+        return False
+    expires = expiration(decode_event(raw))
+    return expires is not None and expires <= now
 
 
 def is_protected(event: Event) -> bool:

@@ -47,7 +47,10 @@ class Filter(msgspec.Struct, frozen=True):
 
     @property
     def impossible(self) -> bool:
-        """Can match no event at all: an empty list, an empty span of time, nothing but hidden kinds."""
+        """Can match no event at all: an empty list, an empty span of time, nothing but hidden kinds, a search
+        for signs."""
+        if self.search and self.is_wordless:
+            return True
         lists = (self.ids, self.authors, self.kinds, *(values for _, values in self.tags))
         if any(values is not None and not values for values in lists):
             return True
@@ -55,6 +58,12 @@ class Filter(msgspec.Struct, frozen=True):
         if self.kinds is not None and self.kinds <= unseen:
             return True
         return self.since is not None and self.until is not None and self.since > self.until
+
+    @property
+    def is_wordless(self) -> bool:
+        """Something is looked for that no index knows: signs alone. Extensions alone leave nothing out."""
+        words = self.search.split()
+        return not self.terms and any(_extension(word.casefold()) is None for word in words)
 
     @property
     def size(self) -> int:
@@ -92,8 +101,10 @@ def matches(wanted: Filter, event: Event, present: Collection[tuple[str, str]] |
         return False
     if wanted.until is not None and event.created_at > wanted.until:
         return False
-    if wanted.search and (terms := wanted.terms) and not fits(event.kind, event.content, terms):
-        return False
+    if wanted.search:
+        terms = wanted.terms
+        if not (fits(event.kind, event.content, terms) if terms else not wanted.is_wordless):
+            return False
     gated = wanted.addressed is not None and event.kind in GATED_KINDS
     if not wanted.tags and not gated:
         return True

@@ -128,6 +128,7 @@ class Relay:
             closed=self._live.remove,
             others_wait=lambda: self._running.clients_waiting > 0,
             traffic=self.traffic,
+            clock=self._clock,
         )
         self._negotiating = Negotiating(self.store, self._receiving.ports.keys, lambda: self.config)
         self._receiving.takers = Takers(self._pipeline, self._answering, self._negotiating)

@@ -74,6 +74,6 @@ def filters(draw: st.DrawFn) -> Filter:
         until=draw(st.none() | times),
         limit=draw(st.none() | st.integers(0, 5)),
         hidden=frozenset({4202}) if draw(maybe) else frozenset(),
-        search=draw(st.sampled_from(("", "", "", "a", "b language:en"))),
+        search=draw(st.sampled_from(("", "", "", "a", "b language:en", "! ?"))),
         addressed=frozenset(map(fake_npub, map(str, draw(subset(AUTHORS))))) if draw(maybe) else None,
     )

@@ -17,6 +17,7 @@ from meshconsole.relay.event import (
     address,
     claimed_id,
     expiration,
+    has_expired,
     indexed_tags,
     is_hex,
     is_protected,
@@ -219,6 +220,14 @@ def test_even_a_broken_event_may_have_a_readable_id(data: bytes, found: str | No
 )
 def test_expiration(tags: tuple[tuple[str, ...], ...], expires: int | None) -> None:
     assert expiration(unsigned(tags=tags)) == expires
+
+
+def test_whether_a_canonical_event_has_expired() -> None:
+    expiring = raw(unsigned(tags=(("t", "x"), ("expiration", "100"))))
+    assert has_expired(expiring, 100)
+    assert not has_expired(expiring, 99.9)
+    assert not has_expired(raw(unsigned(content='["expiration","1"]')), 100)
+    assert not has_expired(raw(unsigned(tags=(("expiration",),))), 100)
 
 
 def test_protected() -> None:

@@ -154,7 +154,7 @@ def test_matching(wanted: Filter, *, expected: bool) -> None:
         ("https://example.com", "see https://example.org", False),
         ("std::move", "std::move(x)", True),
         ("12:30", "at noon", False),
-        ('"', "no quotes", True),
+        ('"', "no quotes", False),
     ],
 )
 def test_nip50_live_events_are_searched_like_stored_ones(
@@ -203,6 +203,13 @@ def test_nip59_wraps_match_only_for_those_they_are_addressed_to(
 )
 def test_impossible(wanted: Filter, *, expected: bool) -> None:
     assert wanted.impossible is expected
+
+
+def test_nip50_a_search_for_signs_matches_nothing_live_either() -> None:
+    assert Filter(search="!").impossible
+    assert not matches(Filter(search="!"), unsigned(content="!"))
+    assert not Filter(search="include:spam").impossible
+    assert matches(Filter(search="include:spam"), unsigned(content="!"))
 
 
 def test_size_counts_listed_values() -> None:

@@ -35,13 +35,22 @@ def test_a_search_of_extensions_alone_leaves_nothing_out(store: EventStore) -> N
     assert search(store, "include:spam") == {event.id for event in events}
 
 
+@pytest.mark.parametrize("text", ["!", "\u2026 --", "\U0001f642", "'\"", "_", "! include:spam"])
+def test_a_search_for_signs_finds_nothing(store: EventStore, text: str) -> None:
+    """No index knows them: whoever looks for a face is not given everything instead."""
+    store.add([unsigned(content="well! \U0001f642"), unsigned(kind=7, content="!")])
+    assert search(store, text) == set()
+    assert store.tally([Filter(search=text)], 9) == Tally(0, complete=True)
+
+
 @pytest.mark.parametrize(
     "text",
     ['"', "'", '" OR "', "a* NOT b", "NEAR(a b)", "content:x", "-", "(", "a AND", "{a b}: c", "\\", "^a"],
 )
 def test_a_search_is_only_text(store: EventStore, text: str) -> None:
-    store.add([unsigned(content="unrelated")])
-    store.query([Filter(search=text)], 9)
+    event = unsigned(content="unrelated")
+    store.add([event])
+    assert search(store, text) == ({event.id} if text == "content:x" else set())  # an extension (NIP-50)
 
 
 @pytest.mark.parametrize("kind", [4, 6, 7, 13, 1059, 4202, 4203, 10002, 30000])

@@ -56,6 +56,25 @@ async def test_large_answers_come_in_pages_as_the_client_takes_them(monkeypatch:
         assert rest[28][2]["kind"] == 5
 
 
+async def test_nip40_what_expires_while_the_client_takes_its_time_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(answering, "PAGE_BYTES", 1)
+    monkeypatch.setattr(store, "FIRST_KEYS", 1)
+    async with bench() as b:
+        soon = (("expiration", str(NOW + 60)),)
+        events = [signed(content=str(n), created_at=NOW + n, tags=soon if n % 2 else ()) for n in range(6)]
+        await b.relay.publish_many(events)
+        client = b.client()
+        client.moving.clear()
+        client.say("REQ", "s", {})
+        assert (await client.hear())[0][2]["id"] == events[5].id
+        monkeypatch.setattr(b.relay._answering, "_clock", lambda: NOW + 60.0)
+        client.moving.set()
+        assert [(await client.hear())[0][2]["id"] for _ in range(3)] == [events[n].id for n in (4, 2, 0)]
+        assert (await client.hear())[0][0] == "EOSE"
+
+
 async def test_paging_ends_with_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answering, "PAGE_BYTES", 1)
     monkeypatch.setattr(store, "FIRST_KEYS", 1)
