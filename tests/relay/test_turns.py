@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection as Client
     from websockets.asyncio.server import ServerConnection
 
+    from meshconsole.relay.session import Session
+
 
 @pytest.fixture(autouse=True)
 def no_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,6 +112,27 @@ async def test_empty_fragments_without_end_take_no_memory() -> None:
         for _ in range(500):
             connection.data_received(frames(Frame(Opcode.CONT, b"", fin=False)))
         assert bytes(connection._fragments) == b"["
+
+
+async def test_a_fault_in_a_later_turn_ends_the_connection_and_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context["exception"]))
+    async with door() as d, d.connect() as client, d.connect() as other:
+        receive = d.relay.receive
+
+        def broken(session: Session, message: bytes, via: str = "") -> None:
+            if message == b"[2]":
+                raise ZeroDivisionError("bug")
+            receive(session, message, via)
+
+        monkeypatch.setattr(d.relay, "receive", broken)
+        client.transport.write(frames(*[Frame(Opcode.TEXT, b"[%d]" % number) for number in range(5)]))
+        await client.wait_closed()
+        await say(other, "REQ", "s", {"limit": 0})
+        assert (await hear(other))[0] == "EOSE"
+    assert [type(fault) for fault in faults] == [ZeroDivisionError]
 
 
 async def test_answers_to_somebody_who_has_gone_are_no_lines_in_the_log(
