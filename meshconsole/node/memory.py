@@ -42,7 +42,8 @@ LOOK_S = 1.0
 BUSY_LOOK_S = 4.0
 """At most between two looks while what was let go of comes back each time: a node at work needs it, and each
 time it takes the loop's time to fetch it again. When the work has ended, it needs it no more."""
-STEP_S = 0.1
+LEAST_S, STEP_S = 0.5, 0.1
+"""Before that is looked at, and how often then."""
 WORK, QUIET = 0.3, 0.1
 """Shares of a processor: from so much on it works, and with less it has ended."""
 
@@ -168,7 +169,7 @@ class Surplus:
 
 async def _rest(pause: float, sleep: Callable[[float], Awaitable[None]], used: Callable[[], float]) -> None:
     """Until work ends that there was, or the pause."""
-    step, left, works = LOOK_S, pause, False
+    step, left, works = LEAST_S if pause > LOOK_S else pause, pause, False
     while left > 0:
         before = used()
         await sleep(step)
