@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 OVERWRITTEN_BYTES = 8 << 20
 """Plain files of the home up to this size are written over before they are deleted."""
-_CIPHERTEXT = (".db", ".db-wal", ".db-shm", ".db.journal")
+_CIPHERTEXT = (".db", ".db-wal", ".db-shm", ".journal")
 
 
 def wipe_is_owed(home: Home) -> bool:

@@ -19,7 +19,7 @@ from meshconsole.relay.retention import is_versioned
 from meshconsole.relay.store import Entry, Written
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from meshconsole.relay.journal import Journal
 
@@ -43,6 +43,8 @@ class Ahead:
         self.entries: list[Entry] = []
         """In the order in which they go into the tables, one seq after the other."""
         self.ids: set[str] = set()
+        self.head = 0
+        """The last one's place in the log, also when the tables have it by now."""
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -50,11 +52,14 @@ class Ahead:
     def recover(self, head: int) -> None:
         """What was acknowledged by a process that ended before the tables had it: they get it before anything
         is taken. Raises an error of ours where the journal cannot be read."""
-        for record in self._journal.read():
-            first = int.from_bytes(record[:_SEQ_LEN], "big")
-            for seq, raw in enumerate(record[_SEQ_LEN:].split(b"\n"), first):
-                if seq > head:
-                    self._add(Entry(decode_event(raw), raw))
+        found = [row for record in self._journal.read() for row in _rows(record)]
+        if found and found[0][0] > head + 1:
+            # A round begins where the tables end. What lies between may have removed some of these.
+            log.warning("the journal is of a later time than the database, which was set back: left out")
+            found = []
+        for seq, raw in found:
+            if seq > head:
+                self._add(Entry(decode_event(raw), raw), seq)
         try:
             self._journal.make()
         except MeshconsoleError as error:
@@ -80,7 +85,7 @@ class Ahead:
         for entry, verdict in zip(batch, verdicts, strict=True):
             if verdict is ACCEPTED:
                 seq += 1
-                self._add(entry)
+                self._add(entry, seq)
             written.append(Written(verdict, seq if verdict is ACCEPTED else 0))
         return written
 
@@ -92,9 +97,16 @@ class Ahead:
     def close(self) -> None:
         self._journal.close()
 
-    def _add(self, entry: Entry) -> None:
+    def _add(self, entry: Entry, seq: int) -> None:
         self.entries.append(entry)
         self.ids.add(entry.event.id)
+        self.head = seq
+
+
+def _rows(record: bytes) -> Iterator[tuple[int, bytes]]:
+    """Places in the log, and events."""
+    first = int.from_bytes(record[:_SEQ_LEN], "big")
+    return enumerate(record[_SEQ_LEN:].split(b"\n"), first)
 
 
 def may_wait(batch: Sequence[Entry]) -> bool:

@@ -32,8 +32,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+AT_ONCE = 4
+"""So many that are ahead the event loop may bring into the tables: each takes 0.2 ms of the processor among
+100,000 others."""
+
 TRY_AGAIN_S = 1.0
 """After what is ahead found no way into the tables, those who read do not try it for so long."""
+
+LOOK_AGAIN_S = 0.005
+"""Whoever waits for somebody else to bring in what is ahead looks that often."""
 
 
 class Committing:
@@ -68,7 +75,8 @@ class Committing:
         self._disk = Promptness()
         self._upkeep: Upkeep | None = None
         self._settle_not_before = 0.0
-        self._stored = int(self._one("select count(*) from events") or 0)
+        """0 unless what is ahead found no way into the tables."""
+        self._held = int(self._one("select count(*) from events") or 0) + len(ahead)
         self._any_deletions = bool(self._one("select exists (select 1 from deletions)"))
         self._next_expiry = self._one("select min(expires) from expirations")
 
@@ -79,7 +87,8 @@ class Committing:
 
     @property
     def head_seq(self) -> int:
-        return self._newest.head + len(self._ahead)
+        # Not the sum: while what was ahead is in the tables already, it would count twice.
+        return max(self._newest.head, self._ahead.head)
 
     @property
     def ids_ahead(self) -> Set[str]:
@@ -87,7 +96,7 @@ class Committing:
 
     @property
     def count(self) -> int:
-        return self._stored + len(self._ahead)
+        return self._held
 
     def is_expiring(self, now: int) -> bool:
         return self._next_expiry is not None and self._next_expiry <= now
@@ -99,36 +108,40 @@ class Committing:
 
     def take(self, batch: Sequence[Entry]) -> list[Written]:
         """All of the batch, durably. Raises errors of ours; then nothing of it was taken."""
-        began = time.perf_counter()
-        try:
-            written = self._take_ahead(batch) or self._commit(batch)
-        except MeshconsoleError:
-            self._disk.failed()
-            raise
-        self._disk.committed(len(batch), time.perf_counter() - began)
-        return written
+        with self._watched(len(batch)):
+            return self._take_ahead(batch) or self._commit(batch)
 
-    def settle(self) -> None:
-        """Brings into the tables what is ahead of them. Where that fails it stays ahead, durable, and the
-        tables are read as they are."""
-        if not self._ahead or time.monotonic() < self._settle_not_before:
-            return
-        with self.lock:
-            try:
-                self._commit([])
-            except MeshconsoleError as error:
-                self._disk.failed()
-                self._settle_not_before = time.monotonic() + TRY_AGAIN_S
-                log.warning("%d acknowledged events stay in the journal for now: %s", len(self._ahead), error)
+    def take_now(self, batch: Sequence[Entry]) -> list[Written] | None:
+        """The same; None where it would bring many into the tables that are ahead of them."""
+        with self._watched(len(batch)):
+            written = self._take_ahead(batch)
+            if written is None and len(self._ahead) <= AT_ONCE:
+                return self._commit(batch)
+            return written
+
+    def settle(self) -> bool:
+        """Brings into the tables what is ahead of them. Where that fails, which False says, it stays ahead,
+        durable, and the tables are read as they are."""
+        awaited = self._ahead.entries
+        while self._is_due(awaited):
+            # Whoever has the lock brings them in first, and may then go on with something else for minutes.
+            if self.lock.acquire(timeout=LOOK_AGAIN_S):
+                try:
+                    if self._is_due(awaited):
+                        self._try_to_settle()
+                finally:
+                    self.lock.release()
+        return not self._settle_not_before
 
     def settle_now(self) -> bool:
-        """The same, if that waits for nobody. Whether nothing is ahead now."""
+        """The same, if that takes little time and waits for nobody. Whether nothing is ahead now."""
         if not self._ahead:
             return True
-        if not self.is_prompt or not self.lock.acquire(blocking=False):
+        if len(self._ahead) > AT_ONCE or not self.is_prompt or not self.lock.acquire(blocking=False):
             return False
         try:
-            self.settle()
+            with self._watched(len(self._ahead)):
+                self.settle()
         finally:
             self.lock.release()
         return not self._ahead
@@ -165,9 +178,34 @@ class Committing:
         self.settle()
         self._ahead.close()
 
+    @contextlib.contextmanager
+    def _watched(self, events: int) -> Iterator[None]:
+        """How long the disk takes for so many."""
+        began = time.perf_counter()
+        try:
+            yield
+        except MeshconsoleError:
+            self._disk.failed()
+            raise
+        self._disk.committed(events, time.perf_counter() - began)
+
+    def _is_due(self, awaited: Sequence[Entry]) -> bool:
+        """These are still ahead, and it is time to bring them in."""
+        is_ahead = bool(awaited) and awaited is self._ahead.entries
+        return is_ahead and time.monotonic() >= self._settle_not_before
+
+    def _try_to_settle(self) -> None:
+        try:
+            self._commit([])
+        except MeshconsoleError as error:
+            self._disk.failed()
+            self._settle_not_before = time.monotonic() + TRY_AGAIN_S
+            log.warning("%d acknowledged events stay in the journal for now: %s", len(self._ahead), error)
+
     def _take_ahead(self, batch: Sequence[Entry]) -> list[Written] | None:
-        """A few events go into the journal, and later into the tables with others."""
-        if not may_wait(batch):
+        """A few events go into the journal, and later into the tables with others. Not while those before
+        them find no way there: nobody could find these either."""
+        if self._settle_not_before or not may_wait(batch):
             return None
         try:
             verdicts = self._new_writing().foresee(batch, self._ahead.ids)
@@ -175,7 +213,9 @@ class Committing:
             raise translate(error, self._path) from error
         if verdicts is None:
             return None
+        before = len(self._ahead)
         written = self._ahead.take(batch, verdicts, self._newest.head)
+        self._held += len(self._ahead) - before
         if written is not None and self._upkeep is not None:
             self._upkeep.took_ahead(enough=len(self._ahead) >= ENOUGH)
         return written
@@ -183,22 +223,24 @@ class Committing:
     def _commit(self, batch: Sequence[Entry]) -> list[Written]:
         """What is ahead of the tables goes first."""
         ahead = len(self._ahead)
-        written = self._run([*self._ahead.entries, *batch])
+        written = self._run([*self._ahead.entries, *batch], ahead)
+        self._settle_not_before = 0.0
         for verdict, _ in written[:ahead]:
             if not verdict.accepted:
                 log.error("an acknowledged event is not taken into the tables: %s", verdict.message)
         self._ahead.settled()
         return written[ahead:]
 
-    def _run(self, batch: Sequence[Entry]) -> list[Written]:
-        with contextlib.suppress(KeyTaken), self._transaction() as writing:
+    def _run(self, batch: Sequence[Entry], counted: int) -> list[Written]:
+        with contextlib.suppress(KeyTaken), self._transaction(counted=counted) as writing:
             return writing.run(batch)
-        with self._transaction() as writing:
+        with self._transaction(counted=counted) as writing:
             writing.look_up_keys(batch)
             return writing.run(batch)
 
     @contextlib.contextmanager
-    def _transaction(self, *, is_upkeep: bool = False) -> Iterator[Writing]:
+    def _transaction(self, *, is_upkeep: bool = False, counted: int = 0) -> Iterator[Writing]:
+        """`counted`: so many of what it adds are held already."""
         self._newest.begin()
         try:
             self._connection.execute("begin immediate")
@@ -220,7 +262,7 @@ class Committing:
         self._any_deletions = writing.any_deletions
         self._authors.remember(writing.new_authors)
         self._newest.end(writing.head)
-        self._stored += writing.added - writing.removed
+        self._held += writing.added - writing.removed - counted
         if writing.expires is not None:
             self._next_expiry = min(writing.expires, self._next_expiry or writing.expires)
 

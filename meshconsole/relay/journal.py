@@ -13,6 +13,7 @@ acknowledged, or there was none.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING
@@ -59,7 +60,8 @@ class Journal:
     def read(self) -> list[bytes]:
         """The records of the last round. Raises an error of ours where the file cannot be read."""
         try:
-            data = self._path.read_bytes()
+            with self._path.open("rb") as file:
+                data = file.read(BYTES)
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -86,27 +88,29 @@ class Journal:
 
     def append(self, record: bytes) -> None:
         """Durable when it returns. Raises an error of ours, and then takes nothing more in this round."""
-        first = b""
+        begin, first = self._end, b""
+        # Whatever breaks this off, an exception from outside too, ends the round: a nonce serves once.
+        self._end = BYTES
         cipher = self._cipher
         if cipher is None:
             salt = os.urandom(_SALT_LEN)
             cipher = self._cipher = self._cipher_of(salt)
             first = (_MAGIC + salt).ljust(BLOCK, b"\0")
-            self._records, self._end = 0, 0
+            self._records, begin = 0, 0
         sealed = cipher.encrypt(self._records.to_bytes(_NONCE_LEN, "big"), record, None)
         length = len(sealed).to_bytes(_LENGTH_LEN, "big")
         data = b"".join((first, length, sealed, bytes(_blocks(len(record)) - len(length) - len(sealed))))
         try:
-            _write(self._descriptor, data, self._end)
+            _write(self._descriptor, data, begin)
             os.fdatasync(self._descriptor)
             if not self._is_named:
                 sync_folder(self._path.parent)
                 self._is_named = True
         except OSError as error:
-            self._end = BYTES
+            self._take_back(begin + len(first))
             raise as_our_error(error, self._path.name) from error
         self._records += 1
-        self._end += len(data)
+        self._end = begin + len(data)
 
     def begin_anew(self) -> None:
         """All records are in the tables, durably."""
@@ -117,6 +121,12 @@ class Journal:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def _take_back(self, begin: int) -> None:
+        """The record that begins there was not acknowledged, and some of it may be on the disk all the same.
+        As far as the disk does anything at all."""
+        with contextlib.suppress(OSError):
+            os.pwrite(self._descriptor, bytes(BLOCK), begin)
 
     def _opened(self, data: bytes) -> Iterator[bytes]:
         if len(data) < BLOCK or not data.startswith(_MAGIC):

@@ -80,7 +80,7 @@ class Questions:
         newest: Newest,
         *,
         open_: Callable[[int], Connection],
-        settle: Callable[[], None],
+        settle: Callable[[], object],
         settle_now: Callable[[], bool],
         ahead: Callable[[], Set[str]],
         catch_up: Callable[[Sequence[Filter]], bool],

@@ -32,7 +32,8 @@ EVICTION_MARGIN_BYTES = 256 << 10
 class Room:
     """`database` is the writer's connection; whoever calls holds the lock on writing. `oldest` gives row keys
     and sizes of a class's events, a step of them at a time; `remove` removes events in one transaction;
-    `empty_log` waits until nothing is left in the log."""
+    `settle` brings into the file what was promised room and is not there yet; `empty_log` waits until nothing
+    is left in the log."""
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class Room:
         may_go: Callable[[], Sequence[EvictionClass]],
         oldest: Callable[[EvictionClass], Iterator[list[tuple[int, int]]]],
         remove: Callable[[Sequence[int]], None],
+        settle: Callable[[], None],
         empty_log: Callable[[], None],
     ) -> None:
         self._database = database
@@ -56,6 +58,7 @@ class Room:
         self._may_go = may_go
         self._oldest = oldest
         self._remove = remove
+        self._settle = settle
         self._empty_log = empty_log
 
     def reserve(self, batch: Sequence[Entry]) -> int:
@@ -72,7 +75,7 @@ class Room:
             self._shorten_log()
         needed = _most(batch)
         try:
-            self._promise_with_log(needed)
+            self._promise_with_log(needed, self._promise)
         except Refused:
             if self._free_bytes() < needed:
                 self._make(needed)
@@ -82,12 +85,13 @@ class Room:
         return needed
 
     def reserve_now(self, batch: Sequence[Entry]) -> int | None:
-        """As `reserve`, but None where room is to be made before, or the log to be emptied."""
+        """As `reserve`, but None where what is taken is to be measured or room to be made before, or the log
+        to be emptied."""
         if self.log_bytes != self._set_log_bytes or self._is_log_long():
             return None
         needed = _most(batch)
         try:
-            self._promise_with_log(needed)
+            self._promise_with_log(needed, self._quota.reserve)
         except Refused:
             return None
         return needed
@@ -103,10 +107,10 @@ class Room:
         except DatabaseErrors as error:
             raise translate(error, self._path) from error
 
-    def _promise_with_log(self, needed: int) -> None:
+    def _promise_with_log(self, needed: int, promise: Callable[[int], None]) -> None:
         """The log may grow to its full size before it is emptied."""
         log = max(0, self.log_bytes - self.file_bytes("-wal")) if self._has_quota else 0
-        self._promise(needed + log)
+        promise(needed + log)
         self._quota.release(log)
 
     def _promise(self, count: int) -> None:
@@ -117,6 +121,7 @@ class Room:
         except Refused:
             if not isinstance(self._quota, MeasuredQuota):
                 raise
+            self._settle()  # or its promise would be forgotten
             self._quota.measured(self.taken_bytes(), exact=True)
             self._quota.reserve(count)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from meshconsole.core.verdict import Verdict
     from meshconsole.relay.dbapi import Connection
     from meshconsole.relay.filter import Filter
+
+T = TypeVar("T")
 
 UPKEEP_CACHE_KIB = 64
 LOG_BYTES = 32 << 20
@@ -115,6 +117,7 @@ class SqliteEventStore(AskedHalf):
                 may_go=may_go or tuple,
                 oldest=self._asked.evictable,
                 remove=lambda keys: self._committing.remove_at_once(keys),
+                settle=lambda: self._committing.settle_first(),
                 empty_log=self._empty_log,
             )
             schema.prepare(self._writer, path)
@@ -167,7 +170,7 @@ class SqliteEventStore(AskedHalf):
             return []
         with self._committing.lock:
             try:
-                return self._take(batch, self._room.reserve(batch))
+                return self._take(batch, self._room.reserve(batch), self._committing.take)
             except Refused as refused:
                 verdict = refuse(refused.code, refused.sentence)  # type: ignore[arg-type]
             except MeshconsoleError as error:
@@ -180,7 +183,7 @@ class SqliteEventStore(AskedHalf):
             return None
         try:
             reserved = self._room.reserve_now(batch)
-            return None if reserved is None else self._take(batch, reserved)
+            return None if reserved is None else self._take(batch, reserved, self._committing.take_now)
         except MeshconsoleError as error:
             return [Written(refuse("error", str(error)), 0)] * len(batch)
         finally:
@@ -265,13 +268,16 @@ class SqliteEventStore(AskedHalf):
             self._upkeep_connection.close()
             self._writer.close()
 
-    def _take(self, batch: Sequence[Entry], reserved: int) -> list[Written]:
+    def _take(self, batch: Sequence[Entry], reserved: int, take: Callable[[Sequence[Entry]], T]) -> T:
         """By whoever holds the lock. What was reserved is released when nothing is written."""
         try:
-            return self._committing.take(batch)
+            written = take(batch)
         except MeshconsoleError:
             self._room.release(reserved)
             raise
+        if written is None:
+            self._room.release(reserved)
+        return written
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

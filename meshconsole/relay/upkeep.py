@@ -28,12 +28,12 @@ MUCH = 256
 
 
 class Upkeep:
-    """`settle` brings into the tables what is ahead of them. `checkpoint` empties the log as far as it can.
-    `index` does one step, and says whether more is to be done now: its argument is whether there is a
-    pause."""
+    """`settle` brings into the tables what is ahead of them, and says whether it could. `checkpoint` empties
+    the log as far as it can. `index` does one step, and says whether more is to be done now: its argument is
+    whether there is a pause."""
 
     def __init__(
-        self, settle: Callable[[], None], checkpoint: Callable[[], None], index: Callable[[bool], bool]
+        self, settle: Callable[[], bool], checkpoint: Callable[[], None], index: Callable[[bool], bool]
     ) -> None:
         self._settle = settle
         self._checkpoint = checkpoint
@@ -80,9 +80,8 @@ class Upkeep:
             self._empty_log()
         hurried = self._hurry.wait(PAUSE_S)
         self._hurry.clear()
-        self._settle()
-        if hurried:
-            self._written.set()  # no pause yet: there is more to do in the next one
+        if not self._settle() or hurried:
+            self._written.set()  # to be tried again; or no pause yet: there is more to do in the next one
             return
         has_indexed = False
         while not self._stopping.is_set() and self._index(not self._written.is_set()):

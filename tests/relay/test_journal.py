@@ -169,3 +169,49 @@ def test_where_the_disk_has_no_room_for_the_file_nothing_is_taken(
     made.make()
     assert made.has_room(1)
     made.close()
+
+
+def test_no_nonce_serves_twice_whatever_breaks_a_record_off(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when somebody presses Ctrl+C twice while the loop writes."""
+    made = written(path, b"one")
+    write = os.pwrite
+
+    def broken_off(descriptor: int, data: bytes, at: int) -> int:
+        write(descriptor, data, at)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "pwrite", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            made.append(b"two")
+    assert not made.has_room(1)
+    made.begin_anew()
+    made.append(b"three")
+    made.close()
+    assert journal(path).read() == [b"three"]
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["the first of a round", "a later one"])
+def test_what_was_not_acknowledged_is_taken_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch, first: bool
+) -> None:
+    """The disk has it, and said that it has not: whoever sent it was told so."""
+    made = fresh(path) if first else written(path, b"one")
+
+    def fail(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fdatasync", fail)
+        with pytest.raises(MeshconsoleError):
+            made.append(b"two")
+    made.close()
+    assert journal(path).read() == ([] if first else [b"one"])
+
+
+def test_no_more_is_read_than_a_journal_has(path: Path) -> None:
+    written(path, b"one").close()
+    os.truncate(path, 1 << 40)
+    assert journal(path).read() == [b"one"]

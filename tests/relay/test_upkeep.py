@@ -14,6 +14,10 @@ def nothing() -> None:
     return None
 
 
+def all_settled() -> bool:
+    return True
+
+
 def test_a_fault_does_not_end_the_upkeep(caplog: pytest.LogCaptureFixture) -> None:
     called = threading.Semaphore(0)
 
@@ -21,7 +25,7 @@ def test_a_fault_does_not_end_the_upkeep(caplog: pytest.LogCaptureFixture) -> No
         called.release()
         raise ZeroDivisionError("bug")
 
-    upkeep = Upkeep(nothing, broken, lambda pause: False)
+    upkeep = Upkeep(all_settled, broken, lambda pause: False)
     upkeep.wrote(MUCH)
     assert called.acquire(timeout=10)
     upkeep.wrote(MUCH)
@@ -56,7 +60,7 @@ def test_indexing_goes_on_until_it_is_done_and_then_the_log_is_emptied(
         done.append("index")
         return left[0] > 0
 
-    upkeep = Upkeep(nothing, checkpoint, index)
+    upkeep = Upkeep(all_settled, checkpoint, index)
     upkeep.wrote(events)
     assert ended.wait(10)
     upkeep.stop()
@@ -77,7 +81,7 @@ def test_a_log_that_holds_little_is_left_alone_while_more_comes() -> None:
             upkeep.wrote(1)
         return False
 
-    upkeep = Upkeep(nothing, checkpoint, index)
+    upkeep = Upkeep(all_settled, checkpoint, index)
     upkeep.wrote(1)
     assert ended.wait(10)
     upkeep.stop()
@@ -94,7 +98,11 @@ def test_what_is_ahead_is_settled_in_a_pause_or_at_once_when_it_is_enough(
         indexed.set()
         return False
 
-    upkeep = Upkeep(settled.release, nothing, index)
+    def settle() -> bool:
+        settled.release()
+        return True
+
+    upkeep = Upkeep(settle, nothing, index)
     upkeep.took_ahead(enough=False)
     assert settled.acquire(timeout=10)
     assert indexed.wait(10)
@@ -104,3 +112,24 @@ def test_what_is_ahead_is_settled_in_a_pause_or_at_once_when_it_is_enough(
     assert settled.acquire(timeout=10)
     assert not indexed.is_set(), "that is no pause"
     upkeep.stop()
+
+
+def test_what_finds_no_way_into_the_tables_is_tried_again_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep_module, "PAUSE_S", 0.001)
+    done: list[str] = []
+    ended = threading.Event()
+
+    def settle() -> bool:
+        done.append("settle")
+        return len(done) > 3
+
+    def index(pause: bool) -> bool:
+        done.append("index")
+        ended.set()
+        return False
+
+    upkeep = Upkeep(settle, nothing, index)
+    upkeep.took_ahead(enough=False)
+    assert ended.wait(10)
+    upkeep.stop()
+    assert done[:5] == ["settle"] * 4 + ["index"]
