@@ -251,12 +251,10 @@ class SqliteEventStore(AskedHalf):
             return before - self._pragma("freelist_count")
 
     def backup(self, destination: Path, progress: Callable[[int, int], None] | None = None) -> None:
-        with self._committing.lock:
-            self._committing.settle_first()
         connection = self._open(UPKEEP_CACHE_KIB, readonly=True)
         try:
             connection.execute("begin")
-            copy_database(self._path, self._key, connection, destination, progress)
+            copy_database(self._path, self._key, connection, destination, progress, self._alone)
         finally:
             connection.close()
 
@@ -287,6 +285,12 @@ class SqliteEventStore(AskedHalf):
                 yield
             except DatabaseErrors as error:
                 raise translate(error, self._path) from error
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody writes to the file meanwhile, no other room either; it holds all that was acknowledged."""
+        with self._committing.lock, self._committing.changing(is_upkeep=True):
+            yield
 
     def _remove(self, keys: Sequence[int]) -> Removed:
         """In transactions small enough that writers never wait long for one."""
