@@ -82,13 +82,25 @@ def kinds_by_seq(db: Database) -> None:
 
 @migrations()
 def words_by_length(db: Database) -> None:
-    """The index is made anew, in steps and in pauses: its rows tell how long each text is, so that a search
-    need not look that up, and its pieces fit a page."""
+    """Rows of the index tell how long each text is, so that a search need not look that up, and its pieces
+    fit a page."""
+    _index_anew(db)
+
+
+@migrations()
+def words_by_second(db: Database) -> None:
+    """They tell where the event is, too."""
+    _index_anew(db)
+
+
+def _index_anew(db: Database) -> None:
+    """Afterwards, in steps and in pauses."""
     state = db.table("relay_state")
     if state.get("indexed_seq")["value"] != "0":
         db.execute("drop table words")
         _create_words(db)
         state.update("indexed_seq", {"value": "0"})
+        state.delete_where("name = 'merged_seq'")
     # A piece of FTS5's default size is longer than an encrypted page has room for, and takes two.
     db.execute("insert into words (words, rank) values ('pgsz', 3900)")
 

@@ -139,9 +139,10 @@ class Questions:
         caught_up = self._catch_up(filters)
         with self.reading() as connection:
             head = stored_head(connection)
-            selection = self._select(self.reader(connection), head, filters, cap, caught_up=caught_up)
-            read = stretch if all(map(is_stretch, filters)) else bodies
-            return answered(selection, partial(read, connection), size)
+            reading = self.reader(connection)
+            selection = self._select(reading, head, filters, cap, caught_up=caught_up)
+            read = partial(stretch if all(map(is_stretch, filters)) else bodies, connection)
+            return answered(selection, partial(_seen_or, reading.seen, read) if reading.seen else read, size)
 
     def answer_now(self, filters: Sequence[Filter], cap: int, size: int) -> Answer | None:
         if any(wanted.search for wanted in filters) or not self._settle_now():
@@ -303,3 +304,10 @@ def stored_head(connection: Connection) -> int:
     """The store's head in the transaction of this connection."""
     (head,) = connection.execute("select value from relay_state where name = 'head_seq'").fetchone()
     return int(head)
+
+
+def _seen_or(
+    seen: dict[int, bytes], read: Callable[[Sequence[int]], list[bytes]], keys: Sequence[int]
+) -> list[bytes]:
+    """Events that were read already, or all anew."""
+    return [seen[key] for key in keys] if seen.keys() >= set(keys) else read(keys)

@@ -17,7 +17,8 @@ from meshconsole.core.event import decode_event
 from meshconsole.core.kinds import GATED_KINDS
 from meshconsole.relay.filter import Filter, matches
 from meshconsole.relay.keys import KeyedHash, key_range, short_id
-from meshconsole.relay.searching import LENGTH_BITS, SEARCHABLE, match_expression
+from meshconsole.relay.searching import BY_SEQ, SEARCHABLE, match_expression
+from meshconsole.relay.seeking import CANDIDATES, KEY_OF_ROW, LENGTH_OF_ROW, SEQ_OF_ROW, Seeking
 from meshconsole.relay.walks import (
     EVERYTHING,
     FEW_KINDS,
@@ -31,6 +32,7 @@ from meshconsole.relay.walks import (
     json_list,
     kinds_of,
     numbers,
+    pairs,
 )
 
 if TYPE_CHECKING:
@@ -50,10 +52,6 @@ FEW_EVENTS = 2000
 
 FEW_TAGS = 64
 """So many events with a tag's value are few."""
-
-CANDIDATES = 2000
-"""So many of the newest events that hold the words are put in order of relevance."""
-
 
 _BODIES = (
     "select cast(group_concat(b.raw, x'0a') as blob)"
@@ -99,6 +97,8 @@ class Reading:
         self._authors = authors
         self._now = now
         self._raws = raws or partial(bodies, connection)
+        self.seen: dict[int, bytes] = {}
+        """Some of the events that a search has found, which need not be read again."""
         self._memory = memory
         self._expiring = expiring
         """Whether any stored event may have expired by now; usually none has."""
@@ -109,10 +109,10 @@ class Reading:
             return self.keys(wanted, limit)
         if limit <= 0 or wanted.impossible:
             return []
-        found = self._search(wanted, EVERYTHING, f"e.key, words.rowid & {(1 << LENGTH_BITS) - 1} as length")
-        newest = f"{found} order by words.rowid desc limit +?"
-        sql = f"select key from ({newest}) order by length, key desc limit +?"
-        return self._first_column(sql, (match_expression(wanted.terms), CANDIDATES, limit))
+        seeking = Seeking(self._db, self._raws, self.alive("k"))
+        keys = seeking.best(wanted, limit, partial(self._by_seq, wanted))
+        self.seen = seeking.seen
+        return keys
 
     def keys(self, wanted: Filter, limit: int, span: Span = EVERYTHING) -> list[int]:
         """At most `limit` row keys of matching events within `span`, in its direction."""
@@ -126,8 +126,8 @@ class Reading:
                 wanted = replace(wanted, kinds=among)
             return self._by_ids(wanted, limit, span)
         if wanted.search and wanted.terms:
-            found = self._search(wanted, span, "e.key")
-            sql = f"{found} order by +e.key {span.order} limit +?"
+            found = f"words cross join events e on e.key = {KEY_OF_ROW} where words match ?"
+            sql = f"select e.key from {found}{self._more(wanted, span)} order by +e.key {span.order} limit +?"
             return self._first_column(sql, (match_expression(wanted.terms), limit))
         parts = _ungated(wanted)
         if len(parts) == 1:
@@ -195,16 +195,27 @@ class Reading:
                     found.add(key)
         return sorted(found, reverse=not span.upwards)[:limit]
 
-    def _search(self, wanted: Filter, span: Span, columns: str) -> str:
-        """A statement for the events that hold the words; its parameter is the expression."""
+    def _by_seq(self, wanted: Filter) -> list[tuple[int, int]]:
+        """Length and row key of the events that hold the words and are numbered by the log."""
+        # A cross join keeps the order of the tables: the words lead.
+        sql = (
+            "select json_group_array(json_array(length, key)) from"
+            f" (select {LENGTH_OF_ROW} as length, e.key from words"
+            f" cross join events e on e.seq = {SEQ_OF_ROW}"
+            f" where words match ? and words.rowid >= {BY_SEQ}{self._more(wanted, EVERYTHING)}"
+            " order by words.rowid desc limit +?)"
+        )
+        (found,) = self._db.execute(sql, (match_expression(wanted.terms), CANDIDATES)).fetchone()
+        return pairs(found)
+
+    def _more(self, wanted: Filter, span: Span) -> str:
+        """What else is wanted of an event that holds the words."""
         low, high = key_range(wanted.since, wanted.until)
         more = f" and e.key between {max(low, span.low)} and {min(high, span.high)}" + self.alive("e")
         more += self._conditions(wanted, "e")
         for letter, values in wanted.tags:
             more += self._has_tag(letter, values, "e")
-        # A cross join keeps the order of the tables: the words lead.
-        tables = f"words cross join events e on e.seq = words.rowid >> {LENGTH_BITS}"
-        return f"select {columns} from {tables} where words match ?{more}"
+        return more
 
     def _conditions(self, wanted: Filter, table: str) -> str:
         # The index over (seq, kind) tells the kind; without the `+` it would be asked once for each kind.

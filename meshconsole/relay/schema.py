@@ -10,8 +10,8 @@ deletions    what authors deleted (NIP-09) and until when they vanished (NIP-62)
 refused      ids that were refused or removed for good, so that no peer is asked for them again
 expirations  events that end (NIP-40); few, so that queries may look here each time
 authors      public keys as small integers
-words        full-text index of what can be searched (searching.py), by seq and length; contents are not
-             kept twice
+words        full-text index of what can be searched (searching.py), by second or seq, and length; contents
+             are not kept twice
 relay_state  log_id, head_seq; indexed_seq and merged_seq: up to where `words` has come, and was merged
 """
 
@@ -32,7 +32,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MIGRATIONS = ("first_tables", "refused_ids", "tags_by_kind", "words", "kinds_by_seq", "words_by_length")
+MIGRATIONS = (
+    "first_tables",
+    "refused_ids",
+    "tags_by_kind",
+    "words",
+    "kinds_by_seq",
+    "words_by_length",
+    "words_by_second",
+)
 """By name, in order. A database that has had all of them is opened as it is, and no migration is loaded."""
 
 

@@ -6,6 +6,9 @@ at others have nothing to find in them; leaving them out also keeps a search fro
 A search finds the events whose content has a word that begins with each of its words. Words are what
 SQLite's tokenizer makes of a text: runs of letters and digits, in whatever case, without diacritics.
 Those come first of whose text the words are the most, and of equals the newest.
+
+The index numbers most events by their second, which leads straight to them: whatever has its second for
+itself when it is indexed. Others have a number by their place in the log.
 """
 
 from __future__ import annotations
@@ -35,8 +38,11 @@ PREFIX_CHARACTERS = 3
 """Shorter words are looked for as they are: too many others begin with them."""
 
 LENGTH_BITS = 3
-"""The index numbers its rows by place in the log, and tells in these last bits of the number how long the
-text is: the shorter the text, the more of it are the words that it is found by."""
+"""The numbers of the index's rows tell in these last bits how long the text is: the shorter the text, the
+more of it are the words that it is found by."""
+
+BY_SEQ = 1 << 40
+"""Rows from this number on are numbered by place in the log, those below by second."""
 
 _SHORTEST = 5
 """Texts with fewer binary digits in their length are not told apart."""
@@ -60,10 +66,28 @@ def fits(kind: int, content: str, terms: Sequence[str]) -> bool:
     )
 
 
-def index_row(seq: int, content: str) -> int:
-    """Where the index has the event with this place in the log."""
+def row_by_second(second: int, content: str) -> int:
+    """Where the index has an event whose second held no other event when it was indexed: so whatever else
+    may come into that second, it is the first in the log of those that are left there."""
+    return second << LENGTH_BITS | _length(content)
+
+
+def row_by_seq(seq: int, content: str) -> int:
+    """Where it has any other, by place in the log."""
+    return BY_SEQ + (seq << LENGTH_BITS | _length(content))
+
+
+def length_of(row: int) -> int:
+    return row & ((1 << LENGTH_BITS) - 1)
+
+
+def second_of(row: int) -> int:
+    return row >> LENGTH_BITS
+
+
+def _length(content: str) -> int:
     length = max(0, len(content).bit_length() - _SHORTEST)
-    return seq << LENGTH_BITS | min(length, (1 << LENGTH_BITS) - 1)
+    return min(length, (1 << LENGTH_BITS) - 1)
 
 
 def _plain(text: str) -> str:

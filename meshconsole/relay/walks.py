@@ -78,7 +78,7 @@ def kinds_of(connection: Connection, table: str, column: str, values: Sequence[i
         " select a, b from kinds) where b is not null",
         (json_list(values),),
     ).fetchone()
-    return _pairs(found)
+    return pairs(found)
 
 
 Standing: TypeAlias = tuple[tuple[int, ...], int]
@@ -197,7 +197,7 @@ def first_column(connection: Connection, sql: str, parameters: Sequence[int | st
 
 integers = msgspec.json.Decoder(list[int]).decode
 _lists = msgspec.json.Decoder(list[list[int]]).decode
-_pairs = msgspec.json.Decoder(list[tuple[int, int]]).decode
+pairs = msgspec.json.Decoder(list[tuple[int, int]]).decode
 
 
 def beyond(key: int, span: Span) -> Span:

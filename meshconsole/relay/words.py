@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from meshconsole.relay.keys import ID_BITS, created_at_of
 from meshconsole.relay.questions import STEP
-from meshconsole.relay.searching import SEARCHABLE, index_row
+from meshconsole.relay.searching import SEARCHABLE, row_by_second, row_by_seq
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,6 +36,12 @@ FEW_NEW = 10 * STEP
 
 MERGED_PAGES = 64
 """So much of the index is written in one transaction."""
+
+_IN_ITS_SECOND = (
+    f"select count(*) from (select 1 from events o where o.key between (e.key >> {ID_BITS} << {ID_BITS})"
+    f" and (e.key | {(1 << ID_BITS) - 1}) limit 2)"
+)
+"""How many events there are in an event's second, two for more."""
 
 
 class Words:
@@ -69,15 +76,20 @@ class Words:
     def _index(self, head: int, count: int) -> int:
         """Makes the next events searchable. Returns up to which place in the log."""
         rows = self._db.execute(
-            "select e.seq, e.kind, b.raw from events e join bodies b on b.key = e.key"
-            " where e.seq > ? order by e.seq limit +?",
+            f"select e.seq, e.key, e.kind, b.raw, ({_IN_ITS_SECOND})"
+            " from events e join bodies b on b.key = e.key where e.seq > ? order by e.seq limit +?",
             (self.indexed, count),
         ).fetchall()
-        texts = [(seq, _content(raw).content) for seq, kind, raw in rows if kind in SEARCHABLE]
-        self._db.executemany(
-            "insert into words (rowid, content) values (?, ?)",
-            [(index_row(seq, content), content) for seq, content in texts],
-        )
+        texts: list[tuple[int, str]] = []
+        for seq, key, kind, raw, in_its_second in rows:
+            if kind in SEARCHABLE:
+                content = _content(raw).content
+                if in_its_second == 1:
+                    texts.append((row_by_second(created_at_of(key), content), content))
+                else:
+                    texts.append((row_by_seq(seq, content), content))
+        # What comes out of order would begin a piece of its own.
+        self._db.executemany("insert into words (rowid, content) values (?, ?)", sorted(texts))
         return int(rows[-1][0]) if len(rows) == count else head
 
     def _merge_step(self, held: int) -> bool:

@@ -28,7 +28,7 @@ from meshconsole.relay.keys import (
 from meshconsole.relay.known import known_ids
 from meshconsole.relay.many import in_lists, insert_rows, json_lists
 from meshconsole.relay.retention import is_versioned
-from meshconsole.relay.searching import SEARCHABLE, index_row
+from meshconsole.relay.searching import SEARCHABLE, row_by_second, row_by_seq
 from meshconsole.relay.store import Entry, Removed, Written
 from meshconsole.relay.walks import numbers
 
@@ -47,6 +47,14 @@ FOR_GOOD = (retention.EXPIRED, retention.DELETED, retention.VANISHED, retention.
 
 class KeyTaken(Exception):
     """Another event has the row key of one in the batch. Nothing was written; see `Writing.look_up_keys`."""
+
+
+_UNINDEX = (
+    "delete from words where rowid = (select"
+    " case when exists (select 1 from words_docsize where id = ?1) then ?1"
+    " when ?3 <= (select cast(value as int) from relay_state where name = 'indexed_seq') then ?2 end)"
+)
+"""By place in the log or by second. What was not indexed yet has neither, and its second may be another's."""
 
 
 class Writing:
@@ -156,21 +164,22 @@ class Writing:
             self._newest.removed((author, kind) for _, _, kind, author, _ in rows)
             tags: list[tuple[int, int, int]] = []
             addresses: list[tuple[int, int]] = []
-            words: list[tuple[int]] = []
+            words: list[tuple[int, int, int]] = []
             for key, seq, kind, _, raw in rows:
                 event = decode_event(raw)
                 tags += ((self._hashes.tag(*tag), kind, key) for tag in indexed_tags(event))
                 if is_versioned(kind):
                     addresses.append((self._hashes.address(address(event)), key))
                 if kind in SEARCHABLE:
-                    words.append((index_row(seq, event.content),))
+                    by_seq = row_by_seq(seq, event.content)
+                    words.append((by_seq, row_by_second(created_at_of(key), event.content), seq))
                 self._present.discard(event.id)
                 self._refused.append((short_id(event.id), self._now))
                 size += len(raw)
             many = self._db.executemany
             many("delete from tags where hash = ? and kind = ? and key = ?", tags)
             many("delete from addresses where hash = ? and key = ?", addresses)
-            many("delete from words where rowid = ?", words)
+            many(_UNINDEX, words)
             for table in ("events", "bodies", "expirations"):
                 self._db.execute(f"delete from {table} where key in ({listed})")
             self._taken.difference_update(row[0] for row in rows)
