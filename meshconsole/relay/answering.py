@@ -111,7 +111,7 @@ class Answering:
             return
         self._readers.do(
             partial(self._first, subscription, filters, cap),
-            partial(self._opened, subscription),
+            partial(self._opened_late, subscription),
             partial(self._give_up, subscription),
         )
 
@@ -152,6 +152,18 @@ class Answering:
             return Answer([], [], 0, None)
         return self._store.answer(filters, cap, PAGE_BYTES)
 
+    def _opened_late(self, subscription: Subscription, answer: Answer) -> None:
+        if not self._is_shut_out(subscription):
+            self._opened(subscription, answer)
+
+    def _is_shut_out(self, subscription: Subscription) -> bool:
+        """The client may have been removed while it waited or read: then it is told so."""
+        verdict = may_ask(subscription.session.client)
+        if not verdict.accepted:
+            self._closed(subscription)
+            subscription.session.fail(subscription, verdict)
+        return not verdict.accepted
+
     def _opened(self, subscription: Subscription, answer: Answer) -> None:
         if answer.head_seq > subscription.since:
             subscription.sent = set()
@@ -167,12 +179,7 @@ class Answering:
         keys = answer.rest
         try:
             while keys and not subscription.closed:
-                if not await self._drained(subscription.session):
-                    return
-                verdict = may_ask(subscription.session.client)
-                if not verdict.accepted:  # the client may have been removed while it read
-                    self._closed(subscription)
-                    subscription.session.fail(subscription, verdict)
+                if not await self._drained(subscription.session) or self._is_shut_out(subscription):
                     return
                 raws, taken = await self._readers.run(
                     partial(first_page, self._store.fetch, keys, PAGE_BYTES)
@@ -231,13 +238,15 @@ class Answering:
         if done.cancelled():
             return
         error = done.exception()
-        if error is None:
-            counted, approximate, registers = done.result()
-            asked.session.counted(asked.id, counted, approximate=approximate, registers=registers)
-        else:
+        verdict = may_ask(asked.session.client)
+        if error is not None:
             self._traffic.queries_cut += isinstance(error, Unavailable)
             verdict = _in_words(error)
-            asked.session.uncounted(asked.id, Refused(verdict.code, verdict.sentence))
+        elif verdict.accepted:
+            counted, approximate, registers = done.result()
+            asked.session.counted(asked.id, counted, approximate=approximate, registers=registers)
+            return
+        asked.session.uncounted(asked.id, Refused(verdict.code, verdict.sentence))
 
 
 def _in_words(error: BaseException) -> Verdict:

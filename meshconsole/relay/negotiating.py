@@ -17,6 +17,7 @@ from meshconsole.core.errors import MeshconsoleError, Refused, RemoteError
 from meshconsole.relay.items import ItemVector
 from meshconsole.relay.negentropy import Responder
 from meshconsole.relay.pacing import charged, in_turn
+from meshconsole.relay.policy import may_ask
 from meshconsole.relay.verbs import neg
 
 if TYPE_CHECKING:
@@ -93,11 +94,11 @@ class Negotiating:
             negotiation.session.fail_negotiation(negotiation, busy)
         else:
             negotiation.responder = responder
-            negotiation.session.negotiate(negotiation, answer)
+            _tell(negotiation, answer)
 
     def _answered(self, negotiation: Negotiation, done: asyncio.Future[bytes]) -> None:
         if not self._has_failed(negotiation, done):
-            negotiation.session.negotiate(negotiation, done.result())
+            _tell(negotiation, done.result())
 
     def _has_failed(self, negotiation: Negotiation, done: asyncio.Future[T]) -> bool:
         if done.cancelled():
@@ -147,6 +148,16 @@ class _Begun(NamedTuple):
     responder: Responder
     answer: bytes
     gathered: int
+
+
+def _tell(negotiation: Negotiation, answer: bytes) -> None:
+    """The client may have been removed meanwhile."""
+    session = negotiation.session
+    verdict = may_ask(session.client)
+    if verdict.accepted:
+        session.negotiate(negotiation, answer)
+    else:
+        session.fail_negotiation(negotiation, Refused(verdict.code, verdict.sentence))
 
 
 def _newest(items: list[Item], limit: int | None) -> list[Item]:

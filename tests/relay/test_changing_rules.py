@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,13 +14,17 @@ from meshconsole.core.kinds import ROSTER_ENTRY, TEAM_NOTE
 from meshconsole.core.sections import RelaySection
 from meshconsole.core.verdict import ACCEPTED, Verdict, refuse
 from meshconsole.relay import answering
-from tests.relay.making import Members, npub, raw, signed
+from tests.relay.making import Clock, Members, npub, raw, signed
+from tests.relay.memory import MemoryEventStore
 from tests.relay.relay_bench import FakeClient, bench, notes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     import pytest
+
+    from meshconsole.relay.filter import Filter
+    from meshconsole.relay.store import Answer, Item, Tally
 
 
 @dataclass
@@ -133,6 +139,46 @@ async def test_a_member_who_is_removed_while_it_reads_gets_no_further_page(
         assert message == ["CLOSED", "s", "restricted: members only"]
         assert given < 100
         assert len(b.relay._live) == 0
+
+
+async def test_a_member_who_is_removed_while_it_waits_for_an_answer_gets_none() -> None:
+    """Whatever it asked: the answer may be there only when it is removed already."""
+    access = Members({npub("alice")})
+    held, go_on = threading.Barrier(4), threading.Event()
+
+    class Waiting(MemoryEventStore):
+        def answer(self, filters: Sequence[Filter], cap: int, size: int) -> Answer:
+            self.wait()
+            return super().answer(filters, cap, size)
+
+        def tally(self, filters: Sequence[Filter], cap: int) -> Tally:
+            self.wait()
+            return super().tally(filters, cap)
+
+        def items(self, wanted: Filter, cap: int) -> list[Item]:
+            self.wait()
+            return super().items(wanted, cap)
+
+        def wait(self) -> None:
+            held.wait(10)
+            go_on.wait(10)
+
+    async with bench(Waiting(Clock()), access=access) as b:
+        await b.relay.publish(signed())
+        client = b.client()
+        await log_in(client, "alice", (await client.hear())[0][1])
+        client.say("REQ", "s", {})
+        client.say("COUNT", "c", {})
+        client.say("NEG-OPEN", "n", {}, "6100000200")
+        await asyncio.to_thread(held.wait, 10)
+        access.npubs.clear()
+        go_on.set()
+        said = sorted(await client.hear(3))
+        assert said == [
+            ["CLOSED", "c", "restricted: members only"],
+            ["CLOSED", "s", "restricted: members only"],
+            ["NEG-ERR", "n", "restricted: members only"],
+        ]
 
 
 async def test_limits_change_for_connections_that_are_open() -> None:
