@@ -26,6 +26,7 @@ MAX_KEY = (1 << 63) - 1
 
 SHORT_ID = Struct(">q")
 """The first 8 bytes of an id, as `short_id` numbers them."""
+_PARTS = Struct(">q24s")
 
 
 def row_key(event: Event) -> int:
@@ -53,16 +54,16 @@ def key_range(since: int | None, until: int | None) -> tuple[int, int]:
 
 def short_id(event_id: str) -> int:
     """The first 8 bytes of an id as SQLite's signed integer. Not unique: compare the whole id too."""
-    return int.from_bytes(bytes.fromhex(event_id[:16]), "big", signed=True)
+    return int(SHORT_ID.unpack(bytes.fromhex(event_id[:16]))[0])
 
 
-def rest_of_id(event_id: str) -> bytes:
-    """The other 24 bytes."""
-    return bytes.fromhex(event_id[16:])
+def parts_of_id(event_id: str) -> tuple[int, bytes]:
+    """`short_id`, and the other 24 bytes."""
+    return _PARTS.unpack(bytes.fromhex(event_id))
 
 
 def id_bytes(short: int, rest: bytes) -> bytes:
-    """The id of which `short_id` and `rest_of_id` are the parts."""
+    """The id of these parts."""
     return SHORT_ID.pack(short) + rest
 
 
@@ -89,4 +90,4 @@ class KeyedHash:
 
     def _hash(self, person: bytes, value: str) -> int:
         digest = blake2b(value.encode(), digest_size=8, key=self._secret, person=person).digest()
-        return int.from_bytes(digest, "big", signed=True)
+        return int(SHORT_ID.unpack(digest)[0])

@@ -58,6 +58,10 @@ costs a fifth of a signature check, and those behind a batch that comes late to 
 TURN_BYTES = 64 * 1024
 """Of events that are passed on in one turn of the loop: then connections are written to, and others
 get theirs, before the rest of a commit follows."""
+
+TURN_EVENTS = 256
+"""So many are answered in one turn, so that clients send the next ones while the rest is answered."""
+
 RECENT = 2048
 
 STOPPING = refuse("error", "this relay is shutting down")
@@ -143,7 +147,10 @@ class Pipeline:
         self.clients_waiting += not offer.client.trusted
         self._idle.clear()
         self._inbox.append(offer)
-        self._schedule()
+        if len(self._inbox) < CHUNK:
+            self._schedule()
+        else:
+            self._take_in()  # those who check it begin while the loop reads on
 
     def hear(self, rows: Sequence[FeedRow]) -> None:
         """Other processes on the same store took these in (relay/shared.py)."""
@@ -175,6 +182,9 @@ class Pipeline:
 
     def _tick(self) -> None:
         self._ticking = False
+        self._take_in()
+
+    def _take_in(self) -> None:
         inbox, self._inbox = self._inbox, []
         fresh = [offer for offer in inbox if self._is_fresh(offer)]
         if not fresh:
@@ -301,14 +311,15 @@ class Pipeline:
             self._settle_some()
 
     def _settle_some(self) -> None:
-        """About TURN_BYTES of what was committed, here or by others; the rest in the next turns.
+        """Some of what was committed, here or by others; the rest in the next turns.
 
         By seq, which peers that follow the log rely on. A write that is under way may have taken a lower
         one than what is heard meanwhile.
         """
         self._settling = False
         sent_on = 0
-        while sent_on < TURN_BYTES:
+        until = len(self._ended) - TURN_EVENTS
+        while sent_on < TURN_BYTES and len(self._ended) > until:
             own = self._ended[0] if self._ended else None
             if self._foreign and (self._foreign[0].seq < own[2] if own is not None else not self._writing):
                 sent_on += self._tell(self._foreign.popleft())

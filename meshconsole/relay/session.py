@@ -169,6 +169,8 @@ class Session:
     @property
     def reading(self) -> int:
         """Stored parts of subscriptions, counts and negotiations that wait for the store."""
+        if not self.subscriptions and not self.negotiations:
+            return self.counting  # who only publishes is asked for it with each event
         subscriptions = sum(subscription.reading for subscription in self.subscriptions.values())
         negotiations = sum(negotiation.busy for negotiation in self.negotiations.values())
         return subscriptions + negotiations + self.counting

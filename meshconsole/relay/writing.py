@@ -21,7 +21,7 @@ from meshconsole.relay.keys import (
     id_bytes,
     key_range,
     neighbours,
-    rest_of_id,
+    parts_of_id,
     row_key,
     short_id,
 )
@@ -252,7 +252,7 @@ class Writing:
         self.head += 1
         self.added += 1
         author = self._author(event.pubkey)
-        self._events.append((key, short_id(event.id), rest_of_id(event.id), author, kind, self.head))
+        self._events.append((key, *parts_of_id(event.id), author, kind, self.head))
         self._bodies.append((key, entry.raw))
         for letter, value in indexed_tags(event):
             self._tags.append((self._hashes.tag(letter, value), kind, key))
@@ -370,7 +370,7 @@ class Writing:
         rows = self._db.execute(
             "select e.key, b.raw from events e join bodies b on b.key = e.key"
             " where e.short_id = ? and e.rest = ?",
-            (short_id(event_id), rest_of_id(event_id)),
+            parts_of_id(event_id),
         ).fetchall()
         return [(key, decode_event(raw)) for key, raw in rows]
 

@@ -439,8 +439,11 @@ async def test_stopping_answers_everything() -> None:
         assert len(ids(store.fetch(range(1, 31)))) == 30
 
 
-async def test_a_large_commit_is_passed_on_over_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline_module, "TURN_BYTES", 1000)
+@pytest.mark.parametrize(("limit", "much"), [("TURN_BYTES", 1000), ("TURN_EVENTS", 2)])
+async def test_a_large_commit_is_passed_on_over_several_turns(
+    limit: str, much: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline_module, limit, much)
     async with bench(store := Gated()) as b:
         happened = b.happened
         turns: list[int] = []
@@ -470,6 +473,16 @@ async def test_a_large_commit_is_passed_on_over_several_turns(monkeypatch: pytes
     steps = [after - before for before, after in pairwise(turns)]
     assert max(steps) <= 3
     assert [seq for _, _, seq in happened[1:]] == list(range(1, 11))
+
+
+async def test_what_makes_a_batch_is_checked_at_once_while_more_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pipeline_module, "CHUNK", 20)
+    async with bench() as b:
+        answers = [b.offer(signed(content=str(n))) for n in range(50)]
+        assert [len(batch.offers) for batch in b.pipeline._batches] == [20, 20]
+        assert set(await asyncio.gather(*answers)) == {ACCEPTED}
 
 
 # --- what other processes on one store take in ------------------------------------------------------

@@ -37,7 +37,7 @@ def receive(session: Session, message: bytes, now: float) -> list[Happening]:
     """One text message. `now` is monotonic seconds. Never raises for what a client sends."""
     try:
         parts = _parts(message)
-        verb = msgspec.json.decode(parts[0], type=str)
+        verb = _verb(parts[0])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, IndexError):
         return broken.take(session, message, broken.NO_MESSAGE)
     if len(message) > max_message_bytes(session.config) and verb != "EVENT":
@@ -50,3 +50,4 @@ def receive(session: Session, message: bytes, now: float) -> list[Happening]:
 
 
 _parts = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_verb = msgspec.json.Decoder(str).decode
