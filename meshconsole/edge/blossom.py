@@ -71,10 +71,11 @@ class Blossom:
         publish: Callable[[Event], Awaitable[Verdict]],
         clock: Callable[[], float],
         asks: Callable[[Request], bool] = lambda request: False,
+        is_refused: Callable[[str], bool] = lambda cid: False,
     ) -> None:
         """`is_us` says whether a host is this server; `clock` gives seconds since the epoch. `publish` takes
         an event as from a client that is logged in with its key. `asks` says of which requests a key is
-        wanted also where the relay lets everybody read."""
+        wanted also where the relay lets everybody read, `is_refused` which CIDs the owner gives nobody."""
         self._content = content
         self._book = book
         self._house = house
@@ -84,6 +85,7 @@ class Blossom:
         self._publish = publish
         self._clock = clock
         self._asks = asks
+        self._is_refused = is_refused
         self._under_way = UnderWay()
 
     @staticmethod
@@ -125,6 +127,8 @@ class Blossom:
         blob = await asyncio.to_thread(self._book.blob, digest)
         if blob is None:
             raise HttpError(HTTPStatus.NOT_FOUND, "There is no such blob here.")
+        if self._is_refused(blob.cid):
+            raise HttpError(HTTPStatus.GONE, "This blob is not given out here (edge.refused_cids).")
         if not self._content.presence(blob.cid).complete:
             raise HttpError(HTTPStatus.NOT_FOUND, "This blob was damaged on the disk. Upload it again.")
         kept = "public" if self._house.access.public() else "private"

@@ -81,6 +81,7 @@ class EdgeRoom:
             publish=lambda event: node.relay.publish_for(event, (event.pubkey,), via="edge"),
             clock=node.clock.time,
             asks=self._asks,
+            is_refused=lambda cid: Cid.parse(cid).multihash in self._gateway_settings().refused,
         )
         blossom = Part("blossom", "Blossom at /upload", Blossom.is_path, self._blossom.handle, asks=True)
         self.edge.add(blossom)

@@ -54,6 +54,7 @@ class BlossomSite:
     blossom: Blossom
     rights: list[Rights]
     reports: list[Event] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
 
     def allow(
         self,
@@ -126,6 +127,7 @@ async def blossom_site(world: World, access: Access | None = None) -> AsyncItera
                 is_us=lambda server: server.removeprefix("https://").rstrip("/") == "files.example",
                 publish=lambda event: site.publish(event),
                 clock=world.clock,
+                is_refused=lambda cid: cid in site.refused,
             )
             site = BlossomSite(world, content, book, blossom, rights)
             yield site

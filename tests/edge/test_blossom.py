@@ -259,6 +259,17 @@ async def test_listing_page_by_page(site: BlossomSite) -> None:
     assert (await site.ask("GET", "/list/nobody", auth=auth)).status == 400
 
 
+async def test_what_the_owner_gives_nobody_is_not_given_out_by_its_hash_either(site: BlossomSite) -> None:
+    uploaded = await site.upload(SMALL)
+    site.refused.add(uploaded.data["ipfs"])
+    path, auth = f"/{digest(SMALL)}", site.allow("get", digest(SMALL))
+    assert (await site.ask("GET", path, auth=auth)).status == 410
+    assert (await site.ask("HEAD", path, auth=auth)).status == 410
+    assert (await site.ask("GET", path)).status == 401, "strangers do not even learn that"
+    site.refused.clear()
+    assert (await site.ask("GET", path, auth=auth)).status == 200
+
+
 async def test_a_report_reaches_the_relay(site: BlossomSite) -> None:
     report = signed("alice", 1984, (("x", digest(SMALL), "malware"),))
     assert (await site.ask("PUT", "/report", [encode_event(report)])).status == 200
