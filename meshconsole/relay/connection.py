@@ -209,10 +209,11 @@ class ClientConnection(ServerConnection):
             if not data:
                 return
             self._opening = None
-        if self.protocol.state is not State.OPEN:
+        state = self.protocol.state
+        if state is State.CONNECTING:
             super().data_received(data)
             return
-        if not self.is_client:
+        if not self.is_client or state is not State.OPEN:
             self._pass_on(data)
             return
         port = self._port
@@ -270,11 +271,10 @@ class ClientConnection(ServerConnection):
             return
         self._held = False
         try:
-            if self.is_client:
+            if self.is_client and self.protocol.state is State.OPEN:
                 self._hear(self._rest)
             else:
-                rest, self._rest = bytes(self._rest), bytearray()
-                self._pass_on(rest)
+                self._pass_on(b"")
         except BaseException:
             self.transport.abort()  # as asyncio does after a fault in `data_received`
             raise
@@ -287,10 +287,13 @@ class ClientConnection(ServerConnection):
         self.loop.call_soon(self._have_turn)
 
     def _pass_on(self, data: bytes) -> None:
-        """To the library, whose routes it is for."""
+        """To the library: for another room's route, or because the connection is being closed."""
         if self._gives_way:  # the library itself has taken up reading again
             self._rest += data
             return
+        if self._rest:
+            data = bytes(self._rest) + data
+            self._rest.clear()
         until = perf_counter() + TURN_S
         start, piece = 0, PIECE_BYTES
         while start < len(data):
@@ -335,12 +338,10 @@ class ClientConnection(ServerConnection):
             else:
                 self._refuse_text()
             start = end
-            if protocol.state is not State.OPEN:
-                if start < len(data):
-                    super().data_received(bytes(data[start:]))
+            if protocol.state is not State.OPEN or self.transport.is_closing():
+                # Nothing counts after a close frame or a violation (RFC 6455 section 5.5.1, 7.1.7), and each
+                # answer to somebody who has gone would be a line in the log.
                 start = len(data)
-            elif self.transport.is_closing():
-                start = len(data)  # each answer to somebody who has gone would be a line in the log
         # What is left stays where it is: copying a large frame for each piece of it would be quadratic.
         if data is not self._rest or start:
             self._rest = bytearray(data[start:])

@@ -105,6 +105,27 @@ async def test_a_route_of_another_room_takes_turns_too() -> None:
         assert len(connection._rest) == len(pings) - connection_module.PIECE_BYTES
 
 
+@pytest.mark.parametrize("path", ["/", "/mesh"])
+async def test_a_connection_that_is_being_closed_takes_turns_too(path: str) -> None:
+    """The library goes on reading until the other side has closed: a second, if it does not."""
+
+    async def route(connection: ServerConnection) -> None:
+        await connection.wait_closed()
+
+    async with door(routes={"/mesh": route}) as d, d.connect(path) as client:
+        await client.ping()
+        (connection,) = d.server._connections()
+        assert isinstance(connection, ClientConnection)
+        while path == "/" and connection._port is None:  # noqa: ASYNC110 - a turn or two of the loop
+            await asyncio.sleep(0)
+        connection.protocol.send_close(1000)
+        pings = frames(*[Frame(Opcode.PING, b"")] * 5000)
+        connection.data_received(pings)
+        assert not connection.transport.is_reading()
+        assert len(connection._rest) == len(pings) - connection_module.PIECE_BYTES
+        client.transport.abort()
+
+
 async def test_empty_fragments_without_end_take_no_memory() -> None:
     async with door() as d, d.connect() as client:
         connection = await served(d, client)
