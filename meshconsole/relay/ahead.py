@@ -8,6 +8,7 @@ before anybody reads them: nobody can tell the difference (decision 43).
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from meshconsole.core.errors import MeshconsoleError
@@ -32,6 +33,9 @@ FEW_BYTES = 32 * 1024
 ENOUGH = 32
 """So many do not wait for a pause: whoever reads next has to wait for their commit."""
 
+REST_S = 60.0
+"""After the journal failed it is left alone so long: a disk may take seconds to say that it is broken."""
+
 _SEQ_LEN = 8
 
 
@@ -43,6 +47,7 @@ class Ahead:
         self.entries: list[Entry] = []
         """In the order in which they go into the tables, one seq after the other."""
         self.ids: set[str] = set()
+        self._not_before = 0.0
         self.head = 0
         """The last one's place in the log, also when the tables have it by now."""
 
@@ -74,12 +79,13 @@ class Ahead:
         seq = head + len(self.entries)
         if fresh:
             record = (seq + 1).to_bytes(_SEQ_LEN, "big") + b"\n".join(entry.raw for entry in fresh)
-            if not self._journal.has_room(len(record)):
+            if time.monotonic() < self._not_before or not self._journal.has_room(len(record)):
                 return None
             try:
                 self._journal.append(record)
             except MeshconsoleError as error:
-                log.warning("the journal takes nothing for now: %s", error)
+                self._not_before = time.monotonic() + REST_S
+                log.warning("each event is committed by itself for a minute: %s", error)
                 return None
         written = []
         for entry, verdict in zip(batch, verdicts, strict=True):

@@ -16,6 +16,10 @@ PATIENCE = 20
 """After so many refused batches there will be no more room."""
 
 
+ALONE = 0.5
+"""Of the batches: a few events that go into the journal before the tables have them."""
+
+
 def main(path: Path, seed: str, largest: int | None) -> None:
     chance = random.Random(seed)
     store = SqliteEventStore(path, KEY, TAG_KEY, log_bytes=256 << 10)
@@ -23,15 +27,16 @@ def main(path: Path, seed: str, largest: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
     refused = 0
     for number in itertools.count():
+        alone = chance.random() < ALONE
         batch = [
             unsigned(
                 f"author {chance.randrange(9)}",
-                chance.choice((1, 1, 7, 0, 30023)),
+                chance.choice((1, 1, 7) if alone else (1, 1, 7, 0, 30023)),
                 (("t", str(chance.randrange(50))), ("d", str(chance.randrange(5)))),
                 f"{seed} {number} {n} " + "x" * chance.randrange(1500),
                 NOW + number,
             )
-            for n in range(chance.randrange(1, 60))
+            for n in range(chance.randrange(1, 4 if alone else 60))
         ]
         verdicts = store.add(batch)
         stored = [event for event, verdict in zip(batch, verdicts, strict=True) if verdict.accepted]
