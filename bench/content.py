@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING
 
 from bench.figures import Figure, ratio
 from bench.nodes import OPEN, a_pair, pid_of
-from meshconsole.content.blocks import BlocksState
-from meshconsole.content.index import Entry, Index
-from meshconsole.content.marking import Marking
-from meshconsole.content.roots import Pin, Root
 from meshconsole.content.service import Content
+from meshconsole.content.store.blocks import BlocksState
+from meshconsole.content.store.index import Entry, Index
+from meshconsole.content.store.marking import Marking
+from meshconsole.content.store.roots import Pin, Root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from meshconsole.content.block import Block
-    from meshconsole.content.blocks import BlockStore
+    from meshconsole.content.formats.block import Block
+    from meshconsole.content.store.blocks import BlockStore
 
 CHUNK_BYTES = 1 << 20
 CHUNKS = 1024

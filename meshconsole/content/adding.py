@@ -19,10 +19,10 @@ from meshconsole.content.layout import Branch, Chunker, Profile, Tree, chunked
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from meshconsole.content.block import Block
-    from meshconsole.content.cid import Cid
-    from meshconsole.content.roots import Root
-    from meshconsole.content.store import Store, Written
+    from meshconsole.content.formats.block import Block
+    from meshconsole.content.formats.cid import Cid
+    from meshconsole.content.store.roots import Root
+    from meshconsole.content.store.store import Store, Written
 
 CHUNKS_AHEAD = 4
 """Being hashed and written while the next one is read."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from meshconsole.content.block import Block
-from meshconsole.content.car import CarReader, encode_header, encode_section
-from meshconsole.content.cid import CODECS, Cid
+from meshconsole.content.formats.block import Block
+from meshconsole.content.formats.car import CarReader, encode_header, encode_section
+from meshconsole.content.formats.cid import CODECS, Cid
 from meshconsole.content.reader import inline
 from meshconsole.content.walk import links_of
 from meshconsole.core.errors import RemoteError, Unavailable
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from meshconsole.content.adding import Source
-    from meshconsole.content.roots import Root
-    from meshconsole.content.store import Store
+    from meshconsole.content.store.roots import Root
+    from meshconsole.content.store.store import Store
 
 
 class Imported(msgspec.Struct, frozen=True):

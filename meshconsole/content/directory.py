@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from meshconsole.content.dagpb import Link, Node, encode_node
+from meshconsole.content.formats.dagpb import Link, Node, encode_node
+from meshconsole.content.formats.murmur import MURMUR3_X64_64, murmur3_x64_64
+from meshconsole.content.formats.unixfs import Kind, UnixFs, encode_unixfs
 from meshconsole.content.layout import Branch
-from meshconsole.content.murmur import MURMUR3_X64_64, murmur3_x64_64
-from meshconsole.content.unixfs import Kind, UnixFs, encode_unixfs
 from meshconsole.core.errors import RemoteError
 from meshconsole.core.filenames import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from meshconsole.content.cid import Cid
+    from meshconsole.content.formats.cid import Cid
     from meshconsole.content.layout import Profile
 
 SHARD_OVER_BYTES = 256 << 10

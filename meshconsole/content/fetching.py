@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from meshconsole.content.cid import Cid
+from meshconsole.content.formats.cid import Cid
 from meshconsole.content.happenings import FetchProgress, FetchState
-from meshconsole.content.roots import Presence, Root
+from meshconsole.content.store.roots import Presence, Root
 from meshconsole.content.walk import Walk, links_of
 from meshconsole.core.errors import CorruptData, MeshconsoleError, Refused, RemoteError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from meshconsole.content.block import Block
-    from meshconsole.content.dagpb import Link
-    from meshconsole.content.exchange import Exchange
-    from meshconsole.content.store import Store
+    from meshconsole.content.exchange.exchange import Exchange
+    from meshconsole.content.formats.block import Block
+    from meshconsole.content.formats.dagpb import Link
+    from meshconsole.content.store.store import Store
     from meshconsole.content.tasks import Tasks
 
 OPEN_WANTS = 64

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from meshconsole.content.adding import Source
-    from meshconsole.content.cid import Cid
+    from meshconsole.content.formats.cid import Cid
     from meshconsole.content.layout import Profile
-    from meshconsole.content.roots import Root
-    from meshconsole.content.store import Store
+    from meshconsole.content.store.roots import Root
+    from meshconsole.content.store.store import Store
 
 
 async def add_folder(

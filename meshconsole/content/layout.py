@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from meshconsole.content.block import Block
-from meshconsole.content.cid import DAG_PB, RAW, SHA2_256, SHA2_512, Cid
-from meshconsole.content.dagpb import Link, Node, encode_node
-from meshconsole.content.unixfs import Kind, UnixFs, encode_unixfs
+from meshconsole.content.formats.block import Block
+from meshconsole.content.formats.cid import DAG_PB, RAW, SHA2_256, SHA2_512, Cid
+from meshconsole.content.formats.dagpb import Link, Node, encode_node
+from meshconsole.content.formats.unixfs import Kind, UnixFs, encode_unixfs
 from meshconsole.core.errors import LocalError
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from meshconsole.content.cid import DAG_PB, Cid
-from meshconsole.content.dagpb import Link, Node, decode_node
 from meshconsole.content.directory import HASH_BITS, Entry
-from meshconsole.content.murmur import MURMUR3_X64_64, murmur3_x64_64
-from meshconsole.content.unixfs import Kind, UnixFs, decode_unixfs
+from meshconsole.content.formats.cid import DAG_PB, Cid
+from meshconsole.content.formats.dagpb import Link, Node, decode_node
+from meshconsole.content.formats.murmur import MURMUR3_X64_64, murmur3_x64_64
+from meshconsole.content.formats.unixfs import Kind, UnixFs, decode_unixfs
 from meshconsole.core.errors import LocalError, RemoteError
 from meshconsole.core.filenames import check_name
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from meshconsole.content.cid import DAG_CBOR, DAG_PB, Cid
-from meshconsole.content.dagcbor import cbor_step
-from meshconsole.content.dagpb import Node, decode_node
 from meshconsole.content.directory import HASH_BITS
+from meshconsole.content.formats.cid import DAG_CBOR, DAG_PB, Cid
+from meshconsole.content.formats.dagcbor import cbor_step
+from meshconsole.content.formats.dagpb import Node, decode_node
+from meshconsole.content.formats.murmur import murmur3_x64_64
+from meshconsole.content.formats.unixfs import Kind, decode_unixfs
 from meshconsole.content.listing import fanout_of
-from meshconsole.content.murmur import murmur3_x64_64
-from meshconsole.content.unixfs import Kind, decode_unixfs
 from meshconsole.core.errors import LocalError, RemoteError
 from meshconsole.core.text import safe
 

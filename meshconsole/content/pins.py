@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from meshconsole.content.cid import Cid
+from meshconsole.content.formats.cid import Cid
 from meshconsole.content.happenings import PresenceChanged
-from meshconsole.content.roots import OWNER, Pin, Root, canonical, renamed
+from meshconsole.content.store.roots import OWNER, Pin, Root, canonical, renamed
 from meshconsole.core.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from meshconsole.content.fetching import Fetches
-    from meshconsole.content.store import Store
+    from meshconsole.content.store.store import Store
     from meshconsole.content.waiting import Waiting
 
 RETRY_S = 300.0

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from meshconsole.content.cid import DAG_PB, IDENTITY, RAW, Cid
-from meshconsole.content.dagpb import decode_node
-from meshconsole.content.unixfs import Kind, decode_unixfs
+from meshconsole.content.formats.cid import DAG_PB, IDENTITY, RAW, Cid
+from meshconsole.content.formats.dagpb import decode_node
+from meshconsole.content.formats.unixfs import Kind, decode_unixfs
 from meshconsole.core.errors import LocalError, RemoteError
 
 MAX_DEPTH = 32

@@ -11,10 +11,10 @@ from typing import Literal
 
 import msgspec
 
-from meshconsole.content.cid import DAG_PB, RAW, Cid
-from meshconsole.content.dagpb import decode_node
+from meshconsole.content.formats.cid import DAG_PB, RAW, Cid
+from meshconsole.content.formats.dagpb import decode_node
+from meshconsole.content.formats.unixfs import Kind, decode_unixfs
 from meshconsole.content.reader import MAX_DEPTH
-from meshconsole.content.unixfs import Kind, decode_unixfs
 from meshconsole.content.walk import MAX_PENDING, links_of
 from meshconsole.core.errors import LocalError, RemoteError
 

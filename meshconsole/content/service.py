@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from meshconsole.content.adding import Added, Source, add_file
-from meshconsole.content.asking import stock_id
 from meshconsole.content.carrying import Imported, export_car, import_car
-from meshconsole.content.cid import Cid
-from meshconsole.content.exchange import Exchange
+from meshconsole.content.exchange.asking import stock_id
+from meshconsole.content.exchange.exchange import Exchange
 from meshconsole.content.fetching import Fetches
 from meshconsole.content.folders import add_folder, read_folder
+from meshconsole.content.formats.cid import Cid
 from meshconsole.content.layout import UNIXFS_V1_2025, Profile
 from meshconsole.content.listing import MAX_ENTRIES
 from meshconsole.content.pins import Pins
 from meshconsole.content.reader import FileReader, inline
-from meshconsole.content.roots import OWNER, Pin, Presence, Root, are_of_keys
-from meshconsole.content.scrubbing import Scrubbed, scrub
-from meshconsole.content.store import Store
+from meshconsole.content.store.roots import OWNER, Pin, Presence, Root, are_of_keys
+from meshconsole.content.store.scrubbing import Scrubbed, scrub
+from meshconsole.content.store.store import Store
 from meshconsole.content.tasks import Tasks
 from meshconsole.content.waiting import Waiting
 from meshconsole.core.errors import CorruptData, Unavailable
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from meshconsole.content.blocks import BlocksState, BlockStore
     from meshconsole.content.happenings import FetchProgress, FetchState
-    from meshconsole.content.tally import Quota
+    from meshconsole.content.store.blocks import BlocksState, BlockStore
+    from meshconsole.content.store.tally import Quota
 
 log = logging.getLogger(__name__)
 

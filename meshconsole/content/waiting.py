@@ -9,15 +9,15 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from meshconsole.content.happenings import FetchProgress
-from meshconsole.content.roots import canonical, renamed
+from meshconsole.content.store.roots import canonical, renamed
 from meshconsole.core.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from meshconsole.content.cid import Cid
     from meshconsole.content.fetching import Fetch, Fetches
-    from meshconsole.content.store import Store
+    from meshconsole.content.formats.cid import Cid
+    from meshconsole.content.store.store import Store
 
 
 class Waiting:

@@ -12,9 +12,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from meshconsole.content.cid import CODECS, DAG_CBOR, DAG_PB, IDENTITY, RAW, Cid
-from meshconsole.content.dagcbor import cbor_links
-from meshconsole.content.dagpb import Link, decode_node
+from meshconsole.content.formats.cid import CODECS, DAG_CBOR, DAG_PB, IDENTITY, RAW, Cid
+from meshconsole.content.formats.dagcbor import cbor_links
+from meshconsole.content.formats.dagpb import Link, decode_node
 from meshconsole.core.errors import RemoteError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from hashlib import sha256
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from meshconsole.content.roots import BLOSSOM
+from meshconsole.content.store.roots import BLOSSOM
 from meshconsole.core import kinds
 from meshconsole.core.errors import MeshconsoleError, Refused
 from meshconsole.edge.blossom_auth import check_token, hashes_of, read_token

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
-from meshconsole.content.car import encode_header, encode_section
-from meshconsole.content.cid import IDENTITY, RAW, Cid
+from meshconsole.content.formats.car import encode_header, encode_section
+from meshconsole.content.formats.cid import IDENTITY, RAW, Cid
 from meshconsole.content.pathing import PathWalk
 from meshconsole.content.scope import ScopeWalk
 from meshconsole.core.errors import Refused, RemoteError, Unavailable

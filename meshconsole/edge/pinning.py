@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from meshconsole.content.cid import CODECS, Cid
-from meshconsole.content.roots import PINNING, Pin
+from meshconsole.content.formats.cid import CODECS, Cid
+from meshconsole.content.store.roots import PINNING, Pin
 from meshconsole.core.errors import MeshconsoleError, RemoteError
 from meshconsole.edge.messages import HttpError, Reply, json
 from meshconsole.edge.pin_book import PinRequest

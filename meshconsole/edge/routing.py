@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypedDict
 
 import msgspec
 
-from meshconsole.content.cid import IDENTITY, Cid
-from meshconsole.content.multibase import encode_base58
+from meshconsole.content.formats.cid import IDENTITY, Cid
+from meshconsole.content.formats.multibase import encode_base58
 from meshconsole.core.errors import RemoteError
 from meshconsole.edge.messages import HttpError, Reply, json, listed
 

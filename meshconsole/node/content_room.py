@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from meshconsole.content.formats.varint import decode_varint
 from meshconsole.content.replication import Targets
-from meshconsole.content.varint import decode_varint
 from meshconsole.core import kinds
 from meshconsole.core.errors import Fatal
 from meshconsole.core.event import decode_event
@@ -21,8 +21,8 @@ from meshconsole.relay.filter import Filter
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from meshconsole.content.blocks import BlockStore
     from meshconsole.content.service import Content
+    from meshconsole.content.store.blocks import BlockStore
     from meshconsole.core.config import Config
     from meshconsole.node.ground import Ground
 
@@ -48,8 +48,8 @@ def make_content(node: Ground, key: bytes) -> Content:
 
 def _in_kubo(node: Ground) -> BlockStore:
     """Raises Fatal, Refused for a configuration that cannot be meant."""
-    from meshconsole.content.kubo import KuboBlocks
-    from meshconsole.content.kubo_rpc import Address, KuboRpc
+    from meshconsole.content.store.kubo import KuboBlocks
+    from meshconsole.content.store.kubo_rpc import Address, KuboRpc
 
     content = node.config.content
     rpc = KuboRpc(Address.parse(content.kubo_api), _secret(content.kubo_token_file))
@@ -148,7 +148,7 @@ def is_of_team(node: Ground, root: bytes) -> bool:
 @functools.lru_cache(maxsize=1024)
 def _cids_of(multihash: bytes) -> tuple[str, ...]:
     """Every CID that a root of this multihash can have here."""
-    from meshconsole.content.cid import CODECS, DAG_PB, SHA2_256, Cid
+    from meshconsole.content.formats.cid import CODECS, DAG_PB, SHA2_256, Cid
 
     hash_code, at = decode_varint(multihash, 0)
     digest = multihash[decode_varint(multihash, at)[1] :]

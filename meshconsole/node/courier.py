@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from meshconsole.content.roots import TEAM
+from meshconsole.content.store.roots import TEAM
 from meshconsole.core.errors import Refused, RemoteError, Unavailable
 from meshconsole.core.event import decode_event, encode_event
 from meshconsole.core.kinds import COURIER_RECEIPT, MEMBERSHIP_KINDS

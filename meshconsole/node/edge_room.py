@@ -7,7 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from meshconsole.content.cid import Cid
+from meshconsole.content.formats.cid import Cid
 from meshconsole.core.errors import Fatal, RemoteError
 from meshconsole.core.status import EdgePart, EdgeStatus
 from meshconsole.edge.blossom import Blossom, Rights

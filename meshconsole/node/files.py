@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from meshconsole.content.layout import UNIXFS_V1_2025, UNIXFS_V1_SHA512
-from meshconsole.content.roots import OWNER, Pin
+from meshconsole.content.store.roots import OWNER, Pin
 from meshconsole.core.errors import CorruptData, Fatal, Refused, RemoteError, Unavailable
 from meshconsole.core.status import BlobState, BlobView
 from meshconsole.core.text import safe
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from meshconsole.content.carrying import Imported
     from meshconsole.content.happenings import FetchProgress, FetchState
     from meshconsole.content.replication import Copies
-    from meshconsole.content.roots import Presence
-    from meshconsole.content.scrubbing import Scrubbed
     from meshconsole.content.service import Content
+    from meshconsole.content.store.roots import Presence
+    from meshconsole.content.store.scrubbing import Scrubbed
     from meshconsole.control.server import Report
     from meshconsole.core.event import Event
     from meshconsole.core.verdict import Verdict

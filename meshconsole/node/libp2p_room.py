@@ -132,7 +132,7 @@ class Libp2pRoom:
         )
 
     def _waited_for(self) -> list[bytes]:
-        from meshconsole.content.cid import Cid
+        from meshconsole.content.formats.cid import Cid
 
         content = self._node.content
         waiting = [job.cid for job in content.jobs() if job.state == "waiting"] if content is not None else []

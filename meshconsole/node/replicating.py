@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from meshconsole.content.replication import Copies, Held, Site, Targets, copies_of, plan
-from meshconsole.content.roots import BLOSSOM, PINNING, TEAM, Pin
+from meshconsole.content.store.roots import BLOSSOM, PINNING, TEAM, Pin
 from meshconsole.core.errors import MeshconsoleError, Refused
 from meshconsole.team.holdings import KEPT, PINNED, Entry, Part, merged, read_part, sign_part, split
 

@@ -10,7 +10,7 @@ from meshconsole.node.proposing import proposals_of, waiting
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from meshconsole.content.blocks import BlocksState
+    from meshconsole.content.store.blocks import BlocksState
     from meshconsole.core.status import PeerStatus
     from meshconsole.node.ground import Ground
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from meshconsole.content import pinned
-from meshconsole.content.blockstore import FlatBlockStore
 from meshconsole.content.happenings import FetchProgress
 from meshconsole.content.layout import Profile
 from meshconsole.content.service import Content
+from meshconsole.content.store import pinned
+from meshconsole.content.store.blockstore import FlatBlockStore
 from meshconsole.core.errors import Refused
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
-from meshconsole.content.block import Block
-from meshconsole.content.cid import RAW
+from meshconsole.content.formats.block import Block
+from meshconsole.content.formats.cid import RAW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,14 +6,14 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from meshconsole.content.blocks import BlocksState
-from meshconsole.content.cid import multihash_matches
+from meshconsole.content.formats.cid import multihash_matches
+from meshconsole.content.store.blocks import BlocksState
 from meshconsole.core.errors import CorruptData
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from meshconsole.content.block import Block
+    from meshconsole.content.formats.block import Block
 
 
 class MemoryBlocks:

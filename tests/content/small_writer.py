@@ -7,9 +7,9 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from meshconsole.content.block import Block
-from meshconsole.content.cid import RAW
-from meshconsole.content.smallblocks import SmallBlocks
+from meshconsole.content.formats.block import Block
+from meshconsole.content.formats.cid import RAW
+from meshconsole.content.store.smallblocks import SmallBlocks
 from tests.content.conftest import KEY
 
 TOGETHER = 7

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from meshconsole.content.bitswap import Message, Payload, decode_message, encode_message
-from meshconsole.content.block import Block
-from meshconsole.content.cid import DAG_PB
-from meshconsole.content.dagpb import Link, Node, encode_node
+from meshconsole.content.exchange.bitswap import Message, Payload, decode_message, encode_message
+from meshconsole.content.formats.block import Block
+from meshconsole.content.formats.cid import DAG_PB
+from meshconsole.content.formats.dagpb import Link, Node, encode_node
 from meshconsole.content.happenings import BlockCorrupt, PeerMisbehaved
 from meshconsole.core.errors import CorruptData, RemoteError
 from tests.content.conftest import SMALL, Team, fetched, read_whole, scrubbed

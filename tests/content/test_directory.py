@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from meshconsole.content import directory
-from meshconsole.content.block import Block
-from meshconsole.content.cid import DAG_PB, RAW, Cid
-from meshconsole.content.dagpb import Link, Node, encode_node
 from meshconsole.content.directory import Directory, Entry, build_directory
+from meshconsole.content.formats.block import Block
+from meshconsole.content.formats.cid import DAG_PB, RAW, Cid
+from meshconsole.content.formats.dagpb import Link, Node, encode_node
+from meshconsole.content.formats.murmur import MURMUR3_X64_64, murmur3_x64_64
+from meshconsole.content.formats.unixfs import Kind, UnixFs, encode_unixfs
 from meshconsole.content.layout import UNIXFS_V0_2015, UNIXFS_V1_2025, Profile
 from meshconsole.content.listing import DirectoryReader
-from meshconsole.content.murmur import MURMUR3_X64_64, murmur3_x64_64
-from meshconsole.content.unixfs import Kind, UnixFs, encode_unixfs
 from meshconsole.core.errors import RemoteError
 from tests.content.deterministic import deterministic_bytes
 

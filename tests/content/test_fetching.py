@@ -8,8 +8,8 @@ import time
 import pytest
 
 from meshconsole.content import fetching
-from meshconsole.content.asking import PATIENCE_S
-from meshconsole.content.cid import RAW, Cid
+from meshconsole.content.exchange.asking import PATIENCE_S
+from meshconsole.content.formats.cid import RAW, Cid
 from meshconsole.content.happenings import FetchProgress, PeerMisbehaved
 from meshconsole.core.errors import Refused, Unavailable
 from tests.content.conftest import MIB, SMALL, Team, World, fetched, is_done, read_whole

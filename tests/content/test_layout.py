@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from meshconsole.content.block import Block
-from meshconsole.content.cid import DAG_PB, RAW, SHA2_512, Cid, Prefix
-from meshconsole.content.dagpb import Link, Node, decode_node, encode_node
+from meshconsole.content.formats.block import Block
+from meshconsole.content.formats.cid import DAG_PB, RAW, SHA2_512, Cid, Prefix
+from meshconsole.content.formats.dagpb import Link, Node, decode_node, encode_node
+from meshconsole.content.formats.unixfs import Kind, UnixFs, decode_unixfs, encode_unixfs
 from meshconsole.content.layout import PROFILES, UNIXFS_V0_2015, UNIXFS_V1_2025, Profile, Tree, build, chunked
 from meshconsole.content.reader import MAX_DEPTH, FileReader
-from meshconsole.content.unixfs import Kind, UnixFs, decode_unixfs, encode_unixfs
 from meshconsole.core.errors import LocalError, RemoteError
 from tests.content.deterministic import deterministic
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.content.blockstore import footprint
 from meshconsole.content.layout import Profile, build
+from meshconsole.content.store.blockstore import footprint
 from meshconsole.core.errors import CorruptData, Refused, Unavailable
 from tests.content.conftest import World, read_whole, scrubbed
 from tests.content.deterministic import deterministic_bytes

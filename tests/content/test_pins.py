@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.content.cid import Cid
-from meshconsole.content.roots import BLOSSOM, PINNING, Pin
+from meshconsole.content.formats.cid import Cid
+from meshconsole.content.store.roots import BLOSSOM, PINNING, Pin
 from meshconsole.core.errors import Unavailable
 from tests.content.conftest import World, read_whole
 

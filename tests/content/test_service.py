@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.content.cid import Cid
+from meshconsole.content.formats.cid import Cid
 from meshconsole.content.happenings import BlockCorrupt, IndexRebuilt
 from meshconsole.content.layout import UNIXFS_V0_2015, Profile
-from meshconsole.content.roots import ABSENT
+from meshconsole.content.store.roots import ABSENT
 from meshconsole.core.errors import CorruptData, Fatal, Refused, RemoteError, Unavailable
 from tests.content.conftest import World, read_whole
 from tests.content.deterministic import deterministic, deterministic_bytes

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshconsole.content.block import Block
-from meshconsole.content.cid import DAG_PB, IDENTITY, RAW, Cid, Prefix
-from meshconsole.content.dagpb import Link, Node, encode_node
+from meshconsole.content.formats.block import Block
+from meshconsole.content.formats.cid import DAG_PB, IDENTITY, RAW, Cid, Prefix
+from meshconsole.content.formats.dagpb import Link, Node, encode_node
 from meshconsole.content.layout import Profile, build
 from meshconsole.content.walk import Walk, links_of
 from meshconsole.core.errors import RemoteError

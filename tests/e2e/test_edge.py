@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.content.cid import Cid
+from meshconsole.content.formats.cid import Cid
 from meshconsole.core.event import encode_event
 from meshconsole.crypto.schnorr import sign_event
 from scripts.machine import free_port

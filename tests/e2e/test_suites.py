@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.content.cid import SHA2_256, SHA2_512, Cid
+from meshconsole.content.formats.cid import SHA2_256, SHA2_512, Cid
 from meshconsole.core import kinds
 from meshconsole.core.event import decode_event
 

@@ -6,15 +6,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from meshconsole.content.block import Block
-from meshconsole.content.car import CarReader
-from meshconsole.content.cid import DAG_CBOR, DAG_PB, RAW, Cid
-from meshconsole.content.dagpb import Link, Node, encode_node
 from meshconsole.content.directory import Entry, build_directory
+from meshconsole.content.formats.block import Block
+from meshconsole.content.formats.car import CarReader
+from meshconsole.content.formats.cid import DAG_CBOR, DAG_PB, RAW, Cid
+from meshconsole.content.formats.dagpb import Link, Node, encode_node
+from meshconsole.content.formats.unixfs import Kind, UnixFs, encode_unixfs
 from meshconsole.content.happenings import FetchProgress
 from meshconsole.content.layout import UNIXFS_V1_2025
 from meshconsole.content.reader import inline
-from meshconsole.content.unixfs import Kind, UnixFs, encode_unixfs
 from meshconsole.core.errors import Unavailable
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from meshconsole.content.cid import RAW, Cid
+from meshconsole.content.formats.cid import RAW, Cid
 from meshconsole.core.errors import MeshconsoleError
 from meshconsole.edge.gateway import Gateway, Settings
 from meshconsole.edge.messages import HttpError, Request, as_http

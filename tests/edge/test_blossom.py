@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.content.roots import Pin
+from meshconsole.content.store.roots import Pin
 from meshconsole.core.event import encode_event
 from meshconsole.core.sections import LimitsSection
 from meshconsole.core.verdict import ACCEPTED

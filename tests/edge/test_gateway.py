@@ -10,10 +10,10 @@ from http import HTTPStatus
 
 import pytest
 
-from meshconsole.content.cid import DAG_PB, RAW, Cid
-from meshconsole.content.dagpb import Link, Node, encode_node
-from meshconsole.content.murmur import MURMUR3_X64_64, murmur3_x64_64
-from meshconsole.content.unixfs import Kind, UnixFs, encode_unixfs
+from meshconsole.content.formats.cid import DAG_PB, RAW, Cid
+from meshconsole.content.formats.dagpb import Link, Node, encode_node
+from meshconsole.content.formats.murmur import MURMUR3_X64_64, murmur3_x64_64
+from meshconsole.content.formats.unixfs import Kind, UnixFs, encode_unixfs
 from meshconsole.core.errors import MeshconsoleError
 from meshconsole.edge.gateway import Gateway, Settings
 from meshconsole.edge.messages import HttpError, Request

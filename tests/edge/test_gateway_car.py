@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from meshconsole.content.cid import DAG_PB, IDENTITY, RAW, Cid
-from meshconsole.content.dagpb import Link, Node, decode_node, encode_node
-from meshconsole.content.unixfs import Kind, UnixFs, decode_unixfs, encode_unixfs
+from meshconsole.content.formats.cid import DAG_PB, IDENTITY, RAW, Cid
+from meshconsole.content.formats.dagpb import Link, Node, decode_node, encode_node
+from meshconsole.content.formats.unixfs import Kind, UnixFs, decode_unixfs, encode_unixfs
 from meshconsole.edge.gateway import Gateway, Settings
 from meshconsole.edge.messages import HttpError
 from tests.edge.dags import Dag, MemoryBlocks, car

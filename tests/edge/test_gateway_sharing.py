@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.content.cid import DAG_PB, IDENTITY, RAW, SHA2_256, Cid
-from meshconsole.content.dagpb import Link, Node, decode_node, encode_node
+from meshconsole.content.formats.cid import DAG_PB, IDENTITY, RAW, SHA2_256, Cid
+from meshconsole.content.formats.dagpb import Link, Node, decode_node, encode_node
+from meshconsole.content.formats.unixfs import Kind, UnixFs, encode_unixfs
 from meshconsole.content.layout import Profile
-from meshconsole.content.roots import Pin
-from meshconsole.content.unixfs import Kind, UnixFs, encode_unixfs
+from meshconsole.content.store.roots import Pin
 from meshconsole.edge.gateway import Gateway, Settings
 from meshconsole.edge.messages import HttpError, Request
 from tests.content.conftest import World

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from meshconsole.content.cid import RAW, Cid
-from meshconsole.content.roots import Pin
+from meshconsole.content.formats.cid import RAW, Cid
+from meshconsole.content.store.roots import Pin
 from meshconsole.core.errors import Refused
 from meshconsole.core.sections import EdgeSection
 from meshconsole.edge.edge import Edge, Part, below

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from meshconsole.content.cid import RAW, Cid
+from meshconsole.content.formats.cid import RAW, Cid
 from meshconsole.core.sections import EdgeSection
 from meshconsole.edge.edge import Edge, Part, below
 from meshconsole.edge.messages import HttpError, Reply, Request

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.content.block import Block
-from meshconsole.content.cid import DAG_PB, RAW
-from meshconsole.content.kubo import KuboBlocks
-from meshconsole.content.kubo_rpc import Address, KuboRpc
+from meshconsole.content.formats.block import Block
+from meshconsole.content.formats.cid import DAG_PB, RAW
 from meshconsole.content.service import Content
+from meshconsole.content.store.kubo import KuboBlocks
+from meshconsole.content.store.kubo_rpc import Address, KuboRpc
 from meshconsole.core.errors import Fatal, Unavailable
 from tests.content.conftest import KEY, World, read_whole
 from tests.content.deterministic import deterministic_bytes

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.content.cid import DAG_CBOR, DAG_PB, Cid
-from meshconsole.content.dagpb import Link, Node, decode_node, encode_node
+from meshconsole.content.formats.cid import DAG_CBOR, DAG_PB, Cid
+from meshconsole.content.formats.dagpb import Link, Node, decode_node, encode_node
 from meshconsole.content.layout import PROFILES, UNIXFS_V0_2015, UNIXFS_V1_2025, Profile, build
 from meshconsole.content.walk import links_of
 from tests.content.conftest import World, read_whole

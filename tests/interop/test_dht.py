@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.content.cid import Cid
+from meshconsole.content.formats.cid import Cid
 from meshconsole.content.libp2p.dht import Dht
 from meshconsole.content.libp2p.kademlia import LAN
 from meshconsole.content.libp2p.keys import PeerId

@@ -7,7 +7,7 @@ import json
 import urllib.request
 from typing import TYPE_CHECKING
 
-from meshconsole.content.cid import RAW, Cid
+from meshconsole.content.formats.cid import RAW, Cid
 from meshconsole.core.sections import EdgeSection, LimitsSection
 from meshconsole.core.verdict import ACCEPTED
 from meshconsole.edge.edge import Edge, Part, below

@@ -11,7 +11,7 @@ import pytest
 
 from meshconsole.cli.main import main
 from meshconsole.content.layout import Profile
-from meshconsole.content.roots import TEAM
+from meshconsole.content.store.roots import TEAM
 from meshconsole.core.errors import Fatal, Refused, RemoteError
 from meshconsole.core.event import decode_event
 from meshconsole.core.kinds import COURIER_RECEIPT

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from meshconsole.content.cid import RAW, Cid
+from meshconsole.content.formats.cid import RAW, Cid
 from meshconsole.content.service import Content
 from meshconsole.core.errors import Fatal, Refused, RemoteError
 from meshconsole.core.verdict import ACCEPTED, Verdict

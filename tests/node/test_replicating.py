@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from meshconsole.content.replication import Targets
-from meshconsole.content.roots import OWNER, TEAM, Pin
+from meshconsole.content.store.roots import OWNER, TEAM, Pin
 from meshconsole.core.verdict import ACCEPTED, Verdict
 from meshconsole.node.replicating import Replicating
 from tests.content.conftest import World

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.content import scrubbing
+from meshconsole.content.store import scrubbing
 from meshconsole.core.errors import Unavailable
 from meshconsole.node.scrub_keeping import DAY_S, LOOK_S, PAUSE_S, WAIT_S, ScrubKeeping
 from meshconsole.node.state import NodeState

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshconsole.content.blocks import BlocksState
+from meshconsole.content.store.blocks import BlocksState
 from meshconsole.core.status import LinkStatus, PeerStatus
 from meshconsole.node.whats_wrong import blocks_of, reach_of
 

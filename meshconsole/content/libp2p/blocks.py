@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from meshconsole.content.bitswap import MAX_MESSAGE_BYTES
+from meshconsole.content.exchange.bitswap import MAX_MESSAGE_BYTES
 from meshconsole.content.libp2p.connection import StreamClosed
 from meshconsole.core.errors import MeshconsoleError, Unavailable
 

@@ -8,11 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakValueDictionary
 
+from meshconsole.content.formats.varint import encode_varint
 from meshconsole.content.libp2p.identify import Identified
 from meshconsole.content.libp2p.multistream import answer, propose, read_length
 from meshconsole.content.libp2p.yamux import MAX_FRAME_DATA, Session
 from meshconsole.content.tasks import Tasks
-from meshconsole.content.varint import encode_varint
 from meshconsole.core.errors import MeshconsoleError, RemoteError, Unavailable
 
 if TYPE_CHECKING:

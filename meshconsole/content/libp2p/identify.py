@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from meshconsole.content.formats.protobuf import BYTES, bytes_field, decode_text, expect, fields
 from meshconsole.content.libp2p.keys import PublicKey
 from meshconsole.content.libp2p.multiaddr import Multiaddr, decodable
-from meshconsole.content.protobuf import BYTES, bytes_field, decode_text, expect, fields
 from meshconsole.core.errors import RemoteError
 from meshconsole.core.text import safe
 

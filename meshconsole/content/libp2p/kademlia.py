@@ -13,9 +13,9 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Literal
 
+from meshconsole.content.formats.protobuf import BYTES, VARINT, bytes_field, expect, fields, varint_field
 from meshconsole.content.libp2p.keys import PeerId
 from meshconsole.content.libp2p.multiaddr import Multiaddr, decodable
-from meshconsole.content.protobuf import BYTES, VARINT, bytes_field, expect, fields, varint_field
 from meshconsole.core.errors import RemoteError
 
 PUBLIC = "/ipfs/kad/1.0.0"

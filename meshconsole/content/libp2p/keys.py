@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from meshconsole.content.cid import IDENTITY, SHA2_256, Cid
-from meshconsole.content.multibase import decode_base32, decode_base58, encode_base58
-from meshconsole.content.protobuf import BYTES, VARINT, bytes_field, expect, fields, varint_field
-from meshconsole.content.varint import encode_varint
+from meshconsole.content.formats.cid import IDENTITY, SHA2_256, Cid
+from meshconsole.content.formats.multibase import decode_base32, decode_base58, encode_base58
+from meshconsole.content.formats.protobuf import BYTES, VARINT, bytes_field, expect, fields, varint_field
+from meshconsole.content.formats.varint import encode_varint
 from meshconsole.core.errors import RemoteError
 
 if TYPE_CHECKING:

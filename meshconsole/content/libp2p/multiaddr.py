@@ -10,8 +10,8 @@ import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from meshconsole.content.formats.varint import decode_varint, encode_varint
 from meshconsole.content.libp2p.keys import PeerId
-from meshconsole.content.varint import decode_varint, encode_varint
 from meshconsole.core.errors import RemoteError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from meshconsole.content.varint import encode_varint
+from meshconsole.content.formats.varint import encode_varint
 from meshconsole.core.errors import RemoteError
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
+from meshconsole.content.formats.protobuf import BYTES, bytes_field, expect, fields
 from meshconsole.content.libp2p.keys import PublicKey
-from meshconsole.content.protobuf import BYTES, bytes_field, expect, fields
 from meshconsole.core.errors import RemoteError
 
 if TYPE_CHECKING:

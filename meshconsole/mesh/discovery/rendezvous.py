@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshconsole.content.cid import SHA2_256
+from meshconsole.content.formats.cid import SHA2_256
 from meshconsole.content.libp2p.keys import OwnKey
 from meshconsole.content.libp2p.multiaddr import Multiaddr, tcp_address
 from meshconsole.crypto.encoding import expand, lp

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meshconsole.content.roots import OWNER, Pin
+from meshconsole.content.store.roots import OWNER, Pin
 from meshconsole.control import files as f
 from meshconsole.control import messages as m
 from meshconsole.core.errors import Unavailable

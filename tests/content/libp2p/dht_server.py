@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from meshconsole.content.formats.protobuf import bytes_field, fields
 from meshconsole.content.libp2p.kademlia import ADD_PROVIDER, GET_PROVIDERS, LAN, Found, decode_answer
-from meshconsole.content.protobuf import bytes_field, fields
 from tests.content.libp2p.peers import Party, party
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from meshconsole.content.bitswap import decode_message
+from meshconsole.content.exchange.bitswap import decode_message
 from meshconsole.content.libp2p.identify import MAX_ADDRESSES, decode_identify
 from meshconsole.content.libp2p.kademlia import MAX_PEERS, decode_answer
 from meshconsole.content.libp2p.keys import PeerId, PublicKey

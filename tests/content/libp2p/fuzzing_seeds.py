@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 
-from meshconsole.content.bitswap import Message, Payload, Want, encode_message
-from meshconsole.content.cid import RAW, Cid
+from meshconsole.content.exchange.bitswap import Message, Payload, Want, encode_message
+from meshconsole.content.formats.cid import RAW, Cid
 from meshconsole.content.libp2p.identify import encode_identify
 from meshconsole.content.libp2p.kademlia import FIND_NODE, Found, encode_query
 from meshconsole.content.libp2p.mdns import make_text

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.content.bitswap import Message, Payload, Want, encode_message
-from meshconsole.content.cid import RAW, Cid
+from meshconsole.content.exchange.bitswap import Message, Payload, Want, encode_message
+from meshconsole.content.formats.cid import RAW, Cid
 from meshconsole.content.happenings import PeerMisbehaved
 from meshconsole.content.libp2p import connection as connections
 from meshconsole.content.libp2p.blocks import BITSWAP

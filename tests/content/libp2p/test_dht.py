@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from meshconsole.content.formats.protobuf import bytes_field
 from meshconsole.content.libp2p import dht as dht_module
 from meshconsole.content.libp2p.dht import Dht
 from meshconsole.content.libp2p.finding import Finding
 from meshconsole.content.libp2p.kademlia import LAN, PUBLIC, Found
 from meshconsole.content.libp2p.multiaddr import Multiaddr, tcp_address
-from meshconsole.content.protobuf import bytes_field
 from meshconsole.core.errors import RemoteError, Unavailable
 from tests.content.libp2p.dht_server import entry
 from tests.content.libp2p.peers import Party, key, party

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshconsole.content.formats.protobuf import bytes_field
 from meshconsole.content.libp2p.identify import MAX_ADDRESSES, decode_identify, encode_identify
 from meshconsole.content.libp2p.multiaddr import tcp_address
-from meshconsole.content.protobuf import bytes_field
 from meshconsole.core.errors import RemoteError
 from tests.content.libp2p.peers import key
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshconsole.content.formats.protobuf import bytes_field
 from meshconsole.content.libp2p.kademlia import (
     ADD_PROVIDER,
     ALPHA,
@@ -23,7 +24,6 @@ from meshconsole.content.libp2p.kademlia import (
 )
 from meshconsole.content.libp2p.keys import PeerId
 from meshconsole.content.libp2p.multiaddr import tcp_address
-from meshconsole.content.protobuf import bytes_field
 from meshconsole.core.errors import RemoteError
 from tests.content.libp2p.peers import key
 

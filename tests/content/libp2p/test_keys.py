@@ -7,9 +7,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshconsole.content.cid import Cid
+from meshconsole.content.formats.cid import Cid
+from meshconsole.content.formats.protobuf import bytes_field, varint_field
 from meshconsole.content.libp2p.keys import LIBP2P_KEY, RSA, SECP256K1, OwnKey, PeerId, PublicKey
-from meshconsole.content.protobuf import bytes_field, varint_field
 from meshconsole.core.errors import RemoteError
 
 

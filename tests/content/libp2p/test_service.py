@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from meshconsole.content.formats.protobuf import bytes_field
 from meshconsole.content.libp2p import service
 from meshconsole.content.libp2p.kademlia import LAN, Found
 from meshconsole.content.libp2p.multiaddr import Multiaddr
 from meshconsole.content.libp2p.service import House, Libp2p, Settings
-from meshconsole.content.protobuf import bytes_field
 from meshconsole.core.errors import RemoteError
 from tests.content.libp2p.dht_server import entry
 from tests.content.libp2p.peers import FreeMeter, party
