@@ -296,7 +296,7 @@ class ClientConnection(ServerConnection):
             self._rest.clear()
         until = perf_counter() + TURN_S
         start, piece = 0, PIECE_BYTES
-        while start < len(data):
+        while start < len(data) and not self.transport.is_closing():
             if start and perf_counter() > until:
                 self._rest = bytearray(data[start:])
                 self._give_way()

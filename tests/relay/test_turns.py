@@ -156,12 +156,19 @@ async def test_a_fault_in_a_later_turn_ends_the_connection_and_no_other(
     assert [type(fault) for fault in faults] == [ZeroDivisionError]
 
 
+@pytest.mark.parametrize("path", ["/", "/mesh"])
 async def test_answers_to_somebody_who_has_gone_are_no_lines_in_the_log(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
+    async def route(connection: ServerConnection) -> None:
+        await connection.wait_closed()
+
     monkeypatch.setattr(connection_module, "TURN_S", 60.0)
-    async with door() as d, d.connect() as client:
-        connection = await served(d, client)
+    async with door(routes={"/mesh": route}) as d, d.connect(path) as client:
+        if path == "/":
+            await served(d, client)
+        (connection,) = d.server._connections()
+        assert isinstance(connection, ClientConnection)
         client.transport.abort()
         connection.transport.abort()
         connection.data_received(frames(*[Frame(Opcode.PING, b"")] * 100))
