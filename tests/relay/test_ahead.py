@@ -290,14 +290,14 @@ def test_a_journal_that_fails_costs_no_event(
     store.close()
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(
     steps=st.lists(
         st.one_of(
             st.tuples(st.just("write"), st.lists(st.integers(0, 30), min_size=1, max_size=FEW + 3)),
             st.tuples(st.sampled_from(["ask", "kill", "delete"]), st.integers(0, 30)),
         ),
-        max_size=25,
+        max_size=12,
     )
 )
 def test_it_answers_as_a_store_without_a_journal(

@@ -73,7 +73,11 @@ def test_everything_is_there_after_reopening(database: Path, clock: Clock) -> No
     again.close()
 
 
-def test_caches_change_while_it_is_read_and_written(sqlite_store: SqliteEventStore) -> None:
+def test_caches_change_while_it_is_read_and_written(
+    sqlite_store: SqliteEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(questions, "PROMPT_BUDGET_S", 60.0)
+    sqlite_store._upkeep.stop()  # what it writes meanwhile would leave a question to a thread
     for number, caches in enumerate(CACHES.values()):
         sqlite_store.add(notes(5, start=5 * number))
         sqlite_store.set_caches(caches)
@@ -360,6 +364,7 @@ def test_short_questions_are_answered_at_once(
     sqlite_store: SqliteEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sqlite_store.add(notes(20))
+    sqlite_store._upkeep.stop()  # what it writes meanwhile would leave a question to a thread
     newest = [Filter(limit=5)]
     assert sqlite_store.answer_now(newest, 100, 1000) == sqlite_store.answer(newest, 100, 1000)
     assert sqlite_store.answer_now([Filter(search="x")], 100, 1000) is None, "its words are indexed first"
