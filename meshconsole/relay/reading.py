@@ -18,7 +18,15 @@ from meshconsole.core.kinds import GATED_KINDS
 from meshconsole.relay.filter import Filter, matches
 from meshconsole.relay.keys import KeyedHash, key_range, short_id
 from meshconsole.relay.searching import BY_SEQ, SEARCHABLE, match_expression
-from meshconsole.relay.seeking import CANDIDATES, KEY_OF_ROW, LENGTH_OF_ROW, SEQ_OF_ROW, Seeking
+from meshconsole.relay.seeking import (
+    CANDIDATES,
+    KEY_OF_ROW,
+    LENGTH_OF_ROW,
+    SEQ_OF_ROW,
+    Seeking,
+    has_rows_by_seq,
+    rows_of,
+)
 from meshconsole.relay.walks import (
     EVERYTHING,
     FEW_KINDS,
@@ -126,9 +134,7 @@ class Reading:
                 wanted = replace(wanted, kinds=among)
             return self._by_ids(wanted, limit, span)
         if wanted.search and wanted.terms:
-            found = f"words cross join events e on e.key = {KEY_OF_ROW} where words match ?"
-            sql = f"select e.key from {found}{self._more(wanted, span)} order by +e.key {span.order} limit +?"
-            return self._first_column(sql, (match_expression(wanted.terms), limit))
+            return self._holding(wanted, limit, span)
         parts = _ungated(wanted)
         if len(parts) == 1:
             return self._walked(parts[0], limit, span)
@@ -195,9 +201,28 @@ class Reading:
                     found.add(key)
         return sorted(found, reverse=not span.upwards)[:limit]
 
+    def _holding(self, wanted: Filter, limit: int, span: Span) -> list[int]:
+        """Those that hold the words, in the direction of the span, which is that of rows by second."""
+        parameters = (match_expression(wanted.terms), limit)
+        low, high = rows_of(span.low, span.high)
+        more = self._more(wanted, span)
+        # A cross join keeps the order of the tables: the words lead.
+        found = self._first_column(
+            f"select e.key from words cross join events e on e.key = {KEY_OF_ROW} where words match ?"
+            f" and words.rowid between {low} and {high}{more} order by words.rowid {span.order} limit +?",
+            parameters,
+        )
+        if not has_rows_by_seq(self._db):
+            return found
+        found += self._first_column(
+            f"select e.key from words cross join events e on e.seq = {SEQ_OF_ROW} where words match ?"
+            f" and words.rowid >= {BY_SEQ}{more} order by +e.key {span.order} limit +?",
+            parameters,
+        )
+        return sorted(found, reverse=not span.upwards)[:limit]
+
     def _by_seq(self, wanted: Filter) -> list[tuple[int, int]]:
         """Length and row key of the events that hold the words and are numbered by the log."""
-        # A cross join keeps the order of the tables: the words lead.
         sql = (
             "select json_group_array(json_array(length, key)) from"
             f" (select {LENGTH_OF_ROW} as length, e.key from words"
@@ -329,6 +354,8 @@ class Reading:
 
 def is_stretch(wanted: Filter) -> bool:
     """Asks for whatever there is in a time."""
+    if wanted.terms:
+        return False
     return wanted.ids is None and wanted.authors is None and wanted.kinds is None and not wanted.tags
 
 

@@ -16,6 +16,7 @@ from meshconsole.relay.keys import ID_BITS, created_at_of, key_range
 from meshconsole.relay.searching import (
     BY_SEQ,
     LENGTH_BITS,
+    SEARCHABLE,
     length_of,
     match_expression,
     second_of,
@@ -42,18 +43,16 @@ def _of_second(row: str) -> str:
     return f"between {low} and {low} + {_SECOND}"
 
 
-KEY_OF_ROW = (
-    f"case when words.rowid < {BY_SEQ}"
-    f" then (select o.key from events o where o.key {_of_second('words.rowid')} order by o.seq limit 1)"
-    f" else (select s.key from events s where s.seq = (words.rowid - {BY_SEQ}) >> {LENGTH_BITS}) end"
-)
-"""Of a row of the index."""
+KEY_OF_ROW = f"(select o.key from events o where o.key {_of_second('words.rowid')} order by o.seq limit 1)"
+"""Of a row by second."""
 
 SEQ_OF_ROW = f"(words.rowid - {BY_SEQ}) >> {LENGTH_BITS}"
 LENGTH_OF_ROW = f"words.rowid & {(1 << LENGTH_BITS) - 1}"
 
+_ANY_BY_SEQ = f"exists (select 1 from words_docsize where id >= {BY_SEQ})"
+
 _ROWS = (
-    f"select json_group_array(key), exists (select 1 from words_docsize where id >= {BY_SEQ}) from"
+    f"select json_group_array(key), {_ANY_BY_SEQ} from"
     " (select rowid as key from words where words match ? and rowid between ? and ?"
     " order by rowid desc limit +?)"
 )
@@ -69,6 +68,15 @@ _KEYS = (
     f" (select o.key from events o where o.key {_of_second('k.value')} order by o.seq limit 1)) as key"
     " from json_each(?) k"
 )
+
+
+def rows_of(low: int, high: int) -> tuple[int, int]:
+    """First and last row of the seconds of these row keys."""
+    return created_at_of(low) << LENGTH_BITS, (created_at_of(high) + 1 << LENGTH_BITS) - 1
+
+
+def has_rows_by_seq(connection: Connection) -> bool:
+    return bool(connection.execute(f"select {_ANY_BY_SEQ}").fetchone()[0])
 
 
 class Ranked(NamedTuple):
@@ -95,8 +103,7 @@ class Seeking:
     def best(self, wanted: Filter, limit: int, by_seq: Callable[[], Sequence[tuple[int, int]]]) -> list[int]:
         """At most `limit` row keys of matching events: the shortest first, of equals the newest. `by_seq`
         gives length and key of those that are numbered by the log."""
-        low, high = map(created_at_of, key_range(wanted.since, wanted.until))
-        span = low << LENGTH_BITS, (high + 1 << LENGTH_BITS) - 1
+        span = rows_of(*key_range(wanted.since, wanted.until))
         rows, has_by_seq = self._db.execute(
             _ROWS, (match_expression(wanted.terms), *span, CANDIDATES)
         ).fetchone()
@@ -126,6 +133,8 @@ class Seeking:
             kept = set(first_column(self._db, sql, (json_list(keys),)))
             keys = [key for key in keys if key in kept]
         more = replace(wanted, search="")
+        if more.kinds is None and not more.hidden & SEARCHABLE and more.authors is None and not more.tags:
+            return keys
         return [key for key in keys if matches(more, decode_event(self.seen[key]))]
 
     def _resolved(self, rows: Sequence[int]) -> list[int]:

@@ -11,6 +11,7 @@ import pytest
 from meshconsole.relay import seeking, upkeep, words
 from meshconsole.relay.filter import Filter, matches
 from meshconsole.relay.keys import MAX_KEY, created_at_of
+from meshconsole.relay.reading import is_stretch
 from meshconsole.relay.searching import BY_SEQ, length_of, row_by_second, row_by_seq, second_of
 from meshconsole.relay.sqlite import SqliteEventStore
 from meshconsole.relay.store import Tally
@@ -55,6 +56,11 @@ def test_a_row_of_the_index_tells_place_and_length() -> None:
     assert {second_of(row_by_second(NOW, text)) for text in texts} == {NOW}
     last = row_by_second(created_at_of(MAX_KEY), texts[-1])
     assert last < BY_SEQ <= row_by_seq(0, "")
+
+
+@pytest.mark.parametrize(("search", "expected"), [("", True), ("include:spam", True), ("bridge", False)])
+def test_what_lies_between_the_events_found_is_not_read(search: str, expected: bool) -> None:
+    assert is_stretch(Filter(search=search)) is expected
 
 
 def test_what_is_removed_leaves_the_index(sqlite_store: SqliteEventStore) -> None:
