@@ -106,10 +106,11 @@ class Committing:
         """The disk has been quick, and nobody keeps it busy: the event loop may wait for a commit."""
         return self._disk.is_prompt and not self.checkpointing.locked()
 
-    def take(self, batch: Sequence[Entry]) -> list[Written]:
-        """All of the batch, durably. Raises errors of ours; then nothing of it was taken."""
+    def take(self, batch: Sequence[Entry], *, at_once: bool = False) -> list[Written]:
+        """All of the batch, durably, and `at_once` into the tables. Raises errors of ours; then nothing of it
+        was taken."""
         with self._watched(len(batch)):
-            return self._take_ahead(batch) or self._commit(batch)
+            return (None if at_once else self._take_ahead(batch)) or self._commit(batch)
 
     def take_now(self, batch: Sequence[Entry]) -> list[Written] | None:
         """The same; None where it would bring many into the tables that are ahead of them."""

@@ -11,6 +11,7 @@ import logging
 import secrets
 import time
 from collections import Counter
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -54,7 +55,9 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PURGE_EVERY_S = 300.0
+TIDY_EVERY_S = 300.0
+SHRINK_PAUSE_S = 0.1
+"""Between two steps towards a smaller quota, in which others write."""
 PRESSED = 64
 """Events of plain clients that wait, from which on others should hold back."""
 
@@ -103,7 +106,8 @@ class Relay:
         self._reading: LoopThreads | None = None
         self._answering: Answering | None = None
         self._negotiating: Negotiating | None = None
-        self._purging: asyncio.Task[None] | None = None
+        self._tending: asyncio.Task[None] | None = None
+        self._tidying = asyncio.Event()
         self._changing: asyncio.Task[None] | None = None
         self._shared: SharedStore | None = None
 
@@ -132,7 +136,7 @@ class Relay:
         )
         self._negotiating = Negotiating(self.store, self._receiving.ports.keys, lambda: self.config)
         self._receiving.takers = Takers(self._pipeline, self._answering, self._negotiating)
-        self._purging = asyncio.create_task(self._purge(), name="relay-purge")
+        self._tending = asyncio.create_task(self._tidy(), name="relay-tidy")
         if isinstance(self.store, SharedStore):
             loop = asyncio.get_running_loop()
 
@@ -144,9 +148,9 @@ class Relay:
 
     async def stop(self) -> None:
         """What was offered is committed and answered first. The store stays open: it is not ours."""
-        if self._purging is not None:
-            self._purging.cancel()
-            await asyncio.gather(self._purging, return_exceptions=True)
+        if self._tending is not None:
+            self._tending.cancel()
+            await asyncio.gather(self._tending, return_exceptions=True)
         if self._changing is not None:
             await self._changing
         if self._answering is not None:
@@ -200,6 +204,7 @@ class Relay:
         """New limits, or another team: for open sessions too."""
         self.config = self.house.config = config
         self._receiving.apply(config)
+        self._tidying.set()  # there may be less room than there was
 
     def status(
         self,
@@ -340,15 +345,20 @@ class Relay:
     def _names_us(self, url: str) -> bool:
         return names_this_relay(url, self.ports, self.config.urls)
 
-    async def _purge(self) -> None:
+    async def _tidy(self) -> None:
         while True:
+            self._tidying.clear()
             try:
-                purged = await self._read(self.store.purge_expired)
+                is_more = bool(await self._read(self.store.purge_expired))
+                if isinstance(self.store, EmbeddedStore) and await self._read(self.store.shrink):
+                    is_more = True
+                    await asyncio.sleep(SHRINK_PAUSE_S)
             except MeshconsoleError as error:
-                log.warning("expired events could not be removed: %s", error)
-                purged = 0
-            if not purged:
-                await asyncio.sleep(PURGE_EVERY_S)
+                log.warning("the event store could not be tidied: %s", error)
+                is_more = False
+            if not is_more:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._tidying.wait(), TIDY_EVERY_S)
 
     @property
     def _running(self) -> Pipeline:

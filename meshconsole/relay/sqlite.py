@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from meshconsole.core.errors import MeshconsoleError, Refused
 from meshconsole.core.kinds import CONTROL_KINDS
 from meshconsole.core.verdict import refuse
-from meshconsole.crypto.database import DatabaseErrors, open_database, translate
+from meshconsole.crypto.database import BUSY_TIMEOUT_MS, DatabaseErrors, open_database, translate
 from meshconsole.relay import schema
 from meshconsole.relay.ahead import Ahead
 from meshconsole.relay.asked import AskedHalf
@@ -38,7 +38,7 @@ from meshconsole.relay.store import (
 )
 from meshconsole.relay.sweeping import sized
 from meshconsole.relay.upkeep import MUCH, Upkeep
-from meshconsole.relay.words import Words
+from meshconsole.relay.words import LARGE_STEP, Words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -169,13 +169,10 @@ class SqliteEventStore(AskedHalf):
         if not batch:
             return []
         with self._committing.lock:
-            try:
-                return self._take(batch, self._room.reserve(batch), self._committing.take)
-            except Refused as refused:
-                verdict = refuse(refused.code, refused.sentence)  # type: ignore[arg-type]
-            except MeshconsoleError as error:
-                verdict = refuse("error", str(error))
-            return [Written(verdict, 0)] * len(batch)
+            parts = self._room.parts(batch)
+            # Parts that waited in the journal would enter the tables together after all.
+            at_once = len(parts) > 1
+            return [written for part in parts for written in self._write_part(part, at_once=at_once)]
 
     def write_now(self, batch: Sequence[Entry]) -> list[Written] | None:
         """As `PromptWriter` says."""
@@ -224,8 +221,12 @@ class SqliteEventStore(AskedHalf):
 
     def purge_expired(self) -> int:
         self._forget_refused()
+        before = int(self._clock()) - PURGE_AFTER_S
         with self._committing.lock:
-            return self._committing.purge(int(self._clock()) - PURGE_AFTER_S, PURGE_AT_ONCE)
+            if not self._committing.is_expiring(before):
+                return 0
+            self._room.allow_log()
+            return self._committing.purge(before, self._room.removable(PURGE_AT_ONCE))
 
     def _forget_refused(self) -> None:
         """Of more refused ids than may be remembered, those go that were refused first."""
@@ -241,14 +242,15 @@ class SqliteEventStore(AskedHalf):
             self._writer.execute("insert into words (words) values ('optimize')")
             self._writer.execute("pragma auto_vacuum = incremental")
             self._writer.execute("vacuum")
-            self._empty_log()
+            self._empty_log(patient=True)
 
     def vacuum_step(self, max_pages: int) -> int:
         with self._writing():
-            before = self._pragma("freelist_count")
-            # Each row that this statement yields is a page given back.
-            self._writer.execute(f"pragma incremental_vacuum({max(0, max_pages)})").fetchall()
-            return before - self._pragma("freelist_count")
+            return self._room.vacuum(max_pages)
+
+    def shrink(self) -> bool:
+        with self._writing():
+            return self._room.give_back()
 
     def backup(self, destination: Path, progress: Callable[[int, int], None] | None = None) -> None:
         connection = self._open(UPKEEP_CACHE_KIB, readonly=True)
@@ -265,6 +267,16 @@ class SqliteEventStore(AskedHalf):
             self._asked.close()
             self._upkeep_connection.close()
             self._writer.close()
+
+    def _write_part(self, part: Sequence[Entry], *, at_once: bool) -> list[Written]:
+        try:
+            take = partial(self._committing.take, at_once=at_once)
+            return self._take(part, self._room.reserve(part), take)
+        except Refused as refused:
+            verdict = refuse(refused.code, refused.sentence)  # type: ignore[arg-type]
+        except MeshconsoleError as error:
+            verdict = refuse("error", str(error))
+        return [Written(verdict, 0)] * len(part)
 
     def _take(self, batch: Sequence[Entry], reserved: int, take: Callable[[Sequence[Entry]], T]) -> T:
         """By whoever holds the lock. What was reserved is released when nothing is written."""
@@ -295,10 +307,13 @@ class SqliteEventStore(AskedHalf):
     def _remove(self, keys: Sequence[int]) -> Removed:
         """In transactions small enough that writers never wait long for one."""
         count = size = 0
-        for start in range(0, len(keys), STEP):
-            with self._committing.lock, self._committing.changing() as writing:
-                removed = writing.remove(keys[start : start + STEP])
-                writing.finish()
+        at_once = self._room.removable(STEP)
+        for start in range(0, len(keys), at_once):
+            with self._committing.lock:
+                self._room.allow_log()
+                with self._committing.changing() as writing:
+                    removed = writing.remove(keys[start : start + at_once])
+                    writing.finish()
             count += removed.count
             size += removed.bytes
         return Removed(count, size)
@@ -313,21 +328,30 @@ class SqliteEventStore(AskedHalf):
         self._committing.settle()
         until = time.monotonic() + CATCH_UP_S
         while self._words.indexed < self._newest.head:
-            if time.monotonic() > until:
-                return False
-            self._index_step(True)
+            if time.monotonic() > until or not self._index_step(True):
+                return self._words.indexed >= self._newest.head
         return True
 
     def _index_step(self, pause: bool) -> bool:
         """False when nothing is left to do for now."""
         with self._committing.lock:
             self._committing.settle_first()  # what enters the tables within a step is indexed in the next
-            return self._words.step(self._newest.head, self._committing.count, pause=pause)
+            if not (at_once := self._room.indexable(LARGE_STEP)):
+                return False
+            return self._words.step(self._newest.head, self._committing.count, pause=pause, at_once=at_once)
 
-    def _empty_log(self) -> None:
-        """Not beside a checkpoint of the upkeep: SQLite waits for no other one and leaves the log alone."""
-        with self._committing.checkpointing:
-            self._writer.execute("pragma wal_checkpoint(truncate)").fetchall()
+    def _empty_log(self, patient: bool) -> bool:
+        """False when somebody still reads what is in it. Not beside a checkpoint of the upkeep: SQLite waits
+        for no other one and leaves the log alone."""
+        if not self._committing.checkpointing.acquire(blocking=patient):
+            return False
+        try:
+            self._writer.execute(f"pragma busy_timeout = {BUSY_TIMEOUT_MS if patient else 0}")
+            (row,) = self._writer.execute("pragma wal_checkpoint(truncate)").fetchall()
+            return not int(row[0])
+        finally:
+            self._writer.execute(f"pragma busy_timeout = {BUSY_TIMEOUT_MS}")
+            self._committing.checkpointing.release()
 
     def _checkpoint(self) -> None:
         try:

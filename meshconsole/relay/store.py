@@ -139,6 +139,12 @@ class MeasuredQuota(Quota, Protocol):
     def measured(self, used_bytes: int, /, *, exact: bool) -> None:
         """`exact`: nothing is promised now that has not been written."""
 
+    def excess_bytes(self) -> int:
+        """What is used beyond the limit, by whomever."""
+
+    def ran_out(self, sentence: str, /) -> None:
+        """A write was refused for want of room, and nothing could make any."""
+
 
 class NoQuota:
     """A quota that never refuses."""
@@ -162,7 +168,8 @@ class EventStore(Protocol):
     def head_seq(self) -> int: ...
 
     def write(self, batch: Sequence[Entry]) -> list[Written]:
-        """All of the batch in one durable commit, in order, one answer each."""
+        """All of the batch in order, one answer each: in one durable commit, or in several where room is
+        scarce."""
 
     def add(self, batch: Sequence[Entry | Event]) -> list[Verdict]: ...
 
@@ -264,6 +271,10 @@ class PromptWriter(Protocol):
 @runtime_checkable
 class EmbeddedStore(Protocol):
     """A store that takes memory of this process, and disk of the home."""
+
+    def shrink(self) -> bool:
+        """A small step towards a quota that became less than what is taken, by giving free pages back and
+        letting go of what may go. False when there is nothing to do."""
 
     def set_caches(self, caches: Caches) -> None:
         """Their sizes from now on. In a thread."""

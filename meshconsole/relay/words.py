@@ -60,15 +60,16 @@ class Words:
         self._is_merging = False
         self._transaction = transaction
 
-    def step(self, head: int, held: int, *, pause: bool) -> bool:
-        """A little of what is to be done, with so many events held. False when nothing is left for now."""
+    def step(self, head: int, held: int, *, pause: bool, at_once: int = LARGE_STEP) -> bool:
+        """A little of what is to be done, with so many events held: `at_once` of them at most. False when
+        nothing is left for now."""
         left = head - self.indexed
         if left <= 0:
             return pause and self._merge_step(held)
         if not (pause or left > MAX_UNINDEXED):
             return False
         with self._transaction():
-            reached = self._index(head, LARGE_STEP if left > MANY else STEP)
+            reached = self._index(head, min(LARGE_STEP if left > MANY else STEP, at_once))
             self._db.execute("update relay_state set value = ? where name = 'indexed_seq'", (str(reached),))
         self.indexed = reached
         return True

@@ -7,20 +7,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshconsole.core.errors import Fatal, Refused
+from meshconsole.core.errors import Fatal, Refused, Unavailable
 from meshconsole.core.kinds import CONTROL_KINDS, DELETION, FILE_MANIFEST, GIFT_WRAP, MEMBERSHIP_KINDS
 from meshconsole.crypto.database import open_database
+from meshconsole.node.limits.quota import StorageQuota
 from meshconsole.relay import questions, room
 from meshconsole.relay.eviction import DAY_S, eviction_classes
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.sqlite import SqliteEventStore
+from meshconsole.relay.store import as_entry
 from tests.relay.making import KEY, NOW, TAG_KEY, Clock, fake_npub, unsigned
 from tests.relay.memory import MemoryEventStore, ids
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from meshconsole.core.event import Event
+    from meshconsole.relay.store import Entry, Written
 
 TEAM = frozenset({fake_npub("alice"), fake_npub("bob")})
 
@@ -137,25 +141,124 @@ def test_a_full_store_rolls_the_oldest_of_the_first_class(database: Path) -> Non
         assert store.settled([long_notes("carol", 1, 1000)[0].id])
 
 
-def test_a_reader_that_lingers_does_not_let_the_log_outgrow_its_share(
+def test_nobody_waits_for_a_reader_that_lingers_while_there_is_room(
     database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A log that somebody still reads cannot begin anew: each commit would make it longer."""
+    """A log that somebody still reads, a backup for minutes, cannot be emptied: it gets longer."""
     with closing(filled(database, None)) as store, closing(open_database(database, KEY)) as reader:
         reader.execute("begin")
         reader.execute("select count(*) from events").fetchall()
         empty = store._empty_log
 
-        def once_the_reader_has_left() -> None:
-            if reader.in_transaction:
-                reader.execute("commit")
-            empty()
+        def for_the_impatient(patient: bool) -> bool:
+            assert not patient
+            return empty(patient)
 
-        monkeypatch.setattr(store._room, "_empty_log", once_the_reader_has_left)
-        for start in range(0, 1500, 50):
+        monkeypatch.setattr(store._room, "_empty_log", for_the_impatient)
+        for start in range(0, 500, 50):
             assert all(verdict.accepted for verdict in store.add(long_notes("carol", 50, start)))
-            assert store._room.file_bytes("-wal") <= LOG
-        assert not reader.in_transaction
+        assert store._room.file_bytes("-wal") > LOG
+        assert store.delete([Filter(until=NOW + 9)], dry_run=False).count == 10
+        reader.execute("commit")
+        monkeypatch.undo()
+        store.add(long_notes("carol", 1, 2000))
+        assert store._room.file_bytes("-wal") <= LOG
+
+
+def test_a_reader_that_lingers_does_not_let_the_log_outgrow_the_quota(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(filled(database, ["strangers"])) as store, closing(open_database(database, KEY)) as reader:
+        for start in range(0, 3000, 100):
+            store.add(long_notes("carol", 100, start))
+        reader.execute("begin")
+        reader.execute("select count(*) from events").fetchall()
+        empty = store._empty_log
+        monkeypatch.setattr(store._room, "_empty_log", lambda patient: empty(patient=False))
+        refused = False
+        for start in range(3000, 5000, 50):
+            refused |= not all(verdict.accepted for verdict in store.add(long_notes("carol", 50, start)))
+            assert store.usage().bytes <= LIMIT
+        assert refused
+        with pytest.raises(Unavailable, match="backup"):
+            store.delete([Filter()], dry_run=False)
+        reader.execute("commit")
+        assert all(verdict.accepted for verdict in store.add(long_notes("carol", 50, 9000)))
+
+
+def scattered(count: int, start: int) -> list[Event]:
+    """Events whose entries lie together in no index: each lengthens the log by pages of its own."""
+    return [
+        unsigned(
+            f"author {(start + n) * 7919 % 1009}",
+            tags=tuple(("e", f"{(start + n) * (7919 + t) % 100_003:064x}") for t in range(4)),
+            content=f"{start + n}",
+            created_at=NOW + (start + n) * 7907 % 100_003,
+        )
+        for n in range(count)
+    ]
+
+
+def test_near_the_limit_a_large_batch_enters_the_log_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One commit of it would make the log several times as long as it may be."""
+    quota = StorageQuota(tmp_path, 100_000_000)
+    with closing(
+        SqliteEventStore(tmp_path / "node.db", KEY, TAG_KEY, quota=quota.events, log_bytes=LOG)
+    ) as store:
+        batch = [as_entry(event) for event in scattered(400, 0)]
+        assert store._room.parts(batch) == [batch]
+        quota.limit_bytes = 3_000_000
+        parts = store._room.parts(batch)
+        assert [entry for part in parts for entry in part] == batch
+        assert max(map(len, parts)) < 40
+        taken: list[int] = []
+        take = store._committing.take
+
+        def counted(part: Sequence[Entry], *, at_once: bool = False) -> list[Written]:
+            taken.append(len(part))
+            assert at_once
+            return take(part, at_once=at_once)
+
+        monkeypatch.setattr(store._committing, "take", counted)
+        assert all(written.verdict.accepted for written in store.write(batch[:100]))
+        assert taken == [len(part) for part in store._room.parts(batch[:100])]
+
+
+def test_a_limit_that_was_lowered_is_kept_again_soon(tmp_path: Path) -> None:
+    """Free pages go back to the disk first, then the oldest of what may go."""
+    quota = StorageQuota(tmp_path, 100_000_000)
+    rules: list[str] = []
+    with closing(
+        SqliteEventStore(
+            tmp_path / "node.db",
+            KEY,
+            TAG_KEY,
+            quota=quota.events,
+            log_bytes=LOG,
+            may_go=lambda: eviction_classes(rules, TEAM, NOW),
+        )
+    ) as store:
+        kept = long_notes("alice", 20, 0)
+        store.add([*kept, *long_notes("carol", 3000, 100)])
+        assert not store.shrink()
+        assert store.usage().bytes > 4_000_000
+        store.delete([Filter(authors=frozenset({fake_npub("carol")}), until=NOW + 599)], dry_run=False)
+        quota.limit_bytes = 4_000_000
+        while store.shrink():
+            pass
+        assert store.count() == 20 + 2500, "nothing may go"
+        assert store._pragma("freelist_count") == 0
+        rules.append("strangers")
+        while store.shrink():
+            pass
+        assert store.usage().bytes <= quota.limit_bytes
+        assert set(ids(store.query([Filter()], 5000))) >= {event.id for event in kept}
+        assert 1000 < store.count() < 2520
+        quota.blocks.measured(50_000_000)
+        assert not store.shrink(), "with blocks that are more than the limit alone, no event has to go"
+        assert store.count() > 1000
 
 
 def test_what_no_rule_covers_is_not_evicted(database: Path) -> None:

@@ -88,6 +88,7 @@ class Governor:
         self.bandwidth = Bandwidth(config.limits.max_bandwidth_mbps, config.limits.max_link_mbps)
         limit_bytes = config.limits.max_storage_mb * MEGABYTE
         self.quota = StorageQuota(folder, limit_bytes, blocks_on_disk=config.content.backend == "flat")
+        self.quota.is_rolling = config.relay.eviction == "oldest"
         self.refusals: Counter[str] = Counter()
         self._process = ProcessUse()
         self._system_bytes = allowed_bytes()
@@ -104,6 +105,7 @@ class Governor:
         self._limits = config.limits
         self.bandwidth.set_limits(config.limits.max_bandwidth_mbps, config.limits.max_link_mbps)
         self.quota.limit_bytes = config.limits.max_storage_mb * MEGABYTE
+        self.quota.is_rolling = config.relay.eviction == "oldest"
 
     @property
     def memory_limit_bytes(self) -> int:

@@ -64,6 +64,12 @@ class Share:
             self._quota.check(count, on_disk=self._on_disk, for_notes=self._for_notes)
             self._since += count
 
+    def excess_bytes(self) -> int:
+        return self._quota.excess_bytes
+
+    def ran_out(self, sentence: str) -> None:
+        self._quota.refusing = sentence
+
     def release(self, count: int) -> None:
         """After bytes were deleted, or when reserved ones were not written after all."""
         with self._quota.lock:
@@ -110,6 +116,9 @@ class StorageQuota:
         """Of the audit log and the node's own: both are written whatever is left, and shorten themselves."""
         self.disk_free_bytes = disk_free(folder)
         self.refusing = ""
+        """Why something is refused, as far as is known."""
+        self.is_rolling = False
+        """When it is full the oldest events make room for new ones: that nothing is free refuses no event."""
 
     @property
     def used_bytes(self) -> int:
@@ -117,11 +126,18 @@ class StorageQuota:
 
     def room(self) -> int:
         """Bytes of blocks that may still be written."""
-        headroom = min(HEADROOM_BYTES, self.limit_bytes // 8)
-        room = self.limit_bytes - headroom - self._notes_bytes - self.used_bytes
+        room = self._allowed_bytes - self._notes_bytes - self.used_bytes
         if self._blocks_on_disk:
             room = min(room, self.disk_free_bytes - DISK_RESERVE_BYTES - 2 * NOTES_BYTES)
         return max(0, room)
+
+    @property
+    def excess_bytes(self) -> int:
+        return max(0, self.used_bytes - self._allowed_bytes)
+
+    @property
+    def _allowed_bytes(self) -> int:
+        return self.limit_bytes - min(HEADROOM_BYTES, self.limit_bytes // 8)
 
     @property
     def _notes_bytes(self) -> int:
@@ -129,37 +145,41 @@ class StorageQuota:
 
     def fullness(self) -> float:
         """What is used of what may be written, 1.0 for all."""
-        headroom = min(HEADROOM_BYTES, self.limit_bytes // 8)
-        return self.used_bytes / max(1, self.limit_bytes - headroom)
+        return self.used_bytes / max(1, self._allowed_bytes)
 
     def look_at_disk(self) -> None:
         """Asks the file system what is free, and whether anything at all may be written."""
         self.disk_free_bytes = self._disk_free(self._folder)
         self.disk_free_files = self._files_free(self._folder)
         with self.lock:
+            if self.is_rolling:
+                self.refusing = self._why_not_on_disk(1) or ""
+                return
             blocks = self._why_not(1, on_disk=self._blocks_on_disk, for_notes=False)
             self.refusing = self._why_not(1) or blocks or ""
 
     def check(self, count: int, *, on_disk: bool = True, for_notes: bool = True) -> None:
-        """Raises Refused when `count` more bytes may not be written."""
+        """Raises Refused when `count` more bytes may not be written. Whoever writes notes may be able to make
+        room, and says so if not."""
         reason = self._why_not(count, on_disk=on_disk, for_notes=for_notes)
         if reason is not None:
             self.look_at_disk()  # somebody may have made room since it was measured
             reason = self._why_not(count, on_disk=on_disk, for_notes=for_notes)
         if reason is not None:
-            self.refusing = reason
+            if not for_notes:
+                self.refusing = reason
             raise Refused("restricted", reason)
 
     def _why_not(self, count: int, *, on_disk: bool = True, for_notes: bool = True) -> str | None:
-        headroom = min(HEADROOM_BYTES, self.limit_bytes // 8)
         kept_back = 0 if for_notes else self._notes_bytes
-        if self.used_bytes + count > self.limit_bytes - headroom - kept_back:
+        if self.used_bytes + count > self._allowed_bytes - kept_back:
             limit, but = self.limit_bytes // MEGABYTE, " but for notes" if kept_back else ""
             return (
                 f"storage quota of {limit} MB is full{but}; raise limits.max_storage_mb or delete something"
             )
-        if not on_disk:
-            return None
+        return self._why_not_on_disk(count, for_notes=for_notes) if on_disk else None
+
+    def _why_not_on_disk(self, count: int, *, for_notes: bool = True) -> str | None:
         reserve = DISK_RESERVE_BYTES + (0 if for_notes else 2 * NOTES_BYTES)
         if self.disk_free_bytes - count < reserve:
             return f"the disk is full: {reserve // MEGABYTE} MB must stay free; make room on it"

@@ -37,7 +37,16 @@ from meshconsole.relay.postgres.queries import Query
 from meshconsole.relay.postgres.reading import PIECE, ReadingHalf
 from meshconsole.relay.postgres.writing import State, Writing, disk_bytes, look
 from meshconsole.relay.retention import is_versioned
-from meshconsole.relay.store import NoQuota, Quota, Removed, StoreUsage, Written, as_entry, checkpoints
+from meshconsole.relay.store import (
+    MeasuredQuota,
+    NoQuota,
+    Quota,
+    Removed,
+    StoreUsage,
+    Written,
+    as_entry,
+    checkpoints,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -280,9 +289,11 @@ class PostgresEventStore(ReadingHalf):
         needed = sum(2 * len(entry.raw) + 512 + 64 * len(entry.event.tags) for entry in batch)
         try:
             self._quota.reserve(needed)
-        except Refused:
+        except Refused as refused:
             # Room that deletions made is used again without the tables growing.
             if self._disk_bytes - 3 * self._state.bytes - 1024 * self._state.events < needed:
+                if isinstance(self._quota, MeasuredQuota):
+                    self._quota.ran_out(refused.sentence)
                 raise
             return 0
         return needed
