@@ -334,6 +334,8 @@ class SqliteEventStore(AskedHalf):
 
     def _index_step(self, pause: bool) -> bool:
         """False when nothing is left to do for now."""
+        if not pause and self._words.waits(self._newest.head):
+            return False  # who writes much has the lock nearly always, and the log is to be emptied meanwhile
         with self._committing.lock:
             self._committing.settle_first()  # what enters the tables within a step is indexed in the next
             if not (at_once := self._room.indexable(LARGE_STEP)):

@@ -60,14 +60,18 @@ class Words:
         self._is_merging = False
         self._transaction = transaction
 
+    def waits(self, head: int) -> bool:
+        """Nothing is to be done before a pause. May be asked without the lock."""
+        return head - self.indexed <= MAX_UNINDEXED
+
     def step(self, head: int, held: int, *, pause: bool, at_once: int = LARGE_STEP) -> bool:
         """A little of what is to be done, with so many events held: `at_once` of them at most. False when
         nothing is left for now."""
+        if not pause and self.waits(head):
+            return False
         left = head - self.indexed
         if left <= 0:
-            return pause and self._merge_step(held)
-        if not (pause or left > MAX_UNINDEXED):
-            return False
+            return self._merge_step(held)
         with self._transaction():
             reached = self._index(head, min(LARGE_STEP if left > MANY else STEP, at_once))
             self._db.execute("update relay_state set value = ? where name = 'indexed_seq'", (str(reached),))

@@ -20,6 +20,7 @@ from tests.relay.making import KEY, NOW, TAG_KEY, Clock, fake_npub, unsigned
 from tests.relay.memory import ids
 from tests.relay.test_plans import Explaining
 from tests.relay.test_sqlite import notes
+from tests.relay.test_writing_now import held_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,7 +109,8 @@ def test_a_backlog_waits_for_a_pause_until_it_is_long(
     monkeypatch.setattr(words, "LARGE_STEP", 15)
     monkeypatch.setattr(words, "STEP", 5)
     patient_store.add(notes(30, "bridge"))
-    assert not patient_store._index_step(False)
+    with held_elsewhere(patient_store._committing.lock):
+        assert not patient_store._index_step(False), "nor is the one who writes waited for"
     assert patient_store._words.indexed == 0
     patient_store.add(notes(10, "bridge", 1000))
     assert patient_store._index_step(False), "it is too long"
