@@ -358,7 +358,8 @@ class Relay:
                 is_more = False
             if not is_more:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._tidying.wait(), TIDY_EVERY_S)
+                    async with asyncio.timeout(TIDY_EVERY_S):  # wait_for may swallow that it is cancelled
+                        await self._tidying.wait()
 
     @property
     def _running(self) -> Pipeline:
