@@ -16,6 +16,7 @@ from meshconsole.core.event import decode_event, is_ephemeral
 from meshconsole.core.kinds import DELETION
 from meshconsole.core.verdict import ACCEPTED, Verdict
 from meshconsole.relay.event import expiration
+from meshconsole.relay.promptness import FEW, FEW_BYTES
 from meshconsole.relay.retention import is_versioned
 from meshconsole.relay.store import Entry, Written
 
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
     from meshconsole.relay.journal import Journal
 
 log = logging.getLogger(__name__)
-
-FEW = 8
-FEW_BYTES = 32 * 1024
-"""More than these are worth a commit of their own."""
 
 ENOUGH = 32
 """So many do not wait for a pause: whoever reads next has to wait for their commit."""
@@ -116,7 +113,8 @@ def _rows(record: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def may_wait(batch: Sequence[Entry]) -> bool:
-    """Few events that are kept until somebody else removes them, and remove nothing themselves."""
+    """Few events that are kept until somebody else removes them, and remove nothing themselves. More are
+    worth a commit of their own."""
     if len(batch) > FEW or sum(len(entry.raw) for entry in batch) > FEW_BYTES:
         return False
     return all(map(_is_plain, batch))

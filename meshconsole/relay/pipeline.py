@@ -29,6 +29,7 @@ from meshconsole.relay.checking import check
 from meshconsole.relay.event import MAX_EVENT_BYTES, ReadEvent, expiration
 from meshconsole.relay.judging import judge_event, vanishes_here
 from meshconsole.relay.policy import may_offer
+from meshconsole.relay.promptness import FEW, FEW_BYTES
 from meshconsole.relay.store import Entry, PromptWriter, Written
 from meshconsole.relay.threads import LoopThreads
 
@@ -41,11 +42,6 @@ if TYPE_CHECKING:
     from meshconsole.relay.store import EventStore, FeedRow
 
 log = logging.getLogger(__name__)
-
-INLINE = 8
-INLINE_BYTES = 32 * 1024
-"""So little is checked on the loop itself, in well under a millisecond: handing it to a thread costs
-more. The store is not asked for duplicates then, since that could block; the write finds them."""
 
 CHUNK = 128
 CHUNK_BYTES = 1 << 20
@@ -392,6 +388,8 @@ def _chunks(offers: Sequence[Offer]) -> Iterator[list[Offer]]:
 
 
 def _is_little(offers: Sequence[Offer]) -> bool:
-    if len(offers) > INLINE:
+    """So little is checked on the loop itself, in well under a millisecond: handing it to a thread costs
+    more. The store is not asked for duplicates then, since that could block; the write finds them."""
+    if len(offers) > FEW:
         return False
-    return sum(offer.size for offer in offers) <= INLINE_BYTES
+    return sum(offer.size for offer in offers) <= FEW_BYTES

@@ -11,6 +11,8 @@ PROMPT_S = 0.002
 """A commit of few events that took longer was not prompt."""
 
 FEW = 8
+FEW_BYTES = 32 * 1024
+"""So many events, and so large together, are few: read, checked and made durable in a turn of the loop."""
 
 IN_A_ROW = 16
 """So many prompt ones make a disk prompt. Where one commit in ten is slow, that lets the loop do one in five,

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from meshconsole.core.errors import MeshconsoleError, Unavailable
 from meshconsole.core.verdict import ACCEPTED, DUPLICATE
 from meshconsole.crypto.database import SqlcipherError
-from meshconsole.relay.ahead import ENOUGH, FEW
+from meshconsole.relay.ahead import ENOUGH
 from meshconsole.relay.filter import Filter
 from meshconsole.relay.journal import Journal
+from meshconsole.relay.promptness import FEW
 from meshconsole.relay.retention import DELETED
 from meshconsole.relay.sqlite import SqliteEventStore
 from meshconsole.relay.store import as_entry

@@ -21,6 +21,7 @@ from meshconsole.relay.checking import FORGED
 from meshconsole.relay.event import claimed_id
 from meshconsole.relay.pipeline import BROKEN, STOPPING, Offer, Pipeline
 from meshconsole.relay.policy import Client, House
+from meshconsole.relay.promptness import FEW
 from meshconsole.relay.store import FeedRow
 from meshconsole.relay.verify import has_valid_signature
 from tests.relay.making import NOW, Clock, Public, raw, signed
@@ -178,7 +179,7 @@ async def test_forgeries_are_refused() -> None:
         assert b.store.count() == 0
 
 
-@pytest.mark.parametrize("count", [1, pipeline_module.INLINE, pipeline_module.INLINE + 1, 300])
+@pytest.mark.parametrize("count", [1, FEW, FEW + 1, 300])
 async def test_few_and_many_are_checked_alike(count: int) -> None:
     async with bench() as b:
         events: list[Event] = [signed(content=str(n)) for n in range(count)]

@@ -13,9 +13,10 @@ from meshconsole.core.verdict import ACCEPTED
 from meshconsole.crypto.database import SqlcipherError
 from meshconsole.relay import committing as committing_module
 from meshconsole.relay import promptness
-from meshconsole.relay.ahead import FEW, Ahead
+from meshconsole.relay.ahead import Ahead
 from meshconsole.relay.committing import AT_ONCE
 from meshconsole.relay.filter import Filter
+from meshconsole.relay.promptness import FEW
 from meshconsole.relay.sqlite import SqliteEventStore
 from meshconsole.relay.store import as_entry
 from meshconsole.relay.upkeep import Upkeep
